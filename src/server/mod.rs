@@ -1,1 +1,42 @@
-//! Placeholder until the first slice.
+//! The core: bytes, sockets, processes, threads. It knows no protocol and no database.
+//!
+//! ```text
+//! supervisor            binds the listener, starts the others again; one thread
+//!  ├─ worker 0..N-1     event loop ── lanes of threads (queue, bell)
+//!  │                        └──────── lane of a process (socketpair) ──┐
+//!  └─ lane process      one thread runs the jobs of all workers <──────┘
+//! ```
+//! An application implements the traits of [`service`]; `examples/` has two.
+
+mod accept;
+mod bell;
+mod bus;
+pub mod config;
+mod connection;
+mod control;
+pub mod counters;
+pub mod input;
+mod lane_server;
+mod lanes;
+mod link;
+pub mod outbox;
+mod pool;
+mod process;
+mod process_lane;
+pub mod pump;
+pub mod service;
+mod slab;
+pub mod supervisor;
+#[allow(unsafe_code, reason = "the only home of unsafe")]
+pub mod sys;
+mod timers;
+mod worker;
+
+pub use config::{Limits, ServerConfig};
+pub use counters::{Board, Counter, Global, Slot};
+pub use input::Input;
+pub use outbox::Outbox;
+pub use service::{
+    Application, ConnectionId, Effects, Executor, ExecutorContext, LaneId, LaneSpec, Peer, Refusal, Runs, Service,
+    StartError, Step, Task, TaskId, Wire, WorkerContext,
+};

@@ -1,0 +1,103 @@
+//! Messages between workers: a stream to each other worker, made anew by the supervisor whenever either end starts.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::counters::{Board, Counter, Slot};
+use super::link::Link;
+use super::sys::epoll::{Epoll, Watch};
+
+/// A message for the application.
+const APPLICATION: u8 = 1;
+/// The other worker stopped listening: this one may have to begin.
+const LOOK: u8 = 2;
+
+pub(super) struct Bus {
+    own: Slot,
+    board: Board,
+    unsent_bytes_max: usize,
+    /// By slot; `None` for this worker itself and for those that are gone.
+    links: Vec<Option<BusLink>>,
+}
+
+struct BusLink {
+    link: Link,
+    watch: Watch,
+}
+
+/// What came from another worker.
+pub(super) enum BusEvent {
+    Message(Vec<u8>),
+    Look,
+    /// It is gone; everything it had written was delivered before.
+    Gone,
+}
+
+impl Bus {
+    pub(super) fn new(own: Slot, board: Board, unsent_bytes_max: usize) -> Bus {
+        Bus { own, board, unsent_bytes_max, links: board.workers().map(|_| None).collect() }
+    }
+
+    /// A new worker is at the other end. What the old one had written must have been read before.
+    pub(super) fn connect(&mut self, slot: Slot, fd: OwnedFd, epoll: &Epoll, token: u64) -> io::Result<()> {
+        let link = Link::new(fd);
+        epoll.add(&link, token, Watch::Readable)?;
+        self.links[slot.0] = Some(BusLink { link, watch: Watch::Readable });
+        Ok(())
+    }
+
+    /// Queues a message. Dropped when the other is gone, or does not read.
+    pub(super) fn send(&mut self, to: Slot, message: &[u8]) {
+        self.put(to, APPLICATION, message);
+    }
+
+    /// Asks another worker to look whether it should listen.
+    pub(super) fn ring(&mut self, to: Slot) {
+        self.put(to, LOOK, &[]);
+    }
+
+    fn put(&mut self, to: Slot, kind: u8, message: &[u8]) {
+        match &mut self.links[to.0] {
+            Some(other) if other.link.unsent() + message.len() <= self.unsent_bytes_max => {
+                other.link.put(kind, |out| out.extend_from_slice(message));
+            }
+            _ => self.board.add(self.own, Counter::BusDroppedTotal, 1),
+        }
+    }
+
+    /// Sends what was queued in this round.
+    pub(super) fn flush(&mut self, epoll: &Epoll, token_of: impl Fn(Slot) -> u64) -> io::Result<()> {
+        for (slot, other) in self.links.iter_mut().enumerate() {
+            let Some(other) = other else { continue };
+            if other.link.unsent() > 0 {
+                other.link.flush()?;
+            }
+            let watch = if other.link.unsent() > 0 { Watch::ReadableOrWritable } else { Watch::Readable };
+            if watch != other.watch {
+                epoll.modify(&other.link, token_of(Slot(slot)), watch)?;
+                other.watch = watch;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what has come from `slot`.
+    pub(super) fn receive(&mut self, slot: Slot, epoll: &Epoll) -> io::Result<Vec<BusEvent>> {
+        let Some(other) = &mut self.links[slot.0] else { return Ok(Vec::new()) };
+        other.link.fill(READ_BYTES_MAX)?;
+        let mut events = Vec::new();
+        while let Some((kind, payload)) = other.link.next() {
+            events.push(if kind == LOOK { BusEvent::Look } else { BusEvent::Message(payload.to_vec()) });
+        }
+        other.link.tidy();
+        if other.link.is_closed() {
+            epoll.remove(&other.link)?;
+            self.links[slot.0] = None;
+            events.push(BusEvent::Gone);
+        }
+        Ok(events)
+    }
+}
+
+/// What one round reads from one other worker.
+const READ_BYTES_MAX: usize = 1 << 20;

@@ -1,0 +1,85 @@
+//! Every limit of the core in one place, and how they relate.
+
+use std::net::SocketAddr;
+
+use super::service::StartError;
+
+/// How the core is set up; the application's own settings are its own affair.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    pub listen: SocketAddr,
+    /// Worker processes; 0 = everything in one process, for a debugger.
+    pub workers: usize,
+    /// Each loop and pool thread gets one allowed CPU.
+    pub cpu_affinity: bool,
+    /// Longest orderly end, the last lane's work included.
+    pub drain_seconds: u64,
+    pub limits: Limits,
+}
+
+/// What may be at most, or last at most.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections over all workers.
+    pub connections_max: usize,
+    /// Received bytes of one connection that are not consumed yet; over it the connection closes.
+    pub input_bytes_max: usize,
+    /// Unsent reply bytes of one connection at which it is not read any more.
+    pub output_bytes_pause: usize,
+    /// Unsent reply bytes of one connection over which it closes.
+    pub output_bytes_max: usize,
+    /// Unsent answers for one worker at which the process lane takes no more of its jobs.
+    pub lane_output_bytes_pause: usize,
+    /// Job bytes that the process lane holds at most, beyond one job.
+    pub lane_input_bytes_max: usize,
+    /// Unsent bytes for another worker over which a message is dropped.
+    pub bus_bytes_max: usize,
+    /// A connection without a request for so long closes; 0 = never.
+    pub idle_timeout_seconds: u64,
+    /// A peer that vanished without a word is noticed after this long; 0 = never.
+    pub keep_alive_seconds: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections_max: 10_000,
+            input_bytes_max: 1 << 30,
+            output_bytes_pause: 256 << 10,
+            output_bytes_max: 1 << 30,
+            lane_output_bytes_pause: 4 << 20,
+            lane_input_bytes_max: 16 << 20,
+            bus_bytes_max: 64 << 20,
+            idle_timeout_seconds: 0,
+            keep_alive_seconds: 300,
+        }
+    }
+}
+
+impl Limits {
+    /// The relations that the loop relies on.
+    pub fn check(&self) -> Result<(), StartError> {
+        let relations = [
+            (self.connections_max > 0, "at least one connection must be allowed"),
+            // A connection that is paused must not be over its limit already.
+            (self.output_bytes_pause < self.output_bytes_max, "output_bytes_pause must be below output_bytes_max"),
+            (self.input_bytes_max >= READ_BYTES, "input_bytes_max must hold one read"),
+            (self.lane_output_bytes_pause > 0 && self.lane_input_bytes_max > 0, "lane limits must not be 0"),
+        ];
+        match relations.into_iter().find(|(holds, _)| !holds) {
+            Some((_, text)) => Err(StartError::new(format!("limits: {text}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One read of a connection.
+pub const READ_BYTES: usize = 64 << 10;
+/// Events that one epoll round handles at most.
+pub const EVENTS_MAX: usize = 512;
+/// How often a loop looks at the others' connection counts, and ticks its service.
+pub const TICK_MS: u64 = 50;
+/// A worker whose heartbeat is older is not waited for.
+pub const HEARTBEAT_FRESH_MS: u64 = 250;
+/// A worker listens while it has at most this many connections more than the one with the fewest.
+pub const ACCEPT_SLACK: u64 = 4;

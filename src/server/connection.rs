@@ -1,0 +1,70 @@
+//! One accepted connection and the states it goes through.
+//!
+//! ```text
+//!            receive: Submit                     complete
+//!   ┌──────┐ ───────────────> ┌───────────┐ ───────────────┐
+//!   │ Open │ <─────────────────────────────────────────────┘
+//!   └──────┘ ── receive: Park ──> ┌────────┐ ── wake, deadline: resume ──> Open
+//!      │                          │ Parked │
+//!      │ Close, end of file       └────────┘
+//!      v
+//!   ┌─────────┐ all sent
+//!   │ Closing │ ────────> removed        (an error of the socket removes at once, from any state)
+//!   └─────────┘
+//! ```
+
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use super::input::Input;
+use super::outbox::Outbox;
+
+pub(super) struct Connection<S> {
+    pub(super) socket: OwnedFd,
+    pub(super) session: S,
+    pub(super) input: Input,
+    pub(super) out: Outbox,
+    pub(super) state: State,
+    /// True from epoll's word until a read found the socket empty: epoll reports only changes.
+    pub(super) is_readable: bool,
+    /// True until a write found the socket full.
+    pub(super) is_writable: bool,
+    /// True once the peer sends no more; what it sent is still answered.
+    pub(super) is_at_end: bool,
+    /// True while the connection is in the loop's list of those to go on with.
+    pub(super) is_queued: bool,
+    /// True while the connection is in the loop's list of those with replies to send.
+    pub(super) is_dirty: bool,
+    /// When bytes last came.
+    pub(super) active_at: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Requests are read and handled as they come.
+    Open,
+    /// A job is on a lane, or waits for its turn there. Nothing is read.
+    InFlight,
+    /// Waits for a wake or the deadline. Nothing is read.
+    Parked { until: Option<Instant> },
+    /// Nothing more is handled; closes once the replies are sent.
+    Closing,
+}
+
+impl<S> Connection<S> {
+    pub(super) fn new(socket: OwnedFd, session: S, now: Instant) -> Connection<S> {
+        Connection {
+            socket,
+            session,
+            input: Input::default(),
+            out: Outbox::default(),
+            state: State::Open,
+            is_readable: false,
+            is_writable: true,
+            is_at_end: false,
+            is_queued: false,
+            is_dirty: false,
+            active_at: now,
+        }
+    }
+}

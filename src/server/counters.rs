@@ -1,0 +1,243 @@
+//! Numbered counters in shared memory: what each process says of itself, readable by all.
+//!
+//! Words are atomics and each is written by one process at a time, so a process that dies leaves nothing locked.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::sys;
+
+/// A process's place: workers first, then the process lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub usize);
+
+/// What the whole service counts.
+#[derive(Clone, Copy, Debug)]
+pub enum Global {
+    /// Drawn when the service starts: tickets of an earlier run never match.
+    Boot,
+    /// Starts of processes so far.
+    Incarnations,
+    /// Jobs of process lanes so far: their order.
+    Jobs,
+    /// Connections so far.
+    Connections,
+    /// The one job that the process lane is running alone, or 0.
+    RunningAlone,
+    /// When the service started, in milliseconds of the machine's uptime.
+    StartedMs,
+    /// Not 0 once the service drains.
+    Draining,
+}
+const GLOBALS: usize = 7;
+
+/// What each process says of itself.
+#[derive(Clone, Copy, Debug)]
+pub enum Counter {
+    /// `ABSENT`, `STARTING`, `SERVING` or `DRAINING`.
+    State,
+    Pid,
+    Incarnation,
+    /// Uptime of the machine in milliseconds when the process was last seen at work.
+    HeartbeatMs,
+    /// Open connections.
+    Connections,
+    /// 1 while the worker listens.
+    Listening,
+    AcceptedTotal,
+    /// Accepts that found nothing: another worker was faster.
+    AcceptEmptyTotal,
+    TurnedAwayTotal,
+    InputBytesTotal,
+    OutputBytesTotal,
+    /// Unsent reply bytes of all connections.
+    OutputBytes,
+    /// Largest unsent reply and unconsumed input of one connection since the start.
+    OutputBytesMax,
+    InputBytesMax,
+    RoundsTotal,
+    BusDroppedTotal,
+    /// Starts after the first.
+    RestartsTotal,
+    /// Deaths by SIGBUS: a page of a mapped file could not be read.
+    BusErrorsTotal,
+    // The supervisor's samples, once a second.
+    ResidentBytes,
+    AnonymousBytes,
+    UserMs,
+    SystemMs,
+}
+const COUNTERS: usize = 22;
+
+pub const ABSENT: u64 = 0;
+pub const STARTING: u64 = 1;
+pub const SERVING: u64 = 2;
+pub const DRAINING: u64 = 3;
+
+/// Jobs that were running alone when the process lane died, with how often: `SUSPECTS` pairs of (number, deaths).
+const SUSPECTS: usize = 16;
+
+/// All counters. A copy is as good as the original.
+#[derive(Clone, Copy)]
+pub struct Board {
+    words: &'static [AtomicU64],
+    workers: usize,
+    application_counters: usize,
+}
+
+impl Board {
+    /// `application_counters`: how many counters each process has for the application, numbered from 0.
+    pub fn new(workers: usize, application_counters: usize) -> io::Result<Board> {
+        // A process's counters begin on a cache line of their own: two processes never write to the same line.
+        let process = (COUNTERS + application_counters).next_multiple_of(8);
+        let count = (GLOBALS + 2 * SUSPECTS).next_multiple_of(8) + process * (workers + 1);
+        Ok(Board { words: sys::shared::words(count)?, workers, application_counters })
+    }
+
+    pub fn workers(&self) -> impl Iterator<Item = Slot> + use<> {
+        (0..self.workers).map(Slot)
+    }
+
+    /// The place of the process that runs the process lanes.
+    #[must_use]
+    pub fn lane_slot(&self) -> Slot {
+        Slot(self.workers)
+    }
+
+    /// Every process's place.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        (0..=self.workers).map(Slot)
+    }
+
+    #[must_use]
+    pub fn global(&self, which: Global) -> &'static AtomicU64 {
+        &self.words[which as usize]
+    }
+
+    #[must_use]
+    pub fn counter(&self, slot: Slot, which: Counter) -> &'static AtomicU64 {
+        &self.words[self.process_start(slot) + which as usize]
+    }
+
+    /// The application's counter number `index` of that process.
+    #[must_use]
+    pub fn application(&self, slot: Slot, index: usize) -> &'static AtomicU64 {
+        debug_assert!(index < self.application_counters);
+        &self.words[self.process_start(slot) + COUNTERS + index]
+    }
+
+    #[must_use]
+    pub fn read(&self, slot: Slot, which: Counter) -> u64 {
+        self.counter(slot, which).load(Ordering::Relaxed)
+    }
+
+    pub fn set(&self, slot: Slot, which: Counter, value: u64) {
+        self.counter(slot, which).store(value, Ordering::Relaxed);
+    }
+
+    pub fn add(&self, slot: Slot, which: Counter, count: u64) {
+        self.counter(slot, which).fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn raise(&self, slot: Slot, which: Counter, value: u64) {
+        self.counter(slot, which).fetch_max(value, Ordering::Relaxed);
+    }
+
+    /// The sum over all processes.
+    #[must_use]
+    pub fn sum(&self, which: Counter) -> u64 {
+        self.slots().map(|slot| self.read(slot, which)).sum()
+    }
+
+    /// The sum over all processes of the application's counter `index`.
+    #[must_use]
+    pub fn application_sum(&self, index: usize) -> u64 {
+        self.slots().map(|slot| self.application(slot, index).load(Ordering::Relaxed)).sum()
+    }
+
+    /// True when the process is there and was at work within `fresh_ms`.
+    #[must_use]
+    pub fn is_fresh(&self, slot: Slot, now_ms: u64, fresh_ms: u64) -> bool {
+        self.read(slot, Counter::State) == SERVING
+            && now_ms.saturating_sub(self.read(slot, Counter::HeartbeatMs)) <= fresh_ms
+    }
+
+    /// The next incarnation, for a process that is about to start.
+    #[must_use]
+    pub fn next_incarnation(&self) -> u64 {
+        self.global(Global::Incarnations).fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// After a death of the process lane: the job that was running alone, if any, is held against it.
+    pub fn accuse_running_job(&self) {
+        let number = self.global(Global::RunningAlone).swap(0, Ordering::SeqCst);
+        if number == 0 {
+            return;
+        }
+        let suspects = self.suspects();
+        // The place of the same job, else an empty one, else that of the oldest job: job numbers rise.
+        let known = suspects.iter().position(|(job, _)| job.load(Ordering::SeqCst) == number);
+        let place = known.unwrap_or_else(|| {
+            (0..SUSPECTS).min_by_key(|&place| suspects[place].0.load(Ordering::SeqCst)).expect("there are places")
+        });
+        let (job, deaths) = suspects[place];
+        if job.swap(number, Ordering::SeqCst) != number {
+            deaths.store(0, Ordering::SeqCst);
+        }
+        deaths.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often the process lane died while it was running this job alone.
+    #[must_use]
+    pub fn deaths_of_job(&self, number: u64) -> u64 {
+        let found = self.suspects().into_iter().find(|(job, _)| job.load(Ordering::SeqCst) == number);
+        found.map_or(0, |(_, deaths)| deaths.load(Ordering::SeqCst))
+    }
+
+    fn suspects(&self) -> [(&'static AtomicU64, &'static AtomicU64); SUSPECTS] {
+        std::array::from_fn(|place| (&self.words[GLOBALS + 2 * place], &self.words[GLOBALS + 2 * place + 1]))
+    }
+
+    fn process_start(&self, slot: Slot) -> usize {
+        let process = (COUNTERS + self.application_counters).next_multiple_of(8);
+        (GLOBALS + 2 * SUSPECTS).next_multiple_of(8) + process * slot.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_counters_fit_their_space() {
+        assert_eq!(GLOBALS, Global::Draining as usize + 1);
+        assert_eq!(COUNTERS, Counter::SystemMs as usize + 1);
+    }
+
+    #[test]
+    fn processes_do_not_share_words() {
+        let board = Board::new(2, 3).unwrap();
+        for slot in board.slots() {
+            board.set(slot, Counter::State, 10 + slot.0 as u64);
+            board.application(slot, 2).store(100 + slot.0 as u64, Ordering::Relaxed);
+        }
+        for slot in board.slots() {
+            assert_eq!(board.read(slot, Counter::State), 10 + slot.0 as u64);
+            assert_eq!(board.application(slot, 2).load(Ordering::Relaxed), 100 + slot.0 as u64);
+        }
+        assert_eq!(board.application_sum(2), 303);
+    }
+
+    #[test]
+    fn a_job_that_ran_alone_at_two_deaths_is_known() {
+        let board = Board::new(1, 0).unwrap();
+        let die_while_running = |number| {
+            board.global(Global::RunningAlone).store(number, Ordering::SeqCst);
+            board.accuse_running_job();
+        };
+        [7, 9, 7, 0].into_iter().for_each(die_while_running);
+        assert_eq!((board.deaths_of_job(7), board.deaths_of_job(9)), (2, 1));
+        (100..100 + SUSPECTS as u64).for_each(die_while_running);
+        assert_eq!((board.deaths_of_job(7), board.deaths_of_job(115)), (0, 1));
+    }
+}

@@ -1,0 +1,65 @@
+//! The received bytes of one connection that are not consumed yet.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use super::sys::socket::{self, Moved};
+
+#[derive(Debug, Default)]
+pub struct Input {
+    buffer: Vec<u8>,
+    /// Bytes before this are consumed.
+    start: usize,
+}
+
+impl Input {
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    pub fn consume(&mut self, count: usize) {
+        debug_assert!(count <= self.len());
+        self.start += count;
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        }
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes from elsewhere than a socket: for tests and the pump.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Reads once, at most `bytes_max` bytes. `spare` lends its buffer while this one has none.
+    pub(super) fn fill(&mut self, fd: BorrowedFd<'_>, bytes_max: usize, spare: &mut Vec<Vec<u8>>) -> io::Result<Moved> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = spare.pop().unwrap_or_default();
+        }
+        // Consumed bytes make room, but only when they are the larger part: a big frame is moved a bounded number of times.
+        if self.start > self.len() {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        socket::receive(fd, &mut self.buffer, bytes_max)
+    }
+
+    /// An idle connection holds no memory: an empty buffer goes to `spare`, or is freed when it grew.
+    pub(super) fn release(&mut self, spare: &mut Vec<Vec<u8>>) {
+        if self.is_empty() && self.buffer.capacity() > 0 {
+            super::outbox::give_back(std::mem::take(&mut self.buffer), spare);
+            self.start = 0;
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The process lane's own side: one thread reads the jobs of all workers, and runs what it finds as one batch.
+//!
+//! Order: the thread reads the shared job counter, then drains all links, then runs the jobs up to that number in order; later
+//! ones wait for the next batch. So what a dead worker left behind runs before anything that was sent later elsewhere, and
+//! no worker is starved. While a batch runs, the next one gathers in the sockets.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::bell::{Bell, Ringer, bell};
+use super::config::Limits;
+use super::counters::{Board, Counter, Global, Slot};
+use super::link::Link;
+use super::pool::{Source, Taken};
+use super::process_lane::{DONE, HELLO, IDS_BYTES, JOB, RESENT, u64_at};
+use super::service::{ConnectionId, Executor, Task, TaskId, Wire};
+use super::sys::clock;
+use super::sys::epoll::{Epoll, Watch};
+
+/// The control thread's end: how new workers and the end are told to the lane's thread.
+pub(super) struct Doorway {
+    news: Sender<News>,
+    ringer: Ringer,
+}
+
+enum News {
+    Worker {
+        incarnation: u64,
+        fd: OwnedFd,
+    },
+    /// No more workers will come: end when all that are left are gone.
+    Drain,
+}
+
+/// More starts of workers than this at once wait in the control thread.
+const NEWS_MAX: usize = 1024;
+
+impl Doorway {
+    pub(super) fn worker(&self, incarnation: u64, fd: OwnedFd) {
+        self.tell(News::Worker { incarnation, fd });
+    }
+
+    pub(super) fn drain(&self) {
+        self.tell(News::Drain);
+    }
+
+    fn tell(&self, news: News) {
+        // A lane thread that is gone ends the process; nobody is left to be told.
+        if self.news.send(news).is_ok() {
+            self.ringer.ring();
+        }
+    }
+}
+
+/// Jobs of all workers over their links. `J` is the job's type.
+pub(super) struct LinkSource<J> {
+    board: Board,
+    slot: Slot,
+    limits: Limits,
+    batch_max: usize,
+    epoll: Epoll,
+    news: Receiver<News>,
+    bell: Bell,
+    links: Vec<WorkerLink>,
+    /// Jobs that were read but belong to a later batch: those of a link are in order.
+    pending: VecDeque<Pending<J>>,
+    pending_bytes: usize,
+    is_draining: bool,
+}
+
+struct WorkerLink {
+    incarnation: u64,
+    link: Link,
+    /// What epoll watches for: with unsent answers also for room to send them.
+    watch: Watch,
+    is_readable: bool,
+}
+
+struct Pending<J> {
+    task: Task<J>,
+    bytes: usize,
+    is_resent: bool,
+}
+
+const BELL: u64 = 0;
+
+impl<J: Wire> LinkSource<J> {
+    pub(super) fn new(
+        board: Board,
+        slot: Slot,
+        limits: Limits,
+        batch_max: usize,
+    ) -> io::Result<(Doorway, LinkSource<J>)> {
+        let (ringer, bell) = bell()?;
+        let (news_end, news) = bounded(NEWS_MAX);
+        let epoll = Epoll::new(128)?;
+        epoll.add(&bell, BELL, Watch::Readable)?;
+        let source = LinkSource {
+            board,
+            slot,
+            limits,
+            batch_max,
+            epoll,
+            news,
+            bell,
+            links: Vec::new(),
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            is_draining: false,
+        };
+        Ok((Doorway { news: news_end, ringer }, source))
+    }
+
+    /// One look at epoll: notes who is readable, sends what could not be sent before. True when the bell rang.
+    fn look(&mut self, wait: Option<Duration>) -> io::Result<bool> {
+        let mut is_rung = false;
+        let links = &mut self.links;
+        for event in self.epoll.wait(wait)? {
+            if event.token == BELL {
+                is_rung = true;
+            } else if let Some(worker) = links.iter_mut().find(|worker| worker.incarnation == event.token) {
+                worker.is_readable |= event.is_readable || event.is_dead;
+                if event.is_writable {
+                    worker.link.flush()?;
+                }
+            }
+        }
+        Ok(is_rung)
+    }
+
+    fn hear_news<E: Executor>(&mut self, executor: &E) -> io::Result<()> {
+        self.bell.clear();
+        while let Ok(news) = self.news.try_recv() {
+            match news {
+                News::Drain => self.is_draining = true,
+                News::Worker { incarnation, fd } => {
+                    let mut link = Link::new(fd);
+                    let last_applied = executor.last_applied(incarnation);
+                    link.put(HELLO, |out| out.extend_from_slice(&last_applied.to_le_bytes()));
+                    link.flush()?;
+                    self.epoll.add(&link, incarnation, Watch::Readable)?;
+                    self.links.push(WorkerLink { incarnation, link, watch: Watch::Readable, is_readable: false });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every readable link until it would block, or enough is held.
+    fn drain_links<E: Executor>(&mut self, executor: &mut E) -> io::Result<()> {
+        for worker in &mut self.links {
+            // Back-pressure: answers pile up, so no more questions; and a batch's worth at hand is enough.
+            if !worker.is_readable
+                || worker.link.unsent() > self.limits.lane_output_bytes_pause
+                || self.pending_bytes > self.limits.lane_input_bytes_max
+            {
+                continue;
+            }
+            worker.link.fill(self.limits.lane_input_bytes_max)?;
+            worker.is_readable = false;
+            while let Some((kind, payload)) = worker.link.next() {
+                debug_assert!(matches!(kind, JOB | RESENT));
+                let id = TaskId {
+                    incarnation: worker.incarnation,
+                    connection: ConnectionId(u64_at(payload, 8)),
+                    number: u64_at(payload, 0),
+                };
+                let job = J::decode(&payload[IDS_BYTES..]).expect("both ends are the same program");
+                self.pending_bytes += payload.len();
+                self.pending.push_back(Pending {
+                    task: Task { id, job },
+                    bytes: payload.len(),
+                    is_resent: kind == RESENT,
+                });
+            }
+            worker.link.tidy();
+        }
+        let pending = &self.pending;
+        let epoll = &self.epoll;
+        let mut result = Ok(());
+        self.links.retain(|worker| {
+            let is_done = worker.link.is_closed()
+                && !pending.iter().any(|pending| pending.task.id.incarnation == worker.incarnation);
+            if is_done {
+                result = epoll.remove(&worker.link);
+                executor.forget(worker.incarnation);
+            }
+            !is_done
+        });
+        result
+    }
+
+    /// Moves the jobs up to `number` into `tasks`, in order, within the bounds of a batch.
+    fn form_batch(&mut self, tasks: &mut Vec<Task<J>>, number: u64) -> Taken {
+        self.pending.make_contiguous().sort_by_key(|pending| pending.task.id.number);
+        let is_alone = self.pending.front().is_some_and(|pending| pending.is_resent);
+        let mut bytes = 0;
+        while let Some(pending) = self.pending.front() {
+            let is_over = tasks.len() >= self.batch_max || bytes > self.limits.lane_input_bytes_max;
+            if pending.task.id.number > number || pending.is_resent != is_alone || is_over {
+                break;
+            }
+            let pending = self.pending.pop_front().expect("it was there");
+            bytes += pending.bytes;
+            tasks.push(pending.task);
+        }
+        self.pending_bytes -= bytes;
+        if is_alone { Taken::OneByOne } else { Taken::Batch }
+    }
+
+    fn try_take<E: Executor<Job = J>>(
+        &mut self,
+        tasks: &mut Vec<Task<J>>,
+        wait: Option<Duration>,
+        executor: &mut E,
+    ) -> io::Result<Taken> {
+        let mut is_rung = self.look(if self.pending.is_empty() { wait } else { Some(Duration::ZERO) })?;
+        self.board.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
+        let number = self.board.global(Global::Jobs).load(Ordering::SeqCst);
+        // Whoever took a number up to this one, and sent, is readable by now.
+        is_rung |= self.look(Some(Duration::ZERO))?;
+        if is_rung {
+            self.hear_news(executor)?;
+        }
+        self.drain_links(executor)?;
+        if self.is_draining && self.links.is_empty() && self.pending.is_empty() {
+            return Ok(Taken::End);
+        }
+        Ok(self.form_batch(tasks, number))
+    }
+
+    fn settle_links(&mut self) -> io::Result<()> {
+        for worker in &mut self.links {
+            worker.link.flush()?;
+            let watch = match worker.link.unsent() {
+                0 => Watch::Readable,
+                bytes if bytes <= self.limits.lane_output_bytes_pause => Watch::ReadableOrWritable,
+                // Not read until it reads: `drain_links` passes it over.
+                _ => Watch::Writable,
+            };
+            if watch != worker.watch {
+                self.epoll.modify(&worker.link, worker.incarnation, watch)?;
+                worker.watch = watch;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<E: Executor> Source<E> for LinkSource<E::Job>
+where
+    E::Job: Wire,
+    E::Done: Wire,
+{
+    fn take(&mut self, tasks: &mut Vec<Task<E::Job>>, wait: Option<Duration>, executor: &mut E) -> Taken {
+        self.try_take(tasks, wait, executor).unwrap_or_else(|error| end_process(&error))
+    }
+
+    fn answer(&mut self, id: TaskId, done: E::Done) {
+        // The answer to a dead worker's job is nobody's.
+        if let Some(worker) = self.links.iter_mut().find(|worker| worker.incarnation == id.incarnation) {
+            worker.link.put(DONE, |out| {
+                out.extend_from_slice(&id.number.to_le_bytes());
+                out.extend_from_slice(&id.connection.0.to_le_bytes());
+                done.encode(out);
+            });
+        }
+    }
+
+    fn settle(&mut self) {
+        self.settle_links().unwrap_or_else(|error| end_process(&error));
+    }
+
+    fn begin_alone(&mut self, id: TaskId) -> bool {
+        let is_poison = self.board.deaths_of_job(id.number) >= 2;
+        if !is_poison {
+            self.board.global(Global::RunningAlone).store(id.number, Ordering::SeqCst);
+        }
+        !is_poison
+    }
+
+    fn end_alone(&mut self) {
+        self.board.global(Global::RunningAlone).store(0, Ordering::SeqCst);
+    }
+}
+
+/// A link that fails in a way that is not its other end's death: this process starts anew, and nothing is lost by that.
+fn end_process(error: &io::Error) -> ! {
+    tracing::error!(%error, "the process lane lost its sockets");
+    super::sys::process::exit_at_once(1)
+}

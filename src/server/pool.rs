@@ -1,0 +1,281 @@
+//! Pool threads: each builds its executor, then takes batches of tasks from a source and answers them there.
+//!
+//! The same thread body serves both kinds of lane: a `QueueSource` is a worker's own threads, `lane_server::LinkSource` the
+//! process that serves all workers. What a panic costs is decided here, for both.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::bell::Ringer;
+use super::counters::{Board, Slot};
+use super::service::{
+    Application, ConnectionId, Executor, ExecutorContext, LaneId, LaneSpec, Refusal, StartError, Task, TaskId,
+};
+use super::sys;
+
+/// What a source gave its thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Tasks to run together; or none, when the wait is over.
+    Batch,
+    /// Tasks that must be run one by one, each noted before it begins.
+    OneByOne,
+    /// Nothing will come any more.
+    End,
+}
+
+/// Where a pool thread's tasks come from and its answers go to.
+pub(super) trait Source<E: Executor> {
+    /// Fills `tasks`, waiting at most so long for the first (`None`: until there is one).
+    fn take(&mut self, tasks: &mut Vec<Task<E::Job>>, wait: Option<Duration>, executor: &mut E) -> Taken;
+    fn answer(&mut self, id: TaskId, done: E::Done);
+    /// All tasks of the batch are answered.
+    fn settle(&mut self);
+    /// Before and after a task that runs alone; `begin` is false when it must not be run at all.
+    fn begin_alone(&mut self, _id: TaskId) -> bool {
+        true
+    }
+    fn end_alone(&mut self) {}
+}
+
+/// The body of a pool thread. Ends when the source does.
+pub(super) fn run<E: Executor>(
+    mut executor: E,
+    mut rebuild: impl FnMut() -> Result<E, StartError>,
+    source: &mut impl Source<E>,
+) {
+    let mut tasks = Vec::new();
+    let mut wait = executor.idle();
+    loop {
+        tasks.clear();
+        match source.take(&mut tasks, wait, &mut executor) {
+            Taken::End => break,
+            Taken::OneByOne => run_one_by_one(&mut executor, &mut rebuild, source, &tasks),
+            Taken::Batch if tasks.is_empty() => {}
+            Taken::Batch => {
+                let mut answered = 0;
+                let outcome = catch_unwind(AssertUnwindSafe(|| {
+                    executor.run(&tasks, &mut |id, done| {
+                        answered += 1;
+                        source.answer(id, done);
+                    });
+                }));
+                if outcome.is_err() {
+                    // Executors answer in order, so what is not answered is the rest; one of it is to blame.
+                    executor = rebuilt(&mut rebuild);
+                    run_one_by_one(&mut executor, &mut rebuild, source, &tasks[answered..]);
+                }
+            }
+        }
+        source.settle();
+        wait = executor.idle();
+    }
+    executor.finish();
+}
+
+fn run_one_by_one<E: Executor>(
+    executor: &mut E,
+    rebuild: &mut impl FnMut() -> Result<E, StartError>,
+    source: &mut impl Source<E>,
+    tasks: &[Task<E::Job>],
+) {
+    for task in tasks {
+        if !source.begin_alone(task.id) {
+            source.answer(task.id, executor.refuse(&task.job, Refusal::Poisoned));
+            continue;
+        }
+        let mut is_answered = false;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            executor.run(std::slice::from_ref(task), &mut |id, done| {
+                is_answered = true;
+                source.answer(id, done);
+            });
+        }));
+        source.end_alone();
+        if outcome.is_err() {
+            *executor = rebuilt(rebuild);
+            if !is_answered {
+                source.answer(task.id, executor.refuse(&task.job, Refusal::Panicked));
+            }
+        }
+        source.settle();
+    }
+}
+
+/// An executor that panicked is not used again. One that can't be built again ends its process, which starts anew.
+fn rebuilt<E>(rebuild: &mut impl FnMut() -> Result<E, StartError>) -> E {
+    tracing::error!("a pool thread's executor panicked and is rebuilt");
+    rebuild().unwrap_or_else(|error| {
+        tracing::error!(%error, "an executor can't be rebuilt");
+        sys::process::exit_at_once(1)
+    })
+}
+
+/// A lane's threads within this process, as their loop sees them.
+pub(super) struct Pool<J, D> {
+    jobs: Option<Sender<Vec<Task<J>>>>,
+    answers: Receiver<(ConnectionId, D)>,
+    threads: Vec<JoinHandle<()>>,
+    batch_max: usize,
+}
+
+impl<J: Send + 'static, D: Send + 'static> Pool<J, D> {
+    /// Starts the threads; returns once every one has its executor.
+    pub(super) fn start<A>(
+        application: &Arc<A>,
+        lane: LaneId,
+        spec: &LaneSpec,
+        place: &Place,
+        ringer: &Ringer,
+    ) -> Result<Pool<J, D>, StartError>
+    where
+        A: Application<Job = J, Done = D>,
+    {
+        let count = match spec.runs {
+            super::service::Runs::Threads(count) => count.max(1),
+            super::service::Runs::Process => 1,
+        };
+        // Both queues hold whatever the lane admits: neither end ever waits to send.
+        let (jobs, jobs_end) = bounded::<Vec<Task<J>>>(spec.jobs_max);
+        let (answers_end, answers) = bounded(spec.jobs_max);
+        let (ready, readies) = bounded(count);
+        let mut threads = Vec::new();
+        for thread in 0..count {
+            let source = QueueSource { jobs: jobs_end.clone(), answers: answers_end.clone(), ringer: ringer.clone() };
+            let (application, ready, niceness) = (Arc::clone(application), ready.clone(), spec.niceness);
+            let context = ExecutorContext { slot: place.slot, board: place.board, thread };
+            let cpu = place.cpu(thread);
+            let handle = std::thread::Builder::new().name(format!("{}-{thread}", spec.name)).spawn(move || {
+                set_place(cpu, niceness);
+                serve_queue(&*application, lane, &context, source, &ready);
+            });
+            threads.push(handle.map_err(|error| StartError::new(format!("can't start a thread: {error}")))?);
+        }
+        for _ in 0..count {
+            readies.recv().unwrap_or_else(|_| Err(StartError::new("a pool thread died while it started")))?;
+        }
+        Ok(Pool { jobs: Some(jobs), answers, threads, batch_max: spec.batch_max })
+    }
+
+    /// Hands a round's jobs over, in as few hops as there are threads to share them.
+    pub(super) fn submit(&mut self, batch: &mut Vec<Task<J>>) {
+        let share = batch.len().div_ceil(self.threads.len()).clamp(batch.len().min(16), self.batch_max);
+        while !batch.is_empty() {
+            let rest = batch.split_off(batch.len().min(share));
+            let part = std::mem::replace(batch, rest);
+            let jobs = self.jobs.as_ref().expect("jobs are submitted only before the end");
+            jobs.try_send(part)
+                .unwrap_or_else(|_| unreachable!("the queue holds all that the lane admits, and threads outlive it"));
+        }
+    }
+
+    /// The next answer that has come. After a ring, to be called until there is none.
+    pub(super) fn next_answer(&self) -> Option<(ConnectionId, D)> {
+        self.answers.try_recv().ok()
+    }
+}
+
+impl<J, D> Drop for Pool<J, D> {
+    /// The threads finish what they were given, then their executors' last work, and end.
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a pool thread panicked outside its executor");
+            }
+        }
+    }
+}
+
+/// Where a process's threads run.
+pub(super) struct Place {
+    pub(super) slot: Slot,
+    pub(super) board: Board,
+    /// The allowed CPUs if each thread is to have one of its own, else empty.
+    pub(super) cpus: Vec<usize>,
+    /// Number of this process's first pool thread among all threads of the service.
+    pub(super) first: usize,
+}
+
+impl Place {
+    pub(super) fn cpu(&self, thread: usize) -> Option<usize> {
+        (!self.cpus.is_empty()).then(|| self.cpus[(self.first + thread) % self.cpus.len()])
+    }
+}
+
+/// Gives the calling thread its CPU and niceness. What can't be had is said, and the thread runs without.
+pub(super) fn set_place(cpu: Option<usize>, niceness: i32) {
+    if let Some(Err(error)) = cpu.map(sys::thread::pin_to) {
+        tracing::warn!(%error, cpu, "a thread can't be tied to its CPU");
+    }
+    if niceness != 0
+        && let Err(error) = sys::thread::set_niceness(niceness)
+    {
+        tracing::warn!(%error, niceness, "a thread can't be made nicer");
+    }
+}
+
+fn serve_queue<A: Application>(
+    application: &A,
+    lane: LaneId,
+    context: &ExecutorContext,
+    mut source: QueueSource<A::Job, A::Done>,
+    ready: &Sender<Result<(), StartError>>,
+) {
+    let build = || application.executor(lane, context);
+    let (executor, outcome) = match build() {
+        Ok(executor) => (Some(executor), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    if ready.send(outcome).is_ok()
+        && let Some(executor) = executor
+    {
+        run(executor, build, &mut source);
+    }
+}
+
+/// A worker's own lane: jobs from a queue, answers to a queue and a ring.
+struct QueueSource<J, D> {
+    jobs: Receiver<Vec<Task<J>>>,
+    answers: Sender<(ConnectionId, D)>,
+    ringer: Ringer,
+}
+
+impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
+    fn take(&mut self, tasks: &mut Vec<Task<E::Job>>, wait: Option<Duration>, _executor: &mut E) -> Taken {
+        let first = match wait {
+            None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(time) => self.jobs.recv_timeout(time),
+        };
+        match first {
+            Ok(batch) => *tasks = batch,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Taken::End,
+        }
+        Taken::Batch
+    }
+
+    fn answer(&mut self, id: TaskId, done: E::Done) {
+        // The queue holds all that the lane admits. With the loop gone nobody waits for the answer.
+        if self.answers.try_send((id.connection, done)).is_ok() {
+            self.ringer.ring();
+        }
+    }
+
+    fn settle(&mut self) {}
+}
+
+/// A task of a lane within the process: it has no ticket, since it ends with the process.
+pub(super) fn local_task<J>(connection: ConnectionId, job: J) -> Task<J> {
+    Task { id: TaskId { incarnation: 0, connection, number: 0 }, job }
+}
+
+/// Starts the thread of a process lane; the caller joins it.
+pub(super) fn spawn_named(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name).spawn(body)
+}

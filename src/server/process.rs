@@ -1,0 +1,216 @@
+//! The bodies of the processes: how a worker, the process of the lanes, and the single process of a debugger are put together.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bell::bell;
+use super::config::ServerConfig;
+use super::control::{Control, Heard, Message};
+use super::counters::{self, Board, Counter, Slot};
+use super::lane_server::{Doorway, LinkSource};
+use super::lanes::{End, Lane};
+use super::pool::{self, Place, Pool};
+use super::process_lane::ProcessLane;
+use super::service::{Application, ExecutorContext, LaneId, LaneSpec, Runs, StartError, WorkerContext};
+use super::sys::epoll::{Epoll, Watch};
+use super::sys::signals::Signals;
+use super::sys::{clock, process, thread};
+use super::worker::{Chief, Parts, Worker};
+
+/// What every process is given.
+pub(super) struct Frame<A> {
+    pub(super) application: Arc<A>,
+    pub(super) config: ServerConfig,
+    pub(super) board: Board,
+    pub(super) lanes: Vec<LaneSpec>,
+    /// The allowed CPUs if threads are to have one each, else empty.
+    pub(super) cpus: Vec<usize>,
+}
+
+/// How a process's main thread ended; also its exit code.
+pub(super) const DONE: i32 = 0;
+pub(super) const FAILED: i32 = 1;
+/// It could not start, and would not the next time either.
+pub(super) const CANNOT_START: i32 = 3;
+
+/// A worker process.
+pub(super) fn worker<A: Application>(
+    frame: &Frame<A>,
+    slot: Slot,
+    incarnation: u64,
+    listener: OwnedFd,
+    control: Control,
+) -> i32 {
+    name_thread(&format!("worker-{}", slot.0));
+    let place = Place {
+        slot,
+        board: frame.board,
+        cpus: frame.cpus.clone(),
+        first: frame.board.workers().count() + slot.0 * threads_per_worker(&frame.lanes),
+    };
+    if !frame.cpus.is_empty() {
+        pool::set_place(Some(frame.cpus[slot.0 % frame.cpus.len()]), 0);
+    }
+    let started = build_worker(frame, &place, incarnation, listener, Chief::Supervisor(control));
+    serve(started)
+}
+
+/// The only process: all lanes are threads, signals come here.
+pub(super) fn alone<A: Application>(frame: &Frame<A>, listener: OwnedFd, signals: Signals) -> i32 {
+    let place = Place { slot: Slot(0), board: frame.board, cpus: frame.cpus.clone(), first: 1 };
+    if !frame.cpus.is_empty() {
+        pool::set_place(Some(frame.cpus[0]), 0);
+    }
+    let drain = Duration::from_secs(frame.config.drain_seconds);
+    let incarnation = frame.board.next_incarnation();
+    serve(build_worker(frame, &place, incarnation, listener, Chief::Signals { signals, drain }))
+}
+
+fn serve<A: Application>(started: Result<Worker<A>, StartError>) -> i32 {
+    match started {
+        Err(error) => {
+            tracing::error!("{error}");
+            CANNOT_START
+        }
+        Ok(worker) => match worker.run() {
+            Ok(()) => DONE,
+            Err(error) => {
+                tracing::error!(%error, "an event loop ended");
+                FAILED
+            }
+        },
+    }
+}
+
+fn build_worker<A: Application>(
+    frame: &Frame<A>,
+    place: &Place,
+    incarnation: u64,
+    listener: OwnedFd,
+    chief: Chief,
+) -> Result<Worker<A>, StartError> {
+    let (slot, board) = (place.slot, frame.board);
+    board.set(slot, Counter::Pid, u64::from(std::process::id()));
+    board.set(slot, Counter::State, counters::STARTING);
+    let is_alone = matches!(chief, Chief::Signals { .. });
+    let (ringer, bell) = bell().map_err(|error| StartError::new(format!("can't make a socketpair: {error}")))?;
+    // The process lane first: its executor makes the files that the others read.
+    let mut order: Vec<usize> = (0..frame.lanes.len()).collect();
+    order.sort_by_key(|&lane| frame.lanes[lane].runs != Runs::Process);
+    let mut ends: Vec<Option<Lane<A::Job, A::Done>>> = frame.lanes.iter().map(|_| None).collect();
+    let mut first = place.first;
+    for lane in order {
+        let spec = &frame.lanes[lane];
+        let end = if spec.runs == Runs::Process && !is_alone {
+            End::Process { lane: ProcessLane::new(board), watch: Watch::Readable }
+        } else {
+            let place = Place { slot, board, cpus: place.cpus.clone(), first };
+            first += threads_of(spec);
+            End::Threads(Pool::start(&frame.application, LaneId(lane), spec, &place, &ringer)?)
+        };
+        ends[lane] = Some(Lane::new(end, spec));
+    }
+    let service = frame.application.service(&WorkerContext { slot, incarnation, board })?;
+    Worker::new(Parts {
+        service,
+        lanes: ends.into_iter().flatten().collect(),
+        bell,
+        listener,
+        chief,
+        slot,
+        board,
+        limits: frame.config.limits.clone(),
+        turned_away: frame.application.turned_away(),
+    })
+}
+
+/// The process that runs the process lane: one pool thread, and this main thread for control.
+pub(super) fn lane<A: Application>(frame: &Frame<A>, control: &Control) -> i32 {
+    let spec_index = frame.lanes.iter().position(|spec| spec.runs == Runs::Process);
+    let lane = spec_index.expect("this process is started for a process lane");
+    name_thread(frame.lanes[lane].name);
+    match serve_lane(frame, LaneId(lane), control) {
+        Ok(()) => DONE,
+        Err(error) => {
+            tracing::error!("{error}");
+            CANNOT_START
+        }
+    }
+}
+
+fn serve_lane<A: Application>(frame: &Frame<A>, lane: LaneId, control: &Control) -> Result<(), StartError> {
+    let (board, slot) = (frame.board, frame.board.lane_slot());
+    let spec = frame.lanes[lane.0].clone();
+    board.set(slot, Counter::Pid, u64::from(std::process::id()));
+    board.set(slot, Counter::State, counters::STARTING);
+    board.accuse_running_job();
+    let limits = frame.config.limits.clone();
+    let (doorway, mut source) = LinkSource::new(board, slot, limits, spec.batch_max)
+        .map_err(|error| StartError::new(format!("can't make sockets: {error}")))?;
+    let (ready, readies) = crossbeam_channel::bounded(1);
+    let application = Arc::clone(&frame.application);
+    let cpu = (!frame.cpus.is_empty()).then(|| frame.cpus[frame.cpus.len() - 1]);
+    let thread = pool::spawn_named(format!("{}-0", spec.name), move || {
+        pool::set_place(cpu, spec.niceness);
+        let context = ExecutorContext { slot, board, thread: 0 };
+        let build = || application.executor(lane, &context);
+        match build() {
+            Err(error) => ready.send(Err(error)).unwrap_or(()),
+            Ok(executor) => {
+                ready.send(Ok(())).unwrap_or(());
+                pool::run(executor, build, &mut source);
+            }
+        }
+    })
+    .map_err(|error| StartError::new(format!("can't start a thread: {error}")))?;
+    readies.recv().unwrap_or_else(|_| Err(StartError::new("the lane's thread died while it started")))?;
+    board.set(slot, Counter::HeartbeatMs, clock::uptime_ms());
+    board.set(slot, Counter::State, counters::SERVING);
+    obey(control, &doorway).map_err(|error| StartError::new(format!("the supervisor can't be heard: {error}")))?;
+    board.set(slot, Counter::State, counters::DRAINING);
+    if thread.join().is_err() {
+        process::exit_at_once(FAILED);
+    }
+    Ok(())
+}
+
+/// The control thread: passes news to the lane's thread until told to drain.
+fn obey(control: &Control, doorway: &Doorway) -> std::io::Result<()> {
+    let mut epoll = Epoll::new(4)?;
+    epoll.add(control.as_fd(), 0, Watch::Readable)?;
+    control.send(Message::Ready, None)?;
+    loop {
+        // The events say nothing but that there is something to read.
+        epoll.wait(None)?.for_each(drop);
+        loop {
+            match control.receive()? {
+                Heard::Nothing => break,
+                Heard::Message(Message::Worker { incarnation }, Some(fd)) => doorway.worker(incarnation, fd),
+                Heard::Message(Message::Drain { .. }, _) => {
+                    doorway.drain();
+                    return Ok(());
+                }
+                Heard::Message(other, _) => return Err(std::io::Error::other(format!("{other:?} is not for a lane"))),
+                Heard::Gone => process::exit_at_once(FAILED),
+            }
+        }
+    }
+}
+
+fn threads_of(spec: &LaneSpec) -> usize {
+    match spec.runs {
+        Runs::Threads(count) => count.max(1),
+        Runs::Process => 1,
+    }
+}
+
+fn threads_per_worker(lanes: &[LaneSpec]) -> usize {
+    lanes.iter().filter(|spec| spec.runs != Runs::Process).map(threads_of).sum()
+}
+
+fn name_thread(name: &str) {
+    if let Err(error) = thread::set_name(name) {
+        tracing::debug!(%error, "a process keeps its name");
+    }
+}

@@ -1,0 +1,252 @@
+//! The core's contract: what an application gives the core, and what it may ask of it.
+//!
+//! An application has two halves. The event-loop half (`Service`) is called by one thread only; the slow half (`Executor`)
+//! owns what one pool thread needs, such as a database connection. Neither sees a socket.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::counters::{Board, Slot};
+use super::input::Input;
+use super::outbox::Outbox;
+
+/// Names one connection of one worker, for as long as the connection lives and never again: a generation and a slab index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// An index into what `Application::lanes` returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneId(pub usize);
+
+/// A bounded queue and those who run it.
+#[derive(Clone, Debug)]
+pub struct LaneSpec {
+    /// Threads are named `<name>-<number>`.
+    pub name: &'static str,
+    pub runs: Runs,
+    /// Jobs of one worker that are queued or running; further ones wait in the loop, in order.
+    pub jobs_max: usize,
+    /// Jobs that a thread takes at once.
+    pub batch_max: usize,
+    /// How much the threads yield to others, 0 to 19.
+    pub niceness: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// This many threads in each worker.
+    Threads(usize),
+    /// One thread in a process of its own, for all workers (with `workers = 0`: one thread).
+    Process,
+}
+
+/// Builds both halves. Made before the first fork; every process and thread has the same one.
+pub trait Application: Send + Sync + 'static {
+    type Service: Service<Job = Self::Job, Done = Self::Done>;
+    type Executor: Executor<Job = Self::Job, Done = Self::Done>;
+    type Job: Send + Wire + 'static;
+    type Done: Send + Wire + 'static;
+
+    fn lanes(&self) -> Vec<LaneSpec>;
+    /// Called in each worker after fork, once.
+    fn service(&self, context: &WorkerContext) -> Result<Self::Service, StartError>;
+    /// Called on each pool thread, once, and again after a panic there.
+    fn executor(&self, lane: LaneId, context: &ExecutorContext) -> Result<Self::Executor, StartError>;
+    /// Bytes for a peer that is turned away because there are too many connections.
+    fn turned_away(&self) -> &'static [u8];
+}
+
+/// What a service may know of where it runs.
+#[derive(Clone)]
+pub struct WorkerContext {
+    pub slot: Slot,
+    /// Counts the starts of processes: no two have the same.
+    pub incarnation: u64,
+    pub board: Board,
+}
+
+/// What an executor may know of where it runs.
+#[derive(Clone)]
+pub struct ExecutorContext {
+    pub slot: Slot,
+    pub board: Board,
+    /// Number of the thread in its lane.
+    pub thread: usize,
+}
+
+/// Both ends of an accepted connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub id: ConnectionId,
+    /// Counts the connections of the whole service, from 1.
+    pub number: u64,
+    pub address: SocketAddr,
+    pub local: SocketAddr,
+    pub descriptor: i32,
+}
+
+/// The event-loop half. One per worker, called by one thread only: no locks, and nothing that waits.
+pub trait Service {
+    type Session;
+    type Job;
+    type Done;
+
+    fn open(&mut self, peer: Peer, effects: &mut Effects) -> Self::Session;
+    /// Bytes have come, or the connection may go on: consume whole requests from `input`, put replies into `out`.
+    fn receive(
+        &mut self,
+        session: &mut Self::Session,
+        input: &mut Input,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Self::Job>;
+    /// The submitted job was answered.
+    fn complete(
+        &mut self,
+        session: &mut Self::Session,
+        done: Self::Done,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Self::Job>;
+    /// A parked connection was woken, or its time is over.
+    fn resume(&mut self, session: &mut Self::Session, out: &mut Outbox, effects: &mut Effects) -> Step<Self::Job>;
+    fn close(&mut self, session: Self::Session, effects: &mut Effects);
+    /// Another worker sent a message.
+    fn hear(&mut self, from: Slot, message: &[u8], effects: &mut Effects);
+    /// Another worker is gone: it will answer nothing that was sent to it.
+    fn lost(&mut self, from: Slot, effects: &mut Effects);
+    /// Called about twenty times a second.
+    fn tick(&mut self, effects: &mut Effects);
+}
+
+/// What a connection does next. The core applies it after the call has returned.
+#[derive(Debug, PartialEq)]
+pub enum Step<J> {
+    /// All whole requests are consumed.
+    NeedInput,
+    /// There is more to do, but others come first.
+    Continue,
+    /// The job goes to the lane; `complete` brings its answer. Nothing of the connection's input is looked at until then.
+    Submit(LaneId, J),
+    /// Nothing happens until `Effect::Wake` or the deadline; then `resume`.
+    Park(Option<Instant>),
+    /// The connection closes once its replies are sent.
+    Close,
+}
+
+/// What a service wants done beside the connection at hand, applied in order after the call.
+#[derive(Debug, Default)]
+pub struct Effects {
+    pub(super) list: Vec<Effect>,
+}
+
+#[derive(Debug)]
+pub(super) enum Effect {
+    Wake(ConnectionId),
+    Close(ConnectionId),
+    Write(ConnectionId, Vec<u8>),
+    Send(Slot, Vec<u8>),
+    Drain,
+}
+
+impl Effects {
+    /// Resumes a parked connection of this worker.
+    pub fn wake(&mut self, id: ConnectionId) {
+        self.list.push(Effect::Wake(id));
+    }
+
+    /// Closes a connection of this worker, whatever it is doing; its unsent replies are tried once.
+    pub fn close(&mut self, id: ConnectionId) {
+        self.list.push(Effect::Close(id));
+    }
+
+    /// Puts bytes into the outbox of a connection of this worker.
+    pub fn write(&mut self, id: ConnectionId, bytes: Vec<u8>) {
+        self.list.push(Effect::Write(id, bytes));
+    }
+
+    /// Sends a message to another worker. It is lost when that worker is gone or does not read; `Service::lost` tells the former.
+    pub fn send(&mut self, to: Slot, message: Vec<u8>) {
+        self.list.push(Effect::Send(to, message));
+    }
+
+    /// Asks the supervisor for an orderly end of everything.
+    pub fn drain(&mut self) {
+        self.list.push(Effect::Drain);
+    }
+}
+
+/// Where a job came from, and where its answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TaskId {
+    /// The incarnation of the worker that sent it.
+    pub incarnation: u64,
+    pub connection: ConnectionId,
+    /// The job's number, from a counter shared by all workers: with the incarnation, the job's ticket. 0 on lanes of threads.
+    pub number: u64,
+}
+
+#[derive(Debug)]
+pub struct Task<J> {
+    pub id: TaskId,
+    pub job: J,
+}
+
+/// Why a job is answered without having been run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It made its executor panic; what it did is undone.
+    Panicked,
+    /// It was running when its process died, twice.
+    Poisoned,
+}
+
+/// The slow half: runs jobs on one pool thread.
+pub trait Executor: Sized {
+    type Job;
+    type Done;
+
+    /// Answers every task once, each as soon as it is done.
+    fn run(&mut self, tasks: &[Task<Self::Job>], answer: &mut dyn FnMut(TaskId, Self::Done));
+    /// The answer to a job that will not be run.
+    fn refuse(&self, job: &Self::Job, why: Refusal) -> Self::Done;
+    /// Ordinary work between batches, in a small bite. Returns when to call again if no job comes before.
+    fn idle(&mut self) -> Option<Duration> {
+        None
+    }
+    /// The number of the last job applied of this incarnation, also by an executor before this one: such jobs are never run again.
+    fn last_applied(&self, _incarnation: u64) -> u64 {
+        0
+    }
+    /// No job of this incarnation will ever come again.
+    fn forget(&mut self, _incarnation: u64) {}
+    /// The last work of an orderly end.
+    fn finish(&mut self) {}
+}
+
+/// A value that crosses a process boundary. The same program is on both sides: no versions, no foreign input.
+pub trait Wire: Sized {
+    fn encode(&self, out: &mut Vec<u8>);
+    /// `None` when the bytes were not made by `encode`.
+    fn decode(bytes: &[u8]) -> Option<Self>;
+}
+
+/// Why a process can't serve; the text is for the operator and names the way out.
+#[derive(Debug)]
+pub struct StartError(pub Cow<'static, str>);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl StartError {
+    pub fn new(text: impl Into<Cow<'static, str>>) -> StartError {
+        StartError(text.into())
+    }
+}

@@ -1,0 +1,487 @@
+//! The first process: binds the listener, maps the counters, starts the others, and starts them again.
+//!
+//! It has one thread, opens no database and reads no client. Its whole life is `Supervisor::live`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::config::ServerConfig;
+use super::control::{Control, Heard, Message};
+use super::counters::{self, Board, Counter, Global, Slot};
+use super::lanes;
+use super::process::{self as bodies, Frame};
+use super::service::{Application, Runs, StartError};
+use super::sys::epoll::{Epoll, Watch};
+use super::sys::lock::FileLock;
+use super::sys::process::{self, Ended};
+use super::sys::signals::{Asked, Signals};
+use super::sys::{clock, descriptors, socket, thread};
+
+/// What the caller prepared before the first process is started.
+pub struct Start<A> {
+    pub application: Arc<A>,
+    pub config: ServerConfig,
+    /// Made with `Board::new(config.workers.max(1), …)`.
+    pub board: Board,
+    /// Held by every process of the service, so that it is free only when the last is gone.
+    pub lock: Option<FileLock>,
+    pub listener: OwnedFd,
+}
+
+/// Runs the service until it is told to end. The result is the exit code.
+pub fn run<A: Application>(start: Start<A>) -> Result<i32, StartError> {
+    let lanes = start.application.lanes();
+    lanes::check(&lanes, &start.config.limits)?;
+    let failed = |what: &'static str| move |error: io::Error| StartError::new(format!("can't {what}: {error}"));
+    let cpus = match start.config.cpu_affinity {
+        true => thread::allowed_cpus().map_err(failed("read the allowed CPUs"))?,
+        false => Vec::new(),
+    };
+    start.board.global(Global::StartedMs).store(clock::uptime_ms(), Ordering::Relaxed);
+    let signals = Signals::open().map_err(failed("block signals"))?;
+    let address = socket::local_address(start.listener.as_fd()).map_err(failed("read the listener's address"))?;
+    let is_alone = start.config.workers == 0;
+    let frame = Frame { application: start.application, config: start.config, board: start.board, lanes, cpus };
+    if is_alone {
+        announce(address, &frame.config);
+        return Ok(bodies::alone(&frame, start.listener, signals));
+    }
+    let mut supervisor = Supervisor::new(frame, start.listener, start.lock, signals)?;
+    supervisor.live(address).map_err(failed("supervise"))
+}
+
+/// Binds the listener, lowering the number of connections to what the descriptors allow.
+pub fn bind(config: &mut ServerConfig) -> Result<OwnedFd, StartError> {
+    let limit =
+        descriptors::raise_limit().map_err(|error| StartError::new(format!("can't read RLIMIT_NOFILE: {error}")))?;
+    let per_process = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_RESERVED);
+    let allowed = per_process.saturating_mul(config.workers.max(1));
+    if allowed < config.limits.connections_max {
+        tracing::warn!(allowed, limit, "fewer connections than configured: the limit of open descriptors is low");
+        config.limits.connections_max = allowed.max(1);
+    }
+    socket::listen_on(config.listen, BACKLOG)
+        .map_err(|error| StartError::new(format!("can't listen on {}: {error}", config.listen)))
+}
+
+/// Descriptors of a process beside its connections: sockets to others, epoll, database files of each thread.
+const DESCRIPTORS_RESERVED: usize = 64;
+const BACKLOG: i32 = 1024;
+/// A process that lived at least so long starts again at once.
+const STABLE: Duration = Duration::from_secs(2);
+/// Deaths in a row before the first delay, the first delay, and the longest.
+const FREE_RESTARTS: u32 = 3;
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// Of the drain time, what the last lane's work may take at least.
+const LANE_SHARE: u32 = 4;
+
+struct Supervisor<A> {
+    frame: Frame<A>,
+    listener: OwnedFd,
+    lock: Option<FileLock>,
+    signals: Signals,
+    epoll: Epoll,
+    /// By slot: the workers, then the process of the lanes.
+    children: Vec<Child>,
+    phase: Phase,
+    sampled_at: Instant,
+}
+
+enum Phase {
+    /// Until every process was ready once: one that can't start ends the service.
+    Starting,
+    Serving,
+    /// Workers end; the lane's process after them.
+    DrainingWorkers {
+        until: Instant,
+    },
+    DrainingLane {
+        until: Instant,
+    },
+}
+
+struct Child {
+    state: ChildState,
+    /// Deaths in a row, each soon after the start.
+    deaths: u32,
+}
+
+enum ChildState {
+    Absent {
+        start_at: Instant,
+    },
+    Running {
+        pid: u32,
+        control: Control,
+        incarnation: u64,
+        started_at: Instant,
+        is_ready: bool,
+    },
+    /// Ended in good order while draining.
+    Ended,
+}
+
+const SIGNALS: u64 = u64::MAX;
+
+impl<A: Application> Supervisor<A> {
+    fn new(
+        frame: Frame<A>,
+        listener: OwnedFd,
+        lock: Option<FileLock>,
+        signals: Signals,
+    ) -> Result<Supervisor<A>, StartError> {
+        let cannot = |error: io::Error| StartError::new(format!("can't make an epoll: {error}"));
+        let epoll = Epoll::new(64).map_err(cannot)?;
+        epoll.add(&signals, SIGNALS, Watch::Readable).map_err(cannot)?;
+        let now = clock::monotonic();
+        let mut children: Vec<Child> =
+            frame.board.slots().map(|_| Child { state: ChildState::Absent { start_at: now }, deaths: 0 }).collect();
+        if !frame.lanes.iter().any(|spec| spec.runs == Runs::Process) {
+            children.pop();
+        }
+        Ok(Supervisor { frame, listener, lock, signals, epoll, children, phase: Phase::Starting, sampled_at: now })
+    }
+
+    /// The whole life of the service.
+    fn live(&mut self, address: SocketAddr) -> io::Result<i32> {
+        loop {
+            let now = clock::monotonic();
+            self.start_absent(now)?;
+            if let Some(code) = self.go_on_with_drain(now) {
+                return Ok(code);
+            }
+            if now.duration_since(self.sampled_at) >= SAMPLE_EVERY {
+                self.sampled_at = now;
+                self.sample();
+            }
+            let events: Vec<u64> = self.epoll.wait(Some(self.timeout(now)))?.map(|event| event.token).collect();
+            for token in events {
+                if token != SIGNALS {
+                    self.hear(Slot(token as usize), address)?;
+                }
+            }
+            while let Some(asked) = self.signals.next()? {
+                match asked {
+                    Asked::End => self.drain(),
+                    Asked::Hangup => tracing::info!("SIGHUP: there is nothing to reload"),
+                    Asked::Reap => {}
+                }
+            }
+            while let Some((pid, ended)) = process::reap()? {
+                if let Some(code) = self.bury(pid, ended) {
+                    return Ok(code);
+                }
+            }
+        }
+    }
+
+    fn timeout(&self, now: Instant) -> Duration {
+        let next_start = self.children.iter().filter_map(|child| match child.state {
+            ChildState::Absent { start_at } if start_at > now => Some(start_at),
+            _ => None,
+        });
+        let until = match self.phase {
+            Phase::DrainingWorkers { until } | Phase::DrainingLane { until } => Some(until),
+            Phase::Starting | Phase::Serving => None,
+        };
+        let at = next_start.chain(until).min().unwrap_or(self.sampled_at + SAMPLE_EVERY);
+        at.min(self.sampled_at + SAMPLE_EVERY).saturating_duration_since(now)
+    }
+
+    // ---- starting
+
+    fn lane_slot(&self) -> Option<Slot> {
+        let slot = self.frame.board.lane_slot();
+        (slot.0 < self.children.len()).then_some(slot)
+    }
+
+    /// Starts what is absent and may start now: the lane's process first, since it makes the files that workers read.
+    fn start_absent(&mut self, now: Instant) -> io::Result<()> {
+        if matches!(self.phase, Phase::DrainingWorkers { .. } | Phase::DrainingLane { .. }) {
+            return Ok(());
+        }
+        let is_due = |child: &Child| matches!(child.state, ChildState::Absent { start_at } if start_at <= now);
+        if let Some(slot) = self.lane_slot() {
+            if is_due(&self.children[slot.0]) {
+                self.start(slot, now)?;
+            }
+            let is_first_start = matches!(self.phase, Phase::Starting);
+            if is_first_start && !matches!(self.children[slot.0].state, ChildState::Running { is_ready: true, .. }) {
+                return Ok(());
+            }
+        }
+        for slot in self.frame.board.workers() {
+            if is_due(&self.children[slot.0]) {
+                self.start(slot, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, slot: Slot, now: Instant) -> io::Result<()> {
+        let (control, childs_control) = Control::pair()?;
+        let incarnation = self.frame.board.next_incarnation();
+        self.frame.board.set(slot, Counter::Incarnation, incarnation);
+        let is_lane = self.lane_slot() == Some(slot);
+        let (frame, listener, lock) = (&self.frame, &self.listener, &self.lock);
+        let pid = process::spawn(move || {
+            let prepared = super::sys::signals::ignore_in_child().and_then(|()| {
+                let listener = if is_lane { None } else { Some(listener.try_clone()?) };
+                let own =
+                    [Some(childs_control.as_fd()), lock.as_ref().map(AsFd::as_fd), listener.as_ref().map(AsFd::as_fd)];
+                // Everything else that this process inherited is its parent's.
+                descriptors::close_all_but(&own.into_iter().flatten().collect::<Vec<_>>())?;
+                Ok(listener)
+            });
+            match prepared {
+                Err(error) => {
+                    tracing::error!(%error, "a child can't be prepared");
+                    bodies::FAILED
+                }
+                Ok(None) => bodies::lane(frame, &childs_control),
+                Ok(Some(listener)) => bodies::worker(frame, slot, incarnation, listener, childs_control),
+            }
+        })?;
+        tracing::debug!(worker = slot.0, pid, incarnation, "started");
+        self.epoll.add(&control, slot.0 as u64, Watch::Readable)?;
+        self.children[slot.0].state =
+            ChildState::Running { pid, control, incarnation, started_at: now, is_ready: false };
+        self.introduce(slot)
+    }
+
+    /// Gives a new process fresh links: between a worker and the lane's process, and between each two workers.
+    fn introduce(&self, new: Slot) -> io::Result<()> {
+        let lane_slot = self.lane_slot();
+        for other in (0..self.children.len()).map(Slot).filter(|&other| other != new) {
+            let (Some((new_control, new_incarnation)), Some((other_control, other_incarnation))) =
+                (self.running(new), self.running(other))
+            else {
+                continue;
+            };
+            let (news_end, others_end) = socket::stream_pair()?;
+            let (to_new, to_other) = if lane_slot == Some(new) {
+                (Message::Worker { incarnation: other_incarnation }, self.lane_message())
+            } else if lane_slot == Some(other) {
+                (self.lane_message(), Message::Worker { incarnation: new_incarnation })
+            } else {
+                (Message::Bus { slot: other.0 as u64 }, Message::Bus { slot: new.0 as u64 })
+            };
+            // The new one's end first: it reads its messages only later anyway, the other may already answer.
+            new_control.send(to_new, Some(news_end.as_fd()))?;
+            if let Err(error) = other_control.send(to_other, Some(others_end.as_fd())) {
+                tracing::warn!(%error, worker = other.0, "a process does not read its control socket");
+            }
+        }
+        Ok(())
+    }
+
+    fn lane_message(&self) -> Message {
+        let lane = self.frame.lanes.iter().position(|spec| spec.runs == Runs::Process);
+        Message::Lane { lane: lane.expect("there is a process lane") as u64 }
+    }
+
+    fn running(&self, slot: Slot) -> Option<(&Control, u64)> {
+        match &self.children[slot.0].state {
+            ChildState::Running { control, incarnation, .. } => Some((control, *incarnation)),
+            ChildState::Absent { .. } | ChildState::Ended => None,
+        }
+    }
+
+    fn hear(&mut self, slot: Slot, address: SocketAddr) -> io::Result<()> {
+        loop {
+            let ChildState::Running { control, is_ready, .. } = &mut self.children[slot.0].state else { return Ok(()) };
+            match control.receive()? {
+                Heard::Nothing => return Ok(()),
+                // Its death is told by SIGCHLD; until then the socket would be readable for ever.
+                Heard::Gone => return self.epoll.remove(&*control),
+                Heard::Message(Message::Ready, _) => {
+                    *is_ready = true;
+                    let all_ready = self
+                        .children
+                        .iter()
+                        .all(|child| matches!(child.state, ChildState::Running { is_ready: true, .. }));
+                    if matches!(self.phase, Phase::Starting) && all_ready {
+                        self.phase = Phase::Serving;
+                        announce(address, &self.frame.config);
+                    }
+                }
+                Heard::Message(Message::DrainAll, _) => self.drain(),
+                Heard::Message(other, _) => tracing::error!(?other, worker = slot.0, "not for the supervisor"),
+            }
+        }
+    }
+
+    // ---- deaths
+
+    /// A child has died. Returns the exit code if that ends the service.
+    fn bury(&mut self, pid: u32, ended: Ended) -> Option<i32> {
+        let index = self
+            .children
+            .iter()
+            .position(|child| matches!(child.state, ChildState::Running { pid: running, .. } if running == pid))?;
+        let (slot, board, now) = (Slot(index), self.frame.board, clock::monotonic());
+        board.set(slot, Counter::State, counters::ABSENT);
+        for gone in [Counter::Pid, Counter::Connections, Counter::Listening, Counter::OutputBytes] {
+            board.set(slot, gone, 0);
+        }
+        if ended == Ended::Killed(nix::sys::signal::Signal::SIGBUS as i32) {
+            board.add(slot, Counter::BusErrorsTotal, 1);
+        }
+        let child = &mut self.children[index];
+        let ChildState::Running { started_at, .. } = child.state else { unreachable!("found as running") };
+        match self.phase {
+            Phase::DrainingWorkers { .. } | Phase::DrainingLane { .. } => {
+                if ended != Ended::Exited(bodies::DONE) {
+                    tracing::warn!(worker = index, pid, ?ended, "a process did not end in good order");
+                }
+                child.state = ChildState::Ended;
+                return None;
+            }
+            Phase::Starting if ended == Ended::Exited(bodies::CANNOT_START) => {
+                self.kill_all();
+                return Some(bodies::FAILED);
+            }
+            Phase::Starting | Phase::Serving => {}
+        }
+        child.deaths = if now.duration_since(started_at) >= STABLE { 0 } else { child.deaths + 1 };
+        let delay = restart_delay(child.deaths);
+        child.state = ChildState::Absent { start_at: now + delay };
+        board.add(slot, Counter::RestartsTotal, 1);
+        tracing::error!(
+            worker = index,
+            pid,
+            ?ended,
+            delay_ms = delay.as_millis() as u64,
+            "a process died and is started again"
+        );
+        None
+    }
+
+    fn kill_all(&self) {
+        for child in &self.children {
+            if let ChildState::Running { pid, .. } = child.state
+                && let Err(error) = process::kill_child(pid)
+            {
+                tracing::debug!(%error, pid, "already dead");
+            }
+        }
+    }
+
+    // ---- the end
+
+    fn drain(&mut self) {
+        if matches!(self.phase, Phase::DrainingWorkers { .. } | Phase::DrainingLane { .. }) {
+            return;
+        }
+        let all = Duration::from_secs(self.frame.config.drain_seconds);
+        let workers = all - all / LANE_SHARE;
+        tracing::info!(within_ms = all.as_millis() as u64, "ending");
+        self.frame.board.global(Global::Draining).store(1, Ordering::Relaxed);
+        self.phase = Phase::DrainingWorkers { until: clock::monotonic() + workers };
+        for slot in self.frame.board.workers() {
+            self.tell(slot, Message::Drain { within_ms: workers.as_millis() as u64 });
+        }
+        for child in &mut self.children {
+            if let ChildState::Absent { .. } = child.state {
+                child.state = ChildState::Ended;
+            }
+        }
+    }
+
+    /// Returns the exit code once everything has ended.
+    fn go_on_with_drain(&mut self, now: Instant) -> Option<i32> {
+        let workers = self.frame.board.workers().count();
+        let has_ended = |children: &[Child]| children.iter().all(|child| matches!(child.state, ChildState::Ended));
+        match self.phase {
+            Phase::Starting | Phase::Serving => None,
+            Phase::DrainingWorkers { until } => {
+                if now >= until {
+                    tracing::warn!("workers did not end in time and are killed");
+                    self.kill_workers();
+                }
+                if has_ended(&self.children[..workers]) {
+                    let rest = Duration::from_secs(self.frame.config.drain_seconds) / LANE_SHARE;
+                    self.phase = Phase::DrainingLane { until: until.max(now) + rest };
+                    if let Some(slot) = self.lane_slot() {
+                        self.tell(slot, Message::Drain { within_ms: rest.as_millis() as u64 });
+                    }
+                }
+                has_ended(&self.children).then_some(bodies::DONE)
+            }
+            Phase::DrainingLane { until } => {
+                if now >= until {
+                    // What was acknowledged is on disk already: only its last tidying up is cut short.
+                    tracing::warn!("the last process did not end in time and is killed");
+                    self.kill_all();
+                    return Some(bodies::DONE);
+                }
+                has_ended(&self.children).then_some(bodies::DONE)
+            }
+        }
+    }
+
+    fn kill_workers(&self) {
+        for slot in self.frame.board.workers() {
+            if let ChildState::Running { pid, .. } = self.children[slot.0].state
+                && let Err(error) = process::kill_child(pid)
+            {
+                tracing::debug!(%error, pid, "already dead");
+            }
+        }
+    }
+
+    fn tell(&self, slot: Slot, message: Message) {
+        if let Some((control, _)) = self.running(slot)
+            && let Err(error) = control.send(message, None)
+        {
+            tracing::warn!(%error, worker = slot.0, "a process does not read its control socket");
+        }
+    }
+
+    /// What each process uses, for those who may not read files.
+    fn sample(&self) {
+        for (index, child) in self.children.iter().enumerate() {
+            let ChildState::Running { pid, .. } = child.state else { continue };
+            if let Some(usage) = process::usage(pid) {
+                let (board, slot) = (self.frame.board, Slot(index));
+                board.set(slot, Counter::ResidentBytes, usage.resident_bytes);
+                board.set(slot, Counter::AnonymousBytes, usage.anonymous_bytes);
+                board.set(slot, Counter::UserMs, usage.user_ms);
+                board.set(slot, Counter::SystemMs, usage.system_ms);
+            }
+        }
+    }
+}
+
+/// How long to wait before the start that follows so many early deaths in a row.
+fn restart_delay(deaths: u32) -> Duration {
+    match deaths.checked_sub(FREE_RESTARTS + 1) {
+        None => Duration::ZERO,
+        Some(doublings) => FIRST_DELAY.saturating_mul(1 << doublings.min(10)).min(LONGEST_DELAY),
+    }
+}
+
+/// The line that says where the service is: a person's, and a test's that asked for port 0.
+fn announce(address: SocketAddr, config: &ServerConfig) {
+    tracing::info!(%address, workers = config.workers, "ready to accept connections");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_dies_again_and_again_waits_longer_each_time_up_to_a_bound() {
+        assert_eq!(restart_delay(1), Duration::ZERO);
+        assert_eq!(restart_delay(3), Duration::ZERO);
+        assert_eq!(restart_delay(4), Duration::from_millis(50));
+        assert_eq!(restart_delay(5), Duration::from_millis(100));
+        assert_eq!(restart_delay(4_000_000), Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,13 @@
+//! The operating system, behind safe functions: the only place with `unsafe` and `libc`.
+//!
+//! Descriptors are handed out as `OwnedFd`, failures as `io::Result`. Nothing here knows connections, jobs or lanes.
+
+pub mod clock;
+pub mod descriptors;
+pub mod epoll;
+pub mod lock;
+pub mod process;
+pub mod shared;
+pub mod signals;
+pub mod socket;
+pub mod thread;

@@ -1,0 +1,181 @@
+//! Stream sockets without waiting: listeners, connections, pairs, and handing descriptors to another process.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage,
+    accept4, bind, getpeername, getsockname, listen, recvmsg, sendmsg, setsockopt, socket, socketpair, sockopt,
+};
+
+/// What one read or write of a socket that never waits came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    Bytes(usize),
+    /// Nothing now; epoll says when.
+    WouldBlock,
+    /// End of file (a read), or the other side is gone (a write).
+    Closed,
+}
+
+/// Binds and listens. Port 0 takes a free one; ask `local_address`.
+pub fn listen_on(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let fd = socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)?;
+    // A restart binds again while old connections are in TIME_WAIT.
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+    listen(&fd, Backlog::new(backlog)?)?;
+    Ok(fd)
+}
+
+/// Accepts one connection, if one waits. A connection that was reset while it waited is skipped.
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    loop {
+        match accept4(listener.as_raw_fd(), SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC) {
+            // SAFETY: accept4(2) returned a new descriptor that nobody else owns.
+            Ok(fd) => return Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) })),
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Small replies leave at once: without this the kernel holds them back for the peer's delayed acknowledgement (tcp(7), Nagle).
+pub fn set_no_delay(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(setsockopt(&fd, sockopt::TcpNoDelay, &true)?)
+}
+
+/// A peer that vanished without a word is noticed after `seconds` of silence and three unanswered probes.
+pub fn set_keep_alive(fd: BorrowedFd<'_>, seconds: u32) -> io::Result<()> {
+    setsockopt(&fd, sockopt::KeepAlive, &true)?;
+    setsockopt(&fd, sockopt::TcpKeepIdle, &seconds)?;
+    setsockopt(&fd, sockopt::TcpKeepInterval, &(seconds / 3).max(1))?;
+    Ok(setsockopt(&fd, sockopt::TcpKeepCount, &3)?)
+}
+
+/// Both ends' addresses of an accepted connection.
+pub fn addresses(fd: BorrowedFd<'_>) -> io::Result<(SocketAddr, SocketAddr)> {
+    Ok((internet(getpeername(fd.as_raw_fd())?)?, internet(getsockname(fd.as_raw_fd())?)?))
+}
+
+/// The address that a listener is bound to.
+pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    internet(getsockname(fd.as_raw_fd())?)
+}
+
+fn internet(address: SockaddrStorage) -> io::Result<SocketAddr> {
+    if let Some(&v4) = address.as_sockaddr_in() {
+        return Ok(SocketAddr::V4(v4.into()));
+    }
+    match address.as_sockaddr_in6() {
+        Some(&v6) => Ok(SocketAddr::V6(v6.into())),
+        None => Err(io::ErrorKind::AddrNotAvailable.into()),
+    }
+}
+
+/// A connected pair of byte streams that never wait.
+pub fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC)?)
+}
+
+/// A connected pair that keeps message boundaries and never waits: for control messages with descriptors.
+pub fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC)?)
+}
+
+/// Asks for kernel buffers of this many bytes in both directions; the kernel may give less (socket(7), wmem_max).
+pub fn set_buffers(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    setsockopt(&fd, sockopt::SndBuf, &bytes)?;
+    Ok(setsockopt(&fd, sockopt::RcvBuf, &bytes)?)
+}
+
+/// Reads at most `bytes_max` bytes and appends them to `buffer`.
+pub fn receive(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, bytes_max: usize) -> io::Result<Moved> {
+    buffer.reserve(bytes_max);
+    loop {
+        // SAFETY: recv(2) writes at most `bytes_max` bytes into the reserved spare capacity.
+        let count = unsafe {
+            libc::recv(fd.as_raw_fd(), buffer.spare_capacity_mut().as_mut_ptr().cast(), bytes_max, libc::MSG_DONTWAIT)
+        };
+        return match count {
+            0 => Ok(Moved::Closed),
+            1.. => {
+                // SAFETY: recv(2) initialised exactly `count` bytes behind the present length.
+                unsafe { buffer.set_len(buffer.len() + count as usize) };
+                Ok(Moved::Bytes(count as usize))
+            }
+            _ => match Errno::last() {
+                Errno::EINTR => continue,
+                Errno::EAGAIN => Ok(Moved::WouldBlock),
+                Errno::ECONNRESET | Errno::EPIPE | Errno::ETIMEDOUT => Ok(Moved::Closed),
+                error => Err(error.into()),
+            },
+        };
+    }
+}
+
+/// Sends what the socket takes of `bytes`.
+pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Moved> {
+    loop {
+        return match nix::sys::socket::send(fd.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+            Ok(count) => Ok(Moved::Bytes(count)),
+            Err(Errno::EINTR) => continue,
+            Err(Errno::EAGAIN) => Ok(Moved::WouldBlock),
+            Err(Errno::ECONNRESET | Errno::EPIPE | Errno::ETIMEDOUT) => Ok(Moved::Closed),
+            Err(error) => Err(error.into()),
+        };
+    }
+}
+
+/// Sends one message over a `message_pair`, with a descriptor if there is one (unix(7), SCM_RIGHTS).
+pub fn send_message(fd: BorrowedFd<'_>, bytes: &[u8], passed: Option<BorrowedFd<'_>>) -> io::Result<Moved> {
+    let raw: Vec<RawFd> = passed.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &[][..] } else { &rights[..] };
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    loop {
+        return match sendmsg::<()>(fd.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None) {
+            Ok(count) => Ok(Moved::Bytes(count)),
+            Err(Errno::EINTR) => continue,
+            Err(Errno::EAGAIN) => Ok(Moved::WouldBlock),
+            Err(Errno::ECONNRESET | Errno::EPIPE) => Ok(Moved::Closed),
+            Err(error) => Err(error.into()),
+        };
+    }
+}
+
+/// Receives one message, with the descriptor that came with it.
+pub fn receive_message(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(Moved, Option<OwnedFd>)> {
+    let mut control = nix::cmsg_space!([RawFd; 1]);
+    let mut parts = [IoSliceMut::new(bytes)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = loop {
+        match recvmsg::<()>(fd.as_raw_fd(), &mut parts, Some(&mut control), flags) {
+            Ok(message) => break message,
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Ok((Moved::WouldBlock, None)),
+            Err(Errno::ECONNRESET) => return Ok((Moved::Closed, None)),
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let mut passed = None;
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(raw) = part {
+            // SAFETY: unix(7): each descriptor received by SCM_RIGHTS is new and this process's own.
+            passed = raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).next();
+        }
+    }
+    let moved = if message.bytes == 0 { Moved::Closed } else { Moved::Bytes(message.bytes) };
+    Ok((moved, passed))
+}
+
+/// True when a read of `fd` would return at once.
+pub fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut polled, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+}

@@ -1,0 +1,679 @@
+//! A worker's event loop: one thread, all sockets of one process.
+//!
+//! A round: wait; note what each source says; go on with the connections that can; hand each lane its jobs in one hop; write
+//! each connection's replies once. The loop never waits for anything but epoll, and never touches a file.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::accept::Acceptor;
+use super::bell::Bell;
+use super::bus::{Bus, BusEvent};
+use super::config::{EVENTS_MAX, Limits, READ_BYTES, TICK_MS};
+use super::connection::{Connection, State};
+use super::control::{Control, Heard, Message};
+use super::counters::{self, Board, Counter, Global, Slot};
+use super::lanes::Lane;
+use super::outbox::Flushed;
+use super::process_lane::Arrived;
+use super::service::{Application, ConnectionId, Effect, Effects, LaneId, Peer, Service, StartError, Step};
+use super::slab::Slab;
+use super::sys::clock;
+use super::sys::epoll::{Epoll, Event, Watch};
+use super::sys::signals::{Asked, Signals};
+use super::sys::socket::{self, Moved};
+use super::timers::Timers;
+
+/// Who tells this loop to end.
+pub(super) enum Chief {
+    /// The supervisor.
+    Supervisor(Control),
+    /// Nobody: this is the only process, and gets the signals itself.
+    Signals { signals: Signals, drain: Duration },
+}
+
+/// What a loop is made of.
+pub(super) struct Parts<A: Application> {
+    pub(super) service: A::Service,
+    pub(super) lanes: Vec<Lane<A::Job, A::Done>>,
+    pub(super) bell: Bell,
+    pub(super) listener: OwnedFd,
+    pub(super) chief: Chief,
+    pub(super) slot: Slot,
+    pub(super) board: Board,
+    pub(super) limits: Limits,
+    pub(super) turned_away: &'static [u8],
+}
+
+/// Tokens below those of connections (which are at least 2^32).
+const LISTENER: u64 = 1;
+const BELL: u64 = 2;
+const CHIEF: u64 = 3;
+const LANES: u64 = 0x100;
+const BUS: u64 = 0x1_0000;
+const CONNECTIONS: u64 = 1 << 32;
+
+/// Connections that one round accepts: the rule is looked at again after each.
+const ACCEPTS_MAX: usize = 16;
+/// After descriptors ran out.
+const MUTE_MS: u64 = 100;
+
+type Session<A> = <<A as Application>::Service as Service>::Session;
+
+pub(super) struct Worker<A: Application> {
+    service: A::Service,
+    lanes: Vec<Lane<A::Job, A::Done>>,
+    bell: Bell,
+    chief: Chief,
+    slot: Slot,
+    board: Board,
+    limits: Limits,
+    turned_away: &'static [u8],
+    epoll: Epoll,
+    acceptor: Acceptor,
+    bus: Bus,
+    connections: Slab<Connection<Session<A>>>,
+    /// Connections to go on with in this round.
+    runnable: VecDeque<ConnectionId>,
+    /// Connections with replies to send in this round.
+    dirty: Vec<ConnectionId>,
+    timers: Timers,
+    effects: Effects,
+    /// Buffers of connections that have nothing to say.
+    spare: Vec<Vec<u8>>,
+    arrived: Vec<Arrived<A::Done>>,
+    now: Instant,
+    ticked_at: Instant,
+    /// Set once the service drains: until then connections may finish what is in flight.
+    drain_until: Option<Instant>,
+}
+
+impl<A: Application> Worker<A> {
+    pub(super) fn new(parts: Parts<A>) -> Result<Worker<A>, StartError> {
+        let Parts { service, lanes, bell, listener, chief, slot, board, limits, turned_away } = parts;
+        let now = clock::monotonic();
+        let epoll = Epoll::new(EVENTS_MAX).map_err(cannot("make an epoll"))?;
+        epoll.add(&bell, BELL, Watch::Readable).map_err(cannot("watch the bell"))?;
+        match &chief {
+            Chief::Supervisor(control) => epoll.add(control, CHIEF, Watch::Readable),
+            Chief::Signals { signals, .. } => epoll.add(signals, CHIEF, Watch::Readable),
+        }
+        .map_err(cannot("watch the supervisor"))?;
+        Ok(Worker {
+            service,
+            lanes,
+            bell,
+            chief,
+            slot,
+            board,
+            turned_away,
+            epoll,
+            acceptor: Acceptor::new(listener, slot, board, LISTENER),
+            bus: Bus::new(slot, board, limits.bus_bytes_max),
+            limits,
+            connections: Slab::new(),
+            runnable: VecDeque::new(),
+            dirty: Vec::new(),
+            timers: Timers::default(),
+            effects: Effects::default(),
+            spare: Vec::new(),
+            arrived: Vec::new(),
+            now,
+            ticked_at: now,
+            drain_until: None,
+        })
+    }
+
+    /// Serves until it is told to drain and has done so. An error is this process's end; the supervisor starts another.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        self.board.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
+        self.board.set(self.slot, Counter::State, counters::SERVING);
+        if let Chief::Supervisor(control) = &self.chief {
+            control.send(Message::Ready, None)?;
+        }
+        self.tick()?;
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        while !self.is_finished() {
+            let timeout = self.timeout();
+            events.clear();
+            events.extend(self.epoll.wait(Some(timeout))?);
+            self.now = clock::monotonic();
+            for &event in &events {
+                self.dispatch(event)?;
+            }
+            self.expire_timers()?;
+            if self.now.duration_since(self.ticked_at) >= Duration::from_millis(TICK_MS) {
+                self.tick()?;
+            }
+            self.go_on()?;
+            self.flush()?;
+            self.board.add(self.slot, Counter::RoundsTotal, 1);
+        }
+        Ok(())
+    }
+
+    fn timeout(&self) -> Duration {
+        if !self.runnable.is_empty() {
+            return Duration::ZERO;
+        }
+        let tick_at = self.ticked_at + Duration::from_millis(TICK_MS);
+        let at = self.timers.next_at().map_or(tick_at, |at| at.min(tick_at));
+        at.saturating_duration_since(clock::monotonic())
+    }
+
+    fn dispatch(&mut self, event: Event) -> io::Result<()> {
+        match event.token {
+            CONNECTIONS.. => self.note(ConnectionId(event.token), event),
+            LISTENER => self.accept()?,
+            BELL => {
+                self.bell.clear();
+                for lane in 0..self.lanes.len() {
+                    if matches!(self.lanes[lane].end, super::lanes::End::Threads(_)) {
+                        self.collect(lane)?;
+                    }
+                }
+            }
+            CHIEF => self.hear_chief()?,
+            BUS.. => self.hear_bus(Slot((event.token - BUS) as usize))?,
+            lane => self.collect((lane - LANES) as usize)?,
+        }
+        Ok(())
+    }
+
+    // ---- connections
+
+    /// Epoll's word on a connection.
+    fn note(&mut self, id: ConnectionId, event: Event) {
+        let Some(connection) = self.connections.find(id) else { return };
+        if event.is_dead {
+            // Whatever it waits for, nobody can be answered any more. A late answer finds nobody under this id.
+            self.remove(id);
+            return;
+        }
+        connection.is_readable |= event.is_readable;
+        if event.is_writable && !connection.is_writable {
+            connection.is_writable = true;
+            mark_dirty(connection, id, &mut self.dirty);
+        }
+        if event.is_readable {
+            self.queue(id);
+        }
+    }
+
+    /// Puts a connection on the list of those to go on with.
+    fn queue(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.find(id)
+            && !connection.is_queued
+        {
+            connection.is_queued = true;
+            self.runnable.push_back(id);
+        }
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        for turn in 0..ACCEPTS_MAX {
+            match socket::accept(self.acceptor.fd()) {
+                Ok(Some(fd)) => self.welcome(fd),
+                Ok(None) => {
+                    // The first attempt follows a wake-up: somebody else was faster.
+                    if turn == 0 {
+                        self.board.add(self.slot, Counter::AcceptEmptyTotal, 1);
+                    }
+                    break;
+                }
+                Err(error) if is_out_of_descriptors(&error) => {
+                    tracing::warn!(%error, "no descriptor for another connection");
+                    self.acceptor.mute(clock::uptime_ms() + MUTE_MS);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            self.look_at_counts()?;
+            // Another look costs a wake-up of nobody, and is made only when there is something to see.
+            if !self.acceptor.is_listening() || !socket::is_readable(self.acceptor.fd()) {
+                break;
+            }
+        }
+        self.look_at_counts()
+    }
+
+    fn welcome(&mut self, fd: OwnedFd) {
+        if self.board.sum(Counter::Connections) >= self.limits.connections_max as u64 {
+            self.board.add(self.slot, Counter::TurnedAwayTotal, 1);
+            // It is told why if its socket takes that much, and closed either way.
+            if let Err(error) = socket::send(fd.as_fd(), self.turned_away) {
+                tracing::debug!(%error, "a connection was turned away without a word");
+            }
+            return;
+        }
+        if let Err(error) = self.open(fd) {
+            tracing::debug!(%error, "a connection was gone before it began");
+        }
+    }
+
+    fn open(&mut self, fd: OwnedFd) -> io::Result<()> {
+        socket::set_no_delay(fd.as_fd())?;
+        if self.limits.keep_alive_seconds > 0 {
+            socket::set_keep_alive(fd.as_fd(), self.limits.keep_alive_seconds)?;
+        }
+        let (address, local) = socket::addresses(fd.as_fd())?;
+        let number = self.board.global(Global::Connections).fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        let descriptor = fd.as_raw_fd();
+        let (service, effects, now) = (&mut self.service, &mut self.effects, self.now);
+        let id = self.connections.insert(|id| {
+            Connection::new(fd, service.open(Peer { id, number, address, local, descriptor }, effects), now)
+        });
+        self.board.add(self.slot, Counter::AcceptedTotal, 1);
+        self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
+        let connection = self.connections.find(id).expect("just inserted");
+        self.epoll.add(&connection.socket, id.0, Watch::Changes)?;
+        if self.limits.idle_timeout_seconds > 0 {
+            self.timers.add(self.now + Duration::from_secs(self.limits.idle_timeout_seconds), id);
+        }
+        self.apply_effects();
+        Ok(())
+    }
+
+    /// Goes on with each connection that is on the list now; those that come onto it meanwhile wait for the next round.
+    fn go_on(&mut self) -> io::Result<()> {
+        for _ in 0..self.runnable.len() {
+            let id = self.runnable.pop_front().expect("counted");
+            let Some(connection) = self.connections.find(id) else { continue };
+            connection.is_queued = false;
+            if connection.state == State::Open && connection.out.len() < self.limits.output_bytes_pause {
+                self.advance(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One read, and one call of the service with what is there.
+    fn advance(&mut self, id: ConnectionId) -> io::Result<()> {
+        let connection = self.connections.find(id).expect("the caller found it");
+        if connection.is_readable {
+            match connection.input.fill(connection.socket.as_fd(), READ_BYTES, &mut self.spare)? {
+                Moved::Bytes(count) => {
+                    connection.active_at = self.now;
+                    // A short read has emptied the socket: the next bytes make epoll speak again.
+                    connection.is_readable = count == READ_BYTES;
+                    self.board.add(self.slot, Counter::InputBytesTotal, count as u64);
+                    self.board.raise(self.slot, Counter::InputBytesMax, connection.input.len() as u64);
+                }
+                Moved::WouldBlock => connection.is_readable = false,
+                Moved::Closed => {
+                    connection.is_readable = false;
+                    connection.is_at_end = true;
+                }
+            }
+            if connection.input.len() > self.limits.input_bytes_max {
+                tracing::warn!(
+                    peer = connection.socket.as_raw_fd(),
+                    "a connection sent too much without a whole request"
+                );
+                self.remove(id);
+                return Ok(());
+            }
+        }
+        let connection = self.connections.find(id).expect("still there");
+        if connection.input.is_empty() && !connection.is_at_end {
+            connection.input.release(&mut self.spare);
+            return Ok(());
+        }
+        connection.out.borrow(&mut self.spare);
+        let step = self.service.receive(
+            &mut connection.session,
+            &mut connection.input,
+            &mut connection.out,
+            &mut self.effects,
+        );
+        if matches!(step, Step::NeedInput) {
+            if connection.is_readable {
+                self.queue(id);
+            } else if connection.is_at_end {
+                connection.state = State::Closing;
+            }
+        }
+        self.apply(id, step);
+        Ok(())
+    }
+
+    /// What the service said, after any of its calls.
+    fn apply(&mut self, id: ConnectionId, step: Step<A::Job>) {
+        let Some(connection) = self.connections.find(id) else { return };
+        match step {
+            Step::NeedInput => connection.input.release(&mut self.spare),
+            Step::Continue => self.queue(id),
+            Step::Submit(LaneId(lane), job) => {
+                connection.state = State::InFlight;
+                connection.input.release(&mut self.spare);
+                self.lanes[lane].submit(id, job);
+            }
+            Step::Park(until) => {
+                connection.state = State::Parked { until };
+                if let Some(until) = until {
+                    self.timers.add(until, id);
+                }
+            }
+            Step::Close => connection.state = State::Closing,
+        }
+        let connection = self.connections.find(id).expect("nothing was removed");
+        if connection.out.is_empty() && connection.state != State::Closing {
+            connection.out.release(&mut self.spare);
+        } else {
+            mark_dirty(connection, id, &mut self.dirty);
+        }
+        self.apply_effects();
+    }
+
+    /// After `complete` or `resume`: the connection is open again, and may have more input to go on with.
+    fn reopened(&mut self, id: ConnectionId, step: Step<A::Job>) {
+        if matches!(step, Step::NeedInput) {
+            self.queue(id);
+        }
+        self.apply(id, step);
+    }
+
+    fn remove(&mut self, id: ConnectionId) {
+        let Some(mut connection) = self.connections.remove(id) else { return };
+        self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
+        connection.input.consume(connection.input.len());
+        connection.input.release(&mut self.spare);
+        self.service.close(connection.session, &mut self.effects);
+        // Closing the descriptor takes it out of epoll: it was never shared.
+        drop(connection.socket);
+    }
+
+    // ---- lanes
+
+    /// Takes the answers of a lane, and goes on with their connections.
+    fn collect(&mut self, lane: usize) -> io::Result<()> {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        if !self.lanes[lane].collect(&mut arrived)? {
+            tracing::info!(lane, "the process of a lane is gone");
+        }
+        for one in arrived.drain(..) {
+            match one {
+                Arrived::Answer(id, done) => self.complete(id, done),
+                Arrived::AnswerLost(id) => self.remove(id),
+            }
+        }
+        self.arrived = arrived;
+        Ok(())
+    }
+
+    fn complete(&mut self, id: ConnectionId, done: A::Done) {
+        let Some(connection) = self.connections.find(id) else { return };
+        debug_assert_eq!(connection.state, State::InFlight);
+        connection.state = State::Open;
+        connection.out.borrow(&mut self.spare);
+        let step = self.service.complete(&mut connection.session, done, &mut connection.out, &mut self.effects);
+        self.reopened(id, step);
+    }
+
+    // ---- others
+
+    fn hear_chief(&mut self) -> io::Result<()> {
+        loop {
+            match &self.chief {
+                Chief::Signals { signals, drain } => match signals.next()? {
+                    None => return Ok(()),
+                    Some(Asked::End) => self.drain(*drain),
+                    Some(Asked::Reap | Asked::Hangup) => {}
+                },
+                Chief::Supervisor(control) => match control.receive()? {
+                    Heard::Nothing => return Ok(()),
+                    Heard::Gone => return Err(io::Error::other("the supervisor is gone")),
+                    Heard::Message(message, passed) => self.obey(message, passed)?,
+                },
+            }
+        }
+    }
+
+    fn obey(&mut self, message: Message, passed: Option<OwnedFd>) -> io::Result<()> {
+        match (message, passed) {
+            (Message::Lane { lane }, Some(fd)) => {
+                let lane = lane as usize;
+                // All that the old process wrote comes before the new one's first word.
+                self.collect(lane)?;
+                self.lanes[lane].connect(fd, &self.epoll, LANES + lane as u64)
+            }
+            (Message::Bus { slot }, Some(fd)) => {
+                let slot = Slot(slot as usize);
+                self.hear_bus(slot)?;
+                self.bus.connect(slot, fd, &self.epoll, BUS + slot.0 as u64)
+            }
+            (Message::Drain { within_ms }, _) => {
+                self.drain(Duration::from_millis(within_ms));
+                Ok(())
+            }
+            (other, _) => Err(io::Error::other(format!("{other:?} is not for a worker"))),
+        }
+    }
+
+    fn hear_bus(&mut self, slot: Slot) -> io::Result<()> {
+        for event in self.bus.receive(slot, &self.epoll)? {
+            match event {
+                BusEvent::Message(message) => self.service.hear(slot, &message, &mut self.effects),
+                BusEvent::Gone => self.service.lost(slot, &mut self.effects),
+                BusEvent::Look => self.look_at_counts()?,
+            }
+            self.apply_effects();
+        }
+        Ok(())
+    }
+
+    fn apply_effects(&mut self) {
+        // Applying one may bring others (closing a connection calls the service): until there are none.
+        while !self.effects.list.is_empty() {
+            for effect in std::mem::take(&mut self.effects.list) {
+                match effect {
+                    Effect::Wake(id) => self.wake(id),
+                    Effect::Close(id) => self.flush_and_remove(id),
+                    Effect::Write(id, bytes) => self.write(id, &bytes),
+                    Effect::Send(slot, message) => self.bus.send(slot, &message),
+                    Effect::Drain => self.ask_for_drain(),
+                }
+            }
+        }
+    }
+
+    fn wake(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.find(id) else { return };
+        if let State::Parked { .. } = connection.state {
+            connection.state = State::Open;
+            connection.out.borrow(&mut self.spare);
+            let step = self.service.resume(&mut connection.session, &mut connection.out, &mut self.effects);
+            self.reopened(id, step);
+        }
+    }
+
+    fn write(&mut self, id: ConnectionId, bytes: &[u8]) {
+        let Some(connection) = self.connections.find(id) else { return };
+        connection.out.borrow(&mut self.spare);
+        connection.out.buffer().extend_from_slice(bytes);
+        mark_dirty(connection, id, &mut self.dirty);
+    }
+
+    fn flush_and_remove(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.find(id)
+            && !connection.out.is_empty()
+            && let Err(error) = connection.out.flush(connection.socket.as_fd())
+        {
+            tracing::debug!(%error, "a closed connection's last replies are lost");
+        }
+        self.remove(id);
+    }
+
+    fn ask_for_drain(&mut self) {
+        match &self.chief {
+            Chief::Signals { drain, .. } => {
+                let within = *drain;
+                self.drain(within);
+            }
+            Chief::Supervisor(control) => {
+                if let Err(error) = control.send(Message::DrainAll, None) {
+                    tracing::error!(%error, "the supervisor can't be asked to drain");
+                }
+            }
+        }
+    }
+
+    // ---- time
+
+    fn tick(&mut self) -> io::Result<()> {
+        self.ticked_at = self.now;
+        self.board.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
+        self.look_at_counts()?;
+        if self.acceptor.must_look(clock::uptime_ms()) {
+            self.accept()?;
+        }
+        self.service.tick(&mut self.effects);
+        self.apply_effects();
+        Ok(())
+    }
+
+    fn look_at_counts(&mut self) -> io::Result<()> {
+        if let Some(slot) = self.acceptor.evaluate(&self.epoll, clock::uptime_ms())? {
+            self.bus.ring(slot);
+        }
+        Ok(())
+    }
+
+    fn expire_timers(&mut self) -> io::Result<()> {
+        let idle_timeout = Duration::from_secs(self.limits.idle_timeout_seconds);
+        while let Some(id) = self.timers.pop_due(self.now) {
+            let Some(connection) = self.connections.find(id) else { continue };
+            match connection.state {
+                State::Parked { until: Some(until) } if until <= self.now => self.wake(id),
+                _ if idle_timeout.is_zero() => {}
+                _ if self.now.duration_since(connection.active_at) < idle_timeout => {
+                    self.timers.add(connection.active_at + idle_timeout, id);
+                }
+                State::Open | State::Closing => self.remove(id),
+                State::InFlight | State::Parked { .. } => self.timers.add(self.now + idle_timeout, id),
+            }
+        }
+        Ok(())
+    }
+
+    // ---- the end of a round, and of the loop
+
+    fn flush(&mut self) -> io::Result<()> {
+        for lane in 0..self.lanes.len() {
+            self.lanes[lane].flush(&self.epoll, LANES + lane as u64)?;
+        }
+        self.bus.flush(&self.epoll, |slot| BUS + slot.0 as u64)?;
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let mut sent = 0;
+        for id in dirty.drain(..) {
+            sent += self.send(id)?;
+        }
+        // A removal may have let the service write to others: they are in the next round's list.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+        if sent > 0 {
+            self.board.add(self.slot, Counter::OutputBytesTotal, sent as u64);
+        }
+        self.apply_effects();
+        Ok(())
+    }
+
+    /// One write. Returns how many bytes left.
+    fn send(&mut self, id: ConnectionId) -> io::Result<usize> {
+        let Some(connection) = self.connections.find(id) else { return Ok(0) };
+        connection.is_dirty = false;
+        if !connection.is_writable {
+            self.close_if_flooded(id);
+            return Ok(0);
+        }
+        let flushed = match connection.out.is_empty() {
+            true => Flushed::Wholly(0),
+            false => connection.out.flush(connection.socket.as_fd())?,
+        };
+        self.board.raise(self.slot, Counter::OutputBytesMax, connection.out.len() as u64);
+        let was_paused = connection.out.len() + sent_bytes(flushed) >= self.limits.output_bytes_pause;
+        match flushed {
+            Flushed::Closed => self.remove(id),
+            Flushed::Wholly(_) if connection.state == State::Closing => self.remove(id),
+            Flushed::Wholly(_) => {
+                connection.out.release(&mut self.spare);
+                if was_paused {
+                    self.queue(id);
+                }
+            }
+            Flushed::Partly(_) => {
+                connection.is_writable = false;
+                if was_paused && connection.out.len() < self.limits.output_bytes_pause {
+                    self.queue(id);
+                }
+                self.close_if_flooded(id);
+            }
+        }
+        Ok(sent_bytes(flushed))
+    }
+
+    /// A connection that does not read what others write to it must not fill the memory.
+    fn close_if_flooded(&mut self, id: ConnectionId) {
+        let unsent = self.connections.find(id).map_or(0, |connection| connection.out.len());
+        if unsent > self.limits.output_bytes_max {
+            tracing::warn!(unsent, "a connection does not read its replies and is closed");
+            self.remove(id);
+        }
+    }
+
+    fn drain(&mut self, within: Duration) {
+        if self.drain_until.is_some() {
+            return;
+        }
+        tracing::info!(connections = self.connections.len(), "draining");
+        self.board.set(self.slot, Counter::State, counters::DRAINING);
+        self.drain_until = Some(self.now + within);
+        self.acceptor.drain();
+        if let Err(error) = self.look_at_counts() {
+            tracing::warn!(%error, "the listener can't be left");
+        }
+    }
+
+    /// While draining: closes the connections that wait for nothing, and says whether none is left, or the time is over.
+    fn is_finished(&mut self) -> bool {
+        let Some(until) = self.drain_until else { return false };
+        for id in self.connections.ids() {
+            let Some(connection) = self.connections.find(id) else { continue };
+            let is_idle = match connection.state {
+                State::InFlight => false,
+                State::Open => connection.out.is_empty() && !connection.is_readable && !connection.is_queued,
+                State::Parked { .. } => true,
+                State::Closing => connection.out.is_empty(),
+            };
+            if is_idle {
+                self.remove(id);
+            }
+        }
+        self.apply_effects();
+        self.connections.len() == 0 && self.lanes.iter().all(|lane| lane.len() == 0) || self.now >= until
+    }
+}
+
+fn mark_dirty<S>(connection: &mut Connection<S>, id: ConnectionId, dirty: &mut Vec<ConnectionId>) {
+    if !connection.is_dirty {
+        connection.is_dirty = true;
+        dirty.push(id);
+    }
+}
+
+fn sent_bytes(flushed: Flushed) -> usize {
+    match flushed {
+        Flushed::Wholly(count) | Flushed::Partly(count) => count,
+        Flushed::Closed => 0,
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(code) if [nix::errno::Errno::EMFILE as i32, nix::errno::Errno::ENFILE as i32].contains(&code))
+}
+
+fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |error| StartError::new(format!("can't {what}: {error}"))
+}
