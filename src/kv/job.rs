@@ -1,0 +1,281 @@
+//! What goes to a lane and what comes back: calls with their arguments as bytes, replies already encoded.
+
+use smallvec::SmallVec;
+
+use crate::kv::table::{self, Command};
+use crate::resp::reply::Version;
+use crate::server::Wire;
+
+/// A run of calls of one connection for one lane.
+#[derive(Debug, PartialEq)]
+pub struct Job {
+    pub kind: Kind,
+    /// Of the replies.
+    pub version: Version,
+    pub calls: Calls,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Kind {
+    /// Each call answered by itself.
+    Run,
+    /// All calls as one, if nothing that is watched has changed.
+    Exec(Vec<Watched>),
+    /// The one call's arguments after the name are keys: when does each expire?
+    Watch,
+}
+
+/// What WATCH saw of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    pub slot: u32,
+    pub version: u64,
+    pub epoch: u64,
+    /// When the key expires, if it was there and does.
+    pub expires_at_ms: Option<i64>,
+}
+
+/// Calls one behind the other, as bytes: the form in which they cross to another process.
+/// Each: row (u16), database (u8), count of arguments (u32), their lengths (u32 each), their bytes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Calls {
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+/// One call: its row, and its arguments with the name first.
+pub struct Call<'a> {
+    pub command: &'static Command,
+    pub database: u8,
+    pub args: Args<'a>,
+}
+
+pub type Args<'a> = SmallVec<[&'a [u8]; 8]>;
+
+impl Calls {
+    pub fn push(&mut self, command: &'static Command, database: u8, args: &[&[u8]]) {
+        self.count += 1;
+        self.bytes.extend_from_slice(&table::number(command).to_le_bytes());
+        self.bytes.push(database);
+        self.bytes.extend_from_slice(&(args.len() as u32).to_le_bytes());
+        for arg in args {
+            self.bytes.extend_from_slice(&(arg.len() as u32).to_le_bytes());
+        }
+        for arg in args {
+            self.bytes.extend_from_slice(arg);
+        }
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    #[must_use]
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Call<'_>> {
+        let mut rest = &self.bytes[..];
+        (0..self.count).map(move |_| {
+            let number = u16::from_le_bytes(take(&mut rest));
+            let [database] = take(&mut rest);
+            let count = u32::from_le_bytes(take(&mut rest)) as usize;
+            let mut lengths = rest;
+            rest = &rest[4 * count..];
+            let mut args = Args::with_capacity(count);
+            for _ in 0..count {
+                let (arg, behind) = rest.split_at(u32::from_le_bytes(take(&mut lengths)) as usize);
+                args.push(arg);
+                rest = behind;
+            }
+            Call { command: table::row(number), database, args }
+        })
+    }
+}
+
+/// What a lane answers.
+#[derive(Debug, PartialEq)]
+pub struct Done {
+    pub outcome: DoneOutcome,
+    /// The replies of all calls, encoded.
+    pub replies: Vec<u8>,
+    pub slow: Vec<SlowCall>,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum DoneOutcome {
+    Run,
+    /// Where the replies of the calls end within `replies`: the session puts those of its own between them.
+    Executed(Vec<u32>),
+    /// Something watched had changed: nothing was run.
+    NotExecuted,
+    /// When each watched key expires, in the order of the keys; the replies are empty unless it failed.
+    Watched(Vec<Option<i64>>),
+}
+
+/// A call that took longer than the slow log's threshold.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SlowCall {
+    /// Its place among the calls of the job.
+    pub index: u32,
+    pub duration_us: u64,
+}
+
+impl Done {
+    #[must_use]
+    pub fn run(replies: Vec<u8>) -> Done {
+        Done { outcome: DoneOutcome::Run, replies, slow: Vec::new() }
+    }
+}
+
+/// Stands for "does not expire" on the wire.
+const NEVER: i64 = i64::MIN;
+
+impl Wire for Job {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.version == Version::Resp3));
+        match &self.kind {
+            Kind::Run => out.push(0),
+            Kind::Watch => out.push(1),
+            Kind::Exec(watched) => {
+                out.push(2);
+                out.extend_from_slice(&(watched.len() as u32).to_le_bytes());
+                for one in watched {
+                    out.extend_from_slice(&one.slot.to_le_bytes());
+                    out.extend_from_slice(&one.version.to_le_bytes());
+                    out.extend_from_slice(&one.epoch.to_le_bytes());
+                    out.extend_from_slice(&one.expires_at_ms.unwrap_or(NEVER).to_le_bytes());
+                }
+            }
+        }
+        out.extend_from_slice(&self.calls.count.to_le_bytes());
+        out.extend_from_slice(&self.calls.bytes);
+    }
+
+    fn decode(mut bytes: &[u8]) -> Option<Job> {
+        let rest = &mut bytes;
+        let version = if take::<1>(rest) == [1] { Version::Resp3 } else { Version::Resp2 };
+        let kind = match take(rest) {
+            [0] => Kind::Run,
+            [1] => Kind::Watch,
+            [2] => {
+                let count = u32::from_le_bytes(take(rest));
+                let watched = (0..count).map(|_| Watched {
+                    slot: u32::from_le_bytes(take(rest)),
+                    version: u64::from_le_bytes(take(rest)),
+                    epoch: u64::from_le_bytes(take(rest)),
+                    expires_at_ms: expiry(i64::from_le_bytes(take(rest))),
+                });
+                Kind::Exec(watched.collect())
+            }
+            _ => return None,
+        };
+        let count = u32::from_le_bytes(take(rest));
+        Some(Job { kind, version, calls: Calls { count, bytes: rest.to_vec() } })
+    }
+}
+
+impl Wire for Done {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let list = |out: &mut Vec<u8>, kind: u8, count: usize| {
+            out.push(kind);
+            out.extend_from_slice(&(count as u32).to_le_bytes());
+        };
+        match &self.outcome {
+            DoneOutcome::Run => out.push(0),
+            DoneOutcome::NotExecuted => out.push(1),
+            DoneOutcome::Executed(ends) => {
+                list(out, 2, ends.len());
+                ends.iter().for_each(|end| out.extend_from_slice(&end.to_le_bytes()));
+            }
+            DoneOutcome::Watched(expiries) => {
+                list(out, 3, expiries.len());
+                expiries.iter().for_each(|at| out.extend_from_slice(&at.unwrap_or(NEVER).to_le_bytes()));
+            }
+        }
+        out.extend_from_slice(&(self.slow.len() as u32).to_le_bytes());
+        for slow in &self.slow {
+            out.extend_from_slice(&slow.index.to_le_bytes());
+            out.extend_from_slice(&slow.duration_us.to_le_bytes());
+        }
+        out.extend_from_slice(&self.replies);
+    }
+
+    fn decode(mut bytes: &[u8]) -> Option<Done> {
+        let rest = &mut bytes;
+        let outcome = match take(rest) {
+            [0] => DoneOutcome::Run,
+            [1] => DoneOutcome::NotExecuted,
+            [2] => DoneOutcome::Executed((0..u32::from_le_bytes(take(rest))).map(|_| u32::from_le_bytes(take(rest))).collect()),
+            [3] => {
+                let count = u32::from_le_bytes(take(rest));
+                DoneOutcome::Watched((0..count).map(|_| expiry(i64::from_le_bytes(take(rest)))).collect())
+            }
+            _ => return None,
+        };
+        let count = u32::from_le_bytes(take(rest));
+        let slow = (0..count)
+            .map(|_| SlowCall { index: u32::from_le_bytes(take(rest)), duration_us: u64::from_le_bytes(take(rest)) })
+            .collect();
+        Some(Done { outcome, replies: rest.to_vec(), slow })
+    }
+}
+
+fn expiry(at_ms: i64) -> Option<i64> {
+    (at_ms != NEVER).then_some(at_ms)
+}
+
+/// The first `N` bytes, cut off. Both ends are the same program, so they are there.
+fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+    let (first, behind) = rest.split_first_chunk().expect("made by `encode` of the same program");
+    *rest = behind;
+    *first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(calls: &mut Calls, database: u8, args: &[&[u8]]) {
+        calls.push(table::lookup(args[0]).unwrap(), database, args);
+    }
+
+    #[test]
+    fn jobs_and_answers_cross_to_another_process_unchanged() {
+        let mut calls = Calls::default();
+        call(&mut calls, 0, &[b"SET", b"", b"\r\n\0"]);
+        call(&mut calls, 15, &[b"get", &[b'k'; 70_000]]);
+        let seen: Vec<(&str, u8, usize)> =
+            calls.iter().map(|call| (call.command.name, call.database, call.args.iter().map(|arg| arg.len()).sum())).collect();
+        assert_eq!(seen, [("set", 0, 6), ("get", 15, 70_003)]);
+        let watched = vec![
+            Watched { slot: 7, version: 8, epoch: 10, expires_at_ms: None },
+            Watched { slot: 1 << 19, version: u64::MAX, epoch: 0, expires_at_ms: Some(-1) },
+        ];
+        for kind in [Kind::Run, Kind::Watch, Kind::Exec(watched), Kind::Exec(Vec::new())] {
+            let job = Job { kind, version: Version::Resp3, calls: calls.clone() };
+            let mut bytes = Vec::new();
+            job.encode(&mut bytes);
+            assert_eq!(Job::decode(&bytes), Some(job));
+        }
+        for outcome in [
+            DoneOutcome::Run,
+            DoneOutcome::NotExecuted,
+            DoneOutcome::Executed(vec![3, 9]),
+            DoneOutcome::Watched(vec![None, Some(5)]),
+        ] {
+            let slow = vec![SlowCall { index: 1, duration_us: 12_345 }];
+            let done = Done { outcome, replies: b"+OK\r\n".to_vec(), slow };
+            let mut bytes = Vec::new();
+            done.encode(&mut bytes);
+            assert_eq!(Done::decode(&bytes), Some(done));
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What each process counts for INFO and the metrics, as numbered counters of its own in shared memory.
+
+use std::sync::atomic::Ordering;
+
+use crate::kv::table;
+use crate::server::{Board, Slot};
+
+/// Counters that are not about one command.
+#[derive(Clone, Copy, Debug)]
+pub enum Counted {
+    CommandsTotal,
+    ErrorRepliesTotal,
+    KeyHitsTotal,
+    KeyMissesTotal,
+    ExpiredKeysTotal,
+    AuthFailuresTotal,
+    DeniedTotal,
+    /// Clients in the subscribe, monitor or blocked states, and with a WATCH.
+    Monitors,
+    BlockedClients,
+    WatchingClients,
+    WatchedKeys,
+    // The writer's:
+    GroupsTotal,
+    GroupJobsTotal,
+    GroupCommandsTotal,
+    GroupCommandsMax,
+    CommitMicrosecondsTotal,
+    CommitMicrosecondsMax,
+    GroupFailuresTotal,
+    CheckpointsTotal,
+    CheckpointMicrosecondsTotal,
+    CheckpointMicrosecondsMax,
+    LastCheckpointSeconds,
+    LastCheckpointFailed,
+    /// Writes that failed since the last that succeeded: the disk may not take any.
+    WritesFailing,
+    WalBytes,
+    DataBytes,
+    DiskFreeBytes,
+    SyncsTotal,
+    ChangesSinceCheckpoint,
+    PanicsTotal,
+}
+const COUNTED: usize = Counted::PanicsTotal as usize + 1;
+
+/// Per database: keys, and those of them that expire. Written by the writer after each commit.
+const DATABASES: usize = 16;
+
+/// Error codes that are counted by name; others count as the last.
+pub const ERROR_CODES: [&str; 16] = [
+    "ERR", "WRONGTYPE", "NOAUTH", "WRONGPASS", "NOPERM", "EXECABORT", "MISCONF", "OOM", "BUSYKEY", "NOPROTO", "DENIED",
+    "LOADING", "NOSCRIPT", "UNKILLABLE", "READONLY", "OTHER",
+];
+
+/// Latency buckets: calls of up to 1, 2, 4, … microseconds; the last takes the rest.
+pub const BUCKETS: usize = 28;
+
+/// Of each command.
+#[derive(Clone, Copy, Debug)]
+pub enum OfCommand {
+    Calls,
+    Microseconds,
+    /// Refused before they ran.
+    Rejected,
+    /// Ran and answered with an error.
+    Failed,
+}
+const PER_COMMAND: usize = 4 + BUCKETS;
+
+const DATABASE_START: usize = COUNTED;
+const ERROR_START: usize = DATABASE_START + 2 * DATABASES;
+const COMMAND_START: usize = ERROR_START + ERROR_CODES.len();
+
+/// How many counters each process needs.
+#[must_use]
+pub fn counters() -> usize {
+    COMMAND_START + PER_COMMAND * table::rows().len()
+}
+
+/// One process's counters.
+#[derive(Clone, Copy)]
+pub struct Statistics {
+    board: Board,
+    slot: Slot,
+}
+
+impl Statistics {
+    #[must_use]
+    pub fn new(board: Board, slot: Slot) -> Statistics {
+        Statistics { board, slot }
+    }
+
+    pub fn add(&self, which: Counted, count: u64) {
+        self.board.application(self.slot, which as usize).fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn set(&self, which: Counted, value: u64) {
+        self.board.application(self.slot, which as usize).store(value, Ordering::Relaxed);
+    }
+
+    pub fn raise(&self, which: Counted, value: u64) {
+        self.board.application(self.slot, which as usize).fetch_max(value, Ordering::Relaxed);
+    }
+
+    pub fn set_keys(&self, database: u8, keys: u64, expires: u64) {
+        let first = DATABASE_START + 2 * usize::from(database);
+        self.board.application(self.slot, first).store(keys, Ordering::Relaxed);
+        self.board.application(self.slot, first + 1).store(expires, Ordering::Relaxed);
+    }
+
+    /// A call that ran. `command` is the row's number.
+    pub fn called(&self, command: u16, duration_us: u64, is_error: bool) {
+        let first = COMMAND_START + PER_COMMAND * usize::from(command);
+        let add = |index: usize, count| self.board.application(self.slot, first + index).fetch_add(count, Ordering::Relaxed);
+        add(OfCommand::Calls as usize, 1);
+        add(OfCommand::Microseconds as usize, duration_us);
+        add(4 + bucket(duration_us), 1);
+        if is_error {
+            add(OfCommand::Failed as usize, 1);
+        }
+        self.add(Counted::CommandsTotal, 1);
+    }
+
+    /// A call that was refused before it ran.
+    pub fn rejected(&self, command: u16) {
+        let index = COMMAND_START + PER_COMMAND * usize::from(command) + OfCommand::Rejected as usize;
+        self.board.application(self.slot, index).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An error reply, by the code that its text begins with.
+    pub fn error_replied(&self, text: &str) {
+        let code = text.split(' ').next().unwrap_or("");
+        let index = ERROR_CODES.iter().position(|known| *known == code).unwrap_or(ERROR_CODES.len() - 1);
+        self.board.application(self.slot, ERROR_START + index).fetch_add(1, Ordering::Relaxed);
+        self.add(Counted::ErrorRepliesTotal, 1);
+    }
+}
+
+/// The bucket of a duration.
+#[must_use]
+pub fn bucket(duration_us: u64) -> usize {
+    let power = u64::BITS - duration_us.saturating_sub(1).leading_zeros();
+    (power as usize).min(BUCKETS - 1)
+}
+
+/// The whole service's sums.
+#[derive(Clone, Copy)]
+pub struct Totals(pub Board);
+
+impl Totals {
+    #[must_use]
+    pub fn sum(&self, which: Counted) -> u64 {
+        self.0.application_sum(which as usize)
+    }
+
+    #[must_use]
+    pub fn of(&self, slot: Slot, which: Counted) -> u64 {
+        self.0.application(slot, which as usize).load(Ordering::Relaxed)
+    }
+
+    #[must_use]
+    pub fn max(&self, which: Counted) -> u64 {
+        self.0.slots().map(|slot| self.of(slot, which)).max().unwrap_or(0)
+    }
+
+    /// (keys, keys that expire)
+    #[must_use]
+    pub fn keys(&self, database: u8) -> (u64, u64) {
+        let first = DATABASE_START + 2 * usize::from(database);
+        (self.0.application_sum(first), self.0.application_sum(first + 1))
+    }
+
+    #[must_use]
+    pub fn errors(&self, code: usize) -> u64 {
+        self.0.application_sum(ERROR_START + code)
+    }
+
+    #[must_use]
+    pub fn command(&self, command: u16, which: OfCommand) -> u64 {
+        self.0.application_sum(COMMAND_START + PER_COMMAND * usize::from(command) + which as usize)
+    }
+
+    #[must_use]
+    pub fn buckets(&self, command: u16) -> [u64; BUCKETS] {
+        let first = COMMAND_START + PER_COMMAND * usize::from(command) + 4;
+        std::array::from_fn(|bucket| self.0.application_sum(first + bucket))
+    }
+
+    /// CONFIG RESETSTAT: everything that grows begins anew.
+    pub fn reset(&self) {
+        let kept = [
+            Counted::Monitors,
+            Counted::BlockedClients,
+            Counted::WatchingClients,
+            Counted::WatchedKeys,
+            Counted::WalBytes,
+            Counted::DataBytes,
+            Counted::DiskFreeBytes,
+            Counted::WritesFailing,
+            Counted::LastCheckpointSeconds,
+            Counted::LastCheckpointFailed,
+            Counted::ChangesSinceCheckpoint,
+        ]
+        .map(|which| which as usize);
+        for slot in self.0.slots() {
+            for index in (0..counters()).filter(|index| !kept.contains(index)) {
+                if !(DATABASE_START..ERROR_START).contains(&index) {
+                    self.0.application(slot, index).store(0, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_fall_into_the_bucket_of_the_next_power_of_two() {
+        assert_eq!([0, 1, 2, 3, 4, 5, 1024, 1025].map(bucket), [0, 0, 1, 2, 2, 3, 10, 11]);
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn counts_add_up_over_processes_and_a_reset_keeps_what_is_a_state() {
+        let board = Board::new(2, counters()).unwrap();
+        let get = table::number(table::lookup(b"get").unwrap());
+        for slot in board.workers() {
+            let statistics = Statistics::new(board, slot);
+            statistics.called(get, 3, true);
+            statistics.error_replied("WRONGTYPE Operation");
+            statistics.error_replied("STRANGE thing");
+            statistics.set(Counted::Monitors, 1);
+        }
+        let totals = Totals(board);
+        assert_eq!((totals.command(get, OfCommand::Calls), totals.command(get, OfCommand::Failed)), (2, 2));
+        assert_eq!((totals.buckets(get)[2], totals.errors(1), totals.errors(ERROR_CODES.len() - 1)), (2, 2, 2));
+        totals.reset();
+        assert_eq!((totals.sum(Counted::CommandsTotal), totals.sum(Counted::Monitors)), (0, 2));
+    }
+}

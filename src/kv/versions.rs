@@ -1,0 +1,150 @@
+//! Version slots: how any process sees, without asking, whether a key may have changed. In shared memory, written by the
+//! writer alone.
+//!
+//! ```text
+//! mark     at the first touch in a group, before the row changes: slot |= 1 (odd = in flight)
+//! unmark   after COMMIT or rollback, before any reply: each distinct marked slot of the group += 1, exactly once
+//! reader   v = slot, read by the loop when it submits; a value read after that is current while v is even and slot == v
+//! epoch    one more slot under the same rules, for changes of everything at once
+//! restart  a new writer evens every odd slot and bumps the epoch before it serves: nothing older can match
+//! ```
+//! Several keys share a slot: that costs a needless "changed", never a missed one.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::server::sys::shared;
+
+pub const SLOTS: usize = 1 << 20;
+
+/// What readers see. A copy is as good as the original, in every process forked after it was made.
+#[derive(Clone)]
+pub struct Versions {
+    slots: &'static [AtomicU64],
+    epoch: &'static AtomicU64,
+    /// Seeded, so that nobody can choose keys that share a slot.
+    hasher: RandomState,
+}
+
+impl Versions {
+    /// Before the first fork.
+    pub fn new() -> io::Result<Versions> {
+        let words = shared::words(SLOTS + 1)?;
+        Ok(Versions { slots: &words[..SLOTS], epoch: &words[SLOTS], hasher: RandomState::new() })
+    }
+
+    #[must_use]
+    pub fn slot_of(&self, database: u8, key: &[u8]) -> u32 {
+        (self.hasher.hash_one((database, key)) as usize & (SLOTS - 1)) as u32
+    }
+
+    #[must_use]
+    pub fn read(&self, slot: u32) -> u64 {
+        self.slots[slot as usize].load(Ordering::SeqCst)
+    }
+
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// True when nothing that was read at `version` and `epoch` can have changed since.
+    #[must_use]
+    pub fn is_current(&self, slot: u32, version: u64, epoch: u64) -> bool {
+        let is_settled = version.is_multiple_of(2) && epoch.is_multiple_of(2);
+        is_settled && self.read(slot) == version && self.epoch() == epoch
+    }
+
+    /// Everything older is void: after a step of the clock.
+    pub fn void_all(&self) {
+        self.epoch.fetch_add(2, Ordering::SeqCst);
+    }
+}
+
+/// The writer's side: which slots its present group has marked.
+pub struct Marks {
+    versions: Versions,
+    marked: Vec<u32>,
+    is_epoch_marked: bool,
+}
+
+impl Marks {
+    /// For a new writer, before it serves: what its predecessor left in flight is settled, and everything older void.
+    #[must_use]
+    pub fn take_over(versions: Versions) -> Marks {
+        for slot in versions.slots {
+            let version = slot.load(Ordering::SeqCst);
+            if !version.is_multiple_of(2) {
+                slot.store(version + 1, Ordering::SeqCst);
+            }
+        }
+        let epoch = versions.epoch.load(Ordering::SeqCst);
+        versions.epoch.store(epoch + if epoch.is_multiple_of(2) { 2 } else { 1 }, Ordering::SeqCst);
+        Marks { versions, marked: Vec::new(), is_epoch_marked: false }
+    }
+
+    /// Before a row of this key changes.
+    pub fn mark(&mut self, database: u8, key: &[u8]) {
+        let slot = self.versions.slot_of(database, key);
+        if self.versions.slots[slot as usize].fetch_or(1, Ordering::SeqCst).is_multiple_of(2) {
+            self.marked.push(slot);
+        }
+    }
+
+    /// Before everything changes.
+    pub fn mark_all(&mut self) {
+        if self.versions.epoch.fetch_or(1, Ordering::SeqCst).is_multiple_of(2) {
+            self.is_epoch_marked = true;
+        }
+    }
+
+    /// After the group's end, whichever it was, and before any reply of it.
+    pub fn unmark(&mut self) {
+        for slot in self.marked.drain(..) {
+            self.versions.slots[slot as usize].fetch_add(1, Ordering::SeqCst);
+        }
+        if std::mem::take(&mut self.is_epoch_marked) {
+            self.versions.epoch.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_changes_each_slot_by_two_however_often_it_touches_it() {
+        let versions = Versions::new().unwrap();
+        let mut marks = Marks::take_over(versions.clone());
+        let (slot, epoch) = (versions.slot_of(0, b"key"), versions.epoch());
+        let before = versions.read(slot);
+        assert!(versions.is_current(slot, before, epoch));
+        marks.mark(0, b"key");
+        marks.mark(0, b"key");
+        assert_eq!(versions.read(slot), before + 1);
+        assert!(!versions.is_current(slot, before, epoch) && !versions.is_current(slot, before + 1, epoch));
+        marks.unmark();
+        marks.unmark();
+        assert_eq!(versions.read(slot), before + 2);
+        marks.mark_all();
+        assert!(!versions.is_current(slot, before + 2, epoch));
+        marks.unmark();
+        assert!(versions.is_current(slot, before + 2, epoch + 2));
+    }
+
+    #[test]
+    fn a_new_writer_settles_what_its_predecessor_left_and_voids_what_is_older() {
+        let versions = Versions::new().unwrap();
+        let slot = versions.slot_of(3, b"key");
+        let epoch = versions.epoch();
+        let before = versions.read(slot);
+        let mut dead = Marks::take_over(versions.clone());
+        dead.mark(3, b"key");
+        dead.mark_all();
+        drop(Marks::take_over(versions.clone()));
+        assert_eq!(versions.read(slot), before + 2);
+        assert!(versions.epoch() > epoch && versions.epoch().is_multiple_of(2));
+    }
+}
