@@ -50,6 +50,7 @@ impl From<&'static str> for CommandError {
 // ---- arguments
 pub const SYNTAX: &str = "ERR syntax error";
 pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
+pub const NOT_A_32_BIT_INTEGER: &str = "ERR value is out of range, value must between -2147483648 and 2147483647";
 pub const NOT_A_FLOAT: &str = "ERR value is not a valid float";
 pub const INVALID_CURSOR: &str = "ERR invalid cursor";
 
@@ -94,6 +95,16 @@ pub const BITFIELD_TYPE: &str =
     "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
 pub const BITFIELD_OVERFLOW: &str = "ERR Invalid OVERFLOW type specified";
 pub const BITFIELD_RO_GET_ONLY: &str = "ERR BITFIELD_RO only supports the GET subcommand";
+
+// ---- storage and the service itself
+pub const DISK_FULL: &str = "MISCONF The disk is full: the command was not applied. Reads and deletions still work; \
+                             delete keys or give the data directory more space.";
+pub const DISK_FAILED: &str = "MISCONF The data could not be read or written: the command was not applied. \
+                               The log of the service says why.";
+pub const DATA_DAMAGED: &str = "ERR The data file is damaged: the command was not applied. The log of the service says what to do.";
+pub const DATA_LOCKED: &str = "ERR The data file is locked by another program: the command was not applied. Try again.";
+pub const OUT_OF_MEMORY: &str = "OOM The service is out of memory: the command was not applied.";
+pub const INTERNAL: &str = "ERR internal error";
 
 // ---- COMMAND
 pub const COMMAND_INVALID: &str = "ERR Invalid command specified";
@@ -147,11 +158,20 @@ fn lossy(bytes: &[u8], bytes_max: usize) -> Cow<'_, str> {
     String::from_utf8_lossy(&bytes[..end.min(bytes_max)])
 }
 
-/// What a storage error means for the one who sent the command: what happened, and what helps.
+/// What a storage error means for the one who sent the command: what happened, and what helps. Paths and codes stay in the log.
 fn storage_text(error: &StorageError) -> Cow<'static, str> {
     Cow::Borrowed(match error {
         StorageError::Full => DISK_FULL,
-        _ => "ERR internal error",
+        StorageError::Io(_) | StorageError::SyncFailed(_) => DISK_FAILED,
+        StorageError::Corrupt(_) => DATA_DAMAGED,
+        StorageError::Busy => DATA_LOCKED,
+        StorageError::OutOfMemory => OUT_OF_MEMORY,
+        StorageError::TooLarge => STRING_TOO_LONG,
+        // These stop a start; no command meets them.
+        StorageError::Foreign { .. }
+        | StorageError::Newer { .. }
+        | StorageError::NetworkFileSystem { .. }
+        | StorageError::Unwritable { .. }
+        | StorageError::Internal(_) => INTERNAL,
     })
 }
-pub const DISK_FULL: &str = "MISCONF The disk is full: the command was not applied. Reads and deletions still work; delete keys or enlarge the volume.";

@@ -24,6 +24,8 @@ pub struct Command {
     pub syntax: &'static str,
     pub handler: Handler,
     pub subcommands: &'static [Command],
+    /// Which calls run on the heavy lane, where the flag does not say it of all.
+    pub heavy_when: Option<fn(&[&[u8]]) -> bool>,
     /// Hints for clients and proxies, as COMMAND INFO lists them.
     pub tips: &'static [&'static str],
     /// (version, what changed in it), as COMMAND DOCS lists them.
@@ -70,6 +72,7 @@ impl Command {
         syntax: "",
         handler: Handler::Container,
         subcommands: &[],
+        heavy_when: None,
         tips: &[],
         history: &[],
         deprecated: None,
@@ -80,6 +83,12 @@ impl Command {
     pub const fn fits_arity(&self, arguments: usize) -> bool {
         let least = self.arity.unsigned_abs() as usize;
         if self.arity >= 0 { arguments == least } else { arguments >= least }
+    }
+
+    /// True exactly when this call runs on the heavy lane.
+    #[must_use]
+    pub fn is_heavy(&self, args: &[&[u8]]) -> bool {
+        self.flags.has(Flags::HEAVY) || self.heavy_when.is_some_and(|is_heavy| is_heavy(args))
     }
 
     /// The subcommand of this short name, whatever its case.
