@@ -1,6 +1,7 @@
 //! The command families: rows and code of a family in one file.
 
 pub mod command;
+mod command_docs;
 pub mod databases;
 pub mod dump;
 pub mod expire;
