@@ -1,1 +1,18 @@
-//! Placeholder until the first slice.
+//! Redis semantics on the durable keyspace: the one layer that knows server, resp and storage.
+
+pub mod args;
+pub mod bits;
+pub mod commands;
+pub mod errors;
+pub mod flags;
+pub mod float_text;
+pub mod glob;
+pub mod key_specs;
+pub mod lcs;
+pub mod long_double;
+pub mod lzf;
+pub mod number;
+pub mod rdb;
+pub mod session;
+pub mod syntax;
+pub mod table;

@@ -1,0 +1,102 @@
+//! Whole databases: DBSIZE, FLUSHDB, FLUSHALL, SWAPDB. All of them are O(1), whatever the number of keys.
+
+use crate::kv::args;
+use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::table::{Command, Flags, Group, Handler};
+use crate::resp::reply::Reply;
+use crate::storage::Keyspace;
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "dbsize",
+        arity: 1,
+        flags: Flags::READONLY.or(Flags::FAST).or(Flags::ACL_KEYSPACE),
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Returns the number of keys in the database.",
+        handler: Handler::Read(dbsize),
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        ..Command::ROW
+    },
+    Command {
+        name: "flushall",
+        arity: -1,
+        flags: Flags::WRITE.or(Flags::ACL_DANGEROUS).or(Flags::ACL_KEYSPACE),
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(N) where N is the total number of keys in all databases",
+        summary: "Removes all keys from all databases.",
+        syntax: "[ASYNC | SYNC]",
+        handler: Handler::Write(flushall),
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        history: &[
+            ("4.0.0", "Added the `ASYNC` flushing mode modifier."),
+            ("6.2.0", "Added the `SYNC` flushing mode modifier."),
+        ],
+        ..Command::ROW
+    },
+    Command {
+        name: "flushdb",
+        arity: -1,
+        flags: Flags::WRITE.or(Flags::ACL_DANGEROUS).or(Flags::ACL_KEYSPACE),
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(N) where N is the number of keys in the selected database",
+        summary: "Removes all keys from the current database.",
+        syntax: "[ASYNC | SYNC]",
+        handler: Handler::Write(flushdb),
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        history: &[
+            ("4.0.0", "Added the `ASYNC` flushing mode modifier."),
+            ("6.2.0", "Added the `SYNC` flushing mode modifier."),
+        ],
+        ..Command::ROW
+    },
+    Command {
+        name: "swapdb",
+        arity: 3,
+        flags: Flags::WRITE.or(Flags::FAST).or(Flags::ACL_DANGEROUS).or(Flags::ACL_KEYSPACE),
+        group: Group::Server,
+        since: "4.0.0",
+        complexity: "O(N) where N is the count of clients watching or blocking on keys from both databases.",
+        summary: "Swaps two databases.",
+        syntax: "index1 index2",
+        handler: Handler::Write(swapdb),
+        ..Command::ROW
+    },
+];
+
+fn dbsize(keyspace: &Keyspace, _args: &[&[u8]]) -> CommandResult {
+    Ok(Reply::Integer(i64::try_from(keyspace.key_count()?).unwrap_or(i64::MAX)))
+}
+
+fn flushdb(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    check_flush_mode(&args[1..])?;
+    keyspace.flush_database()?;
+    Ok(Reply::Ok)
+}
+
+fn flushall(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    check_flush_mode(&args[1..])?;
+    keyspace.flush_all()?;
+    Ok(Reply::Ok)
+}
+
+/// ASYNC and SYNC mean the same here: the keys are gone at once, their rows are swept later.
+fn check_flush_mode(args: &[&[u8]]) -> Result<(), CommandError> {
+    match args {
+        [] => Ok(()),
+        [mode] if args::is_word(mode, "async") || args::is_word(mode, "sync") => Ok(()),
+        _ => Err(errors::SYNTAX.into()),
+    }
+}
+
+fn swapdb(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    // Both must be integers before either is looked up.
+    args::integer_32_or(args[1], errors::INVALID_FIRST_DB_INDEX)?;
+    args::integer_32_or(args[2], errors::INVALID_SECOND_DB_INDEX)?;
+    let (first, second) = (args::database(args[1])?, args::database(args[2])?);
+    keyspace.swap_databases(first, second)?;
+    Ok(Reply::Ok)
+}

@@ -1,0 +1,129 @@
+//! DUMP and RESTORE: a value as bytes that carry a version and a checksum. The format is in kv::rdb.
+
+use crate::kv::args;
+use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::rdb::{self, RestoreError};
+use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
+use crate::resp::reply::Reply;
+use crate::storage::{Expiry, Keyspace, Lookup};
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "dump",
+        arity: 2,
+        flags: Flags::READONLY,
+        keys: Keys::Specs(&[KeyFlags::RO_ACCESS.at(1)]),
+        group: Group::Generic,
+        since: "2.6.0",
+        complexity: "O(1) to access the key and additional O(N*M) to serialize it, where N is the number of objects \
+            composing the value and M their average size. For small string values the time complexity is thus \
+            O(1)+O(1*M) where M is small, so simply O(1).",
+        summary: "Returns a serialized representation of the value stored at a key.",
+        syntax: "key",
+        handler: Handler::Read(dump),
+        tips: &["nondeterministic_output"],
+        ..Command::ROW
+    },
+    Command {
+        name: "restore",
+        arity: -4,
+        flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::ACL_DANGEROUS),
+        keys: Keys::Specs(&[KeyFlags::OW_UPDATE.at(1)]),
+        group: Group::Generic,
+        since: "2.6.0",
+        complexity: "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N \
+            is the number of objects composing the value and M their average size. For small string values the time \
+            complexity is thus O(1)+O(1*M) where M is small, so simply O(1). However for sorted set values the \
+            complexity is O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).",
+        summary: "Creates a key from the serialized representation of a value.",
+        syntax: "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
+        handler: Handler::Write(restore),
+        history: &[
+            ("3.0.0", "Added the `REPLACE` modifier."),
+            ("5.0.0", "Added the `ABSTTL` modifier."),
+            ("5.0.0", "Added the `IDLETIME` and `FREQ` options."),
+        ],
+        ..Command::ROW
+    },
+];
+
+fn dump(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    Ok(match keyspace.with_string(args[1], rdb::dump_string)? {
+        Lookup::Found(payload) => Reply::Bulk(payload),
+        Lookup::Absent | Lookup::OtherKind(_) => Reply::Null,
+    })
+}
+
+/// The checks come in the order of Redis: options, the key, the time, the payload.
+fn restore(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let options = RestoreOptions::parse(&args[4..])?;
+    if !options.replace && keyspace.entry(args[1])?.is_some() {
+        return Err(errors::BUSY_KEY.into());
+    }
+    let ttl_ms = args::integer(args[2])?;
+    if ttl_ms < 0 {
+        return Err(errors::INVALID_TTL.into());
+    }
+    let value = rdb::restore_string(args[3]).map_err(|error| match error {
+        RestoreError::VersionOrChecksum => errors::BAD_DUMP,
+        RestoreError::Format => errors::BAD_DUMP_FORMAT,
+    })?;
+    if u64::try_from(value.len()).is_ok_and(|length| length > keyspace.value_bytes_max()) {
+        return Err(errors::STRING_TOO_LONG.into());
+    }
+    let expires_at_ms = match ttl_ms {
+        0 => None,
+        _ if options.absttl => Some(ttl_ms),
+        _ => Some(ttl_ms.saturating_add(keyspace.now_ms())),
+    };
+    match expires_at_ms {
+        // The time has passed already: the old value goes, no new one comes.
+        Some(at_ms) if at_ms <= keyspace.now_ms() => {
+            keyspace.delete(args[1])?;
+        }
+        Some(at_ms) => keyspace.put_string(args[1], &value, Expiry::At(at_ms))?,
+        None => keyspace.put_string(args[1], &value, Expiry::Clear)?,
+    }
+    Ok(Reply::Ok)
+}
+
+#[derive(Default)]
+struct RestoreOptions {
+    replace: bool,
+    absttl: bool,
+}
+
+impl RestoreOptions {
+    /// IDLETIME and FREQ are checked and then dropped: accesses are not tracked. Either excludes the other.
+    fn parse(args: &[&[u8]]) -> Result<RestoreOptions, CommandError> {
+        let mut options = RestoreOptions::default();
+        let (mut has_idletime, mut has_freq) = (false, false);
+        let mut args = args.iter();
+        while let Some(option) = args.next() {
+            if args::is_word(option, "replace") {
+                options.replace = true;
+            } else if args::is_word(option, "absttl") {
+                options.absttl = true;
+            } else if args::is_word(option, "idletime")
+                && !has_freq
+                && let Some(value) = args.next()
+            {
+                has_idletime = true;
+                if args::integer(value)? < 0 {
+                    return Err(errors::INVALID_IDLETIME.into());
+                }
+            } else if args::is_word(option, "freq")
+                && !has_idletime
+                && let Some(value) = args.next()
+            {
+                has_freq = true;
+                if !(0..=255).contains(&args::integer(value)?) {
+                    return Err(errors::INVALID_FREQ.into());
+                }
+            } else {
+                return Err(errors::SYNTAX.into());
+            }
+        }
+        Ok(options)
+    }
+}

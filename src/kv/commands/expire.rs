@@ -1,0 +1,266 @@
+//! A key's time to live: EXPIRE and its family, TTL and its family, PERSIST.
+
+use crate::kv::args;
+use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
+use crate::resp::reply::Reply;
+use crate::storage::Keyspace;
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "expire",
+        arity: -3,
+        flags: Flags::WRITE.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RW_UPDATE.at(1)]),
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Sets the expiration time of a key in seconds.",
+        syntax: "key seconds [NX | XX | GT | LT]",
+        handler: Handler::Write(expire),
+        history: &[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")],
+        ..Command::ROW
+    },
+    Command {
+        name: "expireat",
+        arity: -3,
+        flags: Flags::WRITE.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RW_UPDATE.at(1)]),
+        group: Group::Generic,
+        since: "1.2.0",
+        complexity: "O(1)",
+        summary: "Sets the expiration time of a key to a Unix timestamp.",
+        syntax: "key unix-time-seconds [NX | XX | GT | LT]",
+        handler: Handler::Write(expireat),
+        history: &[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")],
+        ..Command::ROW
+    },
+    Command {
+        name: "expiretime",
+        arity: 2,
+        flags: Flags::READONLY.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RO_ACCESS.at(1)]),
+        group: Group::Generic,
+        since: "7.0.0",
+        complexity: "O(1)",
+        summary: "Returns the expiration time of a key as a Unix timestamp.",
+        syntax: "key",
+        handler: Handler::Read(expiretime),
+        ..Command::ROW
+    },
+    Command {
+        name: "persist",
+        arity: 2,
+        flags: Flags::WRITE.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RW_UPDATE.at(1)]),
+        group: Group::Generic,
+        since: "2.2.0",
+        complexity: "O(1)",
+        summary: "Removes the expiration time of a key.",
+        syntax: "key",
+        handler: Handler::Write(persist),
+        ..Command::ROW
+    },
+    Command {
+        name: "pexpire",
+        arity: -3,
+        flags: Flags::WRITE.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RW_UPDATE.at(1)]),
+        group: Group::Generic,
+        since: "2.6.0",
+        complexity: "O(1)",
+        summary: "Sets the expiration time of a key in milliseconds.",
+        syntax: "key milliseconds [NX | XX | GT | LT]",
+        handler: Handler::Write(pexpire),
+        history: &[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")],
+        ..Command::ROW
+    },
+    Command {
+        name: "pexpireat",
+        arity: -3,
+        flags: Flags::WRITE.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RW_UPDATE.at(1)]),
+        group: Group::Generic,
+        since: "2.6.0",
+        complexity: "O(1)",
+        summary: "Sets the expiration time of a key to a Unix milliseconds timestamp.",
+        syntax: "key unix-time-milliseconds [NX | XX | GT | LT]",
+        handler: Handler::Write(pexpireat),
+        history: &[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")],
+        ..Command::ROW
+    },
+    Command {
+        name: "pexpiretime",
+        arity: 2,
+        flags: Flags::READONLY.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RO_ACCESS.at(1)]),
+        group: Group::Generic,
+        since: "7.0.0",
+        complexity: "O(1)",
+        summary: "Returns the expiration time of a key as a Unix milliseconds timestamp.",
+        syntax: "key",
+        handler: Handler::Read(pexpiretime),
+        ..Command::ROW
+    },
+    Command {
+        name: "pttl",
+        arity: 2,
+        flags: Flags::READONLY.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RO_ACCESS.at(1)]),
+        group: Group::Generic,
+        since: "2.6.0",
+        complexity: "O(1)",
+        summary: "Returns the expiration time in milliseconds of a key.",
+        syntax: "key",
+        handler: Handler::Read(pttl),
+        tips: &["nondeterministic_output"],
+        history: &[("2.8.0", "Added the -2 reply.")],
+        ..Command::ROW
+    },
+    Command {
+        name: "ttl",
+        arity: 2,
+        flags: Flags::READONLY.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RO_ACCESS.at(1)]),
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Returns the expiration time in seconds of a key.",
+        syntax: "key",
+        handler: Handler::Read(ttl),
+        tips: &["nondeterministic_output"],
+        history: &[("2.8.0", "Added the -2 reply.")],
+        ..Command::ROW
+    },
+];
+
+fn expire(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    expire_at("expire", keyspace.now_ms(), Unit::Seconds, keyspace, args)
+}
+
+fn pexpire(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    expire_at("pexpire", keyspace.now_ms(), Unit::Milliseconds, keyspace, args)
+}
+
+fn expireat(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    expire_at("expireat", 0, Unit::Seconds, keyspace, args)
+}
+
+fn pexpireat(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    expire_at("pexpireat", 0, Unit::Milliseconds, keyspace, args)
+}
+
+fn ttl(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    expiry_of(keyspace, args[1], |time_ms| seconds(time_left_ms(keyspace, time_ms)))
+}
+
+fn pttl(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    expiry_of(keyspace, args[1], |time_ms| time_left_ms(keyspace, time_ms))
+}
+
+fn expiretime(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    expiry_of(keyspace, args[1], seconds)
+}
+
+fn pexpiretime(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    expiry_of(keyspace, args[1], |time_ms| time_ms)
+}
+
+fn persist(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let has_expiry = keyspace.entry(args[1])?.is_some_and(|entry| entry.expires_at_ms.is_some());
+    if has_expiry {
+        keyspace.set_expiry(args[1], None)?;
+    }
+    Ok(Reply::Integer(i64::from(has_expiry)))
+}
+
+/// The unit in which a command gives its time.
+#[derive(Clone, Copy)]
+enum Unit {
+    Seconds,
+    Milliseconds,
+}
+
+/// Redis: expireGenericCommand. The options are read before the time, and both before the key.
+fn expire_at(command: &str, base_ms: i64, unit: Unit, keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let condition = Condition::parse(&args[3..])?;
+    let at_ms = deadline_ms(command, base_ms, unit, args::integer(args[2])?)?;
+    let Some(entry) = keyspace.entry(args[1])? else { return Ok(Reply::Integer(0)) };
+    if !condition.allows(entry.expires_at_ms, at_ms) {
+        return Ok(Reply::Integer(0));
+    }
+    if at_ms <= keyspace.now_ms() {
+        keyspace.delete(args[1])?;
+    } else {
+        keyspace.set_expiry(args[1], Some(at_ms))?;
+    }
+    Ok(Reply::Integer(1))
+}
+
+/// The time in Unix milliseconds; refused when it does not fit 64 bits. Times in the past are allowed.
+fn deadline_ms(command: &str, base_ms: i64, unit: Unit, time: i64) -> Result<i64, CommandError> {
+    let time_ms = match unit {
+        Unit::Seconds => time.checked_mul(1000),
+        Unit::Milliseconds => Some(time),
+    };
+    time_ms.and_then(|time_ms| time_ms.checked_add(base_ms)).ok_or_else(|| errors::invalid_expire_time(command))
+}
+
+/// When EXPIRE may change a key's time.
+#[derive(Clone, Copy, Default)]
+struct Condition {
+    nx: bool,
+    xx: bool,
+    gt: bool,
+    lt: bool,
+}
+
+impl Condition {
+    fn parse(options: &[&[u8]]) -> Result<Condition, CommandError> {
+        let mut condition = Condition::default();
+        for option in options {
+            let flag = match option.to_ascii_lowercase().as_slice() {
+                b"nx" => &mut condition.nx,
+                b"xx" => &mut condition.xx,
+                b"gt" => &mut condition.gt,
+                b"lt" => &mut condition.lt,
+                _ => return Err(errors::unsupported_option(option)),
+            };
+            *flag = true;
+        }
+        let Condition { nx, xx, gt, lt } = condition;
+        if nx && (xx || gt || lt) {
+            return Err(errors::NX_AND_OTHERS.into());
+        }
+        if gt && lt {
+            return Err(errors::GT_AND_LT.into());
+        }
+        Ok(condition)
+    }
+
+    /// A key without expiry lives forever: GT never changes it, LT always does.
+    fn allows(self, current_ms: Option<i64>, at_ms: i64) -> bool {
+        let Condition { nx, xx, gt, lt } = self;
+        match current_ms {
+            None => !xx && !gt,
+            Some(current_ms) => !nx && (!gt || at_ms > current_ms) && (!lt || at_ms < current_ms),
+        }
+    }
+}
+
+/// -2: no such key, -1: no expiry, otherwise what `value` makes of the time in Unix milliseconds.
+fn expiry_of(keyspace: &Keyspace, key: &[u8], value: impl FnOnce(i64) -> i64) -> CommandResult {
+    Ok(Reply::Integer(match keyspace.entry(key)? {
+        None => -2,
+        Some(entry) => entry.expires_at_ms.map_or(-1, value),
+    }))
+}
+
+fn time_left_ms(keyspace: &Keyspace, expires_at_ms: i64) -> i64 {
+    expires_at_ms.saturating_sub(keyspace.now_ms()).max(0)
+}
+
+/// To the nearest second, as TTL rounds.
+fn seconds(time_ms: i64) -> i64 {
+    time_ms.saturating_add(500) / 1000
+}

@@ -1,0 +1,240 @@
+//! Commands on keys whatever their kind: DEL, UNLINK, EXISTS, TOUCH, TYPE, RENAME, RENAMENX, COPY, MOVE, RANDOMKEY.
+
+use std::borrow::Cow;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use crate::kv::args;
+use crate::kv::errors::{self, CommandResult};
+use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
+use crate::resp::reply::Reply;
+use crate::storage::{Keyspace, Kind};
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "copy",
+        arity: -3,
+        flags: Flags::WRITE.or(Flags::DENYOOM),
+        keys: Keys::Specs(&[KeyFlags::RO_ACCESS.at(1), KeyFlags::OW_UPDATE.at(2)]),
+        group: Group::Generic,
+        since: "6.2.0",
+        complexity: "O(N) worst case for collections, where N is the number of nested items. O(1) for string values.",
+        summary: "Copies the value of a key to a new key.",
+        syntax: "source destination [DB destination-db] [REPLACE]",
+        handler: Handler::Write(copy),
+        ..Command::ROW
+    },
+    Command {
+        name: "del",
+        arity: -2,
+        flags: Flags::WRITE,
+        keys: Keys::Specs(&[KeyFlags::RM_DELETE.range(1, -1, 1)]),
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(N) where N is the number of keys that will be removed. When a key to remove holds a value \
+            other than a string, the individual complexity for this key is O(M) where M is the number of elements \
+            in the list, set, sorted set or hash. Removing a single key that holds a string value is O(1).",
+        summary: "Deletes one or more keys.",
+        syntax: "key [key ...]",
+        handler: Handler::Write(del),
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        ..Command::ROW
+    },
+    Command {
+        name: "exists",
+        arity: -2,
+        flags: Flags::READONLY.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RO.range(1, -1, 1)]),
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(N) where N is the number of keys to check.",
+        summary: "Determines whether one or more keys exist.",
+        syntax: "key [key ...]",
+        handler: Handler::Read(exists),
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        history: &[("3.0.3", "Accepts multiple `key` arguments.")],
+        ..Command::ROW
+    },
+    Command {
+        name: "move",
+        arity: 3,
+        flags: Flags::WRITE.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RW_ACCESS_UPDATE.at(1)]),
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Moves a key to another database.",
+        syntax: "key db",
+        handler: Handler::Write(move_),
+        ..Command::ROW
+    },
+    Command {
+        name: "randomkey",
+        arity: 1,
+        flags: Flags::READONLY,
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Returns a random key name from the database.",
+        handler: Handler::Read(randomkey),
+        tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
+        ..Command::ROW
+    },
+    Command {
+        name: "rename",
+        arity: 3,
+        flags: Flags::WRITE,
+        keys: Keys::Specs(&[KeyFlags::RW_ACCESS_DELETE.at(1), KeyFlags::OW_UPDATE.at(2)]),
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Renames a key and overwrites the destination.",
+        syntax: "key newkey",
+        handler: Handler::Write(rename),
+        ..Command::ROW
+    },
+    Command {
+        name: "renamenx",
+        arity: 3,
+        flags: Flags::WRITE.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RW_ACCESS_DELETE.at(1), KeyFlags::OW_INSERT.at(2)]),
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Renames a key only when the target key name doesn't exist.",
+        syntax: "key newkey",
+        handler: Handler::Write(renamenx),
+        history: &[("3.2.0", "The command no longer returns an error when source and destination names are the same.")],
+        ..Command::ROW
+    },
+    Command {
+        name: "touch",
+        arity: -2,
+        flags: Flags::READONLY.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RO.range(1, -1, 1)]),
+        group: Group::Generic,
+        since: "3.2.1",
+        complexity: "O(N) where N is the number of keys that will be touched.",
+        summary: "Returns the number of existing keys out of those specified after updating the time they were last \
+            accessed.",
+        syntax: "key [key ...]",
+        handler: Handler::Read(exists),
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        ..Command::ROW
+    },
+    Command {
+        name: "type",
+        arity: 2,
+        flags: Flags::READONLY.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RO.at(1)]),
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Determines the type of value stored at a key.",
+        syntax: "key",
+        handler: Handler::Read(type_),
+        ..Command::ROW
+    },
+    Command {
+        name: "unlink",
+        arity: -2,
+        flags: Flags::WRITE.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RM_DELETE.range(1, -1, 1)]),
+        group: Group::Generic,
+        since: "4.0.0",
+        complexity: "O(1) for each key removed regardless of its size. Then the command does O(N) work in a \
+            different thread in order to reclaim memory, where N is the number of allocations the deleted objects \
+            where composed of.",
+        summary: "Asynchronously deletes one or more keys.",
+        syntax: "key [key ...]",
+        handler: Handler::Write(del),
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        ..Command::ROW
+    },
+];
+
+/// A kind's name as TYPE answers it and SCAN's TYPE option reads it.
+#[must_use]
+pub const fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::String => "string",
+        Kind::List => "list",
+        Kind::Set => "set",
+        Kind::SortedSet => "zset",
+        Kind::Hash => "hash",
+    }
+}
+
+/// DEL and UNLINK: a deletion is O(1) at once, whatever the size; the sweeper does the rest.
+fn del(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let mut deleted = 0;
+    for key in &args[1..] {
+        deleted += i64::from(keyspace.delete(key)?);
+    }
+    Ok(Reply::Integer(deleted))
+}
+
+/// EXISTS and TOUCH: a key that is named twice counts twice.
+fn exists(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    let mut found = 0;
+    for key in &args[1..] {
+        found += i64::from(keyspace.entry(key)?.is_some());
+    }
+    Ok(Reply::Integer(found))
+}
+
+fn type_(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    let name = keyspace.entry(args[1])?.map_or("none", |entry| kind_name(entry.kind));
+    Ok(Reply::Simple(Cow::Borrowed(name)))
+}
+
+fn rename(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let (from, to) = (args[1], args[2]);
+    let is_renamed = if from == to { keyspace.entry(from)?.is_some() } else { keyspace.rename(from, to)? };
+    if is_renamed { Ok(Reply::Ok) } else { Err(errors::NO_SUCH_KEY.into()) }
+}
+
+fn renamenx(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let (from, to) = (args[1], args[2]);
+    if keyspace.entry(from)?.is_none() {
+        return Err(errors::NO_SUCH_KEY.into());
+    }
+    if from == to || keyspace.entry(to)?.is_some() {
+        return Ok(Reply::Integer(0));
+    }
+    Ok(Reply::Integer(i64::from(keyspace.rename(from, to)?)))
+}
+
+fn copy(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let (from, to) = (args[1], args[2]);
+    let (mut database, mut replace) = (keyspace.database(), false);
+    let mut options = args[3..].iter();
+    while let Some(option) = options.next() {
+        if args::is_word(option, "replace") {
+            replace = true;
+        } else if args::is_word(option, "db")
+            && let Some(number) = options.next()
+        {
+            database = args::database(number)?;
+        } else {
+            return Err(errors::SYNTAX.into());
+        }
+    }
+    if database == keyspace.database() && from == to {
+        return Err(errors::SAME_OBJECT.into());
+    }
+    Ok(Reply::Integer(i64::from(keyspace.copy(from, database, to, replace)?)))
+}
+
+fn move_(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let database = args::database(args[2])?;
+    if database == keyspace.database() {
+        return Err(errors::SAME_OBJECT.into());
+    }
+    Ok(Reply::Integer(i64::from(keyspace.move_key(args[1], database)?)))
+}
+
+fn randomkey(keyspace: &Keyspace, _args: &[&[u8]]) -> CommandResult {
+    // The standard library's hasher is keyed from the system's randomness, anew for each.
+    let random = RandomState::new().build_hasher().finish();
+    Ok(keyspace.random_key(random)?.map_or(Reply::Null, Reply::Bulk))
+}

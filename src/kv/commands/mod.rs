@@ -1,0 +1,26 @@
+//! The command families: rows and code of a family in one file.
+
+pub mod command;
+mod command_docs;
+pub mod databases;
+pub mod dump;
+pub mod expire;
+pub mod help;
+pub mod keys;
+pub mod memory;
+pub mod object;
+pub mod scan;
+
+use crate::kv::table::Command;
+
+/// Every row of the command table, family by family.
+pub const FAMILIES: &[&[Command]] = &[
+    command::COMMANDS,
+    databases::COMMANDS,
+    dump::COMMANDS,
+    expire::COMMANDS,
+    keys::COMMANDS,
+    memory::COMMANDS,
+    object::COMMANDS,
+    scan::COMMANDS,
+];

@@ -1,0 +1,147 @@
+//! OBJECT: what Redis shows of a value's inner life, answered as far as a value on disk has one.
+
+use crate::kv::commands::help;
+use crate::kv::errors::{self, CommandResult};
+use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
+use crate::resp::number::parse_integer;
+use crate::resp::reply::Reply;
+use crate::storage::{Keyspace, Kind, Lookup};
+
+/// The longest string that Redis keeps in one allocation with its header.
+const EMBEDDED_BYTES_MAX: u64 = 44;
+/// The longest text of a 64-bit integer.
+const INTEGER_BYTES_MAX: u64 = 20;
+
+pub const COMMANDS: &[Command] = &[Command {
+    name: "object",
+    arity: -2,
+    group: Group::Generic,
+    since: "2.2.3",
+    complexity: "Depends on subcommand.",
+    summary: "A container for object introspection commands.",
+    handler: Handler::Container,
+    subcommands: &[
+        Command {
+            name: "object|encoding",
+            arity: 3,
+            flags: Flags::READONLY,
+            keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
+            group: Group::Generic,
+            since: "2.2.3",
+            complexity: "O(1)",
+            summary: "Returns the internal encoding of an object.",
+            syntax: "key",
+            handler: Handler::Read(object_encoding),
+            tips: &["nondeterministic_output"],
+            ..Command::ROW
+        },
+        Command {
+            name: "object|freq",
+            arity: 3,
+            flags: Flags::READONLY,
+            keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
+            group: Group::Generic,
+            since: "4.0.0",
+            complexity: "O(1)",
+            summary: "Returns the logarithmic access frequency counter of an object.",
+            syntax: "key",
+            handler: Handler::Read(object_freq),
+            tips: &["nondeterministic_output"],
+            ..Command::ROW
+        },
+        Command {
+            name: "object|help",
+            arity: 2,
+            flags: Flags::LOADING.or(Flags::STALE),
+            group: Group::Generic,
+            since: "6.2.0",
+            complexity: "O(1)",
+            summary: "Returns helpful text about the different subcommands.",
+            handler: Handler::Pure(object_help),
+            ..Command::ROW
+        },
+        Command {
+            name: "object|idletime",
+            arity: 3,
+            flags: Flags::READONLY,
+            keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
+            group: Group::Generic,
+            since: "2.2.3",
+            complexity: "O(1)",
+            summary: "Returns the time since the last access to an object.",
+            syntax: "key",
+            handler: Handler::Read(object_idletime),
+            tips: &["nondeterministic_output"],
+            ..Command::ROW
+        },
+        Command {
+            name: "object|refcount",
+            arity: 3,
+            flags: Flags::READONLY,
+            keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
+            group: Group::Generic,
+            since: "2.2.3",
+            complexity: "O(1)",
+            summary: "Returns the reference count of a value of a key.",
+            syntax: "key",
+            handler: Handler::Read(object_refcount),
+            tips: &["nondeterministic_output"],
+            ..Command::ROW
+        },
+    ],
+    ..Command::ROW
+}];
+
+/// The encoding that Redis would give the value if it were set anew.
+fn object_encoding(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    let key = args[2];
+    let Some(entry) = keyspace.entry(key)? else { return Ok(Reply::Null) };
+    let name: &[u8] = match entry.kind {
+        Kind::String if entry.length <= INTEGER_BYTES_MAX && is_integer(keyspace, key)? => b"int",
+        Kind::String if entry.length <= EMBEDDED_BYTES_MAX => b"embstr",
+        Kind::String => b"raw",
+        Kind::List => b"quicklist",
+        Kind::Set | Kind::Hash => b"hashtable",
+        Kind::SortedSet => b"skiplist",
+    };
+    Ok(Reply::Bulk(name.to_vec()))
+}
+
+fn is_integer(keyspace: &Keyspace, key: &[u8]) -> Result<bool, errors::CommandError> {
+    let is_integer = keyspace.with_string(key, |value| parse_integer(value).is_some())?;
+    Ok(matches!(is_integer, Lookup::Found(true)))
+}
+
+/// The access frequency is not tracked: what Redis answers when its policy does not need it.
+fn object_freq(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    if keyspace.entry(args[2])?.is_none() { Ok(Reply::Null) } else { Err(errors::NO_LFU.into()) }
+}
+
+/// The time of the last access is not tracked: a read must not write. The answer is always "just now".
+fn object_idletime(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    Ok(if keyspace.entry(args[2])?.is_some() { Reply::Integer(0) } else { Reply::Null })
+}
+
+/// Values are not shared.
+fn object_refcount(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    Ok(if keyspace.entry(args[2])?.is_some() { Reply::Integer(1) } else { Reply::Null })
+}
+
+fn object_help(_args: &[&[u8]]) -> CommandResult {
+    Ok(help::reply("OBJECT", HELP))
+}
+
+const HELP: &[&str] = &[
+    "ENCODING <key>",
+    "    Return the kind of internal representation used in order to store the value",
+    "    associated with a <key>.",
+    "FREQ <key>",
+    "    Return the access frequency index of the <key>. The returned integer is",
+    "    proportional to the logarithm of the recent access frequency of the key.",
+    "IDLETIME <key>",
+    "    Return the idle time of the <key>, that is the approximated number of",
+    "    seconds elapsed since the last access to the key.",
+    "REFCOUNT <key>",
+    "    Return the number of references of the value associated with the specified",
+    "    <key>.",
+];

@@ -1,0 +1,183 @@
+//! Walking through the keys: KEYS and SCAN. Both work in bites, each in a fresh snapshot.
+
+use crate::kv::args;
+use crate::kv::commands::keys::kind_name;
+use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::glob;
+use crate::kv::table::{Command, Flags, Group, Handler};
+use crate::resp::encode;
+use crate::resp::reply::Reply;
+use crate::storage::{Entry, Keyspace};
+
+/// Keys that are looked at before the snapshot is renewed: a long read must not hold the -wal.
+const BITE_KEYS: usize = 1000;
+/// A SCAN that asks for more keys goes to the heavy lane.
+const LIGHT_COUNT_MAX: i64 = 1000;
+/// Past every cursor that a SCAN hands out: positions are 48 bits.
+const CURSOR_END: u64 = 1 << 48;
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "keys",
+        arity: 2,
+        flags: Flags::READONLY.or(Flags::ACL_DANGEROUS).or(Flags::HEAVY),
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(N) with N being the number of keys in the database, under the assumption that the key names \
+            in the database and the given pattern have limited length.",
+        summary: "Returns all key names that match a pattern.",
+        syntax: "pattern",
+        handler: Handler::Read(keys),
+        tips: &["request_policy:all_shards", "nondeterministic_output_order"],
+        ..Command::ROW
+    },
+    Command {
+        name: "scan",
+        arity: -2,
+        flags: Flags::READONLY,
+        group: Group::Generic,
+        since: "2.8.0",
+        complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the \
+            cursor to return back to 0. N is the number of elements inside the collection.",
+        summary: "Iterates over the key names in the database.",
+        syntax: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+        handler: Handler::Read(scan),
+        heavy_when: Some(is_heavy_scan),
+        tips: &["nondeterministic_output", "request_policy:special", "response_policy:special"],
+        history: &[("6.0.0", "Added the `TYPE` subcommand.")],
+        ..Command::ROW
+    },
+];
+
+/// All keys that match. Encoded on the way: as values a million keys would take several times the memory.
+fn keys(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    let pattern = Pattern::new(args[1]);
+    let (mut count, mut body) = (0, Vec::new());
+    let mut cursor = 0;
+    loop {
+        cursor = keyspace.scan(cursor, BITE_KEYS, &mut |key, _| {
+            if pattern.matches(key) {
+                count += 1;
+                encode::bulk(key, &mut body);
+            }
+        })?;
+        if cursor == 0 {
+            break;
+        }
+        keyspace.renew_snapshot()?;
+    }
+    let mut reply = Vec::with_capacity(body.len() + 16);
+    encode::array_header(count, &mut reply);
+    reply.append(&mut body);
+    Ok(Reply::Raw(reply))
+}
+
+/// The cursor is a position in the order of the keys' hashes, which no change of other keys moves: what stays through a
+/// whole iteration is seen.
+fn scan(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    let mut cursor = parse_cursor(args[1]).ok_or(CommandError::from(errors::INVALID_CURSOR))?;
+    let options = Options::parse(&args[2..])?;
+    let (mut found, mut left) = (Vec::new(), options.count);
+    if cursor >= CURSOR_END {
+        return Ok(scan_reply(0, found));
+    }
+    loop {
+        let bite = left.min(BITE_KEYS);
+        cursor = keyspace.scan(cursor, bite, &mut |key, entry| {
+            if options.matches(key, entry) {
+                found.push(Reply::Bulk(key.to_vec()));
+            }
+        })?;
+        left -= bite;
+        if cursor == 0 || left == 0 {
+            return Ok(scan_reply(cursor, found));
+        }
+        keyspace.renew_snapshot()?;
+    }
+}
+
+fn scan_reply(cursor: u64, found: Vec<Reply>) -> Reply {
+    Reply::Array(vec![Reply::Bulk(cursor.to_string().into_bytes()), Reply::Array(found)])
+}
+
+/// True exactly when a SCAN asks for many keys at once. Malformed calls are light: they fail at once.
+fn is_heavy_scan(args: &[&[u8]]) -> bool {
+    Options::parse(args.get(2..).unwrap_or_default())
+        .is_ok_and(|options| i64::try_from(options.count).is_ok_and(|count| count > LIGHT_COUNT_MAX))
+}
+
+/// What SCAN was asked for.
+struct Options<'a> {
+    count: usize,
+    pattern: Pattern<'a>,
+    kind: Option<&'a [u8]>,
+}
+
+impl<'a> Options<'a> {
+    fn parse(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
+        let mut options = Options { count: 10, pattern: Pattern::Any, kind: None };
+        for pair in args.chunks(2) {
+            let [option, value] = *pair else { return Err(errors::SYNTAX.into()) };
+            if args::is_word(option, "count") {
+                options.count = match usize::try_from(args::integer(value)?) {
+                    Ok(count) if count > 0 => count,
+                    _ => return Err(errors::SYNTAX.into()),
+                };
+            } else if args::is_word(option, "match") {
+                options.pattern = Pattern::new(value);
+            } else if args::is_word(option, "type") {
+                options.kind = Some(value);
+            } else {
+                return Err(errors::SYNTAX.into());
+            }
+        }
+        Ok(options)
+    }
+
+    /// A kind that does not exist matches nothing.
+    fn matches(&self, key: &[u8], entry: &Entry) -> bool {
+        self.kind.is_none_or(|kind| args::is_word(kind, kind_name(entry.kind))) && self.pattern.matches(key)
+    }
+}
+
+/// Which keys are wanted.
+enum Pattern<'a> {
+    Any,
+    Glob(&'a [u8]),
+}
+
+impl<'a> Pattern<'a> {
+    fn new(pattern: &'a [u8]) -> Pattern<'a> {
+        if pattern == b"*" { Pattern::Any } else { Pattern::Glob(pattern) }
+    }
+
+    fn matches(&self, key: &[u8]) -> bool {
+        match self {
+            Pattern::Any => true,
+            Pattern::Glob(pattern) => glob::matches(pattern, key, false),
+        }
+    }
+}
+
+/// A cursor as C's `strtoul` reads it, which is what Redis 7 does: a sign is allowed and wraps, nothing is zero, a zero
+/// byte ends it; leading blanks, other bytes and more than 64 bits are refused.
+fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() && !text.is_empty() {
+        return None;
+    }
+    let mut value = 0u64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    Some(if is_negative { value.wrapping_neg() } else { value })
+}

@@ -1,0 +1,178 @@
+//! Every error text that a peer gets from a command, in one place, and the error that handlers fail with.
+//! Texts are without the leading '-'.
+
+use std::borrow::Cow;
+
+use crate::resp::reply::Reply;
+use crate::storage::StorageError;
+
+/// What a handler can fail with. Nothing of the command is applied then.
+#[derive(Debug)]
+pub enum CommandError {
+    /// The peer's fault, or the state of its key: the text for the wire.
+    Reply(Cow<'static, str>),
+    Storage(StorageError),
+}
+
+pub type CommandResult = Result<Reply, CommandError>;
+
+impl CommandError {
+    /// The text for the wire.
+    #[must_use]
+    pub fn text(&self) -> Cow<'static, str> {
+        match self {
+            CommandError::Reply(text) => text.clone(),
+            CommandError::Storage(error) => storage_text(error),
+        }
+    }
+
+    #[must_use]
+    pub fn into_reply(self) -> Reply {
+        match self {
+            CommandError::Reply(text) => Reply::Error(text),
+            CommandError::Storage(error) => Reply::Error(storage_text(&error)),
+        }
+    }
+}
+
+impl From<StorageError> for CommandError {
+    fn from(error: StorageError) -> CommandError {
+        CommandError::Storage(error)
+    }
+}
+
+impl From<&'static str> for CommandError {
+    fn from(text: &'static str) -> CommandError {
+        CommandError::Reply(Cow::Borrowed(text))
+    }
+}
+
+// ---- arguments
+pub const SYNTAX: &str = "ERR syntax error";
+pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
+pub const NOT_A_32_BIT_INTEGER: &str = "ERR value is out of range, value must between -2147483648 and 2147483647";
+pub const NOT_A_FLOAT: &str = "ERR value is not a valid float";
+pub const INVALID_CURSOR: &str = "ERR invalid cursor";
+
+// ---- keys
+pub const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
+pub const NO_SUCH_KEY: &str = "ERR no such key";
+pub const BUSY_KEY: &str = "BUSYKEY Target key name already exists.";
+pub const SAME_OBJECT: &str = "ERR source and destination objects are the same";
+pub const DB_INDEX_OUT_OF_RANGE: &str = "ERR DB index is out of range";
+pub const INVALID_DB_INDEX: &str = "ERR invalid DB index";
+pub const INVALID_FIRST_DB_INDEX: &str = "ERR invalid first DB index";
+pub const INVALID_SECOND_DB_INDEX: &str = "ERR invalid second DB index";
+pub const NO_LFU: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+                          switching between policies at runtime LRU and LFU data will take some time to adjust.";
+
+// ---- expiry
+pub const NX_AND_OTHERS: &str = "ERR NX and XX, GT or LT options at the same time are not compatible";
+pub const GT_AND_LT: &str = "ERR GT and LT options at the same time are not compatible";
+
+// ---- DUMP and RESTORE
+pub const BAD_DUMP: &str = "ERR DUMP payload version or checksum are wrong";
+pub const BAD_DUMP_FORMAT: &str = "ERR Bad data format";
+pub const INVALID_TTL: &str = "ERR Invalid TTL value, must be >= 0";
+pub const INVALID_IDLETIME: &str = "ERR Invalid IDLETIME value, must be >= 0";
+pub const INVALID_FREQ: &str = "ERR Invalid FREQ value, must be >= 0 and <= 255";
+
+// ---- strings
+pub const STRING_TOO_LONG: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+pub const OFFSET_OUT_OF_RANGE: &str = "ERR offset is out of range";
+pub const INCREMENT_OVERFLOW: &str = "ERR increment or decrement would overflow";
+pub const DECREMENT_OVERFLOW: &str = "ERR decrement would overflow";
+pub const INCREMENT_NAN_OR_INFINITY: &str = "ERR increment would produce NaN or Infinity";
+pub const LCS_NOT_STRINGS: &str = "ERR The specified keys must contain string values";
+pub const LCS_LEN_AND_IDX: &str = "ERR If you want both the length and indexes, please just use IDX.";
+
+// ---- bits
+pub const BIT_OFFSET: &str = "ERR bit offset is not an integer or out of range";
+pub const BIT_VALUE: &str = "ERR bit is not an integer or out of range";
+pub const BIT_ARGUMENT: &str = "ERR The bit argument must be 1 or 0.";
+pub const BITOP_NOT_ONE_SOURCE: &str = "ERR BITOP NOT must be called with a single source key.";
+pub const BITFIELD_TYPE: &str =
+    "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
+pub const BITFIELD_OVERFLOW: &str = "ERR Invalid OVERFLOW type specified";
+pub const BITFIELD_RO_GET_ONLY: &str = "ERR BITFIELD_RO only supports the GET subcommand";
+
+// ---- storage and the service itself
+pub const DISK_FULL: &str = "MISCONF The disk is full: the command was not applied. Reads and deletions still work; \
+                             delete keys or give the data directory more space.";
+pub const DISK_FAILED: &str = "MISCONF The data could not be read or written: the command was not applied. \
+                               The log of the service says why.";
+pub const DATA_DAMAGED: &str =
+    "ERR The data file is damaged: the command was not applied. The log of the service says what to do.";
+pub const DATA_LOCKED: &str = "ERR The data file is locked by another program: the command was not applied. Try again.";
+pub const OUT_OF_MEMORY: &str = "OOM The service is out of memory: the command was not applied.";
+pub const INTERNAL: &str = "ERR internal error";
+
+// ---- COMMAND
+pub const COMMAND_INVALID: &str = "ERR Invalid command specified";
+pub const COMMAND_WITHOUT_KEYS: &str = "ERR The command has no key arguments";
+pub const COMMAND_ARGUMENT_COUNT: &str = "ERR Invalid number of arguments specified for command";
+pub const COMMAND_ARGUMENTS: &str = "ERR Invalid arguments specified for command";
+
+/// The command does not exist. Redis shows up to 128 bytes of the name and of the arguments.
+#[must_use]
+pub fn unknown_command(args: &[&[u8]]) -> CommandError {
+    let mut shown = String::new();
+    for arg in &args[1..] {
+        if shown.len() >= 128 {
+            break;
+        }
+        shown.push_str(&format!("'{}' ", lossy(arg, 128 - shown.len())));
+    }
+    reply(format!("ERR unknown command '{}', with args beginning with: {shown}", lossy(args[0], 128)))
+}
+
+/// The container exists, its subcommand does not.
+#[must_use]
+pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
+    reply(format!("ERR unknown subcommand '{}'. Try {} HELP.", lossy(name, 128), container.to_ascii_uppercase()))
+}
+
+/// `command` is the full name: "object|encoding".
+#[must_use]
+pub fn wrong_arity(command: &str) -> CommandError {
+    reply(format!("ERR wrong number of arguments for '{command}' command"))
+}
+
+/// `command` is the name in lower case.
+#[must_use]
+pub fn invalid_expire_time(command: &str) -> CommandError {
+    reply(format!("ERR invalid expire time in '{command}' command"))
+}
+
+#[must_use]
+pub fn unsupported_option(option: &[u8]) -> CommandError {
+    reply(format!("ERR Unsupported option {}", lossy(option, option.len())))
+}
+
+fn reply(text: String) -> CommandError {
+    CommandError::Reply(Cow::Owned(text))
+}
+
+/// At most `bytes_max` bytes of what a peer sent, as text.
+fn lossy(bytes: &[u8], bytes_max: usize) -> Cow<'_, str> {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end.min(bytes_max)])
+}
+
+/// What a storage error means for the one who sent the command: what happened, and what helps. Paths and codes stay in the log.
+fn storage_text(error: &StorageError) -> Cow<'static, str> {
+    Cow::Borrowed(match error {
+        StorageError::Full => DISK_FULL,
+        StorageError::Io(_) | StorageError::SyncFailed(_) => DISK_FAILED,
+        StorageError::Corrupt(_) => DATA_DAMAGED,
+        StorageError::Busy => DATA_LOCKED,
+        StorageError::OutOfMemory => OUT_OF_MEMORY,
+        StorageError::TooLarge => STRING_TOO_LONG,
+        // These stop a start; no command meets them.
+        StorageError::Foreign { .. }
+        | StorageError::Newer { .. }
+        | StorageError::NetworkFileSystem { .. }
+        | StorageError::Unwritable { .. }
+        | StorageError::Internal(_) => INTERNAL,
+    })
+}

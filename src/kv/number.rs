@@ -1,0 +1,136 @@
+//! Numbers as arguments and stored values spell them, by Redis' rules. No error texts, no commands.
+
+use super::float_text::{DOUBLE, Rounded, Scanned, scan};
+
+/// The longest spelling of an `i64`: a value of more bytes is no integer, and need not be read to its end.
+pub const INTEGER_BYTES_MAX: usize = 20;
+
+/// An integer in its one canonical spelling, as `string2ll` reads it: no spaces, no `+`, no leading zeros, no `-0`.
+pub fn parse_integer(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        _ => (false, text),
+    };
+    match digits {
+        [b'0'] if !negative => return Some(0),
+        [b'1'..=b'9', ..] if text.len() <= INTEGER_BYTES_MAX => {}
+        _ => return None,
+    }
+    let mut magnitude: u64 = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        magnitude = magnitude.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
+}
+
+/// A double as `strtod` reads it: decimal, hexadecimal, `inf`. None: other text, NaN, or out of range in either
+/// direction. Underflow to a subnormal is accepted.
+pub fn parse_double(text: &[u8]) -> Option<f64> {
+    // The standard library reads a subset of what C reads. What it calls zero, infinite or an error needs a second look.
+    let quick = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
+    if let Some(value) = quick.filter(|value| value.is_normal()) {
+        return Some(value);
+    }
+    match scan(text)? {
+        Scanned::Infinity { negative } => Some(if negative { f64::NEG_INFINITY } else { f64::INFINITY }),
+        Scanned::Number(exact) => match exact.round(DOUBLE) {
+            Rounded::Finite { mantissa, exponent } => Some(compose_double(exact.negative, mantissa, exponent)),
+            Rounded::Overflow | Rounded::Underflow => None,
+        },
+    }
+}
+
+/// `mantissa * 2 ^ exponent`, which is a double exactly.
+fn compose_double(negative: bool, mantissa: u64, exponent: i64) -> f64 {
+    const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
+    if mantissa == 0 {
+        return if negative { -0.0 } else { 0.0 };
+    }
+    // Normal numbers have the highest bit of the fraction's implicit one; subnormals have the exponent field 0.
+    let spare = (mantissa.leading_zeros() - (63 - FRACTION_BITS)).min(u32::try_from(exponent + 1_074).unwrap_or(0));
+    let mantissa = mantissa << spare;
+    let field = if mantissa >> FRACTION_BITS == 0 { 0 } else { (exponent - i64::from(spare) + 1_075).cast_unsigned() };
+    let fraction = mantissa & ((1 << FRACTION_BITS) - 1);
+    f64::from_bits((u64::from(negative) << 63) | (field << FRACTION_BITS) | fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_have_one_spelling() {
+        for value in [0, 1, -1, 10, i64::MAX, i64::MIN, -10] {
+            assert_eq!(parse_integer(value.to_string().as_bytes()), Some(value));
+        }
+        for text in [
+            "",
+            "-",
+            "+1",
+            " 1",
+            "1 ",
+            "01",
+            "00",
+            "-0",
+            "-01",
+            "1.0",
+            "1e3",
+            "0x1",
+            "abc",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551616",
+            "99999999999999999999",
+            "100000000000000000000",
+            "1\0",
+        ] {
+            assert_eq!(parse_integer(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn doubles_are_read_as_c_reads_them() {
+        for (text, value) in [
+            ("1", 1.0),
+            ("-1.5", -1.5),
+            ("1e3", 1000.0),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("0x10", 16.0),
+            ("inf", f64::INFINITY),
+            ("-Infinity", f64::NEG_INFINITY),
+            ("0", 0.0),
+            ("0e9999", 0.0),
+            ("4.9e-324", 5e-324),
+            ("2.2e-308", 2.2e-308),
+            ("0x1p-1074", 5e-324),
+            ("0x1.8p1023", 1.5 * 2f64.powi(1023)),
+            ("0x1p-1023", 2f64.powi(-1023)),
+        ] {
+            assert_eq!(parse_double(text.as_bytes()), Some(value), "{text}");
+        }
+        assert!(parse_double(b"-0").is_some_and(|zero| zero.is_sign_negative()));
+        for text in ["", " 1", "1 ", "nan", "1e400", "-1e400", "1e-400", "abc", "1,5", "0x", "1e"] {
+            assert_eq!(parse_double(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_written_double_reads_back_in_either_notation(bits in proptest::num::u64::ANY) {
+            let value = f64::from_bits(bits);
+            proptest::prop_assume!(!value.is_nan());
+            proptest::prop_assert_eq!(parse_double(value.to_string().as_bytes()), Some(value));
+            proptest::prop_assert_eq!(parse_double(format!("{value:e}").as_bytes()), Some(value));
+        }
+
+        #[test]
+        fn integers_are_read_like_the_standard_library_after_the_spelling_rules(value in proptest::num::i64::ANY) {
+            proptest::prop_assert_eq!(parse_integer(value.to_string().as_bytes()), Some(value));
+        }
+    }
+}
