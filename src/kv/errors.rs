@@ -107,6 +107,28 @@ pub const DATA_LOCKED: &str = "ERR The data file is locked by another program: t
 pub const OUT_OF_MEMORY: &str = "OOM The service is out of memory: the command was not applied.";
 pub const INTERNAL: &str = "ERR internal error";
 
+/// Below the reserve: what makes the data grow is refused before the disk is really full.
+pub const DISK_NEARLY_FULL: &str = "MISCONF The disk is nearly full: commands that make the data grow are refused. \
+                                    Delete keys or give the data directory more space; it heals by itself.";
+pub const TOO_MANY_CLIENTS_LINE: &[u8] = b"-ERR max number of clients reached\r\n";
+pub const DENIED_LINE: &[u8] = b"-DENIED emptyServer is running in protected mode because no password is set: it serves only clients \
+    of its own host. Set EMPTYSERVER_PASSWORD (or EMPTYSERVER_PASSWORD_FILE) to a password, or, if only trusted clients can reach \
+    this port, EMPTYSERVER_PROTECTED_MODE to no, and start it again.\r\n";
+
+// ---- admission
+pub const NO_AUTH: &str = "NOAUTH Authentication required.";
+pub const DEBUG_NOT_ALLOWED: &str = "ERR DEBUG command not allowed. Set EMPTYSERVER_DEBUG_COMMANDS to yes and start the service \
+                                     again, if these commands are really needed.";
+pub const NOT_IN_MULTI: &str = "ERR Command not allowed inside a transaction";
+
+// ---- transactions
+pub const NESTED_MULTI: &str = "ERR MULTI calls can not be nested";
+pub const WATCH_IN_MULTI: &str = "ERR WATCH inside MULTI is not allowed";
+pub const EXEC_WITHOUT_MULTI: &str = "ERR EXEC without MULTI";
+pub const DISCARD_WITHOUT_MULTI: &str = "ERR DISCARD without MULTI";
+pub const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
+pub const TRANSACTION_TOO_LARGE: &str = "ERR the queued commands of this transaction take too much memory";
+
 // ---- COMMAND
 pub const COMMAND_INVALID: &str = "ERR Invalid command specified";
 pub const COMMAND_WITHOUT_KEYS: &str = "ERR The command has no key arguments";
@@ -160,7 +182,7 @@ fn lossy(bytes: &[u8], bytes_max: usize) -> Cow<'_, str> {
 }
 
 /// What a storage error means for the one who sent the command: what happened, and what helps. Paths and codes stay in the log.
-fn storage_text(error: &StorageError) -> Cow<'static, str> {
+pub fn storage_text(error: &StorageError) -> Cow<'static, str> {
     Cow::Borrowed(match error {
         StorageError::Full => DISK_FULL,
         StorageError::Io(_) | StorageError::SyncFailed(_) => DISK_FAILED,

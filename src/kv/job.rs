@@ -123,9 +123,10 @@ pub enum DoneOutcome {
 /// A call that took longer than the slow log's threshold.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SlowCall {
-    /// Its place among the calls of the job.
-    pub index: u32,
+    pub started_us: i64,
     pub duration_us: u64,
+    /// Cut as the slow log shows them.
+    pub args: Vec<Vec<u8>>,
 }
 
 impl Done {
@@ -202,8 +203,13 @@ impl Wire for Done {
         }
         out.extend_from_slice(&(self.slow.len() as u32).to_le_bytes());
         for slow in &self.slow {
-            out.extend_from_slice(&slow.index.to_le_bytes());
+            out.extend_from_slice(&slow.started_us.to_le_bytes());
             out.extend_from_slice(&slow.duration_us.to_le_bytes());
+            out.extend_from_slice(&(slow.args.len() as u32).to_le_bytes());
+            for arg in &slow.args {
+                out.extend_from_slice(&(arg.len() as u32).to_le_bytes());
+                out.extend_from_slice(arg);
+            }
         }
         out.extend_from_slice(&self.replies);
     }
@@ -222,10 +228,22 @@ impl Wire for Done {
         };
         let count = u32::from_le_bytes(take(rest));
         let slow = (0..count)
-            .map(|_| SlowCall { index: u32::from_le_bytes(take(rest)), duration_us: u64::from_le_bytes(take(rest)) })
+            .map(|_| SlowCall {
+                started_us: i64::from_le_bytes(take(rest)),
+                duration_us: u64::from_le_bytes(take(rest)),
+                args: (0..u32::from_le_bytes(take(rest))).map(|_| take_bytes(rest)).collect(),
+            })
             .collect();
         Some(Done { outcome, replies: rest.to_vec(), slow })
     }
+}
+
+/// A length, and so many bytes.
+fn take_bytes(rest: &mut &[u8]) -> Vec<u8> {
+    let length = u32::from_le_bytes(take(rest)) as usize;
+    let (bytes, behind) = rest.split_at(length);
+    *rest = behind;
+    bytes.to_vec()
 }
 
 fn expiry(at_ms: i64) -> Option<i64> {
@@ -271,7 +289,7 @@ mod tests {
             DoneOutcome::Executed(vec![3, 9]),
             DoneOutcome::Watched(vec![None, Some(5)]),
         ] {
-            let slow = vec![SlowCall { index: 1, duration_us: 12_345 }];
+            let slow = vec![SlowCall { started_us: -1, duration_us: 12_345, args: vec![b"get".to_vec(), Vec::new()] }];
             let done = Done { outcome, replies: b"+OK\r\n".to_vec(), slow };
             let mut bytes = Vec::new();
             done.encode(&mut bytes);

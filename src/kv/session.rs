@@ -1,13 +1,195 @@
-//! What a session handler is called with and what it leaves behind.
+//! kv's memory of one client, and what the commands that run on the loop are called with.
 
-use std::marker::PhantomData;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
 
-/// One call of a command that runs on the loop.
-pub struct SessionCall<'a> {
-    session: PhantomData<&'a mut ()>,
+use crate::kv::desk::Desk;
+use crate::kv::job::Job;
+use crate::kv::transaction::{Execution, Transaction, Watch};
+use crate::resp::reply::{Reply, Version};
+use crate::server::{ConnectionId, Effects, LaneId, Peer};
+
+/// One client's session. Its facts that others may ask for are in `client`.
+pub struct Session {
+    pub client: Rc<Client>,
+    pub version: Version,
+    pub is_authenticated: bool,
+    pub reply_mode: ReplyMode,
+    pub transaction: Transaction,
+    pub errand: Errand,
 }
 
-/// What the session does after a command that ran on the loop.
+/// What a client is, for CLIENT LIST and its like: read by other sessions' commands, so in cells.
+pub struct Client {
+    pub id: ConnectionId,
+    /// Counts the connections of the whole service: what clients know as their id.
+    pub number: u64,
+    pub address: SocketAddr,
+    pub local: SocketAddr,
+    pub descriptor: i32,
+    pub created_ms: i64,
+    pub active_ms: Cell<i64>,
+    pub database: Cell<u8>,
+    pub version: Cell<Version>,
+    pub name: RefCell<Vec<u8>>,
+    pub library_name: RefCell<Vec<u8>>,
+    pub library_version: RefCell<Vec<u8>>,
+    pub last_command: Cell<&'static str>,
+    pub is_monitor: Cell<bool>,
+    pub is_blocked: Cell<bool>,
+    pub no_evict: Cell<bool>,
+    pub no_touch: Cell<bool>,
+    /// Queued calls of a MULTI, -1 without one.
+    pub queued: Cell<i64>,
+    pub watched: Cell<usize>,
+    pub unsent_bytes: Cell<usize>,
+    pub input_bytes: Cell<usize>,
+}
+
+/// Whether replies are sent: CLIENT REPLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    On,
+    Off,
+    /// The command after the present one is not answered.
+    SkipNext,
+    /// The present command is not answered.
+    Skip,
+}
+
+/// What the session waits for, beyond bytes.
+pub enum Errand {
+    None,
+    /// The answer to a run of calls.
+    Run,
+    /// The answer to a WATCH of these keys.
+    Watch(Vec<Watch>),
+    /// The answer to an EXEC, or its calls that run on the loop.
+    Execute(Box<Execution>),
+    /// Something that a command on the loop waits for.
+    Wait(Wait),
+}
+
+/// A command that answers later: `poll` is asked at each wake-up and at the deadline.
+pub struct Wait {
+    pub until: Option<Instant>,
+    pub poll: Box<dyn FnMut(&mut SessionCall<'_>) -> Polled>,
+}
+
+pub enum Polled {
+    /// The command's outcome; not another wait.
+    Ready(Outcome),
+    /// Ask again when woken, or then.
+    Pending(Option<Instant>),
+}
+
+/// What a command on the loop can see and do.
+pub struct SessionCall<'a> {
+    pub session: &'a mut Session,
+    pub desk: &'a mut Desk,
+    pub effects: &'a mut Effects,
+    /// True inside EXEC: what would change the transaction itself can't come here.
+    pub is_executing: bool,
+}
+
+/// What a command on the loop comes to.
 pub enum Outcome {
-    Reply(crate::resp::reply::Reply),
+    Reply(Reply),
+    /// No reply at all, whatever the reply mode is.
+    Silent,
+    /// The reply, then the end of the connection.
+    Close(Reply),
+    Submit(LaneId, Job, Errand),
+    /// An EXEC without anything for a lane.
+    Execute(Box<Execution>),
+    Wait(Wait),
+}
+
+impl Outcome {
+    /// The error reply with this text.
+    #[must_use]
+    pub fn error(text: impl Into<std::borrow::Cow<'static, str>>) -> Outcome {
+        Outcome::Reply(Reply::Error(text.into()))
+    }
+}
+
+impl Session {
+    /// The session of a new connection.
+    #[must_use]
+    pub fn new(peer: &Peer, now_ms: i64) -> Session {
+        let client = Client {
+            id: peer.id,
+            number: peer.number,
+            address: peer.address,
+            local: peer.local,
+            descriptor: peer.descriptor,
+            created_ms: now_ms,
+            active_ms: Cell::new(now_ms),
+            database: Cell::new(0),
+            version: Cell::new(Version::Resp2),
+            name: RefCell::default(),
+            library_name: RefCell::default(),
+            library_version: RefCell::default(),
+            last_command: Cell::new("NULL"),
+            is_monitor: Cell::new(false),
+            is_blocked: Cell::new(false),
+            no_evict: Cell::new(false),
+            no_touch: Cell::new(false),
+            queued: Cell::new(-1),
+            watched: Cell::new(0),
+            unsent_bytes: Cell::new(0),
+            input_bytes: Cell::new(0),
+        };
+        Session {
+            client: Rc::new(client),
+            version: Version::Resp2,
+            is_authenticated: false,
+            reply_mode: ReplyMode::On,
+            transaction: Transaction::default(),
+            errand: Errand::None,
+        }
+    }
+
+    /// True while replies are dropped.
+    #[must_use]
+    pub fn is_muted(&self) -> bool {
+        matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip)
+    }
+
+    /// After each command: a skip lasts for one.
+    pub fn command_ended(&mut self) {
+        self.reply_mode = match self.reply_mode {
+            ReplyMode::SkipNext => ReplyMode::Skip,
+            ReplyMode::Skip => ReplyMode::On,
+            lasting => lasting,
+        };
+    }
+
+    #[must_use]
+    pub fn database(&self) -> u8 {
+        self.client.database.get()
+    }
+
+    /// As a new connection is: RESET, apart from what identifies the client.
+    pub fn reset(&mut self, is_authenticated: bool) {
+        self.transaction = Transaction::default();
+        self.set_version(Version::Resp2);
+        self.reply_mode = ReplyMode::On;
+        self.is_authenticated = is_authenticated;
+        let client = &self.client;
+        client.database.set(0);
+        client.name.borrow_mut().clear();
+        client.is_monitor.set(false);
+        client.no_evict.set(false);
+        client.no_touch.set(false);
+        client.queued.set(-1);
+        client.watched.set(0);
+    }
+
+    pub fn set_version(&mut self, version: Version) {
+        self.version = version;
+        self.client.version.set(version);
+    }
 }

@@ -35,10 +35,14 @@ pub enum Counted {
     LastCheckpointFailed,
     /// Writes that failed since the last that succeeded: the disk may not take any.
     WritesFailing,
+    /// 1 while less than the reserve is free: nothing that makes the data grow is accepted.
+    DiskNearlyFull,
     WalBytes,
     DataBytes,
     DiskFreeBytes,
     SyncsTotal,
+    /// What was committed before this time (microseconds since 1970) is on the disk, with durability `everysec`.
+    SyncedUntilMicroseconds,
     ChangesSinceCheckpoint,
     PanicsTotal,
 }
@@ -198,11 +202,13 @@ impl Totals {
             Counted::DataBytes,
             Counted::DiskFreeBytes,
             Counted::WritesFailing,
+            Counted::DiskNearlyFull,
             Counted::LastCheckpointSeconds,
             Counted::LastCheckpointFailed,
             Counted::ChangesSinceCheckpoint,
+            Counted::SyncedUntilMicroseconds,
         ]
-        .map(|which| which as usize);
+        .map(|which: Counted| which as usize);
         for slot in self.0.slots() {
             for index in (0..counters()).filter(|index| !kept.contains(index)) {
                 if !(DATABASE_START..ERROR_START).contains(&index) {

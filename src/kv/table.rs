@@ -3,6 +3,8 @@
 pub use crate::kv::flags::{Category, Flags, Group};
 pub use crate::kv::key_specs::{Begin, Find, KeyFlags, KeyPosition, KeySpec, Keys};
 
+use std::sync::LazyLock;
+
 use crate::kv::commands::FAMILIES;
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::storage::Keyspace;
@@ -156,6 +158,33 @@ pub fn resolve(args: &[&[u8]]) -> Result<&'static Command, CommandError> {
             None => errors::unknown_command(args),
         }),
     }
+}
+
+/// All rows, each container followed by its subcommands: a row's place here is its number.
+#[must_use]
+pub fn rows() -> &'static [&'static Command] {
+    static ROWS: LazyLock<Vec<&'static Command>> =
+        LazyLock::new(|| commands().flat_map(|command| std::iter::once(command).chain(command.subcommands)).collect());
+    &ROWS
+}
+
+#[must_use]
+pub fn row(number: u16) -> &'static Command {
+    rows()[usize::from(number)]
+}
+
+/// The number of a row of the table.
+#[must_use]
+pub fn number(command: &'static Command) -> u16 {
+    static BY_ADDRESS: LazyLock<Vec<(usize, u16)>> = LazyLock::new(|| {
+        let mut places: Vec<(usize, u16)> =
+            rows().iter().enumerate().map(|(number, row)| (std::ptr::from_ref(*row).addr(), number as u16)).collect();
+        places.sort_unstable();
+        places
+    });
+    let address = std::ptr::from_ref(command).addr();
+    let place = BY_ADDRESS.binary_search_by_key(&address, |&(address, _)| address).expect("a row of the table");
+    BY_ADDRESS[place].1
 }
 
 /// The table is well below a quarter full, so that a search seldom looks at a second slot.

@@ -99,6 +99,12 @@ impl Marks {
         }
     }
 
+    /// True when something was touched since `unmark`.
+    #[must_use]
+    pub fn has_marks(&self) -> bool {
+        self.is_epoch_marked || !self.marked.is_empty()
+    }
+
     /// After the group's end, whichever it was, and before any reply of it.
     pub fn unmark(&mut self) {
         for slot in self.marked.drain(..) {

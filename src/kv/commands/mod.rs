@@ -10,6 +10,7 @@ pub mod keys;
 pub mod memory;
 pub mod object;
 pub mod scan;
+pub mod transactions;
 
 use crate::kv::table::Command;
 
@@ -23,4 +24,5 @@ pub const FAMILIES: &[&[Command]] = &[
     memory::COMMANDS,
     object::COMMANDS,
     scan::COMMANDS,
+    transactions::COMMANDS,
 ];

@@ -40,6 +40,14 @@ pub fn exit_at_once(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Dies as by `kill -9`: for the tests of sudden death.
+pub fn kill_self() -> ! {
+    // A process can always signal itself; whatever the answer is, it ends here.
+    let killed = kill(nix::unistd::getpid(), Signal::SIGKILL);
+    debug_assert!(killed.is_ok());
+    exit_at_once(137)
+}
+
 /// Collects one dead child, if there is one. Also those that were orphaned to this process (as pid 1).
 pub fn reap() -> io::Result<Option<(u32, Ended)>> {
     loop {

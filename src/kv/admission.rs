@@ -1,0 +1,86 @@
+//! The gates that every request passes, in the order of Redis' `processCommand`, before anything of it runs.
+
+use std::borrow::Cow;
+
+use crate::kv::desk::Desk;
+use crate::kv::errors::{self, CommandError};
+use crate::kv::flags::Flags;
+use crate::kv::runtime::Pausing;
+use crate::kv::session::Session;
+use crate::kv::statistics::Counted;
+use crate::kv::table::{self, Command, Handler};
+use crate::kv::transaction::State;
+
+/// What is to be done with a request.
+pub enum Admission {
+    /// Answered with this error; it did not run.
+    Refused(Option<&'static Command>, Cow<'static, str>),
+    /// Put into the transaction's queue.
+    Queue(&'static Command),
+    /// Run now.
+    Run(&'static Command),
+    /// Not before then (milliseconds since 1970): clients are paused.
+    Later(i64),
+}
+
+/// `args` has at least one element.
+pub fn admit(session: &Session, desk: &Desk, args: &[&[u8]]) -> Admission {
+    // Does it exist, with that many arguments?
+    let command = match table::resolve(args) {
+        Ok(command) => command,
+        Err(error) => return Admission::Refused(table::lookup(args[0]), error.text()),
+    };
+    let refuse = |text: &'static str| Admission::Refused(Some(command), Cow::Borrowed(text));
+    // Dangerous commands are there only when the operator said so.
+    if command.name.starts_with("debug") && !desk.shared.settings.debug_commands {
+        return refuse(errors::DEBUG_NOT_ALLOWED);
+    }
+    // Who has not logged in may do nothing but log in.
+    if !session.is_authenticated && !command.flags.has(Flags::NO_AUTH) && desk.shared.runtime.has_password() {
+        return refuse(errors::NO_AUTH);
+    }
+    // A disk that is nearly full takes nothing that makes the data grow; one that fails takes no change at all.
+    if command.flags.has(Flags::DENYOOM) && desk.totals.sum(Counted::DiskNearlyFull) > 0 {
+        return refuse(errors::DISK_NEARLY_FULL);
+    }
+    // A transaction queues everything but what ends it.
+    if session.transaction.is_open() && !is_transaction_command(command) {
+        if command.flags.has(Flags::NO_MULTI) {
+            return refuse(errors::NOT_IN_MULTI);
+        }
+        return Admission::Queue(command);
+    }
+    // Paused clients wait.
+    match desk.shared.runtime.pausing(|| desk.shared.clock.now_ms()) {
+        (Pausing::Nothing, _) => {}
+        (Pausing::All, until) if !is_pause_command(command) => return Admission::Later(until),
+        (Pausing::Writes, until) if may_write(session, command) => return Admission::Later(until),
+        _ => {}
+    }
+    Admission::Run(command)
+}
+
+/// Those that MULTI does not queue.
+fn is_transaction_command(command: &Command) -> bool {
+    matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+}
+
+/// Those that must work while all are paused: else nobody could end it.
+fn is_pause_command(command: &Command) -> bool {
+    matches!(command.name, "client|unpause" | "client|pause")
+}
+
+fn may_write(session: &Session, command: &Command) -> bool {
+    let queued_write = || match &session.transaction.state {
+        State::Queuing(queue) => queue.calls.iter().any(|queued| matches!(queued.command.handler, Handler::Write(_))),
+        State::None | State::Failed => false,
+    };
+    matches!(command.handler, Handler::Write(_)) || command.name == "exec" && queued_write()
+}
+
+/// The text of what `resolve` or a handler failed with.
+impl From<CommandError> for Cow<'static, str> {
+    fn from(error: CommandError) -> Cow<'static, str> {
+        error.text()
+    }
+}

@@ -1,0 +1,97 @@
+//! The key-value service as an application of the core: its lanes, and what its processes share.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::kv::desk::Desk;
+use crate::kv::errors;
+use crate::kv::job::{Done, Job};
+use crate::kv::lane_executor::LaneExecutor;
+use crate::kv::runtime::Runtime;
+use crate::kv::service::KvService;
+use crate::kv::settings::Settings;
+use crate::kv::statistics;
+use crate::kv::time::ServiceClock;
+use crate::kv::versions::Versions;
+use crate::server::{
+    Application, Board, ExecutorContext, LaneId, LaneSpec, Runs, StartError, WorkerContext,
+};
+
+/// Point reads.
+pub const READ: LaneId = LaneId(0);
+/// Reads that take long: a point read never waits behind them.
+pub const HEAVY: LaneId = LaneId(1);
+/// All changes, in the one process that writes.
+pub const WRITE: LaneId = LaneId(2);
+
+/// What a pool thread takes at once; also what one snapshot serves.
+const READ_BATCH_MAX: usize = 64;
+/// What one commit carries at most.
+const GROUP_JOBS_MAX: usize = 4096;
+/// Long reads give way to everything that somebody waits for.
+const HEAVY_NICENESS: i32 = 10;
+
+/// What all processes of the service share. Made before the first fork.
+pub struct Shared {
+    pub settings: Settings,
+    pub versions: Versions,
+    pub clock: ServiceClock,
+    pub runtime: Runtime,
+    pub board: Board,
+}
+
+impl Shared {
+    pub fn new(settings: Settings) -> io::Result<Shared> {
+        let versions = Versions::new()?;
+        Ok(Shared {
+            clock: ServiceClock::new(versions.clone())?,
+            versions,
+            runtime: Runtime::new(&settings)?,
+            board: Board::new(settings.workers.max(1), statistics::counters())?,
+            settings,
+        })
+    }
+}
+
+pub struct KeyValue {
+    pub shared: Arc<Shared>,
+}
+
+impl Application for KeyValue {
+    type Service = KvService;
+    type Executor = LaneExecutor;
+    type Job = Job;
+    type Done = Done;
+
+    fn lanes(&self) -> Vec<LaneSpec> {
+        let settings = &self.shared.settings;
+        let lane = |name, runs, batch_max, niceness| LaneSpec {
+            name,
+            runs,
+            jobs_max: settings.lane_jobs_max,
+            batch_max,
+            niceness,
+        };
+        vec![
+            lane("read", Runs::Threads(settings.readers), READ_BATCH_MAX, 0),
+            lane("heavy", Runs::Threads(1), 1, HEAVY_NICENESS),
+            lane("write", Runs::Process, GROUP_JOBS_MAX, 0),
+        ]
+    }
+
+    fn service(&self, context: &WorkerContext) -> Result<KvService, StartError> {
+        Ok(KvService::new(Desk::new(context, Arc::clone(&self.shared))))
+    }
+
+    fn executor(&self, lane: LaneId, context: &ExecutorContext) -> Result<LaneExecutor, StartError> {
+        let built = match lane {
+            WRITE => LaneExecutor::writer(Arc::clone(&self.shared), context),
+            _ => LaneExecutor::reader(Arc::clone(&self.shared), context),
+        };
+        built.map_err(|error| StartError::new(error.to_string()))
+    }
+
+    fn turned_away(&self) -> &'static [u8] {
+        errors::TOO_MANY_CLIENTS_LINE
+    }
+}

@@ -1,0 +1,172 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH. A transaction is one job: one transaction of the writer, over everything.
+
+use crate::kv::application::{HEAVY, READ, WRITE};
+use crate::kv::errors;
+use crate::kv::flags::{Flags, Group};
+use crate::kv::job::{Calls, Job, Kind, Watched};
+use crate::kv::key_specs::{KeyFlags, Keys};
+use crate::kv::service::lane_of;
+use crate::kv::session::{Errand, Outcome, Session, SessionCall};
+use crate::kv::table::{self, Command, Handler};
+use crate::kv::transaction::{Execution, Queue, Queued, State, Watch, lane_calls};
+use crate::resp::reply::Reply;
+
+const IN_TRANSACTIONS: Flags = Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::ALLOW_BUSY);
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "multi",
+        flags: IN_TRANSACTIONS.or(Flags::FAST),
+        group: Group::Transactions,
+        since: "1.2.0",
+        summary: "Starts a transaction.",
+        handler: Handler::Session(multi),
+        ..Command::ROW
+    },
+    Command {
+        name: "exec",
+        flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE),
+        group: Group::Transactions,
+        since: "1.2.0",
+        complexity: "Depends on commands in the transaction",
+        summary: "Executes all commands in a transaction.",
+        handler: Handler::Session(exec),
+        ..Command::ROW
+    },
+    Command {
+        name: "discard",
+        flags: IN_TRANSACTIONS.or(Flags::FAST),
+        group: Group::Transactions,
+        since: "2.0.0",
+        complexity: "O(N), when N is the number of queued commands",
+        summary: "Discards a transaction.",
+        handler: Handler::Session(discard),
+        ..Command::ROW
+    },
+    Command {
+        name: "watch",
+        arity: -2,
+        flags: IN_TRANSACTIONS.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RO.range(1, -1, 1)]),
+        group: Group::Transactions,
+        since: "2.2.0",
+        complexity: "O(1) for every key.",
+        summary: "Monitors changes to keys to determine the execution of a transaction.",
+        syntax: "key [key ...]",
+        handler: Handler::Session(watch),
+        ..Command::ROW
+    },
+    Command {
+        name: "unwatch",
+        flags: IN_TRANSACTIONS.or(Flags::FAST),
+        group: Group::Transactions,
+        since: "2.2.0",
+        summary: "Forgets about watched keys of a transaction.",
+        handler: Handler::Session(unwatch),
+        ..Command::ROW
+    },
+];
+
+fn multi(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
+    if call.session.transaction.is_open() {
+        return Outcome::error(errors::NESTED_MULTI);
+    }
+    call.session.transaction.state = State::Queuing(Queue::default());
+    call.session.client.queued.set(0);
+    Outcome::Reply(Reply::Ok)
+}
+
+fn discard(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
+    if !call.session.transaction.is_open() {
+        return Outcome::error(errors::DISCARD_WITHOUT_MULTI);
+    }
+    call.session.end_transaction();
+    Outcome::Reply(Reply::Ok)
+}
+
+fn exec(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
+    let session = &mut *call.session;
+    if !session.transaction.is_open() {
+        return Outcome::error(errors::EXEC_WITHOUT_MULTI);
+    }
+    let (state, watches) = session.end_transaction();
+    let State::Queuing(queue) = state else { return Outcome::error(errors::EXEC_ABORT) };
+    let calls = lane_calls(&queue.calls, session.database());
+    let lane = lane_for(&queue.calls, !watches.is_empty());
+    let execution = Box::new(Execution {
+        calls: queue.calls,
+        next: 0,
+        replies: Vec::new(),
+        ends: Vec::new(),
+        taken: 0,
+        wait: None,
+    });
+    match lane {
+        None => Outcome::Execute(execution),
+        Some(lane) => {
+            let watched = watches.into_iter().map(|watch| watch.seen).collect();
+            Outcome::Submit(lane, Job { kind: Kind::Exec(watched), version: session.version, calls }, Errand::Execute(execution))
+        }
+    }
+}
+
+/// Changes, and the check of what is watched, are the writer's; reads alone are answered from one snapshot beside it.
+fn lane_for(queue: &[Queued], is_watching: bool) -> Option<crate::server::LaneId> {
+    let lanes: Vec<_> = queue.iter().filter_map(|queued| lane_of(queued.command, &queued.slices())).collect();
+    match lanes {
+        lanes if is_watching || lanes.contains(&WRITE) => Some(WRITE),
+        lanes if lanes.contains(&HEAVY) => Some(HEAVY),
+        lanes if lanes.contains(&READ) => Some(READ),
+        _ => None,
+    }
+}
+
+fn watch(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
+    if call.session.transaction.is_open() {
+        return Outcome::error(errors::WATCH_IN_MULTI);
+    }
+    let database = call.session.database();
+    let versions = &call.desk.shared.versions;
+    // Read before the job is sent: whatever changes from here on is a change since WATCH.
+    let watches = args[1..].iter().map(|key| {
+        let slot = versions.slot_of(database, key);
+        let seen = Watched { slot, version: versions.read(slot), epoch: versions.epoch(), expires_at_ms: None };
+        Watch { database, key: key.to_vec(), seen }
+    });
+    let watches = watches.collect();
+    let mut calls = Calls::default();
+    calls.push(table::lookup(args[0]).expect("this row was found by that name"), database, args);
+    let job = Job { kind: Kind::Watch, version: call.session.version, calls };
+    Outcome::Submit(READ, job, Errand::Watch(watches))
+}
+
+fn unwatch(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
+    // Inside EXEC what was watched is gone already.
+    call.session.unwatch();
+    Outcome::Reply(Reply::Ok)
+}
+
+impl Session {
+    /// Back to commands that run at once. Returns what was.
+    fn end_transaction(&mut self) -> (State, Vec<Watch>) {
+        self.client.queued.set(-1);
+        self.client.watched.set(0);
+        (std::mem::take(&mut self.transaction.state), std::mem::take(&mut self.transaction.watched))
+    }
+
+    fn unwatch(&mut self) {
+        self.transaction.watched.clear();
+        self.client.watched.set(0);
+    }
+
+    /// Adds what a WATCH saw. A key that is watched already keeps what was seen first.
+    pub fn watch(&mut self, watches: Vec<Watch>) {
+        for watch in watches {
+            let is_known = |known: &Watch| known.database == watch.database && known.key == watch.key;
+            if !self.transaction.watched.iter().any(is_known) {
+                self.transaction.watched.push(watch);
+            }
+        }
+        self.client.watched.set(self.transaction.watched.len());
+    }
+}

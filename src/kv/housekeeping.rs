@@ -1,0 +1,274 @@
+//! The writer's work between groups, in small bites: the `-wal`, expired keys, rows of deleted values, unused pages, the disk.
+//!
+//! The checkpoint thread copies the `-wal` beside the writer; the writer only takes the short last step. With durability
+//! `everysec` the sync thread makes the last second durable.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::kv::application::Shared;
+use crate::kv::calls::Calls;
+use crate::kv::runtime::Knob;
+use crate::kv::statistics::{Counted, Statistics};
+use crate::kv::writer::end_if_sync_failed;
+use crate::server::sys::{clock, thread};
+use crate::server::ExecutorContext;
+use crate::storage::checkpoint::{Checkpointer, Pace, WalFile};
+use crate::storage::{Durability, Keyspace, Options, StorageError, file_system};
+
+pub struct Housekeeping {
+    pace: Pace,
+    checkpoints: CheckpointThread,
+    _syncs: Option<SyncThread>,
+    wal_looked_at: Instant,
+    swept_at: Instant,
+    disk_looked_at: Instant,
+    /// The last sweep found all that it may take at once: there is more.
+    has_more_to_sweep: bool,
+    disk_reserve_bytes: u64,
+}
+
+/// How often each thing is looked at, however busy the writer is.
+const WAL_EVERY: Duration = Duration::from_millis(2);
+const SWEEP_EVERY: Duration = Duration::from_millis(50);
+const DISK_EVERY: Duration = Duration::from_millis(500);
+/// Rows of one bite: some hundred microseconds.
+const EXPIRED_ROWS: usize = 100;
+const ORPHAN_ROWS: usize = 200;
+const VACUUM_PAGES: u32 = 64;
+/// The longest that the writer stands still so that a checkpoint gains on it.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+impl Housekeeping {
+    pub fn start(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Housekeeping, StorageError> {
+        let options = &shared.settings.storage;
+        let now = clock::monotonic();
+        let syncs = match options.durability {
+            Durability::EverySec => Some(SyncThread::start(shared, context)?),
+            Durability::Always | Durability::Os => None,
+        };
+        Ok(Housekeeping {
+            pace: Pace::new(options.wal_bytes_max),
+            checkpoints: CheckpointThread::start(shared)?,
+            _syncs: syncs,
+            wal_looked_at: now,
+            swept_at: now,
+            disk_looked_at: now - DISK_EVERY,
+            has_more_to_sweep: true,
+            disk_reserve_bytes: 2 * options.wal_bytes_max,
+        })
+    }
+
+    /// What is due now. Returns when to come again if no job comes before.
+    pub fn bite(&mut self, keyspace: &mut Keyspace, calls: &Calls) -> Result<Duration, StorageError> {
+        let now = clock::monotonic();
+        if now.duration_since(self.disk_looked_at) >= DISK_EVERY {
+            self.disk_looked_at = now;
+            self.look_at_disk(calls);
+        }
+        if now.duration_since(self.wal_looked_at) >= WAL_EVERY {
+            self.wal_looked_at = now;
+            self.look_at_wal(keyspace, calls)?;
+        }
+        if self.has_more_to_sweep || now.duration_since(self.swept_at) >= SWEEP_EVERY {
+            self.swept_at = now;
+            self.has_more_to_sweep = sweep(keyspace, calls)?;
+        }
+        Ok(if self.has_more_to_sweep { Duration::ZERO } else { SWEEP_EVERY })
+    }
+
+    fn look_at_wal(&mut self, keyspace: &mut Keyspace, calls: &Calls) -> Result<(), StorageError> {
+        let statistics = &calls.statistics;
+        self.checkpoints.collect(statistics);
+        let progress = keyspace.wal_progress()?;
+        statistics.set(Counted::WalBytes, progress.log_bytes());
+        if self.checkpoints.is_running() {
+            let pause = self.pace.pause(progress.log_bytes(), WAL_EVERY).min(PAUSE_MAX);
+            if !pause.is_zero() {
+                self.checkpoints.wait(pause, statistics);
+            }
+        } else if self.pace.wants_restart(&progress) {
+            let begun = clock::monotonic();
+            if keyspace.restart_wal()? {
+                statistics.set(Counted::ChangesSinceCheckpoint, 0);
+            }
+            let duration_us = clock::monotonic().duration_since(begun).as_micros() as u64;
+            statistics.raise(Counted::CheckpointMicrosecondsMax, duration_us);
+        } else if self.pace.wants_pass(&progress) {
+            self.checkpoints.begin();
+        }
+        Ok(())
+    }
+
+    fn look_at_disk(&self, calls: &Calls) {
+        let directory = &calls.shared.settings.storage.directory;
+        match file_system::available_bytes(directory) {
+            Ok(bytes) => {
+                calls.statistics.set(Counted::DiskFreeBytes, bytes);
+                calls.statistics.set(Counted::DiskNearlyFull, u64::from(bytes < self.disk_reserve_bytes));
+            }
+            Err(error) => tracing::warn!(%error, "the free space of the disk can't be read"),
+        }
+    }
+
+    /// Everything into the file.
+    pub fn finish(&mut self, shared: &Shared) -> Result<(), StorageError> {
+        self.checkpoints.end();
+        Checkpointer::open(&shared.settings.storage)?.truncate().map(|_| ())
+    }
+}
+
+/// One transaction of cleaning. True when there is more.
+fn sweep(keyspace: &mut Keyspace, calls: &Calls) -> Result<bool, StorageError> {
+    keyspace.begin_write(calls.shared.clock.now_ms())?;
+    let is_active = calls.shared.runtime.read(Knob::ActiveExpire) != 0;
+    let expired = if is_active { keyspace.sweep_expired(EXPIRED_ROWS)? } else { 0 };
+    let orphans = keyspace.sweep_orphans(ORPHAN_ROWS)?;
+    let pages = if expired + orphans == 0 { keyspace.vacuum(VACUUM_PAGES)? } else { 0 };
+    calls.statistics.set(Counted::DataBytes, keyspace.data_bytes()?);
+    if expired + orphans == 0 && pages == 0 {
+        keyspace.rollback()?;
+        return Ok(false);
+    }
+    for database in 0..crate::storage::DATABASES as u8 {
+        keyspace.select(database);
+        calls.statistics.set_keys(database, keyspace.key_count()?, keyspace.expires_count()?);
+    }
+    keyspace.commit()?;
+    calls.statistics.add(Counted::ExpiredKeysTotal, expired as u64);
+    Ok(expired == EXPIRED_ROWS || orphans == ORPHAN_ROWS || pages > 0)
+}
+
+/// Copies the `-wal` into the file when asked to, beside the writer.
+struct CheckpointThread {
+    orders: Option<Sender<()>>,
+    reports: Receiver<Pass>,
+    is_running: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Pass {
+    duration: Duration,
+    is_failed: bool,
+}
+
+impl CheckpointThread {
+    fn start(shared: &Arc<Shared>) -> Result<CheckpointThread, StorageError> {
+        let (orders, orders_end) = bounded(1);
+        let (reports_end, reports) = bounded(1);
+        let checkpointer = Checkpointer::open(&shared.settings.storage)?;
+        let shared = Arc::clone(shared);
+        let thread = spawn("checkpoint", move || {
+            while let Ok(()) = orders_end.recv() {
+                let begun = clock::monotonic();
+                let outcome = checkpointer.passive();
+                if let Err(error) = &outcome {
+                    end_if_sync_failed(&shared, error);
+                    tracing::error!(%error, "a checkpoint failed");
+                }
+                let pass = Pass { duration: clock::monotonic().duration_since(begun), is_failed: outcome.is_err() };
+                if reports_end.send(pass).is_err() {
+                    break;
+                }
+            }
+        })?;
+        Ok(CheckpointThread { orders: Some(orders), reports, is_running: false, thread: Some(thread) })
+    }
+
+    fn is_running(&self) -> bool {
+        self.is_running
+    }
+
+    fn begin(&mut self) {
+        let orders = self.orders.as_ref().expect("orders are given only before the end");
+        self.is_running = orders.try_send(()).is_ok();
+    }
+
+    fn collect(&mut self, statistics: &Statistics) {
+        if let Ok(pass) = self.reports.try_recv() {
+            self.ended(&pass, statistics);
+        }
+    }
+
+    /// Until the pass has ended, but not longer.
+    fn wait(&mut self, time: Duration, statistics: &Statistics) {
+        if let Ok(pass) = self.reports.recv_timeout(time) {
+            self.ended(&pass, statistics);
+        }
+    }
+
+    fn ended(&mut self, pass: &Pass, statistics: &Statistics) {
+        self.is_running = false;
+        let duration_us = pass.duration.as_micros() as u64;
+        statistics.add(Counted::CheckpointsTotal, 1);
+        statistics.add(Counted::CheckpointMicrosecondsTotal, duration_us);
+        statistics.set(Counted::LastCheckpointFailed, u64::from(pass.is_failed));
+        statistics.set(Counted::LastCheckpointSeconds, (clock::wall_ms() / 1000) as u64);
+    }
+
+    fn end(&mut self) {
+        drop(self.orders.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the checkpoint thread panicked");
+        }
+    }
+}
+
+impl Drop for CheckpointThread {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// With durability `everysec`: what was committed in the last second reaches the disk.
+struct SyncThread {
+    end: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SyncThread {
+    fn start(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<SyncThread, StorageError> {
+        let (end, ended) = bounded(1);
+        let options: Options = shared.settings.storage.clone();
+        let statistics = Statistics::new(context.board, context.slot);
+        let shared = Arc::clone(shared);
+        let thread = spawn("sync", move || {
+            while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                let begun_us = clock::wall_us();
+                let synced = WalFile::open(&options).and_then(|wal| wal.sync());
+                match synced {
+                    Ok(()) => {
+                        // Whoever was committed before the sync began may be told.
+                        statistics.set(Counted::SyncedUntilMicroseconds, begun_us as u64);
+                        statistics.add(Counted::SyncsTotal, 1);
+                    }
+                    Err(error) => {
+                        end_if_sync_failed(&shared, &error);
+                        tracing::error!(%error, "the -wal can't be synced");
+                    }
+                }
+            }
+        })?;
+        Ok(SyncThread { end: Some(end), thread: Some(thread) })
+    }
+}
+
+impl Drop for SyncThread {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the sync thread panicked");
+        }
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StorageError> {
+    thread::spawn(name, body).map_err(|error| StorageError::Io(format!("can't start a thread: {error}")))
+}

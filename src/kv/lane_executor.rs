@@ -1,0 +1,82 @@
+//! What runs on a pool thread: a reader with its snapshot, or the writer with its group.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::kv::application::Shared;
+use crate::kv::errors;
+use crate::kv::job::{Done, Job, Kind};
+use crate::kv::reader::Reader;
+use crate::kv::writer::Writer;
+use crate::resp::encode;
+use crate::server::{Executor, ExecutorContext, Refusal, Task, TaskId};
+use crate::storage::StorageError;
+
+pub enum LaneExecutor {
+    Reader(Reader),
+    Writer(Box<Writer>),
+}
+
+impl LaneExecutor {
+    pub fn reader(shared: Arc<Shared>, context: &ExecutorContext) -> Result<LaneExecutor, StorageError> {
+        Ok(LaneExecutor::Reader(Reader::new(shared, context)?))
+    }
+
+    pub fn writer(shared: Arc<Shared>, context: &ExecutorContext) -> Result<LaneExecutor, StorageError> {
+        Ok(LaneExecutor::Writer(Box::new(Writer::new(shared, context)?)))
+    }
+}
+
+impl Executor for LaneExecutor {
+    type Job = Job;
+    type Done = Done;
+
+    fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
+        match self {
+            LaneExecutor::Reader(reader) => reader.run(tasks, answer),
+            LaneExecutor::Writer(writer) => writer.run(tasks, answer),
+        }
+    }
+
+    fn refuse(&self, job: &Job, why: Refusal) -> Done {
+        tracing::error!(?why, "a job is refused");
+        refused(job, errors::INTERNAL)
+    }
+
+    fn idle(&mut self) -> Option<Duration> {
+        match self {
+            LaneExecutor::Reader(_) => None,
+            LaneExecutor::Writer(writer) => Some(writer.idle()),
+        }
+    }
+
+    fn last_applied(&self, incarnation: u64) -> u64 {
+        match self {
+            LaneExecutor::Reader(_) => 0,
+            LaneExecutor::Writer(writer) => writer.last_applied(incarnation),
+        }
+    }
+
+    fn forget(&mut self, incarnation: u64) {
+        if let LaneExecutor::Writer(writer) = self {
+            writer.forget(incarnation);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let LaneExecutor::Writer(writer) = self {
+            writer.finish();
+        }
+    }
+}
+
+/// The answer to a job of which nothing was applied: this error for each call, or one for what is answered as a whole.
+#[must_use]
+pub fn refused(job: &Job, text: &str) -> Done {
+    let mut replies = Vec::new();
+    let count = if job.kind == Kind::Run { job.calls.len() } else { 1 };
+    for _ in 0..count {
+        encode::error(text, &mut replies);
+    }
+    Done::run(replies)
+}

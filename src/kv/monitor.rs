@@ -1,0 +1,79 @@
+//! MONITOR: every worker shows its clients' calls to the monitors of all workers, as Redis writes them, passwords left out.
+
+use crate::kv::desk::Desk;
+use crate::kv::flags::Flags;
+use crate::kv::gather::{self, MessageKind};
+use crate::kv::questions::Notice;
+use crate::kv::session::Client;
+use crate::kv::statistics::Counted;
+use crate::kv::table::Command;
+use crate::server::Effects;
+use crate::server::sys::clock;
+
+/// A call is about to run.
+pub fn feed(desk: &Desk, client: &Client, command: &Command, args: &[&[u8]], effects: &mut Effects) {
+    let monitors = desk.totals.sum(Counted::Monitors);
+    if monitors == 0 || command.flags.has(Flags::SKIP_MONITOR) || command.flags.has(Flags::ADMIN) {
+        return;
+    }
+    let line = line(client, command, args);
+    show(desk, &line, effects);
+    for slot in desk.context.board.workers() {
+        if slot != desk.context.slot && desk.totals.of(slot, Counted::Monitors) > 0 {
+            effects.send(slot, gather::message(MessageKind::Notice, 0, &Notice::Monitored(line.clone()).encode()));
+        }
+    }
+}
+
+/// Writes a line to this worker's monitors.
+pub fn show(desk: &Desk, line: &[u8], effects: &mut Effects) {
+    for client in desk.clients.values().filter(|client| client.is_monitor.get()) {
+        effects.write(client.id, line.to_vec());
+    }
+}
+
+fn line(client: &Client, command: &Command, args: &[&[u8]]) -> Vec<u8> {
+    let now_us = clock::wall_us();
+    let mut line = format!(
+        "+{}.{:06} [{} {}]",
+        now_us / 1_000_000,
+        now_us % 1_000_000,
+        client.database.get(),
+        client.address
+    )
+    .into_bytes();
+    for (index, arg) in args.iter().enumerate() {
+        let is_secret = index > 0 && matches!(command.name, "auth" | "hello");
+        line.extend_from_slice(b" \"");
+        line.extend(if is_secret { b"(redacted)".to_vec() } else { escaped(arg) });
+        line.push(b'"');
+    }
+    line.extend_from_slice(b"\r\n");
+    line
+}
+
+/// As `sdscatrepr` of Redis writes bytes.
+fn escaped(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for &byte in bytes {
+        match byte {
+            b'\\' | b'"' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            7 => out.extend_from_slice(b"\\a"),
+            8 => out.extend_from_slice(b"\\b"),
+            b' '..=b'~' => out.push(byte),
+            _ => out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bytes_are_shown_as_redis_escapes_them() {
+        assert_eq!(super::escaped(b"a\"\\\r\n\t\x07\x08\0\xff~"), br#"a\"\\\r\n\t\a\b\x00\xff~"#);
+    }
+}

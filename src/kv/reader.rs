@@ -1,0 +1,118 @@
+//! A reader thread's executor: a batch of jobs is taken first, then one snapshot answers all of it. Between batches no
+//! snapshot is open, so nothing holds the `-wal` back.
+
+use std::sync::Arc;
+
+use crate::kv::application::Shared;
+use crate::kv::calls::{Access, Calls, Ran};
+use crate::kv::errors;
+use crate::kv::job::{Done, DoneOutcome, Job, Kind, SlowCall};
+use crate::kv::lane_executor::refused;
+use crate::kv::statistics::Counted;
+use crate::resp::encode;
+use crate::resp::reply::Reply;
+use crate::server::{Counter, ExecutorContext, Task, TaskId};
+use crate::storage::{Keyspace, Options, StorageError};
+
+pub struct Reader {
+    keyspace: Keyspace,
+    options: Options,
+    calls: Calls,
+}
+
+impl Reader {
+    pub fn new(shared: Arc<Shared>, context: &ExecutorContext) -> Result<Reader, StorageError> {
+        let mut options = shared.settings.storage.clone();
+        // A worker that died of SIGBUS met a page that can't be read: without a map that is an error of the read.
+        options.mmap &= context.board.read(context.slot, Counter::BusErrorsTotal) == 0;
+        Ok(Reader { keyspace: Keyspace::open_reader(&options)?, options, calls: Calls::new(shared, context) })
+    }
+
+    pub fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
+        let now_ms = self.calls.shared.clock.now_ms();
+        if let Err(error) = self.keyspace.begin_read(now_ms) {
+            tracing::error!(%error, "a snapshot can't be taken");
+            let text = errors::storage_text(&error);
+            tasks.iter().for_each(|task| answer(task.id, refused(&task.job, &text)));
+            return;
+        }
+        for task in tasks {
+            let done = self.job(&task.job);
+            answer(task.id, done);
+        }
+        if let Err(error) = self.keyspace.end_read() {
+            tracing::error!(%error, "a snapshot can't be let go");
+        }
+        debug_assert!(!self.keyspace.is_in_transaction(), "no snapshot is open between batches");
+    }
+
+    fn job(&mut self, job: &Job) -> Done {
+        match &job.kind {
+            Kind::Watch => self.watch(job),
+            Kind::Run => {
+                let (replies, _, slow) = self.answer_calls(job);
+                Done { outcome: DoneOutcome::Run, replies, slow }
+            }
+            Kind::Exec(_) => {
+                // All of it from one snapshot.
+                self.keyspace.hold_snapshot(true);
+                let (replies, ends, slow) = self.answer_calls(job);
+                self.keyspace.hold_snapshot(false);
+                Done { outcome: DoneOutcome::Executed(ends), replies, slow }
+            }
+        }
+    }
+
+    /// The replies of all calls, where each ends, and which were slow.
+    fn answer_calls(&mut self, job: &Job) -> (Vec<u8>, Vec<u32>, Vec<SlowCall>) {
+        let (mut replies, mut ends, mut slow) = (Vec::new(), Vec::new(), Vec::new());
+        for call in job.calls.iter() {
+            let reply = match self.calls.run(&mut self.keyspace, Access::Read, &call, &mut slow) {
+                Ran::Reply(reply) => reply,
+                Ran::Failed(error) => {
+                    tracing::error!(%error, command = call.command.name, "a read failed");
+                    Reply::Error(errors::storage_text(&error))
+                }
+                Ran::Panicked => {
+                    self.reopen();
+                    Reply::Error(errors::INTERNAL.into())
+                }
+            };
+            encode::encode(&reply, job.version, &mut replies);
+            ends.push(replies.len() as u32);
+        }
+        (replies, ends, slow)
+    }
+
+    fn watch(&mut self, job: &Job) -> Done {
+        let mut expiries = Vec::new();
+        for call in job.calls.iter() {
+            self.keyspace.select(call.database);
+            for key in &call.args[1..] {
+                match self.keyspace.entry(key) {
+                    Ok(entry) => expiries.push(entry.and_then(|entry| entry.expires_at_ms)),
+                    Err(error) => {
+                        tracing::error!(%error, "a read failed");
+                        return refused(job, &errors::storage_text(&error));
+                    }
+                }
+            }
+        }
+        Done { outcome: DoneOutcome::Watched(expiries), replies: Vec::new(), slow: Vec::new() }
+    }
+
+    /// After a panic: what the connection was in the middle of is unknown.
+    fn reopen(&mut self) {
+        self.calls.statistics.add(Counted::PanicsTotal, 1);
+        tracing::error!("a handler panicked; its reader is opened again");
+        let now_ms = self.keyspace.now_ms();
+        let reopened = Keyspace::open_reader(&self.options).and_then(|mut keyspace| {
+            keyspace.begin_read(now_ms)?;
+            Ok(keyspace)
+        });
+        match reopened {
+            Ok(keyspace) => self.keyspace = keyspace,
+            Err(error) => tracing::error!(%error, "the reader can't be opened again and goes on as it is"),
+        }
+    }
+}

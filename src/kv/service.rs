@@ -1,0 +1,552 @@
+//! The loop's half: bytes become requests, requests pass the gates, and what needs the keyspace becomes jobs.
+//!
+//! A pipeline's run of calls for one lane is one job. A read that follows a write in the same pipeline rides with it: one
+//! commit instead of two hops, and its reply is due only after that commit anyway.
+
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use crate::kv::admission::{self, Admission};
+use crate::kv::application::{HEAVY, READ, WRITE};
+use crate::kv::desk::Desk;
+use crate::kv::errors;
+use crate::kv::gather::{self, MessageKind};
+use crate::kv::job::{Calls, Done, DoneOutcome, Job, Kind};
+use crate::kv::questions;
+use crate::kv::session::{Errand, Outcome, Polled, ReplyMode, Session, SessionCall, Wait};
+use crate::kv::settings::{JOB_BYTES_MAX, JOB_CALLS_MAX, QUEUED_BYTES_MAX, REQUESTS_PER_TURN};
+use crate::kv::statistics::Counted;
+use crate::kv::table::{self, Command, Handler};
+use crate::kv::transaction::{Execution, Queued, State};
+use crate::kv::{monitor, slowlog};
+use crate::resp::encode;
+use crate::resp::protocol_error::ProtocolError;
+use crate::resp::reply::Reply;
+use crate::resp::request::{Limits, Parsed, RequestParser};
+use crate::server::sys::clock;
+use crate::server::{Effects, Input, LaneId, Outbox, Peer, Service, Slot, Step};
+
+/// Unsent reply bytes at which a turn ends: the core goes on when they are gone.
+const TURN_BYTES_MAX: usize = 256 << 10;
+
+pub struct KvService {
+    desk: Desk,
+}
+
+/// A session and the parser of its bytes: apart, since a call's arguments lie in the parser while the session changes.
+pub struct Conversation {
+    session: Session,
+    parser: RequestParser,
+    /// The length of a request that is complete in the parser, but waits for the job before it, or for the end of a pause.
+    held: Option<usize>,
+    /// The bytes can't be understood; answered when what came before is.
+    failed: Option<ProtocolError>,
+}
+
+/// A job under construction.
+struct Run {
+    lane: LaneId,
+    calls: Calls,
+}
+
+/// What the handling of one request came to.
+enum Turn {
+    /// It is done, or part of the run.
+    Consumed,
+    /// The run goes first; then this request again.
+    AfterRun,
+    /// It is done, and this is what the connection does next.
+    Step(Step<Job>),
+    /// It is not done: again after this.
+    Hold(Step<Job>),
+}
+
+impl KvService {
+    #[must_use]
+    pub fn new(desk: Desk) -> KvService {
+        KvService { desk }
+    }
+
+    /// Requests until there is no whole one, or it is others' turn.
+    fn turn(&mut self, talk: &mut Conversation, input: &mut Input, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
+        let mut run: Option<Run> = None;
+        for _ in 0..REQUESTS_PER_TURN {
+            if out.len() >= TURN_BYTES_MAX {
+                break;
+            }
+            let length = match talk.next_request(input, &self.desk) {
+                Ok(Parsed::Complete(length)) => length,
+                Ok(Parsed::Empty(length)) => {
+                    input.consume(length);
+                    continue;
+                }
+                Ok(Parsed::NeedMore) => return talk.session.submit(run).unwrap_or(Step::NeedInput),
+                Err(error) => {
+                    talk.failed = Some(error);
+                    return talk.session.submit(run).unwrap_or_else(|| self.give_up(talk, out));
+                }
+            };
+            let args: SmallVec<[&[u8]; 8]> = talk.parser.args(input.bytes()).iter().collect();
+            let turn = self.request(&mut talk.session, &args, &mut run, out, effects);
+            drop(args);
+            match turn {
+                Turn::Consumed => input.consume(length),
+                Turn::AfterRun => {
+                    talk.held = Some(length);
+                    return talk.session.submit(run).expect("a run goes first only if there is one");
+                }
+                Turn::Step(step) => {
+                    input.consume(length);
+                    return step;
+                }
+                Turn::Hold(step) => {
+                    talk.held = Some(length);
+                    return step;
+                }
+            }
+        }
+        talk.session.submit(run).unwrap_or(Step::Continue)
+    }
+
+    /// The last words to a peer that does not speak the protocol.
+    fn give_up(&mut self, talk: &mut Conversation, out: &mut Outbox) -> Step<Job> {
+        if let Some(error) = talk.failed.take() {
+            let text = format!("ERR {error}");
+            self.desk.statistics.error_replied(&text);
+            encode::error(&text, out.buffer());
+        }
+        Step::Close
+    }
+
+    /// One request through the gates, and on to where it runs.
+    fn request(
+        &mut self,
+        session: &mut Session,
+        args: &[&[u8]],
+        run: &mut Option<Run>,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Turn {
+        let admission = admission::admit(session, &self.desk, args);
+        if let Admission::Run(command) = admission
+            && let Some(lane) = lane_of(command, args)
+        {
+            return self.add_to_run(session, command, lane, args, run, effects);
+        }
+        if run.is_some() {
+            return Turn::AfterRun;
+        }
+        match admission {
+            Admission::Refused(command, text) => {
+                if let Some(command) = command {
+                    self.desk.statistics.rejected(table::number(command));
+                }
+                session.transaction.fail();
+                self.reply(session, &Reply::Error(text), out);
+                session.command_ended();
+                Turn::Consumed
+            }
+            Admission::Queue(command) => self.queue(session, command, args, out),
+            Admission::Later(until_ms) => {
+                let wait = u64::try_from(until_ms - self.desk.shared.clock.now_ms()).unwrap_or(0);
+                Turn::Hold(Step::Park(Some(clock::monotonic() + Duration::from_millis(wait))))
+            }
+            Admission::Run(command) => {
+                monitor::feed(&self.desk, &session.client, command, args, effects);
+                session.client.last_command.set(command.name);
+                match self.run_here(session, command, args, false, out, effects) {
+                    None => {
+                        session.command_ended();
+                        Turn::Consumed
+                    }
+                    Some(step) => Turn::Step(step),
+                }
+            }
+        }
+    }
+
+    /// A call for a lane: part of the run, if it goes the same way.
+    fn add_to_run(
+        &mut self,
+        session: &mut Session,
+        command: &'static Command,
+        lane: LaneId,
+        args: &[&[u8]],
+        run: &mut Option<Run>,
+        effects: &mut Effects,
+    ) -> Turn {
+        if let Some(run) = run {
+            let goes_along = run.lane == lane || (run.lane == WRITE && lane == READ);
+            let is_full = run.calls.len() >= JOB_CALLS_MAX || run.calls.bytes_len() >= JOB_BYTES_MAX;
+            // A reply mode that ends with the next command must see the commands one by one.
+            if !goes_along || is_full || session.reply_mode != ReplyMode::On {
+                return Turn::AfterRun;
+            }
+        }
+        monitor::feed(&self.desk, &session.client, command, args, effects);
+        session.client.last_command.set(command.name);
+        let run = run.get_or_insert_with(|| Run { lane, calls: Calls::default() });
+        run.calls.push(command, session.database(), args);
+        Turn::Consumed
+    }
+
+    fn queue(&mut self, session: &mut Session, command: &'static Command, args: &[&[u8]], out: &mut Outbox) -> Turn {
+        session.client.last_command.set(command.name);
+        if let State::Queuing(queue) = &mut session.transaction.state {
+            queue.bytes += args.iter().map(|arg| arg.len()).sum::<usize>();
+            if queue.bytes > QUEUED_BYTES_MAX {
+                session.transaction.fail();
+                self.reply(session, &Reply::Error(errors::TRANSACTION_TOO_LARGE.into()), out);
+                session.command_ended();
+                return Turn::Consumed;
+            }
+            queue.calls.push(Queued { command, args: args.iter().map(|arg| arg.to_vec()).collect() });
+            session.client.queued.set(queue.calls.len() as i64);
+        }
+        self.reply(session, &Reply::Simple("QUEUED".into()), out);
+        session.command_ended();
+        Turn::Consumed
+    }
+
+    /// Runs a command on the loop. `None`: it is answered, go on.
+    fn run_here(
+        &mut self,
+        session: &mut Session,
+        command: &'static Command,
+        args: &[&[u8]],
+        is_executing: bool,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Option<Step<Job>> {
+        let begun = clock::monotonic();
+        let started_us = clock::wall_us();
+        let outcome = match command.handler {
+            Handler::Pure(handler) => Outcome::Reply(handler(args).unwrap_or_else(|error| error.into_reply())),
+            Handler::Session(handler) => {
+                handler(&mut SessionCall { session, desk: &mut self.desk, effects, is_executing }, args)
+            }
+            Handler::Read(_) | Handler::Write(_) | Handler::Container => Outcome::error(errors::INTERNAL),
+        };
+        let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
+        let is_error = matches!(&outcome, Outcome::Reply(Reply::Error(_)));
+        self.desk.statistics.called(table::number(command), duration_us, is_error);
+        slowlog::consider(&mut self.desk, &session.client, command, args, started_us, duration_us);
+        self.act(session, outcome, out, effects)
+    }
+
+    /// What a command on the loop came to. `None`: it is answered, go on.
+    fn act(
+        &mut self,
+        session: &mut Session,
+        outcome: Outcome,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Option<Step<Job>> {
+        match outcome {
+            Outcome::Reply(reply) => {
+                self.reply(session, &reply, out);
+                None
+            }
+            Outcome::Silent => None,
+            Outcome::Close(reply) => {
+                self.reply(session, &reply, out);
+                Some(Step::Close)
+            }
+            Outcome::Submit(lane, job, errand) => {
+                session.errand = errand;
+                Some(Step::Submit(lane, job))
+            }
+            Outcome::Execute(execution) => self.begin_executing(session, execution, out, effects),
+            Outcome::Wait(wait) => {
+                let until = wait.until;
+                session.client.is_blocked.set(true);
+                session.errand = Errand::Wait(wait);
+                Some(Step::Park(until))
+            }
+        }
+    }
+
+    fn begin_executing(
+        &mut self,
+        session: &mut Session,
+        execution: Box<Execution>,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Option<Step<Job>> {
+        if !session.is_muted() {
+            encode::array_header(execution.calls.len(), out.buffer());
+        }
+        self.go_on_executing(session, execution, out, effects)
+    }
+
+    /// The calls of an EXEC in order: those of the lane have their replies, the others run here. `None`: all are answered.
+    fn go_on_executing(
+        &mut self,
+        session: &mut Session,
+        mut execution: Box<Execution>,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Option<Step<Job>> {
+        while let Some(queued) = execution.calls.get(execution.next) {
+            if queued.is_for_a_lane() {
+                let begin = execution.taken.checked_sub(1).map_or(0, |last| execution.ends[last] as usize);
+                let end = execution.ends[execution.taken] as usize;
+                if !session.is_muted() {
+                    out.buffer().extend_from_slice(&execution.replies[begin..end]);
+                }
+                execution.taken += 1;
+            } else {
+                let (command, args) = (queued.command, queued.args.clone());
+                let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                match self.run_here(session, command, &slices, true, out, effects) {
+                    None => {}
+                    Some(Step::Park(until)) => {
+                        let Errand::Wait(wait) = std::mem::replace(&mut session.errand, Errand::None) else {
+                            unreachable!("a parked command has said what it waits for")
+                        };
+                        execution.wait = Some(wait);
+                        session.errand = Errand::Execute(execution);
+                        return Some(Step::Park(until));
+                    }
+                    // SHUTDOWN and its like: nothing comes after them.
+                    Some(step) => return Some(step),
+                }
+            }
+            execution.next += 1;
+        }
+        None
+    }
+
+    /// Asks what a command waits for. `None`: it is answered, go on.
+    fn poll(
+        &mut self,
+        session: &mut Session,
+        mut wait: Wait,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Result<Option<Step<Job>>, Wait> {
+        let mut call = SessionCall { session, desk: &mut self.desk, effects, is_executing: false };
+        match (wait.poll)(&mut call) {
+            Polled::Pending(until) => {
+                wait.until = until;
+                Err(wait)
+            }
+            Polled::Ready(outcome) => {
+                session.client.is_blocked.set(false);
+                Ok(self.act(session, outcome, out, effects))
+            }
+        }
+    }
+
+    fn reply(&self, session: &Session, reply: &Reply, out: &mut Outbox) {
+        if let Reply::Error(text) = reply {
+            self.desk.statistics.error_replied(text);
+        }
+        if !session.is_muted() {
+            encode::encode(reply, session.version, out.buffer());
+        }
+    }
+
+    fn remember_slow_calls(&mut self, session: &Session, done: &mut Done) {
+        for slow in done.slow.drain(..) {
+            slowlog::remember(&mut self.desk, &session.client, slow);
+        }
+    }
+
+    /// A lane has answered. `None`: the command is answered, go on.
+    fn finish(
+        &mut self,
+        session: &mut Session,
+        done: Done,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Option<Step<Job>> {
+        match (std::mem::replace(&mut session.errand, Errand::None), done.outcome) {
+            (Errand::Watch(mut watches), DoneOutcome::Watched(expiries)) => {
+                for (watch, expires_at_ms) in watches.iter_mut().zip(expiries) {
+                    watch.seen.expires_at_ms = expires_at_ms;
+                }
+                session.watch(watches);
+                self.reply(session, &Reply::Ok, out);
+                None
+            }
+            (Errand::Execute(_), DoneOutcome::NotExecuted) => {
+                self.reply(session, &Reply::NullArray, out);
+                None
+            }
+            (Errand::Execute(mut execution), DoneOutcome::Executed(ends)) => {
+                execution.replies = done.replies;
+                execution.ends = ends;
+                self.begin_executing(session, execution, out, effects)
+            }
+            // A run; or an error instead of anything else.
+            (_, _) => {
+                if !session.is_muted() {
+                    out.buffer().extend_from_slice(&done.replies);
+                }
+                None
+            }
+        }
+    }
+
+    /// After a command that took a detour: on to the next request.
+    fn went_on(&self, session: &mut Session, step: Option<Step<Job>>) -> Step<Job> {
+        step.unwrap_or_else(|| {
+            session.command_ended();
+            Step::NeedInput
+        })
+    }
+}
+
+impl Conversation {
+    fn next_request(&mut self, input: &Input, desk: &Desk) -> Result<Parsed, ProtocolError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        if let Some(length) = self.held.take() {
+            return Ok(Parsed::Complete(length));
+        }
+        if input.is_empty() {
+            return Ok(Parsed::NeedMore);
+        }
+        let settings = &desk.shared.settings;
+        let limits = Limits {
+            bulk_bytes_max: usize::try_from(settings.storage.value_bytes_max).unwrap_or(usize::MAX),
+            unauthenticated: !self.session.is_authenticated && desk.shared.runtime.has_password(),
+            ..Limits::default()
+        };
+        self.parser.parse(input.bytes(), &limits)
+    }
+}
+
+impl Session {
+    /// Sends the run, if there is one, on its way.
+    fn submit(&mut self, run: Option<Run>) -> Option<Step<Job>> {
+        let Run { lane, calls } = run?;
+        self.errand = Errand::Run;
+        Some(Step::Submit(lane, Job { kind: Kind::Run, version: self.version, calls }))
+    }
+}
+
+/// Where a command runs: `None` is on the loop.
+#[must_use]
+pub fn lane_of(command: &Command, args: &[&[u8]]) -> Option<LaneId> {
+    match command.handler {
+        Handler::Write(_) => Some(WRITE),
+        Handler::Read(_) if command.is_heavy(args) => Some(HEAVY),
+        Handler::Read(_) => Some(READ),
+        Handler::Session(_) | Handler::Pure(_) | Handler::Container => None,
+    }
+}
+
+impl Service for KvService {
+    type Session = Conversation;
+    type Job = Job;
+    type Done = Done;
+
+    fn open(&mut self, peer: Peer, effects: &mut Effects) -> Conversation {
+        let session = Session::new(&peer, self.desk.clock.now_ms());
+        let shared = &self.desk.shared;
+        self.desk.clients.insert(peer.number, std::rc::Rc::clone(&session.client));
+        if shared.settings.is_protected && !shared.runtime.has_password() && !peer.address.ip().to_canonical().is_loopback() {
+            self.desk.statistics.add(Counted::DeniedTotal, 1);
+            effects.write(peer.id, errors::DENIED_LINE.to_vec());
+            effects.close(peer.id);
+        }
+        Conversation { session, parser: RequestParser::new(), held: None, failed: None }
+    }
+
+    fn receive(
+        &mut self,
+        talk: &mut Conversation,
+        input: &mut Input,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Job> {
+        let client = &talk.session.client;
+        client.active_ms.set(self.desk.clock.now_ms());
+        let step = self.turn(talk, input, out, effects);
+        talk.session.client.input_bytes.set(input.len());
+        talk.session.client.unsent_bytes.set(out.len());
+        step
+    }
+
+    fn complete(&mut self, talk: &mut Conversation, mut done: Done, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
+        let session = &mut talk.session;
+        self.remember_slow_calls(session, &mut done);
+        let step = self.finish(session, done, out, effects);
+        self.went_on(session, step)
+    }
+
+    fn resume(&mut self, talk: &mut Conversation, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
+        let session = &mut talk.session;
+        let step = match std::mem::replace(&mut session.errand, Errand::None) {
+            Errand::Wait(wait) => match self.poll(session, wait, out, effects) {
+                Ok(step) => step,
+                Err(wait) => return park(session, wait.until, Errand::Wait(wait)),
+            },
+            Errand::Execute(mut execution) => {
+                let wait = execution.wait.take().expect("a parked execution waits for one of its calls");
+                match self.poll(session, wait, out, effects) {
+                    Ok(None) => {
+                        execution.next += 1;
+                        self.go_on_executing(session, execution, out, effects)
+                    }
+                    Ok(step) => step,
+                    Err(wait) => {
+                        let until = wait.until;
+                        execution.wait = Some(wait);
+                        return park(session, until, Errand::Execute(execution));
+                    }
+                }
+            }
+            // A pause is over: the held request is looked at again.
+            Errand::None | Errand::Run | Errand::Watch(_) => return Step::NeedInput,
+        };
+        self.went_on(session, step)
+    }
+
+    fn close(&mut self, talk: Conversation, _effects: &mut Effects) {
+        let client = &talk.session.client;
+        self.desk.clients.remove(&client.number);
+        self.desk.gathers.forget(client.id);
+    }
+
+    fn hear(&mut self, from: Slot, message: &[u8], effects: &mut Effects) {
+        match gather::parse(message) {
+            Some((MessageKind::Question, number, question)) => {
+                let answer = questions::answer(&mut self.desk, question, effects);
+                effects.send(from, gather::message(MessageKind::Answer, number, &answer));
+            }
+            Some((MessageKind::Answer, number, answer)) => self.desk.gathers.answered(from, number, answer, effects),
+            Some((MessageKind::Notice, _, notice)) => questions::hear(&mut self.desk, notice, effects),
+            None => tracing::error!(worker = from.0, "a message between workers can't be read"),
+        }
+    }
+
+    fn lost(&mut self, from: Slot, effects: &mut Effects) {
+        self.desk.gathers.lost(from, effects);
+    }
+
+    fn tick(&mut self, _effects: &mut Effects) {
+        self.desk.clock.refresh();
+        let clients = self.desk.clients.values();
+        let (mut monitors, mut blocked, mut watching, mut watched) = (0, 0, 0, 0);
+        for client in clients {
+            monitors += u64::from(client.is_monitor.get());
+            blocked += u64::from(client.is_blocked.get());
+            watching += u64::from(client.watched.get() > 0);
+            watched += client.watched.get() as u64;
+        }
+        self.desk.statistics.set(Counted::Monitors, monitors);
+        self.desk.statistics.set(Counted::BlockedClients, blocked);
+        self.desk.statistics.set(Counted::WatchingClients, watching);
+        self.desk.statistics.set(Counted::WatchedKeys, watched);
+    }
+}
+
+fn park(session: &mut Session, until: Option<Instant>, errand: Errand) -> Step<Job> {
+    session.errand = errand;
+    Step::Park(until)
+}

@@ -1,0 +1,33 @@
+//! How the key-value service is set up at its start. What may change while it runs is in `runtime`.
+
+use crate::storage;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub storage: storage::Options,
+    /// Reader threads of each worker.
+    pub readers: usize,
+    /// Jobs of one worker that one lane admits.
+    pub lane_jobs_max: usize,
+    /// Of the user `default`.
+    pub password: Option<Vec<u8>>,
+    /// Without a password serve loopback peers only.
+    pub is_protected: bool,
+    /// DEBUG is there.
+    pub debug_commands: bool,
+    /// Slower calls go to the slow log; negative: none does.
+    pub slowlog_us: i64,
+    pub slowlog_entries_max: usize,
+    pub connections_max: usize,
+    pub workers: usize,
+    /// The memory that the service may use, for INFO.
+    pub memory_bytes: u64,
+}
+
+/// A run of calls of one connection becomes one job, cut at these.
+pub const JOB_CALLS_MAX: usize = 1024;
+pub const JOB_BYTES_MAX: usize = 1 << 20;
+/// Requests that one connection gets answered before others have their turn.
+pub const REQUESTS_PER_TURN: usize = 256;
+/// Calls that a MULTI queues at most, and their bytes: an EXEC is one job.
+pub const QUEUED_BYTES_MAX: usize = 512 << 20;

@@ -1,0 +1,318 @@
+//! The writer: all workers' jobs become groups, a group is one transaction, and no reply exists before its COMMIT returned.
+//!
+//! While a group commits, the next gathers in the sockets: group commit, with no timers and no added latency.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::kv::application::Shared;
+use crate::kv::calls::{Access, Calls, Ran};
+use crate::kv::errors;
+use crate::kv::faults::{Point, reach};
+use crate::kv::housekeeping::Housekeeping;
+use crate::kv::job::{Done, DoneOutcome, Job, Kind, SlowCall, Watched};
+use crate::kv::lane_executor::refused;
+use crate::kv::runtime::Knob;
+use crate::kv::statistics::Counted;
+use crate::kv::versions::Marks;
+use crate::resp::encode;
+use crate::resp::reply::Reply;
+use crate::server::sys::{clock, process};
+use crate::server::{ExecutorContext, Global, Task, TaskId};
+use crate::storage::file_system::FileSystem;
+use crate::storage::{self, Change, DATABASES, Keyspace, StorageError};
+
+pub struct Writer {
+    keyspace: Keyspace,
+    calls: Calls,
+    marks: SharedMarks,
+    /// Of each living worker's incarnation: its last job that was applied.
+    applied: HashMap<u64, u64>,
+    housekeeping: Housekeeping,
+    /// The databases' sizes are published after the next commit.
+    is_size_stale: bool,
+}
+
+/// The hook of the row layer marks, the writer unmarks: one thread, but the hook must be `Send`.
+type SharedMarks = Arc<Mutex<Marks>>;
+
+/// What a job of the group came to; its bytes are made after COMMIT.
+enum Applied {
+    Replies(Vec<Reply>, Vec<SlowCall>),
+    /// A watched key had changed.
+    NotExecuted,
+}
+
+/// How an attempt at a group ended.
+enum Group {
+    Committed(Vec<Applied>),
+    /// Rolled back, nothing applied.
+    Failed(StorageError),
+    /// The handler of this call of this task panicked.
+    Panicked(Place),
+}
+
+/// A call: the index of its task, and its own within the job.
+type Place = (usize, usize);
+
+/// Exit code of a writer that does not know whether the disk has what it wrote.
+const SYNC_FAILED: i32 = 4;
+
+impl Writer {
+    pub fn new(shared: Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
+        let options = &shared.settings.storage;
+        let opened = storage::prepare(options)?;
+        if let FileSystem::Shared(name) = opened.file_system {
+            tracing::warn!(file_system = name, "the data lies on a shared file system: a named volume is safer and faster");
+        }
+        if let Some(version) = opened.migrated_from {
+            tracing::info!(version, "the data file was brought up to date");
+        }
+        if shared.runtime.read(Knob::MustCheckpoint) != 0 {
+            // A sync failed before: what the kernel forgot is written and synced again, or this writer does not serve.
+            storage::checkpoint::Checkpointer::open(options)?.complete()?;
+            shared.runtime.set(Knob::MustCheckpoint, 0);
+        }
+        let marks = Arc::new(Mutex::new(Marks::take_over(shared.versions.clone())));
+        let hook_marks = Arc::clone(&marks);
+        let hook = Box::new(move |change: Change<'_>| {
+            let mut marks = hook_marks.lock().expect("marking does not panic");
+            match change {
+                Change::Key { database, key } => marks.mark(database, key),
+                Change::Everything => marks.mark_all(),
+            }
+        });
+        let mut keyspace = Keyspace::open_writer(options, hook)?;
+        let boot = context.board.global(Global::Boot).load(Ordering::SeqCst);
+        keyspace.begin_write(shared.clock.now_ms())?;
+        if keyspace.ticket_boot()? != boot {
+            keyspace.reset_tickets(boot)?;
+        }
+        let applied = keyspace.applied_tickets()?.into_iter().collect();
+        keyspace.commit()?;
+        let housekeeping = Housekeeping::start(&shared, context)?;
+        let calls = Calls::new(shared, context);
+        let mut writer = Writer { keyspace, calls, marks, applied, housekeeping, is_size_stale: true };
+        writer.publish_sizes();
+        Ok(writer)
+    }
+
+    pub fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
+        let mut panicked: Vec<Place> = Vec::new();
+        let begun = clock::monotonic();
+        let group = loop {
+            match self.group(tasks, &panicked) {
+                Group::Panicked(place) => {
+                    // What the group did is undone, and all of it runs again without that call.
+                    self.calls.statistics.add(Counted::PanicsTotal, 1);
+                    tracing::error!("a handler panicked; its group is run again without it");
+                    self.roll_back();
+                    panicked.push(place);
+                }
+                ended => break ended,
+            }
+        };
+        self.unmark();
+        match group {
+            Group::Committed(applied) => {
+                self.count_group(tasks, begun);
+                for (index, (task, applied)) in tasks.iter().zip(applied).enumerate() {
+                    answer(task.id, done(&task.job, applied));
+                    if index == tasks.len() / 2 {
+                        reach(&self.calls.shared.runtime, Point::AmidReplies);
+                    }
+                }
+            }
+            Group::Failed(error) => {
+                let text = errors::storage_text(&error);
+                tasks.iter().for_each(|task| answer(task.id, refused(&task.job, &text)));
+            }
+            Group::Panicked(_) => unreachable!("the loop goes on after a panic"),
+        }
+    }
+
+    /// One attempt: begin, apply all but `panicked`, commit. On failure everything is rolled back.
+    fn group(&mut self, tasks: &[Task<Job>], panicked: &[Place]) -> Group {
+        match self.apply(tasks, panicked) {
+            Ok(Ok(applied)) => Group::Committed(applied),
+            Ok(Err(place)) => Group::Panicked(place),
+            Err(error) => {
+                self.failed(&error);
+                Group::Failed(error)
+            }
+        }
+    }
+
+    fn apply(&mut self, tasks: &[Task<Job>], panicked: &[Place]) -> Result<Result<Vec<Applied>, Place>, StorageError> {
+        // After the group's last job was taken, and before anything of it runs.
+        self.keyspace.begin_write(self.calls.shared.clock.now_ms())?;
+        let mut applied = Vec::with_capacity(tasks.len());
+        for (index, task) in tasks.iter().enumerate() {
+            if let Kind::Exec(watched) = &task.job.kind
+                && watched.iter().any(|watched| self.has_changed(watched))
+            {
+                applied.push(Applied::NotExecuted);
+                continue;
+            }
+            match self.job(index, &task.job, panicked)? {
+                Ok(done) => applied.push(done),
+                Err(place) => return Ok(Err(place)),
+            }
+        }
+        reach(&self.calls.shared.runtime, Point::BeforeCommit);
+        let has_changes = self.marks.lock().expect("marking does not panic").has_marks();
+        if has_changes {
+            self.record_tickets(tasks)?;
+        }
+        self.publish_sizes();
+        self.keyspace.commit()?;
+        reach(&self.calls.shared.runtime, Point::AfterCommit);
+        self.is_size_stale |= has_changes;
+        Ok(Ok(applied))
+    }
+
+    fn job(&mut self, index: usize, job: &Job, panicked: &[Place]) -> Result<Result<Applied, Place>, StorageError> {
+        let (mut replies, mut slow) = (Vec::with_capacity(job.calls.len()), Vec::new());
+        for (number, call) in job.calls.iter().enumerate() {
+            if panicked.contains(&(index, number)) {
+                replies.push(Reply::Error(errors::INTERNAL.into()));
+                continue;
+            }
+            match self.calls.run(&mut self.keyspace, Access::Write, &call, &mut slow) {
+                Ran::Reply(reply) => replies.push(reply),
+                Ran::Panicked => return Ok(Err((index, number))),
+                Ran::Failed(error) => return Err(error),
+            }
+        }
+        Ok(Ok(Applied::Replies(replies, slow)))
+    }
+
+    /// True when EXEC must not run: something watched was touched, or has expired since. What an earlier job of this group
+    /// touched has made its slot odd already.
+    fn has_changed(&self, watched: &Watched) -> bool {
+        let has_expired = watched.expires_at_ms.is_some_and(|at| at <= self.keyspace.now_ms());
+        has_expired || !self.calls.shared.versions.is_current(watched.slot, watched.version, watched.epoch)
+    }
+
+    /// In the same transaction as what the jobs did: after a crash they are known as applied exactly when they are.
+    fn record_tickets(&mut self, tasks: &[Task<Job>]) -> Result<(), StorageError> {
+        let mut last: HashMap<u64, u64> = HashMap::new();
+        for task in tasks {
+            let number = last.entry(task.id.incarnation).or_default();
+            *number = task.id.number.max(*number);
+        }
+        for (incarnation, number) in last {
+            self.keyspace.record_ticket(incarnation, number)?;
+            self.applied.insert(incarnation, number);
+        }
+        Ok(())
+    }
+
+    fn unmark(&mut self) {
+        reach(&self.calls.shared.runtime, Point::BeforeUnmark);
+        self.marks.lock().expect("marking does not panic").unmark();
+    }
+
+    /// A group is lost to a storage error: all of it is undone, and all of it gets the error.
+    fn failed(&mut self, error: &StorageError) {
+        end_if_sync_failed(&self.calls.shared, error);
+        tracing::error!(%error, "a group of changes failed and is undone");
+        self.calls.statistics.add(Counted::GroupFailuresTotal, 1);
+        self.calls.statistics.set(Counted::WritesFailing, 1);
+        self.roll_back();
+    }
+
+    fn roll_back(&mut self) {
+        if let Err(error) = self.keyspace.rollback() {
+            // A transaction that can be neither finished nor undone: the next writer finds the file as it was before.
+            tracing::error!(%error, "a group can't be undone");
+            process::exit_at_once(1);
+        }
+        self.is_size_stale = true;
+    }
+
+    fn count_group(&mut self, tasks: &[Task<Job>], begun: Instant) {
+        let statistics = &self.calls.statistics;
+        let commands = tasks.iter().map(|task| task.job.calls.len() as u64).sum();
+        let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
+        statistics.set(Counted::WritesFailing, 0);
+        statistics.add(Counted::GroupsTotal, 1);
+        statistics.add(Counted::GroupJobsTotal, tasks.len() as u64);
+        statistics.add(Counted::GroupCommandsTotal, commands);
+        statistics.raise(Counted::GroupCommandsMax, commands);
+        statistics.add(Counted::CommitMicrosecondsTotal, duration_us);
+        statistics.raise(Counted::CommitMicrosecondsMax, duration_us);
+        statistics.add(Counted::ChangesSinceCheckpoint, commands);
+    }
+
+    /// How many keys each database has, for those who do not ask the keyspace.
+    fn publish_sizes(&mut self) {
+        if !self.keyspace.is_in_transaction() {
+            return;
+        }
+        for database in 0..DATABASES as u8 {
+            self.keyspace.select(database);
+            if let (Ok(keys), Ok(expires)) = (self.keyspace.key_count(), self.keyspace.expires_count()) {
+                self.calls.statistics.set_keys(database, keys, expires);
+            }
+        }
+    }
+
+    pub fn idle(&mut self) -> Duration {
+        let next = self.housekeeping.bite(&mut self.keyspace, &self.calls);
+        self.unmark();
+        match next {
+            Ok(wait) => wait,
+            Err(error) => {
+                self.failed(&error);
+                self.unmark();
+                RETRY
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn last_applied(&self, incarnation: u64) -> u64 {
+        self.applied.get(&incarnation).copied().unwrap_or(0)
+    }
+
+    pub fn forget(&mut self, incarnation: u64) {
+        self.applied.remove(&incarnation);
+    }
+
+    /// The orderly end: everything in the file, an empty `-wal`.
+    pub fn finish(&mut self) {
+        if let Err(error) = self.housekeeping.finish(&self.calls.shared) {
+            end_if_sync_failed(&self.calls.shared, &error);
+            tracing::warn!(%error, "the last checkpoint did not end; the next start needs a moment longer");
+        }
+    }
+}
+
+/// After a failure of housekeeping.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The outcome of a failed sync is unknown, and the kernel forgets it: nothing is answered, this process ends, and the
+/// next one writes and syncs everything again before it serves.
+pub(super) fn end_if_sync_failed(shared: &Shared, error: &StorageError) {
+    if let StorageError::SyncFailed(_) = error {
+        tracing::error!(%error, "a sync failed: the writer ends, and the next one checkpoints first");
+        shared.runtime.set(Knob::MustCheckpoint, 1);
+        process::exit_at_once(SYNC_FAILED);
+    }
+}
+
+fn done(job: &Job, applied: Applied) -> Done {
+    let Applied::Replies(values, slow) = applied else {
+        return Done { outcome: DoneOutcome::NotExecuted, replies: Vec::new(), slow: Vec::new() };
+    };
+    let (mut replies, mut ends) = (Vec::new(), Vec::new());
+    for reply in &values {
+        encode::encode(reply, job.version, &mut replies);
+        ends.push(replies.len() as u32);
+    }
+    let outcome = if job.kind == Kind::Run { DoneOutcome::Run } else { DoneOutcome::Executed(ends) };
+    Done { outcome, replies, slow }
+}
