@@ -4,6 +4,8 @@ pub mod args;
 pub mod bits;
 pub mod commands;
 pub mod errors;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod flags;
 pub mod float_text;
 pub mod glob;

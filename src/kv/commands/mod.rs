@@ -4,12 +4,20 @@ pub mod command;
 mod command_docs;
 pub mod databases;
 pub mod dump;
+#[cfg(test)]
+mod dump_tests;
 pub mod expire;
+#[cfg(test)]
+mod expire_tests;
 pub mod help;
 pub mod keys;
+#[cfg(test)]
+mod keys_tests;
 pub mod memory;
 pub mod object;
 pub mod scan;
+#[cfg(test)]
+mod scan_tests;
 
 use crate::kv::table::Command;
 
