@@ -17,4 +17,8 @@ pub mod number;
 pub mod rdb;
 pub mod session;
 pub mod syntax;
+#[cfg(test)]
+mod syntax_tests;
 pub mod table;
+#[cfg(test)]
+mod table_tests;

@@ -2,6 +2,8 @@
 
 pub mod command;
 mod command_docs;
+#[cfg(test)]
+mod command_tests;
 pub mod databases;
 pub mod dump;
 #[cfg(test)]
