@@ -1,6 +1,8 @@
 //! The command families: rows and code of a family in one file.
 
+pub mod bits;
 pub mod command;
+pub mod counters;
 pub mod databases;
 pub mod dump;
 pub mod expire;
@@ -9,12 +11,15 @@ pub mod keys;
 pub mod memory;
 pub mod object;
 pub mod scan;
+pub mod strings;
 
 use crate::kv::table::Command;
 
 /// Every row of the command table, family by family.
 pub const FAMILIES: &[&[Command]] = &[
+    bits::COMMANDS,
     command::COMMANDS,
+    counters::COMMANDS,
     databases::COMMANDS,
     dump::COMMANDS,
     expire::COMMANDS,
@@ -22,4 +27,5 @@ pub const FAMILIES: &[&[Command]] = &[
     memory::COMMANDS,
     object::COMMANDS,
     scan::COMMANDS,
+    strings::COMMANDS,
 ];
