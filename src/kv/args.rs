@@ -30,7 +30,7 @@ pub fn integer_32_or(arg: &[u8], error: &'static str) -> Result<i32, CommandErro
 pub fn database(arg: &[u8]) -> Result<u8, CommandError> {
     let number = i32::try_from(integer(arg)?).map_err(|_| CommandError::from(errors::NOT_A_32_BIT_INTEGER))?;
     match u8::try_from(number) {
-        Ok(number) if number < DATABASES => Ok(number),
+        Ok(number) if usize::from(number) < DATABASES => Ok(number),
         _ => Err(errors::DB_INDEX_OUT_OF_RANGE.into()),
     }
 }

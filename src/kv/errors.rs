@@ -104,7 +104,8 @@ pub const DISK_FULL: &str = "MISCONF The disk is full: the command was not appli
                              delete keys or give the data directory more space.";
 pub const DISK_FAILED: &str = "MISCONF The data could not be read or written: the command was not applied. \
                                The log of the service says why.";
-pub const DATA_DAMAGED: &str = "ERR The data file is damaged: the command was not applied. The log of the service says what to do.";
+pub const DATA_DAMAGED: &str =
+    "ERR The data file is damaged: the command was not applied. The log of the service says what to do.";
 pub const DATA_LOCKED: &str = "ERR The data file is locked by another program: the command was not applied. Try again.";
 pub const OUT_OF_MEMORY: &str = "OOM The service is out of memory: the command was not applied.";
 pub const INTERNAL: &str = "ERR internal error";

@@ -25,7 +25,7 @@ pub struct Command {
     pub handler: Handler,
     pub subcommands: &'static [Command],
     /// Which calls run on the heavy lane, where the flag does not say it of all.
-    pub heavy_when: Option<fn(&[&[u8]]) -> bool>,
+    pub heavy_when: Option<HeavyTest>,
     /// Hints for clients and proxies, as COMMAND INFO lists them.
     pub tips: &'static [&'static str],
     /// (version, what changed in it), as COMMAND DOCS lists them.
@@ -42,6 +42,9 @@ pub struct Deprecated {
 
 /// A command that runs on the loop, beside the session.
 pub type SessionHandler = fn(&mut crate::kv::session::SessionCall<'_>, &[&[u8]]) -> crate::kv::session::Outcome;
+
+/// True for a call that takes long: it must not hold up a light one.
+pub type HeavyTest = fn(&[&[u8]]) -> bool;
 
 /// Where a command runs, and with what.
 #[derive(Clone, Copy)]
@@ -124,17 +127,35 @@ pub fn lookup(name: &[u8]) -> Option<&'static Command> {
     INDEX.find(name)
 }
 
-/// The row that runs for these arguments (at least one): lookup, subcommand, arity. The errors are worded as Redis' are.
+/// The row or subcommand of a full name: "object|encoding".
+#[must_use]
+pub fn lookup_full_name(name: &[u8]) -> Option<&'static Command> {
+    match name.iter().position(|byte| *byte == b'|') {
+        None => lookup(name),
+        Some(bar) => lookup(&name[..bar])?.subcommand(&name[bar + 1..]),
+    }
+}
+
+/// The row that a call names, the subcommand where it names one; its arity is not looked at.
+#[must_use]
+pub fn lookup_row(args: &[&[u8]]) -> Option<&'static Command> {
+    let command = lookup(args.first()?)?;
+    match args.get(1) {
+        Some(name) if !command.subcommands.is_empty() => command.subcommand(name),
+        _ => Some(command),
+    }
+}
+
+/// The row that runs for these arguments (at least one): it exists and its arity fits. The errors are worded as Redis' are.
 pub fn resolve(args: &[&[u8]]) -> Result<&'static Command, CommandError> {
-    let Some(command) = lookup(args[0]) else { return Err(errors::unknown_command(args)) };
-    let command = match args.get(1) {
-        Some(name) if !command.subcommands.is_empty() => match command.subcommand(name) {
-            Some(subcommand) => subcommand,
-            None => return Err(errors::unknown_subcommand(command.name, name)),
-        },
-        _ => command,
-    };
-    if command.fits_arity(args.len()) { Ok(command) } else { Err(errors::wrong_arity(command.name)) }
+    match lookup_row(args) {
+        Some(command) if command.fits_arity(args.len()) => Ok(command),
+        Some(command) => Err(errors::wrong_arity(command.name)),
+        None => Err(match lookup(args[0]) {
+            Some(container) => errors::unknown_subcommand(container.name, args[1]),
+            None => errors::unknown_command(args),
+        }),
+    }
 }
 
 /// The table is well below a quarter full, so that a search seldom looks at a second slot.

@@ -1,1 +1,38 @@
-//! Placeholder until the first slice.
+//! The durable keyspace on SQLite: keys, values, expiry, databases, the `-wal` and its checkpoints.
+//! No sockets, no protocol, no command names, no clock: time is an argument.
+//!
+//! ```text
+//! one process, the writer:   Keyspace::open_writer   changes, in groups: begin_write ... commit
+//!                            Checkpointer            a second connection that moves the -wal into the file
+//! every other thread:        Keyspace::open_reader   snapshots: begin_read ... end_read
+//! ```
+//! The tables are drawn in `schema.sql`; where a key lives in them is said in `slots.rs`.
+
+mod changes;
+pub mod check;
+pub mod checkpoint;
+mod chunks;
+mod connection;
+mod databases;
+mod error;
+mod expiry;
+pub mod file_system;
+#[cfg(test)]
+mod fixture;
+mod keyspace;
+mod open;
+mod rows;
+mod scan;
+mod schema;
+mod slots;
+mod sweep;
+mod tickets;
+mod transactions;
+
+pub use changes::{Change, ChangeHook, Expiry};
+pub use connection::{Durability, Options};
+pub use databases::DATABASES;
+pub use error::{Result, StorageError};
+pub use keyspace::{Entry, Keyspace, Kind, Lookup};
+pub use open::{Opened, prepare};
+pub use schema::{CHUNK_BYTES, DATA_FILE, INLINE_BYTES_MAX, PAGE_BYTES, SCHEMA_VERSION};

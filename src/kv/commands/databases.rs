@@ -30,7 +30,10 @@ pub const COMMANDS: &[Command] = &[
         syntax: "[ASYNC | SYNC]",
         handler: Handler::Write(flushall),
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        history: &[("4.0.0", "Added the `ASYNC` flushing mode modifier."), ("6.2.0", "Added the `SYNC` flushing mode modifier.")],
+        history: &[
+            ("4.0.0", "Added the `ASYNC` flushing mode modifier."),
+            ("6.2.0", "Added the `SYNC` flushing mode modifier."),
+        ],
         ..Command::ROW
     },
     Command {
@@ -44,7 +47,10 @@ pub const COMMANDS: &[Command] = &[
         syntax: "[ASYNC | SYNC]",
         handler: Handler::Write(flushdb),
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        history: &[("4.0.0", "Added the `ASYNC` flushing mode modifier."), ("6.2.0", "Added the `SYNC` flushing mode modifier.")],
+        history: &[
+            ("4.0.0", "Added the `ASYNC` flushing mode modifier."),
+            ("6.2.0", "Added the `SYNC` flushing mode modifier."),
+        ],
         ..Command::ROW
     },
     Command {

@@ -157,6 +157,10 @@ pub const COMMANDS: &[Command] = &[
 pub const fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::String => "string",
+        Kind::List => "list",
+        Kind::Set => "set",
+        Kind::SortedSet => "zset",
+        Kind::Hash => "hash",
     }
 }
 

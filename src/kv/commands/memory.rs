@@ -7,44 +7,42 @@ use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
 use crate::storage::Keyspace;
 
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "memory",
-        arity: -2,
-        group: Group::Server,
-        since: "4.0.0",
-        complexity: "Depends on subcommand.",
-        summary: "A container for memory diagnostics commands.",
-        handler: Handler::Container,
-        subcommands: &[
-            Command {
-                name: "memory|help",
-                arity: 2,
-                flags: Flags::LOADING.or(Flags::STALE),
-                group: Group::Server,
-                since: "4.0.0",
-                complexity: "O(1)",
-                summary: "Returns helpful text about the different subcommands.",
-                handler: Handler::Pure(memory_help),
-                ..Command::ROW
-            },
-            Command {
-                name: "memory|usage",
-                arity: -3,
-                flags: Flags::READONLY,
-                keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
-                group: Group::Server,
-                since: "4.0.0",
-                complexity: "O(N) where N is the number of samples.",
-                summary: "Estimates the memory usage of a key.",
-                syntax: "key [SAMPLES count]",
-                handler: Handler::Read(memory_usage),
-                ..Command::ROW
-            },
-        ],
-        ..Command::ROW
-    },
-];
+pub const COMMANDS: &[Command] = &[Command {
+    name: "memory",
+    arity: -2,
+    group: Group::Server,
+    since: "4.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for memory diagnostics commands.",
+    handler: Handler::Container,
+    subcommands: &[
+        Command {
+            name: "memory|help",
+            arity: 2,
+            flags: Flags::LOADING.or(Flags::STALE),
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "O(1)",
+            summary: "Returns helpful text about the different subcommands.",
+            handler: Handler::Pure(memory_help),
+            ..Command::ROW
+        },
+        Command {
+            name: "memory|usage",
+            arity: -3,
+            flags: Flags::READONLY,
+            keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "O(N) where N is the number of samples.",
+            summary: "Estimates the memory usage of a key.",
+            syntax: "key [SAMPLES count]",
+            handler: Handler::Read(memory_usage),
+            ..Command::ROW
+        },
+    ],
+    ..Command::ROW
+}];
 
 /// Bytes of a key's row beside key and value: the columns' header, the numbers, the entry in the expiry table.
 const ROW_BYTES: u64 = 32;

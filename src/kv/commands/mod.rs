@@ -2,6 +2,7 @@
 
 pub mod bits;
 pub mod command;
+mod command_docs;
 pub mod counters;
 pub mod databases;
 pub mod dump;

@@ -12,87 +12,85 @@ const EMBEDDED_BYTES_MAX: u64 = 44;
 /// The longest text of a 64-bit integer.
 const INTEGER_BYTES_MAX: u64 = 20;
 
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "object",
-        arity: -2,
-        group: Group::Generic,
-        since: "2.2.3",
-        complexity: "Depends on subcommand.",
-        summary: "A container for object introspection commands.",
-        handler: Handler::Container,
-        subcommands: &[
-            Command {
-                name: "object|encoding",
-                arity: 3,
-                flags: Flags::READONLY,
-                keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
-                group: Group::Generic,
-                since: "2.2.3",
-                complexity: "O(1)",
-                summary: "Returns the internal encoding of an object.",
-                syntax: "key",
-                handler: Handler::Read(object_encoding),
-                tips: &["nondeterministic_output"],
-                ..Command::ROW
-            },
-            Command {
-                name: "object|freq",
-                arity: 3,
-                flags: Flags::READONLY,
-                keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
-                group: Group::Generic,
-                since: "4.0.0",
-                complexity: "O(1)",
-                summary: "Returns the logarithmic access frequency counter of an object.",
-                syntax: "key",
-                handler: Handler::Read(object_freq),
-                tips: &["nondeterministic_output"],
-                ..Command::ROW
-            },
-            Command {
-                name: "object|help",
-                arity: 2,
-                flags: Flags::LOADING.or(Flags::STALE),
-                group: Group::Generic,
-                since: "6.2.0",
-                complexity: "O(1)",
-                summary: "Returns helpful text about the different subcommands.",
-                handler: Handler::Pure(object_help),
-                ..Command::ROW
-            },
-            Command {
-                name: "object|idletime",
-                arity: 3,
-                flags: Flags::READONLY,
-                keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
-                group: Group::Generic,
-                since: "2.2.3",
-                complexity: "O(1)",
-                summary: "Returns the time since the last access to an object.",
-                syntax: "key",
-                handler: Handler::Read(object_idletime),
-                tips: &["nondeterministic_output"],
-                ..Command::ROW
-            },
-            Command {
-                name: "object|refcount",
-                arity: 3,
-                flags: Flags::READONLY,
-                keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
-                group: Group::Generic,
-                since: "2.2.3",
-                complexity: "O(1)",
-                summary: "Returns the reference count of a value of a key.",
-                syntax: "key",
-                handler: Handler::Read(object_refcount),
-                tips: &["nondeterministic_output"],
-                ..Command::ROW
-            },
-        ],
-        ..Command::ROW
-    },
-];
+pub const COMMANDS: &[Command] = &[Command {
+    name: "object",
+    arity: -2,
+    group: Group::Generic,
+    since: "2.2.3",
+    complexity: "Depends on subcommand.",
+    summary: "A container for object introspection commands.",
+    handler: Handler::Container,
+    subcommands: &[
+        Command {
+            name: "object|encoding",
+            arity: 3,
+            flags: Flags::READONLY,
+            keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
+            group: Group::Generic,
+            since: "2.2.3",
+            complexity: "O(1)",
+            summary: "Returns the internal encoding of an object.",
+            syntax: "key",
+            handler: Handler::Read(object_encoding),
+            tips: &["nondeterministic_output"],
+            ..Command::ROW
+        },
+        Command {
+            name: "object|freq",
+            arity: 3,
+            flags: Flags::READONLY,
+            keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
+            group: Group::Generic,
+            since: "4.0.0",
+            complexity: "O(1)",
+            summary: "Returns the logarithmic access frequency counter of an object.",
+            syntax: "key",
+            handler: Handler::Read(object_freq),
+            tips: &["nondeterministic_output"],
+            ..Command::ROW
+        },
+        Command {
+            name: "object|help",
+            arity: 2,
+            flags: Flags::LOADING.or(Flags::STALE),
+            group: Group::Generic,
+            since: "6.2.0",
+            complexity: "O(1)",
+            summary: "Returns helpful text about the different subcommands.",
+            handler: Handler::Pure(object_help),
+            ..Command::ROW
+        },
+        Command {
+            name: "object|idletime",
+            arity: 3,
+            flags: Flags::READONLY,
+            keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
+            group: Group::Generic,
+            since: "2.2.3",
+            complexity: "O(1)",
+            summary: "Returns the time since the last access to an object.",
+            syntax: "key",
+            handler: Handler::Read(object_idletime),
+            tips: &["nondeterministic_output"],
+            ..Command::ROW
+        },
+        Command {
+            name: "object|refcount",
+            arity: 3,
+            flags: Flags::READONLY,
+            keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
+            group: Group::Generic,
+            since: "2.2.3",
+            complexity: "O(1)",
+            summary: "Returns the reference count of a value of a key.",
+            syntax: "key",
+            handler: Handler::Read(object_refcount),
+            tips: &["nondeterministic_output"],
+            ..Command::ROW
+        },
+    ],
+    ..Command::ROW
+}];
 
 /// The encoding that Redis would give the value if it were set anew.
 fn object_encoding(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
@@ -102,6 +100,9 @@ fn object_encoding(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
         Kind::String if entry.length <= INTEGER_BYTES_MAX && is_integer(keyspace, key)? => b"int",
         Kind::String if entry.length <= EMBEDDED_BYTES_MAX => b"embstr",
         Kind::String => b"raw",
+        Kind::List => b"quicklist",
+        Kind::Set | Kind::Hash => b"hashtable",
+        Kind::SortedSet => b"skiplist",
     };
     Ok(Reply::Bulk(name.to_vec()))
 }

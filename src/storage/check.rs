@@ -1,0 +1,1 @@
+//! Verifies a whole data file: SQLite's own structure, and what this layer promises of its rows.

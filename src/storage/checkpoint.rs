@@ -1,0 +1,178 @@
+//! Moves the -wal into the file beside the writer, and keeps the -wal near its budget. Knows frames and budgets; the
+//! threads that call it are the writer process's.
+//!
+//! ```text
+//! checkpoint thread    Checkpointer::passive   copies what is committed, while the writer goes on; then syncs the file
+//! writer thread        Keyspace::restart_wal   copies the little that is left and lets the -wal begin anew,
+//!                                              between two groups, in at most 10 ms of waiting: else tried again
+//! ```
+//! Why two: a passive pass never catches up with a busy writer, so on its own it never lets the -wal restart (measured:
+//! past 1 GB in seconds); and the whole work on the writer's thread stalls commits for 50-250 ms.
+//! The -wal is restarted, not truncated: overwriting allocated blocks syncs 1.75 times faster than appending.
+
+use std::fs::File;
+use std::mem::ManuallyDrop;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::connection::{Options, Role, connect};
+use super::error::{Result, StorageError};
+use super::keyspace::Keyspace;
+use super::schema::PAGE_BYTES;
+
+/// A frame of the -wal: a page and its header (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
+const FRAME_BYTES: u64 = PAGE_BYTES as u64 + 24;
+
+/// The longest that the writer's last step waits for readers.
+const LAST_STEP_WAIT: Duration = Duration::from_millis(10);
+
+/// How far the frames of the -wal have been copied into the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Frames in use; the file `-wal` may be longer.
+    pub log_frames: u64,
+    /// How many of them, from the first, are in the data file.
+    pub checkpointed: u64,
+}
+
+impl Progress {
+    pub fn log_bytes(&self) -> u64 {
+        self.log_frames * FRAME_BYTES
+    }
+
+    pub fn remaining_bytes(&self) -> u64 {
+        self.log_frames.saturating_sub(self.checkpointed) * FRAME_BYTES
+    }
+}
+
+/// The second connection of the writer process, for its checkpoint thread.
+pub struct Checkpointer {
+    connection: Connection,
+    /// The data file once more, to sync it. Never closed: closing any descriptor of a file drops the locks that SQLite
+    /// holds on it in this process (fcntl(2)). One per writer process, which ends by exiting.
+    data: ManuallyDrop<File>,
+}
+
+impl Checkpointer {
+    pub fn open(options: &Options) -> Result<Self> {
+        let connection = connect(options, Role::Checkpoint)?;
+        let data = File::open(options.data_path()).map_err(|error| StorageError::Io(error.to_string()))?;
+        Ok(Self { connection, data: ManuallyDrop::new(data) })
+    }
+
+    /// What is in the -wal now; does nothing about it.
+    pub fn progress(&self) -> Result<Progress> {
+        progress(&self.connection)
+    }
+
+    /// Copies what is committed and no reader holds back, beside the writer and the readers, who never wait for it. Then
+    /// syncs the file, so that the writer's last step finds nothing to wait for: SQLite itself would leave that to the
+    /// pass that reaches the end of the -wal.
+    pub fn passive(&self) -> Result<Progress> {
+        let progress = run(&self.connection, "PASSIVE")?.0;
+        self.data.sync_data().map_err(|error| StorageError::SyncFailed(format!("data file: {error}")))?;
+        Ok(progress)
+    }
+
+    /// The whole -wal into the file, both synced: after a failed sync, before a new writer serves. Waits for readers up
+    /// to the busy timeout; `Busy` when they did not end.
+    pub fn complete(&self) -> Result<Progress> {
+        whole(&self.connection, "RESTART")
+    }
+
+    /// The orderly end: all is in the file, the -wal is empty.
+    pub fn truncate(&self) -> Result<Progress> {
+        whole(&self.connection, "TRUNCATE")
+    }
+}
+
+impl Keyspace {
+    /// The writer's last step, between two groups: copies the rest and lets the next commit begin the -wal anew. False
+    /// when a reader or a running pass was in the way for 10 ms: try again after a later group.
+    pub fn restart_wal(&mut self) -> Result<bool> {
+        if self.is_in_transaction() {
+            return Err(StorageError::Internal("a checkpoint inside a transaction".into()));
+        }
+        let usual =
+            self.connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).map(Duration::from_millis)?;
+        self.connection.busy_timeout(LAST_STEP_WAIT)?;
+        let done = run(&self.connection, "RESTART");
+        self.connection.busy_timeout(usual)?;
+        done.map(|(_, blocked)| !blocked)
+    }
+
+    /// What is in the -wal now. After a commit: how near the budget it is.
+    pub fn wal_progress(&self) -> Result<Progress> {
+        progress(&self.connection)
+    }
+}
+
+/// The `-wal` file, for durability `everysec`. SQLite takes no locks on this file, so it may be opened and closed freely;
+/// it lives as long as any connection does.
+#[derive(Debug)]
+pub struct WalFile(File);
+
+impl WalFile {
+    pub fn open(options: &Options) -> Result<Self> {
+        let mut path = options.data_path().into_os_string();
+        path.push("-wal");
+        File::open(path).map(Self).map_err(|error| StorageError::Io(format!("open -wal: {error}")))
+    }
+
+    /// Returns when everything committed before the call is on the disk.
+    pub fn sync(&self) -> Result<()> {
+        self.0.sync_data().map_err(|error| StorageError::SyncFailed(format!("-wal: {error}")))
+    }
+}
+
+/// When to work on the -wal, and how much the writer must give way. Pure arithmetic over the budget.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    budget_bytes: u64,
+}
+
+impl Pace {
+    pub fn new(wal_bytes_max: u64) -> Self {
+        Self { budget_bytes: wal_bytes_max.max(FRAME_BYTES) }
+    }
+
+    /// Time for a passive pass: half of the budget is used and enough of it is not copied yet. The other half is what
+    /// the writer may fill while the passes run.
+    pub fn wants_pass(&self, progress: &Progress) -> bool {
+        progress.log_bytes() >= self.budget_bytes / 2 && !self.wants_restart(progress)
+    }
+
+    /// Time for the writer's last step: what is left to copy is a sixteenth of the budget, a matter of milliseconds.
+    pub fn wants_restart(&self, progress: &Progress) -> bool {
+        progress.log_bytes() >= self.budget_bytes / 2 && progress.remaining_bytes() <= self.budget_bytes / 16
+    }
+
+    /// How long the writer pauses after a group that took `group`, so that the passes gain on it: nothing within the
+    /// budget, as long as the group itself at twice the budget, and so on in proportion.
+    pub fn pause(&self, log_bytes: u64, group: Duration) -> Duration {
+        let excess = log_bytes.saturating_sub(self.budget_bytes);
+        group.mul_f64((excess as f64 / self.budget_bytes as f64).min(16.0))
+    }
+}
+
+fn progress(connection: &Connection) -> Result<Progress> {
+    Ok(run(connection, "NOOP")?.0)
+}
+
+/// A checkpoint in one of SQLite's modes, and whether it was blocked before its end.
+fn run(connection: &Connection, mode: &str) -> Result<(Progress, bool)> {
+    let mut statement = connection.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?;
+    let (blocked, log_frames, checkpointed) =
+        statement.query_row([], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
+    // -1 before the first transaction of this connection has looked at the -wal.
+    let frames = |count: i64| count.max(0).cast_unsigned();
+    Ok((Progress { log_frames: frames(log_frames), checkpointed: frames(checkpointed) }, blocked))
+}
+
+fn whole(connection: &Connection, mode: &str) -> Result<Progress> {
+    match run(connection, mode)? {
+        (progress, false) => Ok(progress),
+        (_, true) => Err(StorageError::Busy),
+    }
+}

@@ -1,0 +1,147 @@
+//! Everything that can go wrong below the commands, sorted by what the caller can do about it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use rusqlite::ffi;
+
+pub type Result<T> = std::result::Result<T, StorageError>;
+
+/// After any of these inside a transaction SQLite may have rolled the whole transaction back by itself:
+/// ask `Keyspace::is_in_transaction` before anything else is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorageError {
+    /// The disk is full. Nothing of the transaction is applied; deleting or a larger disk heals it.
+    Full,
+    /// A read or a write failed. Nothing of the transaction is applied.
+    Io(String),
+    /// The kernel could not say whether data reached the disk: the outcome is unknown and the page cache is no longer
+    /// to be trusted. Nothing may be answered; the process exits, and its successor runs a full checkpoint first.
+    SyncFailed(String),
+    /// The file is not what SQLite or this schema expects. Never repaired silently.
+    Corrupt(String),
+    /// Another connection held a lock for longer than the busy timeout.
+    Busy,
+    OutOfMemory,
+    /// The value would be longer than `Options::value_bytes_max`.
+    TooLarge,
+    /// The file belongs to some other program.
+    Foreign {
+        path: PathBuf,
+        application_id: i32,
+    },
+    /// The file was written by a later version of this program.
+    Newer {
+        path: PathBuf,
+        found: u32,
+        known: u32,
+    },
+    /// SQLite's `-wal` mode needs memory shared between processes, which a network file system does not give.
+    NetworkFileSystem {
+        directory: PathBuf,
+        name: &'static str,
+    },
+    /// The directory cannot be made or written.
+    Unwritable {
+        directory: PathBuf,
+        reason: String,
+    },
+    /// A mistake of ours: a change outside a transaction, bad SQL.
+    Internal(String),
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => write!(out, "the disk is full"),
+            Self::Io(text) => write!(out, "input/output error: {text}"),
+            Self::SyncFailed(text) => write!(out, "data could not be synced to the disk: {text}"),
+            Self::Corrupt(text) => {
+                write!(out, "the data file is damaged ({text}); restore a backup, or move the file away to start empty")
+            }
+            Self::Busy => write!(out, "the data file is locked by another connection"),
+            Self::OutOfMemory => write!(out, "out of memory"),
+            Self::TooLarge => write!(out, "the value is longer than the limit"),
+            Self::Foreign { path, application_id } => write!(
+                out,
+                "{} belongs to another program (application_id {application_id:#010x}); name another directory",
+                path.display()
+            ),
+            Self::Newer { path, found, known } => write!(
+                out,
+                "{} has schema version {found}, this program knows up to {known}; run the newer program",
+                path.display()
+            ),
+            Self::NetworkFileSystem { directory, name } => write!(
+                out,
+                "{} is on a network file system ({name}), where SQLite's -wal is unsafe; use a local disk or a block volume",
+                directory.display()
+            ),
+            Self::Unwritable { directory, reason } => {
+                write!(out, "the directory {} cannot be written: {reason}", directory.display())
+            }
+            Self::Internal(text) => write!(out, "internal storage error: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for StorageError {}
+
+impl From<rusqlite::Error> for StorageError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error {
+            rusqlite::Error::SqliteFailure(failure, message) => {
+                let text = message.unwrap_or_else(|| failure.to_string());
+                from_code(failure.extended_code, text)
+            }
+            // A column holds what the schema does not allow there.
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..) => Self::Corrupt(error.to_string()),
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+/// Sorts one of SQLite's extended result codes: <https://www.sqlite.org/rescode.html>.
+fn from_code(extended: i32, text: String) -> StorageError {
+    match extended {
+        ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC => {
+            return StorageError::SyncFailed(format!("{text} (code {extended})"));
+        }
+        ffi::SQLITE_IOERR_NOMEM => return StorageError::OutOfMemory,
+        // A file shorter than its header says.
+        ffi::SQLITE_IOERR_SHORT_READ | ffi::SQLITE_IOERR_CORRUPTFS => return StorageError::Corrupt(text),
+        _ => {}
+    }
+    match extended & 0xff {
+        ffi::SQLITE_FULL => StorageError::Full,
+        ffi::SQLITE_NOMEM => StorageError::OutOfMemory,
+        ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => StorageError::Corrupt(text),
+        ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => StorageError::Busy,
+        ffi::SQLITE_TOOBIG => StorageError::TooLarge,
+        ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN | ffi::SQLITE_READONLY | ffi::SQLITE_PERM => {
+            StorageError::Io(format!("{text} (code {extended})"))
+        }
+        _ => StorageError::Internal(format!("{text} (code {extended})")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_sync_is_told_from_a_failed_write_and_from_a_full_disk() {
+        let sorted = |code| from_code(code, String::new());
+        assert!(matches!(sorted(ffi::SQLITE_IOERR_FSYNC), StorageError::SyncFailed(_)));
+        assert!(matches!(sorted(ffi::SQLITE_IOERR_DIR_FSYNC), StorageError::SyncFailed(_)));
+        assert!(matches!(sorted(ffi::SQLITE_IOERR_WRITE), StorageError::Io(_)));
+        assert!(matches!(sorted(ffi::SQLITE_IOERR_READ), StorageError::Io(_)));
+        assert_eq!(sorted(ffi::SQLITE_FULL), StorageError::Full);
+        assert_eq!(sorted(ffi::SQLITE_BUSY_SNAPSHOT), StorageError::Busy);
+        assert_eq!(sorted(ffi::SQLITE_IOERR_NOMEM), StorageError::OutOfMemory);
+        assert!(matches!(sorted(ffi::SQLITE_NOTADB), StorageError::Corrupt(_)));
+        assert!(matches!(sorted(ffi::SQLITE_MISUSE), StorageError::Internal(_)));
+    }
+}

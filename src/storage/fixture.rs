@@ -1,0 +1,82 @@
+//! A keyspace on a temporary directory, for the tests of this layer.
+
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+use super::{Change, Keyspace, Options, prepare};
+
+/// A key with its database; `None` stands for everything.
+type Told = Option<(u8, Vec<u8>)>;
+
+/// What the change hook was told since the last `take`.
+#[derive(Clone, Default)]
+pub(super) struct Announced(Arc<Mutex<Vec<Told>>>);
+
+impl Announced {
+    pub(super) fn take(&self) -> Vec<Told> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+pub(super) struct Fixture {
+    pub(super) writer: Keyspace,
+    pub(super) options: Options,
+    pub(super) announced: Announced,
+    /// Last, so that the connection closes before the directory goes.
+    _directory: TempDir,
+}
+
+/// The time of a test that needs no other.
+pub(super) const NOW_MS: i64 = 1_000_000;
+
+impl Fixture {
+    pub(super) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = Options::new(directory.path());
+        options.durability = super::Durability::Os;
+        prepare(&options).unwrap();
+        let announced = Announced::default();
+        let told = announced.clone();
+        let hook = move |change: Change<'_>| {
+            told.0.lock().unwrap().push(match change {
+                Change::Key { database, key } => Some((database, key.to_vec())),
+                Change::Everything => None,
+            });
+        };
+        let writer = Keyspace::open_writer(&options, Box::new(hook)).unwrap();
+        Self { writer, options, announced, _directory: directory }
+    }
+
+    /// Keys collide all the time and values are big from a few bytes on.
+    pub(super) fn crowded() -> Self {
+        let mut fixture = Self::new();
+        fixture.crowd();
+        fixture
+    }
+
+    fn crowd(&mut self) {
+        Self::crowd_keyspace(&mut self.writer);
+    }
+
+    pub(super) fn crowd_keyspace(keyspace: &mut Keyspace) {
+        keyspace.hash.crowd(6);
+        keyspace.layout = super::chunks::Layout { inline_bytes_max: 12, chunk_bytes: 8 };
+    }
+
+    pub(super) fn reader(&self) -> Keyspace {
+        Keyspace::open_reader(&self.options).unwrap()
+    }
+
+    /// One committed group at `NOW_MS`.
+    pub(super) fn write<T>(&mut self, change: impl FnOnce(&mut Keyspace) -> T) -> T {
+        self.write_at(NOW_MS, change)
+    }
+
+    pub(super) fn write_at<T>(&mut self, now_ms: i64, change: impl FnOnce(&mut Keyspace) -> T) -> T {
+        self.writer.begin_write(now_ms).unwrap();
+        let result = change(&mut self.writer);
+        self.writer.commit().unwrap();
+        result
+    }
+}

@@ -1,0 +1,199 @@
+//! The keyspace of one connection, and what can be read of it. Reads take `&self`, so a read command that changes
+//! something does not compile; changes are in `changes.rs`.
+
+use super::changes::ChangeHook;
+use super::chunks::Layout;
+use super::connection::{Options, Role, connect};
+use super::databases::SpaceCache;
+use super::error::{Result, StorageError};
+use super::rows::{Place, Row};
+use super::slots::SlotHash;
+use super::transactions::Transaction;
+
+/// One connection to the data file: a reader, or the service's only writer. Everything happens inside a transaction,
+/// at the time and in the database that the caller named.
+pub struct Keyspace {
+    pub(super) connection: rusqlite::Connection,
+    pub(super) hash: SlotHash,
+    pub(super) layout: Layout,
+    pub(super) transaction: Transaction,
+    /// Where the databases lie in the present snapshot; a reader asks once each.
+    pub(super) spaces: SpaceCache,
+    /// True while `renew_snapshot` does nothing, see there.
+    pub(super) snapshot_is_held: bool,
+    pub(super) hook: Option<ChangeHook>,
+    pub(super) selected: u8,
+    pub(super) now_ms: i64,
+    value_bytes_max: u64,
+}
+
+/// What a key holds. The numbers are part of the file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    String = 1,
+    List = 2,
+    Set = 3,
+    SortedSet = 4,
+    Hash = 5,
+}
+
+impl Kind {
+    pub(super) fn from_number(number: i64) -> Result<Self> {
+        Ok(match number {
+            1 => Self::String,
+            2 => Self::List,
+            3 => Self::Set,
+            4 => Self::SortedSet,
+            5 => Self::Hash,
+            other => return Err(StorageError::Corrupt(format!("a key of unknown kind {other}"))),
+        })
+    }
+}
+
+/// A live key without its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub kind: Kind,
+    pub expires_at_ms: Option<i64>,
+    /// Bytes of a string, members of anything else.
+    pub length: u64,
+    /// Names the rows of the value, when it does not lie in the key's own row.
+    pub id: Option<i64>,
+}
+
+/// The answer to a question about a key as a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup<T> {
+    Absent,
+    OtherKind(Kind),
+    Found(T),
+}
+
+impl Keyspace {
+    /// A connection for snapshots; a change through it is an error. The file must have been prepared.
+    pub fn open_reader(options: &Options) -> Result<Self> {
+        Self::open(options, Role::Reader, None)
+    }
+
+    /// The service's only writer. `hook` is called before every change.
+    pub fn open_writer(options: &Options, hook: ChangeHook) -> Result<Self> {
+        Self::open(options, Role::Writer, Some(hook))
+    }
+
+    fn open(options: &Options, role: Role, hook: Option<ChangeHook>) -> Result<Self> {
+        let connection = connect(options, role)?;
+        let seed = connection.query_row("SELECT value FROM meta WHERE name = 'hash_seed'", [], |row| row.get(0))?;
+        Ok(Self {
+            connection,
+            hash: SlotHash::new(seed),
+            layout: Layout::STANDARD,
+            transaction: Transaction::None,
+            spaces: SpaceCache::default(),
+            snapshot_is_held: false,
+            hook,
+            selected: 0,
+            now_ms: 0,
+            value_bytes_max: options.value_bytes_max.min(Layout::STANDARD.value_bytes_max()),
+        })
+    }
+
+    /// The database that all calls with a key are about, until the next `select`; it survives transactions.
+    pub fn select(&mut self, database: u8) {
+        assert!(usize::from(database) < super::DATABASES, "the caller checks the number of a database");
+        self.selected = database;
+    }
+
+    pub fn database(&self) -> u8 {
+        self.selected
+    }
+
+    /// The time that the present transaction was begun with.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    pub fn value_bytes_max(&self) -> u64 {
+        self.value_bytes_max
+    }
+
+    pub fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        Ok(self.live_row(key)?.map(|row| row.entry()))
+    }
+
+    /// The whole string.
+    pub fn string(&self, key: &[u8]) -> Result<Lookup<Vec<u8>>> {
+        self.with_string(key, <[u8]>::to_vec)
+    }
+
+    /// Shows the whole string to `f`: in place, when it is not a big one.
+    pub fn with_string<R>(&self, key: &[u8], f: impl FnOnce(&[u8]) -> R) -> Result<Lookup<R>> {
+        let space = self.space(self.selected)?;
+        let mut f = Some(f);
+        let found = self.with_row(space, key, |row, value| match (self.is_live(&row), row.kind, value) {
+            (true, Kind::String, Some(value)) => (row, f.take().map(|f| f(value))),
+            _ => (row, None),
+        })?;
+        let Some((row, shown)) = found else { return Ok(Lookup::Absent) };
+        match (self.is_live(&row), row.kind, shown, f) {
+            (false, ..) => Ok(Lookup::Absent),
+            (true, Kind::String, Some(shown), _) => Ok(Lookup::Found(shown)),
+            (true, Kind::String, None, Some(f)) => Ok(Lookup::Found(f(&self.read_chunks(&row, 0, row.length)?))),
+            (true, kind, ..) => Ok(Lookup::OtherKind(kind)),
+        }
+    }
+
+    /// The string's length, without reading it.
+    pub fn string_length(&self, key: &[u8]) -> Result<Lookup<u64>> {
+        Ok(match self.live_row(key)? {
+            None => Lookup::Absent,
+            Some(row) if row.kind == Kind::String => Lookup::Found(row.length),
+            Some(row) => Lookup::OtherKind(row.kind),
+        })
+    }
+
+    /// The bytes `start..end` of the string, cut to its length; of a big one only the chunks that hold them are read.
+    pub fn string_range(&self, key: &[u8], start: u64, end: u64) -> Result<Lookup<Vec<u8>>> {
+        let cut = |length: u64| (start.min(end).min(length), end.min(length));
+        let row = match self.live_row(key)? {
+            None => return Ok(Lookup::Absent),
+            Some(row) if row.kind != Kind::String => return Ok(Lookup::OtherKind(row.kind)),
+            Some(row) => row,
+        };
+        if row.id.is_some() {
+            let (start, end) = cut(row.length);
+            return Ok(Lookup::Found(self.read_chunks(&row, start, end)?));
+        }
+        self.with_string(key, |value| {
+            let (start, end) = cut(value.len() as u64);
+            value[start as usize..end as usize].to_vec()
+        })
+    }
+
+    /// Keys of the selected database. One whose time has passed counts until it is swept.
+    pub fn key_count(&self) -> Result<u64> {
+        Ok(self.database_row(self.selected)?.key_count)
+    }
+
+    /// Those of `key_count` that will expire.
+    pub fn expires_count(&self) -> Result<u64> {
+        Ok(self.database_row(self.selected)?.expires_count)
+    }
+
+    /// Size of the data: the file without its `-wal`.
+    pub fn data_bytes(&self) -> Result<u64> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?;
+        Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
+    pub(super) fn live_row(&self, key: &[u8]) -> Result<Option<Row>> {
+        match self.locate(self.space(self.selected)?, key)? {
+            Place::Taken(row) if self.is_live(&row) => Ok(Some(row)),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn is_live(&self, row: &Row) -> bool {
+        row.expires_at_ms.is_none_or(|at| at > self.now_ms)
+    }
+}

@@ -1,0 +1,122 @@
+//! Makes or checks the data file before anybody serves from it. What is wrong with the place or the file is found here,
+//! in words for the operator. The lock that keeps a second service out is taken elsewhere, before this.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::connection::Options;
+use super::error::{Result, StorageError};
+use super::file_system::{FileSystem, file_system};
+use super::schema::{APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION, migrate};
+
+/// What `prepare` found, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The file was made now.
+    pub created: bool,
+    /// The schema version that was found, when it was an older one.
+    pub migrated_from: Option<u32>,
+    /// Anything but `Local` deserves a warning: recommend a named volume.
+    pub file_system: FileSystem,
+}
+
+/// Leaves a file of the present schema in the directory, or says why there cannot be one.
+pub fn prepare(options: &Options) -> Result<Opened> {
+    let directory = &options.directory;
+    make_directory(directory)?;
+    let file_system = file_system(directory)?;
+    if let FileSystem::Network(name) = file_system {
+        return Err(StorageError::NetworkFileSystem { directory: directory.clone(), name });
+    }
+    check_writable(directory)?;
+
+    let mut connection = Connection::open_with_flags(
+        options.data_path(),
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    let is_new = recognise(&connection, options)?;
+    if is_new {
+        lay_out(&connection)?;
+    }
+    let found = migrate(&mut connection)?;
+    check_tables(&connection)?;
+    connection.close().map_err(|(_, error)| error)?;
+    if is_new {
+        sync_directory(directory)?;
+    }
+    let migrated_from = Some(found).filter(|found| (1..SCHEMA_VERSION).contains(found));
+    Ok(Opened { created: is_new, migrated_from, file_system })
+}
+
+/// True for a file that is new or empty; an error for one that is not ours to open.
+fn recognise(connection: &Connection, options: &Options) -> Result<bool> {
+    let number = |name: &str| -> Result<i64> { Ok(connection.pragma_query_value(None, name, |row| row.get(0))?) };
+    let application_id = number("application_id")? as i32;
+    let version = number("user_version")? as u32;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let path = options.data_path();
+    match (application_id, version) {
+        // Also what is left when the first start died in the middle: the schema comes in one transaction.
+        (0, 0) if tables == 0 => Ok(true),
+        (APPLICATION_ID, found) if found > SCHEMA_VERSION => {
+            Err(StorageError::Newer { path, found, known: SCHEMA_VERSION })
+        }
+        (APPLICATION_ID, _) => Ok(false),
+        _ => Err(StorageError::Foreign { path, application_id }),
+    }
+}
+
+/// What can only be chosen before the first table is made.
+fn lay_out(connection: &Connection) -> Result<()> {
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    // INCREMENTAL, so that a file that was once large can shrink in small bites; a full VACUUM stops everything.
+    connection.pragma_update(None, "auto_vacuum", 2)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StorageError::Io(format!("the file system does not allow SQLite's -wal (journal_mode {mode})")));
+    }
+    Ok(())
+}
+
+/// A file of ours whose tables are not there is damaged: better now than at the first request.
+fn check_tables(connection: &Connection) -> Result<()> {
+    for table in ["keyspace", "chunk", "expiry", "database", "orphan", "ticket", "meta"] {
+        connection
+            .prepare(&format!("SELECT * FROM {table} LIMIT 1"))
+            .and_then(|mut statement| statement.query([])?.next().map(drop))
+            .map_err(|error| match StorageError::from(error) {
+                StorageError::Internal(text) => StorageError::Corrupt(text),
+                other => other,
+            })?;
+    }
+    Ok(())
+}
+
+fn make_directory(directory: &Path) -> Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(directory).map_err(|error| unwritable(directory, &error))?;
+    // So that the directory itself survives a power cut.
+    directory.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_directory)
+}
+
+/// By trying: permission bits do not tell of read-only mounts, quotas or user namespaces.
+fn check_writable(directory: &Path) -> Result<()> {
+    let probe = directory.join(format!(".write-check-{}", std::process::id()));
+    fs::File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|error| unwritable(directory, &error))
+}
+
+fn sync_directory(directory: &Path) -> Result<()> {
+    fs::File::open(directory)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| StorageError::SyncFailed(format!("{}: {error}", directory.display())))
+}
+
+fn unwritable(directory: &Path, error: &io::Error) -> StorageError {
+    StorageError::Unwritable { directory: directory.to_owned(), reason: error.to_string() }
+}

@@ -1,0 +1,62 @@
+//! The file format: names, numbers, and the migrations from one schema version to the next.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error::Result;
+
+/// The data file in `Options::directory`; SQLite keeps `-wal` and `-shm` beside it.
+pub const DATA_FILE: &str = "data.db";
+
+/// "emSv": says in the file's header whose it is.
+pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"emSv");
+
+/// Fixed when a file is made. The measurements behind it: docs/storage-measurements.md.
+pub const PAGE_BYTES: u32 = 2048;
+
+/// Strings up to this length lie in their key's row; longer ones in chunks.
+pub const INLINE_BYTES_MAX: usize = 16 * 1024;
+
+/// A change inside a big string rewrites whole chunks, so this is what SETBIT costs at most.
+pub const CHUNK_BYTES: usize = 8 * 1024;
+
+/// Step N takes a file of `user_version` N to N + 1; an empty file has 0.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
+
+/// Runs what is missing, in one transaction: a file is never seen between two versions. Returns the version found.
+pub(super) fn migrate(connection: &mut Connection) -> Result<u32> {
+    run(connection, MIGRATIONS)
+}
+
+fn run(connection: &mut Connection, steps: &[&str]) -> Result<u32> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Read under the lock: another process may just have done it.
+    let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if (found as usize) < steps.len() {
+        for step in &steps[found as usize..] {
+            transaction.execute_batch(step)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", steps.len())?;
+    }
+    transaction.commit()?;
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_run_once_each_in_order_and_a_failed_one_leaves_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        assert_eq!(run(&mut connection, &["CREATE TABLE a (x)"]).unwrap(), 0);
+        let steps = ["CREATE TABLE a (x)", "ALTER TABLE a ADD COLUMN y", "INSERT INTO a VALUES (1, 2)"];
+        assert!(run(&mut connection, &[steps[0], steps[1], "INSERT INTO nothing VALUES (1)"]).is_err());
+        assert_eq!(run(&mut connection, &steps).unwrap(), 1);
+        assert_eq!(run(&mut connection, &steps).unwrap(), 3);
+        let rows: i64 = connection.query_row("SELECT count(y) FROM a", [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 1);
+    }
+}

@@ -1,0 +1,42 @@
+//! The last job applied of every worker, kept in the transaction that applied it: what a new writer tells the workers
+//! after its predecessor died.
+
+use rusqlite::params;
+
+use super::error::Result;
+use super::keyspace::Keyspace;
+
+impl Keyspace {
+    pub fn record_ticket(&mut self, incarnation: u64, number: u64) -> Result<()> {
+        self.writing()?;
+        self.connection
+            .prepare_cached("REPLACE INTO ticket (incarnation, number) VALUES (?1, ?2)")?
+            .execute([incarnation.cast_signed(), number.cast_signed()])?;
+        Ok(())
+    }
+
+    /// (incarnation, number) of every worker that has had a job applied since `reset_tickets`.
+    pub fn applied_tickets(&self) -> Result<Vec<(u64, u64)>> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT incarnation, number FROM ticket ORDER BY incarnation")?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned())))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The boot that the tickets belong to.
+    pub fn ticket_boot(&self) -> Result<u64> {
+        let boot: i64 =
+            self.connection.query_row("SELECT value FROM meta WHERE name = 'ticket_boot'", [], |row| row.get(0))?;
+        Ok(boot.cast_unsigned())
+    }
+
+    /// Forgets the tickets of an earlier boot.
+    pub fn reset_tickets(&mut self, boot: u64) -> Result<()> {
+        self.writing()?;
+        self.connection.execute("DELETE FROM ticket", [])?;
+        self.connection
+            .execute("UPDATE meta SET value = ?1 WHERE name = 'ticket_boot'", params![boot.cast_signed()])?;
+        Ok(())
+    }
+}
