@@ -167,7 +167,17 @@ mod tests {
     #[test]
     fn options_that_exclude_one_another_are_a_syntax_error() {
         for options in [
-            "nx xx", "xx nx", "ex 1 px 1", "exat 1 ex 1", "keepttl ex 1", "ex 1 keepttl", "ex", "px 1 ex", "persist", "foo", "nxx",
+            "nx xx",
+            "xx nx",
+            "ex 1 px 1",
+            "exat 1 ex 1",
+            "keepttl ex 1",
+            "ex 1 keepttl",
+            "ex",
+            "px 1 ex",
+            "persist",
+            "foo",
+            "nxx",
         ] {
             assert_eq!(set(options).unwrap_err(), errors::SYNTAX, "{options}");
         }
@@ -188,7 +198,9 @@ mod tests {
         assert_eq!(resolve("pxat 5"), Ok(5));
         assert_eq!(resolve("pxat 9223372036854775807"), Ok(i64::MAX));
         assert_eq!(resolve("ex ten"), Err(errors::NOT_AN_INTEGER.to_owned()));
-        for options in ["ex 0", "px -1", "exat 0", "ex 9223372036854775807", "px 9223372036854775807", "ex 9223372036854775"] {
+        for options in
+            ["ex 0", "px -1", "exat 0", "ex 9223372036854775807", "px 9223372036854775807", "ex 9223372036854775"]
+        {
             assert_eq!(resolve(options), Err("ERR invalid expire time in 'set' command".to_owned()), "{options}");
         }
     }

@@ -400,7 +400,9 @@ fn parse_field_calls(args: &[&[u8]], value_bytes_max: u64) -> Result<Vec<FieldCa
     let mut rest = args;
     while !rest.is_empty() {
         let (encoding, offset, value, is_set, after) = match rest {
-            [word, encoding, offset, after @ ..] if args::is_word(word, "get") => (encoding, offset, None, false, after),
+            [word, encoding, offset, after @ ..] if args::is_word(word, "get") => {
+                (encoding, offset, None, false, after)
+            }
             [word, encoding, offset, value, after @ ..] if args::is_word(word, "set") => {
                 (encoding, offset, Some(value), true, after)
             }

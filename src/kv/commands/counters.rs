@@ -5,7 +5,6 @@ use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::float_text::TEXT_BYTES_MAX;
 use crate::kv::long_double::LongDouble;
 use crate::kv::lookup::optional;
-use crate::kv::number::INTEGER_BYTES_MAX;
 use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
 use crate::storage::{Expiry, Keyspace};
@@ -54,6 +53,9 @@ pub const COMMANDS: &[Command] = &[
         ..ROW
     },
 ];
+
+/// The longest spelling of an `i64`.
+const INTEGER_BYTES_MAX: usize = 20;
 
 /// What the rows have in common.
 const ROW: Command = Command {

@@ -311,15 +311,15 @@ fn setnx(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
 }
 
 fn setex(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    set_for(keyspace, args, "setex", Time::after_seconds)
+    set_for(keyspace, args, "setex", Time::after_seconds(args[2]))
 }
 
 fn psetex(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    set_for(keyspace, args, "psetex", Time::after_milliseconds)
+    set_for(keyspace, args, "psetex", Time::after_milliseconds(args[2]))
 }
 
-fn set_for(keyspace: &mut Keyspace, args: &[&[u8]], name: &str, time: fn(&[u8]) -> Time<'_>) -> CommandResult {
-    let expires_at_ms = time(args[2]).resolve(name, keyspace.now_ms())?;
+fn set_for(keyspace: &mut Keyspace, args: &[&[u8]], name: &str, time: Time<'_>) -> CommandResult {
+    let expires_at_ms = time.resolve(name, keyspace.now_ms())?;
     keyspace.put_string(args[1], args[3], Expiry::At(expires_at_ms))?;
     Ok(Reply::Ok)
 }
