@@ -84,6 +84,8 @@ pub const INCREMENT_OVERFLOW: &str = "ERR increment or decrement would overflow"
 pub const DECREMENT_OVERFLOW: &str = "ERR decrement would overflow";
 pub const INCREMENT_NAN_OR_INFINITY: &str = "ERR increment would produce NaN or Infinity";
 pub const LCS_NOT_STRINGS: &str = "ERR The specified keys must contain string values";
+pub const LCS_TOO_LONG: &str = "ERR String too long for LCS";
+pub const LCS_TOO_MUCH_MEMORY: &str = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
 pub const LCS_LEN_AND_IDX: &str = "ERR If you want both the length and indexes, please just use IDX.";
 
 // ---- bits

@@ -12,10 +12,12 @@ pub mod glob;
 pub mod key_specs;
 pub mod lcs;
 pub mod long_double;
+pub mod lookup;
 pub mod lzf;
 pub mod number;
 pub mod rdb;
 pub mod session;
+pub mod set_options;
 pub mod syntax;
 #[cfg(test)]
 mod syntax_tests;

@@ -1,9 +1,11 @@
 //! The command families: rows and code of a family in one file.
 
+pub mod bits;
 pub mod command;
 mod command_docs;
 #[cfg(test)]
 mod command_tests;
+pub mod counters;
 pub mod databases;
 pub mod dump;
 #[cfg(test)]
@@ -20,12 +22,15 @@ pub mod object;
 pub mod scan;
 #[cfg(test)]
 mod scan_tests;
+pub mod strings;
 
 use crate::kv::table::Command;
 
 /// Every row of the command table, family by family.
 pub const FAMILIES: &[&[Command]] = &[
+    bits::COMMANDS,
     command::COMMANDS,
+    counters::COMMANDS,
     databases::COMMANDS,
     dump::COMMANDS,
     expire::COMMANDS,
@@ -33,4 +38,5 @@ pub const FAMILIES: &[&[Command]] = &[
     memory::COMMANDS,
     object::COMMANDS,
     scan::COMMANDS,
+    strings::COMMANDS,
 ];
