@@ -1,10 +1,13 @@
 //! A keyspace on a temporary directory and a way to run commands on it, for the tests of this layer.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tempfile::TempDir;
 
 use crate::kv::table::{self, Handler};
 use crate::resp::reply::Reply;
-use crate::storage::{Durability, Expiry, Keyspace, Options, prepare};
+use crate::storage::{Change, Durability, Expiry, Keyspace, Kind, Options, prepare};
 
 /// The time of a test that needs no other.
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
@@ -13,6 +16,7 @@ pub(crate) struct Fixture {
     pub(crate) writer: Keyspace,
     pub(crate) reader: Keyspace,
     pub(crate) now_ms: i64,
+    changes: Arc<AtomicU64>,
     /// Last, so that the connections close before the directory goes.
     _directory: TempDir,
 }
@@ -28,14 +32,30 @@ impl Fixture {
         options.durability = Durability::Os;
         change(&mut options);
         prepare(&options).unwrap();
-        let writer = Keyspace::open_writer(&options, Box::new(|_| {})).unwrap();
+        let changes = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&changes);
+        let count = move |_: Change<'_>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
+        let writer = Keyspace::open_writer(&options, Box::new(count)).unwrap();
         let reader = Keyspace::open_reader(&options).unwrap();
-        Fixture { writer, reader, now_ms: NOW_MS, _directory: directory }
+        Fixture { writer, reader, now_ms: NOW_MS, changes, _directory: directory }
     }
 
     pub(crate) fn select(&mut self, database: u8) {
         self.writer.select(database);
         self.reader.select(database);
+    }
+
+    /// How many changes were announced so far.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// Makes a key a list, as far as a command on strings looks.
+    pub(crate) fn make_list(&mut self, key: &str) {
+        self.put(key, "x");
+        self.write(|keyspace| keyspace.pretend_kind(key.as_bytes(), Kind::List).unwrap());
     }
 
     /// One committed group.
@@ -84,7 +104,7 @@ impl Fixture {
     }
 }
 
-/// A reply on one line: `:1`, `text`, `(nil)`, `-ERR …`, `[a b]`, `{a: b}`.
+/// A reply on one line: `:1`, `text`, `''`, `(nil)`, `-ERR …`, `[a b]`, `{a: b}`.
 pub(crate) fn show(reply: &Reply) -> String {
     let all = |items: &[Reply]| items.iter().map(show).collect::<Vec<_>>().join(" ");
     match reply {
@@ -92,6 +112,7 @@ pub(crate) fn show(reply: &Reply) -> String {
         Reply::Simple(text) => text.clone().into_owned(),
         Reply::Error(text) => format!("-{text}"),
         Reply::Integer(value) => format!(":{value}"),
+        Reply::Bulk(bytes) if bytes.is_empty() => "''".to_owned(),
         Reply::Bulk(bytes) => bytes.escape_ascii().to_string(),
         Reply::Null | Reply::NullArray => "(nil)".to_owned(),
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => format!("[{}]", all(items)),

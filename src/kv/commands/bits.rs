@@ -454,3 +454,7 @@ fn parse_encoding(arg: &[u8]) -> Result<IntegerType, CommandError> {
         .map(|bits| IntegerType { signed, bits })
         .ok_or_else(|| errors::BITFIELD_TYPE.into())
 }
+
+#[cfg(test)]
+#[path = "bits_tests.rs"]
+mod tests;

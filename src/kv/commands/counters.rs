@@ -109,3 +109,7 @@ fn incrbyfloat(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
 fn beginning(keyspace: &Keyspace, key: &[u8], bytes_max: usize) -> Result<Option<Vec<u8>>, CommandError> {
     optional(keyspace.string_range(key, 0, bytes_max as u64 + 1)?)
 }
+
+#[cfg(test)]
+#[path = "counters_tests.rs"]
+mod tests;

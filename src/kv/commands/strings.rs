@@ -511,3 +511,7 @@ impl LcsOptions {
         Ok(parsed)
     }
 }
+
+#[cfg(test)]
+#[path = "strings_tests.rs"]
+mod tests;
