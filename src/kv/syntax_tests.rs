@@ -29,7 +29,7 @@ fn words_are_arguments_and_capitals_are_tokens() {
 fn repetitions_are_one_argument() {
     assert_eq!(parsed("key [key ...]"), "key:key*");
     assert_eq!(parsed("[command-name [command-name ...]]"), "command-name:string?*");
-    assert_eq!(parsed("key value [key value ...]"), "key-value:block*(key:key value:string)");
+    assert_eq!(parsed("key value [key value ...]"), "data:block*(key:key value:string)");
     assert_eq!(
         parsed("numkeys key [key ...] [WEIGHTS weight [weight ...]]"),
         "numkeys:integer key:key* weight:string=WEIGHTS?*"
@@ -58,15 +58,22 @@ fn blocks_hold_what_belongs_together() {
     assert_eq!(parsed("[LIMIT offset count]"), "limit-block:block=LIMIT?(offset:integer count:integer)");
     assert_eq!(
         parsed("key [start end [BYTE | BIT]]"),
-        "key:key start-end-unit:block?(start:integer end:integer unit:oneof?(byte:pure-token=BYTE bit:pure-token=BIT))"
+        "key:key range:block?(start:integer end:integer unit:oneof?(byte:pure-token=BYTE bit:pure-token=BIT))"
     );
     assert_eq!(
         parsed(
             "key [<GET encoding offset | [OVERFLOW <WRAP | FAIL>] SET encoding> [<GET encoding offset | [OVERFLOW <WRAP | FAIL>] SET encoding> ...]]"
         ),
-        "key:key get-or-overflow:oneof?*(get-block:block=GET(encoding:string offset:integer) \
-         overflow-encoding:block(overflow:oneof=OVERFLOW?(wrap:pure-token=WRAP fail:pure-token=FAIL) encoding:string=SET))"
+        "key:key operation:oneof?*(get-block:block=GET(encoding:string offset:integer) \
+         overflow-encoding-block:block(overflow:oneof=OVERFLOW?(wrap:pure-token=WRAP fail:pure-token=FAIL) encoding:string=SET))"
     );
+}
+
+#[test]
+fn a_repeated_choice_may_be_written_without_angles() {
+    let angles = parsed("[<GET a b | [OVERFLOW x] SET c> [<GET a b | [OVERFLOW x] SET c> ...]]");
+    assert_eq!(parsed("[GET a b | [OVERFLOW x] SET c [GET a b | [OVERFLOW x] SET c ...]]"), angles);
+    assert_eq!(parsed("[A | B c [c ...]]"), "a-or-b:oneof?(a:pure-token=A c:string=B*)");
 }
 
 #[test]
@@ -79,6 +86,7 @@ fn what_is_no_syntax_is_refused() {
         ("a | b", SyntaxError::Unexpected("|".to_owned())),
         ("key ...", SyntaxError::Unexpected("...".to_owned())),
         ("key [value ...]", SyntaxError::Unexpected("...".to_owned())),
+        ("[A | B [A | C ...]]", SyntaxError::Unexpected("...".to_owned())),
         ("[]", SyntaxError::Unexpected("|".to_owned())),
     ] {
         assert_eq!(parse(text), Err(error), "{text}");

@@ -51,16 +51,12 @@ impl Fixture {
     /// Keys collide all the time and values are big from a few bytes on.
     pub(super) fn crowded() -> Self {
         let mut fixture = Self::new();
-        fixture.crowd();
+        Self::crowd_keyspace(&mut fixture.writer);
         fixture
     }
 
-    fn crowd(&mut self) {
-        Self::crowd_keyspace(&mut self.writer);
-    }
-
     pub(super) fn crowd_keyspace(keyspace: &mut Keyspace) {
-        keyspace.hash.crowd(6);
+        keyspace.hash = super::slots::SlotHash::crowded(6);
         keyspace.layout = super::chunks::Layout { inline_bytes_max: 12, chunk_bytes: 8 };
     }
 
