@@ -76,3 +76,12 @@ impl Fixture {
         result
     }
 }
+
+impl Keyspace {
+    /// Writes another kind into a key's row and leaves its value: what a command on strings meets where the key is none.
+    pub(crate) fn pretend_kind(&mut self, key: &[u8], kind: super::Kind) -> super::Result<()> {
+        let row = self.live_row(key)?.expect("the key is there");
+        self.connection.execute("UPDATE keyspace SET kind = ?1 WHERE slot = ?2", [kind as i64, row.slot])?;
+        Ok(())
+    }
+}

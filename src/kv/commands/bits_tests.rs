@@ -204,8 +204,16 @@ fn a_key_of_another_kind_is_refused() {
     let mut fixture = Fixture::new();
     fixture.make_list("list");
     for call in [
-        "getbit list 0", "setbit list 0 1", "bitcount list 0 x", "bitpos list 1 x", "bitop and d k list",
-        "bitfield list get u8 0", "bitfield list set u8 0 1", "bitfield list", "bitfield_ro list", "bitfield_ro list get u8 0",
+        "getbit list 0",
+        "setbit list 0 1",
+        "bitcount list 0 x",
+        "bitpos list 1 x",
+        "bitop and d k list",
+        "bitfield list get u8 0",
+        "bitfield list set u8 0 1",
+        "bitfield list",
+        "bitfield_ro list",
+        "bitfield_ro list get u8 0",
     ] {
         assert_eq!(show(&fixture.run(call)), format!("-{}", errors::WRONG_TYPE), "{call}");
     }

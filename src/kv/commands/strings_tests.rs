@@ -272,21 +272,32 @@ fn a_value_over_the_limit_is_refused_and_nothing_is_changed() {
 fn a_key_of_another_kind_is_refused_by_all_but_set_and_mget() {
     let mut fixture = Fixture::new();
     fixture.make_list("list");
-    {
-        for call in [
-            "get list", "getset list v", "getdel list", "getex list", "append list v", "append list ''", "strlen list",
-            "getrange list 0 1", "getrange list -1 -1", "substr list 0 1", "setrange list 0 v", "setrange list 0 ''",
-            "set list v get", "set list v nx get", "incr list", "incrbyfloat list 1",
-        ] {
-            assert_eq!(show(&fixture.run(call)), format!("-{}", errors::WRONG_TYPE), "{call}");
-        }
-        assert_eq!(show(&fixture.run("lcs list k foo")), format!("-{}", errors::LCS_NOT_STRINGS));
-        assert_eq!(show(&fixture.run("getrange list 0 x")), format!("-{}", errors::NOT_AN_INTEGER));
-        assert_eq!(show(&fixture.run("mget list")), "[(nil)]");
-        assert_eq!(show(&fixture.run("setnx list v")), ":0");
-        assert_eq!(show(&fixture.run("set list v xx")), "OK");
-        assert_eq!(show(&fixture.run("get list")), "v");
+    for call in [
+        "get list",
+        "getset list v",
+        "getdel list",
+        "getex list",
+        "append list v",
+        "append list ''",
+        "strlen list",
+        "getrange list 0 1",
+        "getrange list -1 -1",
+        "substr list 0 1",
+        "setrange list 0 v",
+        "setrange list 0 ''",
+        "set list v get",
+        "set list v nx get",
+        "incr list",
+        "incrbyfloat list 1",
+    ] {
+        assert_eq!(show(&fixture.run(call)), format!("-{}", errors::WRONG_TYPE), "{call}");
     }
+    assert_eq!(show(&fixture.run("lcs list k foo")), format!("-{}", errors::LCS_NOT_STRINGS));
+    assert_eq!(show(&fixture.run("getrange list 0 x")), format!("-{}", errors::NOT_AN_INTEGER));
+    assert_eq!(show(&fixture.run("mget list")), "[(nil)]");
+    assert_eq!(show(&fixture.run("setnx list v")), ":0");
+    assert_eq!(show(&fixture.run("set list v xx")), "OK");
+    assert_eq!(show(&fixture.run("get list")), "v");
 }
 
 #[test]
