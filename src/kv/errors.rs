@@ -63,8 +63,9 @@ pub const DB_INDEX_OUT_OF_RANGE: &str = "ERR DB index is out of range";
 pub const INVALID_DB_INDEX: &str = "ERR invalid DB index";
 pub const INVALID_FIRST_DB_INDEX: &str = "ERR invalid first DB index";
 pub const INVALID_SECOND_DB_INDEX: &str = "ERR invalid second DB index";
-pub const NO_LFU: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
-                          switching between policies at runtime LRU and LFU data will take some time to adjust.";
+pub const NO_LFU: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
+                          Please note that when switching between policies at runtime LRU and LFU data will take \
+                          some time to adjust.";
 
 // ---- expiry
 pub const NX_AND_OTHERS: &str = "ERR NX and XX, GT or LT options at the same time are not compatible";
@@ -161,7 +162,8 @@ fn lossy(bytes: &[u8], bytes_max: usize) -> Cow<'_, str> {
     String::from_utf8_lossy(&bytes[..end.min(bytes_max)])
 }
 
-/// What a storage error means for the one who sent the command: what happened, and what helps. Paths and codes stay in the log.
+/// What a storage error means for the one who sent the command: what happened, and what helps. Paths and codes stay in
+/// the log.
 fn storage_text(error: &StorageError) -> Cow<'static, str> {
     Cow::Borrowed(match error {
         StorageError::Full => DISK_FULL,

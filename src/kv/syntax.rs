@@ -1,5 +1,5 @@
-//! Reads a row's `syntax`, as the reference pages of Redis write it, into arguments: for COMMAND DOCS and the client's hints.
-//! Knows no command; where the text does not say an argument's type, its name does.
+//! Reads a row's `syntax`, as the reference pages of Redis write it, into arguments: for COMMAND DOCS and the client's
+//! hints. Knows no command; where the text does not say an argument's type, its name does.
 //!
 //! ```text
 //! sequence     item*

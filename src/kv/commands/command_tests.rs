@@ -73,7 +73,7 @@ fn keys_are_extracted_with_their_flags() {
         > COMMAND GETKEYS OBJECT nope a
         -ERR Invalid command specified
         > COMMAND GETKEYS DBSIZE
-        -ERR The command has no key arguments
+        -ERR wrong number of arguments for 'command|getkeys' command
         > COMMAND GETKEYS KEYS a
         -ERR The command has no key arguments
         > COMMAND GETKEYS OBJECT a
@@ -95,8 +95,8 @@ fn list_filters_by_category_pattern_and_module() {
         []
         > COMMAND LIST FILTERBY ACLCAT nope
         []
-        > COMMAND LIST FILTERBY PATTERN *XPIREAT
-        [expireat pexpireat]
+        > COMMAND LIST FILTERBY PATTERN PEXPIREA?
+        [pexpireat]
         > COMMAND LIST filterby pattern object|re*
         [object|refcount]
         > COMMAND LIST FILTERBY NOPE x

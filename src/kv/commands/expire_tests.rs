@@ -205,7 +205,7 @@ fn the_latest_time_of_all_is_kept_exactly() {
         > PEXPIRETIME a
         :9223372036854775807
         > EXPIRETIME a
-        :9223372036854775
+        :9223372036854776
         > EXPIREAT a 9223372036854775
         :1
         > EXPIRETIME a
