@@ -241,7 +241,13 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_written_field_is_read_back_and_its_neighbours_stay(bits in 1u32..=64, is_signed in proptest::bool::ANY, offset in 0u64..64, value in proptest::num::i64::ANY, fill in proptest::num::u8::ANY) {
+        fn a_written_field_is_read_back_and_its_neighbours_stay(
+            bits in 1u32..=64,
+            is_signed in proptest::bool::ANY,
+            offset in 0u64..64,
+            value in proptest::num::i64::ANY,
+            fill in proptest::num::u8::ANY,
+        ) {
             let integer = IntegerType { signed: is_signed, bits: if is_signed { bits } else { bits.min(63) } };
             let held = integer.store(value, Overflow::Wrap).unwrap();
             let mut bytes = [fill; 16];

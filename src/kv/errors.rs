@@ -63,8 +63,9 @@ pub const DB_INDEX_OUT_OF_RANGE: &str = "ERR DB index is out of range";
 pub const INVALID_DB_INDEX: &str = "ERR invalid DB index";
 pub const INVALID_FIRST_DB_INDEX: &str = "ERR invalid first DB index";
 pub const INVALID_SECOND_DB_INDEX: &str = "ERR invalid second DB index";
-pub const NO_LFU: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
-                          switching between policies at runtime LRU and LFU data will take some time to adjust.";
+pub const NO_LFU: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
+                          Please note that when switching between policies at runtime LRU and LFU data will take \
+                          some time to adjust.";
 
 // ---- expiry
 pub const NX_AND_OTHERS: &str = "ERR NX and XX, GT or LT options at the same time are not compatible";
@@ -84,6 +85,8 @@ pub const INCREMENT_OVERFLOW: &str = "ERR increment or decrement would overflow"
 pub const DECREMENT_OVERFLOW: &str = "ERR decrement would overflow";
 pub const INCREMENT_NAN_OR_INFINITY: &str = "ERR increment would produce NaN or Infinity";
 pub const LCS_NOT_STRINGS: &str = "ERR The specified keys must contain string values";
+pub const LCS_TOO_LONG: &str = "ERR String too long for LCS";
+pub const LCS_TOO_MUCH_MEMORY: &str = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
 pub const LCS_LEN_AND_IDX: &str = "ERR If you want both the length and indexes, please just use IDX.";
 
 // ---- bits
@@ -181,7 +184,8 @@ fn lossy(bytes: &[u8], bytes_max: usize) -> Cow<'_, str> {
     String::from_utf8_lossy(&bytes[..end.min(bytes_max)])
 }
 
-/// What a storage error means for the one who sent the command: what happened, and what helps. Paths and codes stay in the log.
+/// What a storage error means for the one who sent the command: what happened, and what helps. Paths and codes stay in
+/// the log.
 pub fn storage_text(error: &StorageError) -> Cow<'static, str> {
     Cow::Borrowed(match error {
         StorageError::Full => DISK_FULL,

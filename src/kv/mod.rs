@@ -9,6 +9,8 @@ pub mod commands;
 pub mod desk;
 pub mod errors;
 pub mod faults;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod flags;
 pub mod float_text;
 pub mod gather;
@@ -19,6 +21,7 @@ pub mod key_specs;
 pub mod lane_executor;
 pub mod lcs;
 pub mod long_double;
+pub mod lookup;
 pub mod lzf;
 pub mod monitor;
 pub mod number;
@@ -31,9 +34,14 @@ pub mod session;
 pub mod settings;
 pub mod slowlog;
 pub mod statistics;
+pub mod set_options;
 pub mod syntax;
+#[cfg(test)]
+mod syntax_tests;
 pub mod table;
 pub mod time;
 pub mod transaction;
 pub mod versions;
 pub mod writer;
+#[cfg(test)]
+mod table_tests;

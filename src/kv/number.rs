@@ -1,31 +1,6 @@
-//! Numbers as arguments and stored values spell them, by Redis' rules. No error texts, no commands.
+//! Doubles as arguments spell them, by Redis' rules (integers: `resp::number`). No error texts, no commands.
 
 use super::float_text::{DOUBLE, Rounded, Scanned, scan};
-
-/// The longest spelling of an `i64`: a value of more bytes is no integer, and need not be read to its end.
-pub const INTEGER_BYTES_MAX: usize = 20;
-
-/// An integer in its one canonical spelling, as `string2ll` reads it: no spaces, no `+`, no leading zeros, no `-0`.
-pub fn parse_integer(text: &[u8]) -> Option<i64> {
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        _ => (false, text),
-    };
-    match digits {
-        [b'0'] if !negative => return Some(0),
-        [b'1'..=b'9', ..] if text.len() <= INTEGER_BYTES_MAX => {}
-        _ => return None,
-    }
-    let mut magnitude: u64 = 0;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        magnitude = magnitude.checked_mul(10)?.checked_add(u64::from(digit))?;
-    }
-    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
-}
 
 /// A double as `strtod` reads it: decimal, hexadecimal, `inf`. None: other text, NaN, or out of range in either
 /// direction. Underflow to a subnormal is accepted.
@@ -63,36 +38,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_have_one_spelling() {
-        for value in [0, 1, -1, 10, i64::MAX, i64::MIN, -10] {
-            assert_eq!(parse_integer(value.to_string().as_bytes()), Some(value));
-        }
-        for text in [
-            "",
-            "-",
-            "+1",
-            " 1",
-            "1 ",
-            "01",
-            "00",
-            "-0",
-            "-01",
-            "1.0",
-            "1e3",
-            "0x1",
-            "abc",
-            "9223372036854775808",
-            "-9223372036854775809",
-            "18446744073709551616",
-            "99999999999999999999",
-            "100000000000000000000",
-            "1\0",
-        ] {
-            assert_eq!(parse_integer(text.as_bytes()), None, "{text:?}");
-        }
-    }
-
-    #[test]
     fn doubles_are_read_as_c_reads_them() {
         for (text, value) in [
             ("1", 1.0),
@@ -126,11 +71,6 @@ mod tests {
             proptest::prop_assume!(!value.is_nan());
             proptest::prop_assert_eq!(parse_double(value.to_string().as_bytes()), Some(value));
             proptest::prop_assert_eq!(parse_double(format!("{value:e}").as_bytes()), Some(value));
-        }
-
-        #[test]
-        fn integers_are_read_like_the_standard_library_after_the_spelling_rules(value in proptest::num::i64::ANY) {
-            proptest::prop_assert_eq!(parse_integer(value.to_string().as_bytes()), Some(value));
         }
     }
 }

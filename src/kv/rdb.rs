@@ -9,7 +9,8 @@
 //! checksum               8 bytes, little endian: CRC-64 (Jones, reflected) of everything before it
 //! ```
 
-use super::{lzf, number::parse_integer};
+use super::lzf;
+use crate::resp::number::parse_integer;
 
 /// The version written: that of Redis 7.0. A string is encoded alike in 7.0 and 7.2, and a server refuses a version above
 /// its own: with 10 both restore what we dump.

@@ -1,11 +1,12 @@
-//! Reads a row's `syntax`, as the reference pages of Redis write it, into arguments: for COMMAND DOCS and the client's hints.
-//! Knows no command; where the text does not say an argument's type, its name does.
+//! Reads a row's `syntax`, as the reference pages of Redis write it, into arguments: for COMMAND DOCS and the client's
+//! hints. Knows no command; where the text does not say an argument's type, its name does.
 //!
 //! ```text
 //! sequence     item*
 //! item         word | TOKEN | [ alternatives ] | < alternatives >       brackets: may be left out; angles: one of
 //! alternatives sequence ( | sequence )*
 //! repetition   item* [ the same items ... ]                             key [key ...]
+//!              alternatives [ the same alternatives ... ]               GET key | SET key [GET key | SET key ...]
 //! ```
 
 use std::borrow::Cow;
@@ -130,7 +131,7 @@ fn parse_alternatives<'a>(words: &mut Words<'a>, close: Option<char>) -> Result<
             "..." => sequence.push(Node::Ellipsis),
             "]" | ">" if word.chars().next() == close => {
                 alternatives.push(repetitions_joined(sequence));
-                return Ok(alternatives);
+                return Ok(repeated_choice_joined(alternatives));
             }
             "]" | ">" => return Err(SyntaxError::Unexpected(word.to_owned())),
             _ => sequence.push(Node::Word(word)),
@@ -157,6 +158,23 @@ fn repetitions_joined(sequence: Vec<Node<'_>>) -> Vec<Node<'_>> {
         }
     }
     joined
+}
+
+/// `a | b [a | b ...]` repeats the whole choice, not its last alternative.
+fn repeated_choice_joined(alternatives: Vec<Vec<Node<'_>>>) -> Vec<Vec<Node<'_>>> {
+    let Some((last, earlier)) = alternatives.split_last() else { return alternatives };
+    let Some((Node::Optional(repeated), last)) = last.split_last() else { return alternatives };
+    let Some((repeated_last, repeated_earlier)) = repeated.split_last() else { return alternatives };
+    if repeated_earlier.is_empty() || repeated_earlier != earlier {
+        return alternatives;
+    }
+    match repeated_last.split_last() {
+        Some((Node::Ellipsis, repeated_last)) if repeated_last == last => {
+            let choice = earlier.iter().cloned().chain([last.to_vec()]).collect();
+            vec![vec![Node::Repeated(vec![Node::OneOf(choice)])]]
+        }
+        _ => alternatives,
+    }
 }
 
 fn arguments_of<'a>(nodes: &[Node<'a>]) -> Result<Vec<Argument<'a>>, SyntaxError> {
@@ -187,9 +205,15 @@ fn argument_of<'a>(node: &Node<'a>) -> Result<Argument<'a>, SyntaxError> {
         Node::Optional(alternatives) => Argument { is_optional: true, ..choice(alternatives)? },
         Node::OneOf(alternatives) => choice(alternatives)?,
         Node::Repeated(nodes) => {
-            let argument = together(nodes)?;
-            let is_multiple_token = argument.token.is_some() && argument.kind != ArgumentKind::PureToken;
-            Argument { is_multiple: true, is_multiple_token, ..argument }
+            let mut argument = together(nodes)?;
+            argument.is_multiple = true;
+            argument.is_multiple_token = argument.token.is_some() && argument.kind != ArgumentKind::PureToken;
+            match (argument.kind, argument.token) {
+                (ArgumentKind::Block, None) => argument.name = Cow::Borrowed("data"),
+                (ArgumentKind::OneOf, None) => argument.name = Cow::Borrowed("operation"),
+                _ => {}
+            }
+            argument
         }
     })
 }
@@ -232,7 +256,13 @@ fn together<'a>(nodes: &[Node<'a>]) -> Result<Argument<'a>, SyntaxError> {
         (Some(only), true) => Ok(only),
         (Some(last), false) => {
             arguments.push(last);
-            let name = Cow::Owned(arguments.iter().map(|part| part.name.as_ref()).collect::<Vec<_>>().join("-"));
+            let name = match arguments[0].name.as_ref() {
+                "start" => Cow::Borrowed("range"),
+                _ => {
+                    let parts: Vec<&str> = arguments.iter().map(|part| part.name.as_ref()).collect();
+                    Cow::Owned(format!("{}-block", parts.join("-")))
+                }
+            };
             Ok(Argument { arguments, ..Argument::new(name, ArgumentKind::Block) })
         }
         (None, _) => Err(SyntaxError::Unexpected("|".to_owned())),
@@ -246,6 +276,7 @@ fn name_of_choice<'a>(alternatives: &[Vec<Node<'a>>]) -> Cow<'a, str> {
         Some("NX" | "XX") => Cow::Borrowed("condition"),
         Some("GT" | "LT") => Cow::Borrowed("comparison"),
         Some("EX" | "PX") => Cow::Borrowed("expiration"),
+        Some("AND" | "OR") => Cow::Borrowed("operation"),
         Some("ASYNC" | "SYNC") => Cow::Borrowed("flush-type"),
         Some("BYTE" | "BIT") => Cow::Borrowed("unit"),
         _ => Cow::Owned(first_words().map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-or-")),

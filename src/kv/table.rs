@@ -22,7 +22,8 @@ pub struct Command {
     pub since: &'static str,
     pub complexity: &'static str,
     pub summary: &'static str,
-    /// What follows the name, as the reference pages of Redis write it. COMMAND DOCS and the client's hints derive from it.
+    /// What follows the name, as the reference pages of Redis write it. COMMAND DOCS' arguments and the client's hints
+    /// derive from it.
     pub syntax: &'static str,
     pub handler: Handler,
     pub subcommands: &'static [Command],
@@ -148,7 +149,8 @@ pub fn lookup_row(args: &[&[u8]]) -> Option<&'static Command> {
     }
 }
 
-/// The row that runs for these arguments (at least one): it exists and its arity fits. The errors are worded as Redis' are.
+/// The row that runs for these arguments (at least one): it exists and its arity fits. The errors are worded as Redis
+/// words them.
 pub fn resolve(args: &[&[u8]]) -> Result<&'static Command, CommandError> {
     match lookup_row(args) {
         Some(command) if command.fits_arity(args.len()) => Ok(command),

@@ -1,1 +1,216 @@
-//! Verifies a whole data file: SQLite's own structure, and what this layer promises of its rows.
+//! Verifies a whole data file: SQLite's own structure, then everything that this layer promises of its rows. Changes
+//! nothing; for the subcommand `check` and the tests.
+
+use std::collections::{HashMap, HashSet};
+
+use super::databases::DATABASES;
+use super::error::{Result, StorageError};
+use super::keyspace::{Keyspace, Kind};
+use super::rows::Row;
+use super::slots::space_of;
+
+/// What was found in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Keys and expiring keys of each database, as counted.
+    pub databases: [(u64, u64); DATABASES],
+    pub data_bytes: u64,
+    /// One sentence each; empty when all is well.
+    pub problems: Vec<String>,
+}
+
+/// More sentences than anybody reads.
+const PROBLEMS_MAX: usize = 100;
+
+/// What the walk over all rows gathers.
+#[derive(Default)]
+struct Walk {
+    /// Keys and expiring keys by space.
+    counts: HashMap<u16, (u64, u64)>,
+    ids: HashSet<i64>,
+    /// The slot seen last, and where its run of adjacent slots began.
+    run: Option<(i64, i64)>,
+}
+
+impl Report {
+    fn complain(&mut self, problem: String) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        }
+    }
+}
+
+impl Keyspace {
+    /// Reads everything, in the present read transaction: minutes for a large file.
+    pub fn verify(&self) -> Result<Report> {
+        let mut report = Report { data_bytes: self.data_bytes()?, ..Report::default() };
+        self.verify_structure(&mut report)?;
+        let mut walk = Walk::default();
+        self.verify_rows(&mut report, &mut walk)?;
+        self.verify_databases(&mut report, &walk)?;
+        self.verify_expiry(&mut report)?;
+        self.verify_chunks(&mut report, &walk)?;
+        Ok(report)
+    }
+
+    fn verify_structure(&self, report: &mut Report) -> Result<()> {
+        let mut statement = self.connection.prepare(&format!("PRAGMA integrity_check({PROBLEMS_MAX})"))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let text: String = row.get(0)?;
+            if text != "ok" {
+                report.complain(format!("sqlite: {text}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_rows(&self, report: &mut Report, walk: &mut Walk) -> Result<()> {
+        let orphans = self.orphans("space")?;
+        let mut statement = self
+            .connection
+            .prepare("SELECT kind, id, expires_at_ms, length, key, length(value), slot FROM keyspace ORDER BY slot")?;
+        let mut rows = statement.query([])?;
+        while let Some(columns) = rows.next()? {
+            let slot: i64 = columns.get(6)?;
+            let row = Row::from_columns(slot, columns)?;
+            let key = columns.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
+            let run_start = match walk.run {
+                Some((previous, start)) if previous + 1 == slot => start,
+                _ => slot,
+            };
+            walk.run = Some((slot, run_start));
+            let home = self.hash.home(space_of(slot), key);
+            // A flushed space is swept from its front: nobody looks there any more.
+            if (home > slot || home < run_start) && !orphans.contains(&i64::from(space_of(slot))) {
+                report.complain(format!("slot {slot}: a lookup does not find its key"));
+            }
+            let inline_bytes: Option<u64> = columns.get(5)?;
+            let fits = match (row.kind, row.id, inline_bytes) {
+                (Kind::String, None, Some(bytes)) => bytes == row.length,
+                (_, id, bytes) => id.is_some() && bytes.is_none(),
+            };
+            if !fits {
+                report.complain(format!("slot {slot}: length and value do not agree"));
+            }
+            if row.id.is_some_and(|id| !walk.ids.insert(id)) {
+                report.complain(format!("slot {slot}: its value belongs to another key too"));
+            }
+            let (keys, expires) = walk.counts.entry(space_of(slot)).or_default();
+            *keys += 1;
+            *expires += u64::from(row.expires_at_ms.is_some());
+        }
+        Ok(())
+    }
+
+    fn verify_databases(&self, report: &mut Report, walk: &Walk) -> Result<()> {
+        let mut spaces = HashSet::new();
+        for number in 0..DATABASES as u8 {
+            let row = self.database_row(number)?;
+            let counted = walk.counts.get(&row.space).copied().unwrap_or_default();
+            report.databases[usize::from(number)] = counted;
+            if counted != (row.key_count, row.expires_count) {
+                report.complain(format!(
+                    "database {number}: {} keys, {} expiring are noted, {} and {} counted",
+                    row.key_count, row.expires_count, counted.0, counted.1
+                ));
+            }
+            if !spaces.insert(row.space) {
+                report.complain(format!("database {number}: shares its space with another"));
+            }
+        }
+        let orphans = self.orphans("space")?;
+        for &space in walk.counts.keys() {
+            if spaces.contains(&space) == orphans.contains(&i64::from(space)) {
+                report.complain(format!("space {space}: its keys belong to no database"));
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_expiry(&self, report: &mut Report) -> Result<()> {
+        let without_row = "SELECT e.slot FROM expiry e LEFT JOIN keyspace k ON k.slot = e.slot
+                           WHERE k.expires_at_ms IS NOT e.expires_at_ms";
+        for slot in self.numbers(without_row)? {
+            report.complain(format!("slot {slot}: listed to expire without a key of that time"));
+        }
+        let unlisted = "SELECT k.slot FROM database d
+                        JOIN keyspace k ON k.slot BETWEEN d.space << 48 AND (d.space << 48) + 281474976710655
+                        WHERE k.expires_at_ms IS NOT NULL
+                        AND NOT EXISTS (SELECT 1 FROM expiry e WHERE e.expires_at_ms = k.expires_at_ms AND e.slot = k.slot)";
+        for slot in self.numbers(unlisted)? {
+            report.complain(format!("slot {slot}: not listed to expire"));
+        }
+        Ok(())
+    }
+
+    fn verify_chunks(&self, report: &mut Report, walk: &Walk) -> Result<()> {
+        let orphans = self.orphans("value")?;
+        for id in self.numbers("SELECT DISTINCT place >> 20 FROM chunk")? {
+            if walk.ids.contains(&id) == orphans.contains(&id) {
+                report.complain(format!("value {id}: belongs to no key"));
+            }
+        }
+        let next_id = self.numbers("SELECT value FROM meta WHERE name = 'next_id'")?;
+        let Some(&next_id) = next_id.first() else {
+            return Err(StorageError::Corrupt("meta has no next_id".into()));
+        };
+        if let Some(id) = walk.ids.union(&orphans).find(|id| **id >= next_id) {
+            report.complain(format!("value {id}: its number will be used again"));
+        }
+        Ok(())
+    }
+
+    fn orphans(&self, what: &str) -> Result<HashSet<i64>> {
+        Ok(self.numbers(&format!("SELECT number FROM orphan WHERE what = '{what}'"))?.into_iter().collect())
+    }
+
+    fn numbers(&self, sql: &str) -> Result<Vec<i64>> {
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Expiry;
+    use super::super::fixture::{Fixture, NOW_MS};
+
+    fn problems_after(sql: &str) -> Vec<String> {
+        let mut fixture = Fixture::crowded();
+        fixture.write(|keyspace| {
+            for n in 0..20u8 {
+                keyspace.put_string(&[n], &vec![n; usize::from(n)], Expiry::Clear).unwrap();
+            }
+            keyspace.set_expiry(&[3], Some(NOW_MS + 1)).unwrap();
+            keyspace.delete(&[19]).unwrap();
+        });
+        fixture.writer.connection.execute_batch(sql).unwrap();
+        fixture.writer.begin_write(NOW_MS).unwrap();
+        fixture.writer.verify().unwrap().problems
+    }
+
+    #[test]
+    fn a_sound_file_has_no_problems_and_each_kind_of_damage_is_found() {
+        assert_eq!(problems_after(""), [""; 0]);
+        for (damage, problem) in [
+            (
+                "UPDATE keyspace SET slot = slot + 1000 WHERE slot = (SELECT max(slot) FROM keyspace)",
+                "a lookup does not find",
+            ),
+            ("UPDATE keyspace SET value = x'00', length = 1 WHERE id IS NOT NULL", "do not agree"),
+            ("UPDATE keyspace SET id = 1 WHERE id IS NOT NULL", "another key too"),
+            ("UPDATE database SET key_count = 7 WHERE number = 0", "counted"),
+            ("UPDATE database SET space = 2 WHERE number = 0", "shares its space"),
+            ("UPDATE database SET space = 99 WHERE number = 0", "belong to no database"),
+            ("DELETE FROM expiry", "not listed to expire"),
+            ("UPDATE expiry SET expires_at_ms = 5", "listed to expire without"),
+            ("DELETE FROM orphan", "belongs to no key"),
+            ("UPDATE meta SET value = 2 WHERE name = 'next_id'", "used again"),
+        ] {
+            let found = problems_after(damage);
+            assert!(found.iter().any(|text| text.contains(problem)), "{damage}: {found:?}");
+        }
+    }
+}

@@ -176,3 +176,100 @@ fn whole(connection: &Connection, mode: &str) -> Result<Progress> {
         (_, true) => Err(StorageError::Busy),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Expiry;
+    use super::super::fixture::{Fixture, NOW_MS};
+    use super::*;
+
+    fn fill(fixture: &mut Fixture, groups: u32) {
+        for group in 0..groups {
+            fixture.write(|keyspace| {
+                for n in 0..20 {
+                    keyspace.put_string(&(group * 20 + n).to_le_bytes(), &[1; 200], Expiry::Clear).unwrap();
+                }
+            });
+        }
+    }
+
+    fn wal_bytes(options: &Options) -> u64 {
+        std::fs::metadata(options.directory.join("data.db-wal")).unwrap().len()
+    }
+
+    #[test]
+    fn a_pass_and_the_last_step_let_the_wal_begin_anew_in_the_same_file() {
+        let mut fixture = Fixture::new();
+        let checkpointer = Checkpointer::open(&fixture.options).unwrap();
+        fill(&mut fixture, 20);
+        let before = fixture.writer.wal_progress().unwrap();
+        assert!(before.log_frames > 0 && before.checkpointed < before.log_frames, "{before:?}");
+        assert_eq!(checkpointer.progress().unwrap(), before, "looking changes nothing");
+        let passed = checkpointer.passive().unwrap();
+        assert_eq!(passed.remaining_bytes(), 0);
+        fill(&mut fixture, 1);
+        let size = wal_bytes(&fixture.options);
+        assert!(fixture.writer.restart_wal().unwrap());
+        assert_eq!(wal_bytes(&fixture.options), size, "not truncated");
+        fill(&mut fixture, 1);
+        let after = fixture.writer.wal_progress().unwrap();
+        assert!(after.log_frames < before.log_frames / 4, "{after:?}");
+        assert_eq!(wal_bytes(&fixture.options), size, "written from its start");
+    }
+
+    #[test]
+    fn the_last_step_gives_up_on_a_reader_and_succeeds_when_it_has_gone() {
+        let mut fixture = Fixture::new();
+        fill(&mut fixture, 2);
+        let mut reader = fixture.reader();
+        reader.begin_read(NOW_MS).unwrap();
+        reader.key_count().unwrap();
+        fill(&mut fixture, 1);
+        assert!(!fixture.writer.restart_wal().unwrap());
+        let usual: u64 = fixture.writer.connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
+        assert_eq!(usual, 5000);
+        reader.renew_snapshot().unwrap();
+        assert!(fixture.writer.restart_wal().unwrap(), "between its bites a reader holds nothing");
+        fixture.writer.begin_write(NOW_MS).unwrap();
+        assert!(matches!(fixture.writer.restart_wal(), Err(StorageError::Internal(_))));
+    }
+
+    #[test]
+    fn a_complete_checkpoint_leaves_nothing_only_in_the_wal() {
+        let mut fixture = Fixture::new();
+        fill(&mut fixture, 5);
+        let checkpointer = Checkpointer::open(&fixture.options).unwrap();
+        let progress = checkpointer.complete().unwrap();
+        assert_eq!(progress.remaining_bytes(), 0);
+        fill(&mut fixture, 1);
+        WalFile::open(&fixture.options).unwrap().sync().unwrap();
+        checkpointer.truncate().unwrap();
+        assert_eq!(wal_bytes(&fixture.options), 0);
+    }
+
+    #[test]
+    fn a_wal_over_its_budget_is_cut_to_it_at_the_next_restart() {
+        let mut fixture = Fixture::new();
+        fixture.options.wal_bytes_max = 40_000;
+        fixture.writer = Keyspace::open_writer(&fixture.options, Box::new(|_| {})).unwrap();
+        fill(&mut fixture, 30);
+        assert!(wal_bytes(&fixture.options) > 100_000);
+        assert!(fixture.writer.restart_wal().unwrap());
+        fill(&mut fixture, 1);
+        assert!(wal_bytes(&fixture.options) <= 40_000 + FRAME_BYTES, "{}", wal_bytes(&fixture.options));
+    }
+
+    #[test]
+    fn passes_begin_at_half_of_the_budget_and_the_writer_gives_way_above_it() {
+        let pace = Pace::new(1000 * FRAME_BYTES);
+        let at = |log_frames, checkpointed| Progress { log_frames, checkpointed };
+        assert!(!pace.wants_pass(&at(499, 0)) && !pace.wants_restart(&at(499, 499)));
+        assert!(pace.wants_pass(&at(500, 0)) && !pace.wants_restart(&at(500, 0)));
+        assert!(!pace.wants_pass(&at(600, 560)) && pace.wants_restart(&at(600, 560)));
+        let group = Duration::from_millis(4);
+        assert_eq!(pace.pause(1000 * FRAME_BYTES, group), Duration::ZERO);
+        assert_eq!(pace.pause(1500 * FRAME_BYTES, group), Duration::from_millis(2));
+        assert_eq!(pace.pause(u64::MAX, group), Duration::from_millis(64));
+        assert_eq!(Pace::new(0).pause(0, group), Duration::ZERO);
+    }
+}

@@ -51,16 +51,12 @@ impl Fixture {
     /// Keys collide all the time and values are big from a few bytes on.
     pub(super) fn crowded() -> Self {
         let mut fixture = Self::new();
-        fixture.crowd();
+        Self::crowd_keyspace(&mut fixture.writer);
         fixture
     }
 
-    fn crowd(&mut self) {
-        Self::crowd_keyspace(&mut self.writer);
-    }
-
     pub(super) fn crowd_keyspace(keyspace: &mut Keyspace) {
-        keyspace.hash.crowd(6);
+        keyspace.hash = super::slots::SlotHash::crowded(6);
         keyspace.layout = super::chunks::Layout { inline_bytes_max: 12, chunk_bytes: 8 };
     }
 
@@ -78,5 +74,14 @@ impl Fixture {
         let result = change(&mut self.writer);
         self.writer.commit().unwrap();
         result
+    }
+}
+
+impl Keyspace {
+    /// Writes another kind into a key's row and leaves its value: what a command on strings meets where the key is none.
+    pub(crate) fn pretend_kind(&mut self, key: &[u8], kind: super::Kind) -> super::Result<()> {
+        let row = self.live_row(key)?.expect("the key is there");
+        self.connection.execute("UPDATE keyspace SET kind = ?1 WHERE slot = ?2", [kind as i64, row.slot])?;
+        Ok(())
     }
 }

@@ -20,6 +20,8 @@ pub mod file_system;
 #[cfg(test)]
 mod fixture;
 mod keyspace;
+#[cfg(test)]
+mod model;
 mod open;
 mod rows;
 mod scan;

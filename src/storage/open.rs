@@ -120,3 +120,131 @@ fn sync_directory(directory: &Path) -> Result<()> {
 fn unwritable(directory: &Path, error: &io::Error) -> StorageError {
     StorageError::Unwritable { directory: directory.to_owned(), reason: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn options(directory: &tempfile::TempDir) -> Options {
+        Options::new(directory.path())
+    }
+
+    fn damage(options: &Options, sql: &str) {
+        Connection::open(options.data_path()).unwrap().execute_batch(sql).unwrap();
+    }
+
+    #[test]
+    fn a_missing_directory_and_file_are_made_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options::new(directory.path().join("a/b"));
+        let first = prepare(&options).unwrap();
+        assert!(first.created);
+        assert_eq!(first.migrated_from, None);
+        assert!(!prepare(&options).unwrap().created);
+    }
+
+    #[test]
+    fn a_file_that_an_interrupted_first_start_left_is_completed() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(&directory);
+        fs::File::create(options.data_path()).unwrap();
+        assert!(prepare(&options).unwrap().created);
+        fs::remove_file(options.data_path()).unwrap();
+        damage(&options, "PRAGMA page_size = 2048; PRAGMA auto_vacuum = 2; PRAGMA journal_mode = WAL;");
+        assert!(prepare(&options).unwrap().created);
+        let connection = Connection::open(options.data_path()).unwrap();
+        let pages: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
+        assert_eq!(pages, PAGE_BYTES);
+        let vacuum: u32 = connection.pragma_query_value(None, "auto_vacuum", |row| row.get(0)).unwrap();
+        assert_eq!(vacuum, 2);
+    }
+
+    #[test]
+    fn a_file_of_another_program_is_refused_and_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(&directory);
+        damage(&options, "CREATE TABLE theirs (x); PRAGMA application_id = 77;");
+        let before = fs::read(options.data_path()).unwrap();
+        assert!(matches!(prepare(&options), Err(StorageError::Foreign { application_id: 77, .. })));
+        damage(&options, "PRAGMA application_id = 0;");
+        assert!(matches!(prepare(&options), Err(StorageError::Foreign { application_id: 0, .. })));
+        assert_eq!(before.len(), fs::read(options.data_path()).unwrap().len());
+    }
+
+    #[test]
+    fn a_newer_file_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(&directory);
+        prepare(&options).unwrap();
+        damage(&options, &format!("PRAGMA user_version = {}", SCHEMA_VERSION + 1));
+        let refused = prepare(&options);
+        assert!(
+            matches!(refused, Err(StorageError::Newer { found, known: SCHEMA_VERSION, .. }) if found == SCHEMA_VERSION + 1)
+        );
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_and_never_repaired() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(&directory);
+        fs::write(options.data_path(), vec![0x55; 8192]).unwrap();
+        assert!(matches!(prepare(&options), Err(StorageError::Corrupt(_))));
+        assert_eq!(fs::read(options.data_path()).unwrap(), vec![0x55; 8192]);
+
+        fs::remove_file(options.data_path()).unwrap();
+        prepare(&options).unwrap();
+        damage(&options, "DROP TABLE expiry");
+        assert!(matches!(prepare(&options), Err(StorageError::Corrupt(text)) if text.contains("expiry")));
+
+        fs::remove_file(options.data_path()).unwrap();
+        prepare(&options).unwrap();
+        let whole = fs::metadata(options.data_path()).unwrap().len();
+        fs::OpenOptions::new().write(true).open(options.data_path()).unwrap().set_len(whole / 2).unwrap();
+        assert!(matches!(prepare(&options), Err(StorageError::Corrupt(_))));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_refused_with_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("file"), b"").unwrap();
+        for place in ["file", "file/below", "dangling"] {
+            if place == "dangling" {
+                symlink("/nowhere/at/all", directory.path().join(place)).unwrap();
+            }
+            let refused = prepare(&Options::new(directory.path().join(place)));
+            assert!(matches!(refused, Err(StorageError::Unwritable { .. })), "{place}: {refused:?}");
+        }
+        // /proc can be written by nobody, root included.
+        assert!(matches!(prepare(&Options::new("/proc/self")), Err(StorageError::Unwritable { .. })));
+    }
+
+    #[test]
+    fn a_connection_never_makes_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(matches!(super::super::Keyspace::open_reader(&options(&directory)), Err(StorageError::Io(_))));
+        assert!(!options(&directory).data_path().exists());
+    }
+
+    #[test]
+    fn the_views_show_live_keys_to_a_person() {
+        let mut fixture = super::super::fixture::Fixture::new();
+        fixture.write(|keyspace| {
+            keyspace.select(3);
+            keyspace.put_string(b"hello", b"world", super::super::Expiry::Clear).unwrap();
+            // Long over by the wall clock, which the view asks.
+            keyspace.put_string(b"gone", b"x", super::super::Expiry::At(keyspace.now_ms() + 1)).unwrap();
+            keyspace.put_string(b"big", &vec![b'y'; 100_000], super::super::Expiry::Clear).unwrap();
+        });
+        let connection = Connection::open(fixture.options.data_path()).unwrap();
+        let shown: String = connection
+            .query_row("SELECT group_concat(database || key || type || length || substr(value, 1, 5), ' ') FROM (SELECT * FROM live_key ORDER BY key)", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(shown, "3bigstring100000yyyyy 3hellostring5world");
+        let waiting: i64 = connection
+            .query_row("SELECT number FROM waiting_for_sweep WHERE what = 'expired key'", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(waiting, 1);
+    }
+}

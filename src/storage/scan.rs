@@ -57,3 +57,78 @@ impl Keyspace {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::super::Expiry;
+    use super::super::fixture::{Fixture, NOW_MS};
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        /// Keys below 40 stay; the others come and go between the steps, in the same runs.
+        #[test]
+        fn a_scan_shows_every_key_that_stays_however_others_come_and_go(
+            count in 1..8usize,
+            homes in 1..400u64,
+            changes in prop::collection::vec((40..120u8, any::<bool>()), 0..400),
+        ) {
+            let mut fixture = Fixture::new();
+            fixture.writer.hash = super::super::slots::SlotHash::crowded(homes);
+            fixture.write(|keyspace| {
+                for key in 0..80u8 {
+                    keyspace.put_string(&[key], b"", Expiry::Clear).unwrap();
+                }
+            });
+            let mut seen = BTreeSet::new();
+            let mut changes = changes.into_iter();
+            let mut cursor = 0;
+            loop {
+                cursor = fixture.write(|keyspace| {
+                    let next = keyspace.scan(cursor, count, &mut |key, _| { seen.insert(key[0]); }).unwrap();
+                    for (key, is_put) in changes.by_ref().take(11) {
+                        if is_put {
+                            keyspace.put_string(&[key], b"", Expiry::At(NOW_MS + 1)).unwrap();
+                        } else {
+                            keyspace.delete(&[key]).unwrap();
+                        }
+                    }
+                    next
+                });
+                if cursor == 0 {
+                    break;
+                }
+            }
+            prop_assert!((0..40).all(|key| seen.contains(&key)), "{:?}", seen);
+        }
+    }
+
+    #[test]
+    fn any_cursor_is_answered_and_a_walk_by_ones_ends() {
+        let mut fixture = Fixture::new();
+        fixture.write(|keyspace| {
+            for key in 0..100u8 {
+                keyspace.put_string(&[key], b"", Expiry::Clear).unwrap();
+            }
+            for cursor in [1, 77, u64::MAX, 1 << 48, (1 << 48) - 1, i64::MAX.cast_unsigned()] {
+                keyspace.scan(cursor, 10, &mut |_, _| {}).unwrap();
+            }
+            let (mut cursor, mut steps, mut shown) = (0, 0, 0);
+            loop {
+                cursor = keyspace.scan(cursor, 0, &mut |_, _| shown += 1).unwrap();
+                steps += 1;
+                if cursor == 0 {
+                    break;
+                }
+            }
+            assert_eq!((steps, shown), (100, 100));
+            let chosen: BTreeSet<_> =
+                (0..200u64).map(|n| keyspace.random_key(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)).unwrap()).collect();
+            assert!(chosen.len() > 50);
+        });
+    }
+}

@@ -33,10 +33,10 @@ impl SlotHash {
         Self { keys: (word(0), word(8)), homes: HOMES }
     }
 
-    /// Few homes, so that a test gets long runs of colliding keys.
+    /// Few homes, so that a test gets long runs of colliding keys, the same ones each time.
     #[cfg(test)]
-    pub(super) fn crowd(&mut self, homes: u64) {
-        self.homes = homes;
+    pub(super) fn crowded(homes: u64) -> Self {
+        Self { keys: (1, 2), homes }
     }
 
     /// The slot where the search for `key` begins.

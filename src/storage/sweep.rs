@@ -135,3 +135,88 @@ impl Keyspace {
         Ok(excess)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, NOW_MS};
+    use super::super::{CHUNK_BYTES, Expiry, Lookup};
+
+    #[test]
+    fn expired_keys_go_in_bites_and_the_counts_follow() {
+        let mut fixture = Fixture::crowded();
+        fixture.write(|keyspace| {
+            for n in 0..50u8 {
+                keyspace.select(n % 3);
+                keyspace.put_string(&[n], b"v", Expiry::At(NOW_MS + 1 + i64::from(n % 2) * 100)).unwrap();
+            }
+        });
+        let announced = fixture.announced.clone();
+        announced.take();
+        assert_eq!(fixture.write(|keyspace| keyspace.sweep_expired(10)).unwrap(), 0, "none is due");
+        let mut bites = 0;
+        while fixture.write_at(NOW_MS + 1, |keyspace| keyspace.sweep_expired(4)).unwrap() > 0 {
+            bites += 1;
+            assert!(announced.take().len() <= 4);
+        }
+        assert!(bites >= 7, "{bites}");
+        fixture.write_at(NOW_MS + 1, |keyspace| {
+            assert_eq!(keyspace.next_expiry().unwrap(), Some(NOW_MS + 101));
+            let mut left = 0;
+            for database in 0..3 {
+                keyspace.select(database);
+                assert_eq!(keyspace.key_count().unwrap(), keyspace.expires_count().unwrap());
+                left += keyspace.key_count().unwrap();
+            }
+            assert_eq!(left, 25);
+        });
+    }
+
+    #[test]
+    fn flushed_keys_and_deleted_values_go_in_bites_and_the_file_shrinks() {
+        let mut fixture = Fixture::new();
+        fixture.write(|keyspace| {
+            for n in 0..3000u32 {
+                keyspace.put_string(&n.to_le_bytes(), &[1; 1000], Expiry::Clear).unwrap();
+            }
+            keyspace.put_string(b"big", &vec![1; 40 * CHUNK_BYTES], Expiry::At(NOW_MS + 5)).unwrap();
+            keyspace.select(1);
+            keyspace.put_string(b"big", &vec![1; 40 * CHUNK_BYTES], Expiry::Clear).unwrap();
+            assert!(keyspace.delete(b"big").unwrap());
+            keyspace.select(0);
+            keyspace.flush_database().unwrap();
+            assert_eq!((keyspace.key_count().unwrap(), keyspace.string(b"big").unwrap()), (0, Lookup::Absent));
+            keyspace.put_string(b"new", b"1", Expiry::Clear).unwrap();
+        });
+        let full = fixture.write(|keyspace| keyspace.data_bytes()).unwrap();
+        loop {
+            let swept = fixture.write(|keyspace| keyspace.sweep_orphans(100)).unwrap();
+            assert!(swept <= 100);
+            if swept == 0 {
+                break;
+            }
+        }
+        while fixture.write(|keyspace| keyspace.vacuum(200)).unwrap() > 0 {}
+        fixture.write(|keyspace| {
+            assert!(keyspace.data_bytes().unwrap() < full / 10, "{} of {full}", keyspace.data_bytes().unwrap());
+            assert_eq!(keyspace.string(b"new").unwrap(), Lookup::Found(b"1".to_vec()));
+            assert_eq!(keyspace.next_expiry().unwrap(), None);
+            assert_eq!(keyspace.verify().unwrap().problems, [""; 0]);
+        });
+    }
+
+    #[test]
+    fn a_flush_that_finds_no_free_space_sweeps_one_free() {
+        let mut fixture = Fixture::new();
+        fixture.write(|keyspace| {
+            // As after so many flushes that all spaces wait for the sweeper.
+            let all = "INSERT INTO orphan SELECT 'space', value FROM generate_series";
+            let all = all.replace("generate_series", "(WITH RECURSIVE n(value) AS (SELECT 17 UNION ALL SELECT value + 1 FROM n WHERE value < 32767) SELECT value FROM n)");
+            keyspace.connection.execute(&all, []).unwrap();
+            keyspace.put_string(b"k", b"v", Expiry::Clear).unwrap();
+            keyspace.flush_database().unwrap();
+            assert_eq!(keyspace.string(b"k").unwrap(), Lookup::Absent);
+            keyspace.put_string(b"k", b"w", Expiry::Clear).unwrap();
+            assert_eq!(keyspace.string(b"k").unwrap(), Lookup::Found(b"w".to_vec()));
+        });
+    }
+}

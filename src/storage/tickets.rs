@@ -40,3 +40,29 @@ impl Keyspace {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, NOW_MS};
+
+    #[test]
+    fn tickets_are_kept_with_their_transaction_and_forgotten_at_a_new_boot() {
+        let mut fixture = Fixture::new();
+        fixture.write(|keyspace| {
+            keyspace.reset_tickets(u64::MAX).unwrap();
+            keyspace.record_ticket(7, 1).unwrap();
+            keyspace.record_ticket(2, 5).unwrap();
+            keyspace.record_ticket(7, u64::MAX).unwrap();
+        });
+        fixture.writer.begin_write(NOW_MS).unwrap();
+        fixture.writer.record_ticket(2, 6).unwrap();
+        fixture.writer.rollback().unwrap();
+        fixture.write(|keyspace| {
+            assert_eq!(keyspace.applied_tickets().unwrap(), [(2, 5), (7, u64::MAX)]);
+            assert_eq!(keyspace.ticket_boot().unwrap(), u64::MAX);
+            keyspace.reset_tickets(8).unwrap();
+            assert_eq!(keyspace.applied_tickets().unwrap(), []);
+            assert_eq!(keyspace.ticket_boot().unwrap(), 8);
+        });
+    }
+}

@@ -45,7 +45,7 @@ pub const COMMANDS: &[Command] = &[Command {
         },
         Command {
             name: "command|getkeys",
-            arity: -3,
+            arity: -4,
             flags: Flags::LOADING.or(Flags::STALE).or(Flags::ACL_CONNECTION),
             group: Group::Server,
             since: "2.8.13",
@@ -57,7 +57,7 @@ pub const COMMANDS: &[Command] = &[Command {
         },
         Command {
             name: "command|getkeysandflags",
-            arity: -3,
+            arity: -4,
             flags: Flags::LOADING.or(Flags::STALE).or(Flags::ACL_CONNECTION),
             group: Group::Server,
             since: "7.0.0",

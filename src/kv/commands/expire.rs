@@ -260,7 +260,7 @@ fn time_left_ms(keyspace: &Keyspace, expires_at_ms: i64) -> i64 {
     expires_at_ms.saturating_sub(keyspace.now_ms()).max(0)
 }
 
-/// To the nearest second, as TTL rounds.
+/// To the nearest second, as TTL rounds. Times are not negative here.
 fn seconds(time_ms: i64) -> i64 {
-    time_ms.saturating_add(500) / 1000
+    time_ms / 1000 + i64::from(time_ms % 1000 >= 500)
 }

@@ -47,7 +47,8 @@ pub const COMMANDS: &[Command] = &[Command {
 /// Bytes of a key's row beside key and value: the columns' header, the numbers, the entry in the expiry table.
 const ROW_BYTES: u64 = 32;
 
-/// The bytes of the key, of its value and of the row that holds them. They are on disk, and in memory only while cached.
+/// The bytes of the key, of its value and of the row that holds them. They are on disk, and in memory only while
+/// cached.
 fn memory_usage(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
     for pair in args[3..].chunks(2) {
         match *pair {

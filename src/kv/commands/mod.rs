@@ -1,22 +1,37 @@
 //! The command families: rows and code of a family in one file.
 
+pub mod bits;
 pub mod command;
 mod command_docs;
+#[cfg(test)]
+mod command_tests;
+pub mod counters;
 pub mod databases;
 pub mod dump;
+#[cfg(test)]
+mod dump_tests;
 pub mod expire;
+#[cfg(test)]
+mod expire_tests;
 pub mod help;
 pub mod keys;
+#[cfg(test)]
+mod keys_tests;
 pub mod memory;
 pub mod object;
 pub mod scan;
 pub mod transactions;
+#[cfg(test)]
+mod scan_tests;
+pub mod strings;
 
 use crate::kv::table::Command;
 
 /// Every row of the command table, family by family.
 pub const FAMILIES: &[&[Command]] = &[
+    bits::COMMANDS,
     command::COMMANDS,
+    counters::COMMANDS,
     databases::COMMANDS,
     dump::COMMANDS,
     expire::COMMANDS,
@@ -25,4 +40,5 @@ pub const FAMILIES: &[&[Command]] = &[
     object::COMMANDS,
     scan::COMMANDS,
     transactions::COMMANDS,
+    strings::COMMANDS,
 ];

@@ -1,0 +1,115 @@
+//! Strings as numbers: INCR, INCRBY, DECR, DECRBY, INCRBYFLOAT.
+
+use crate::kv::args;
+use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::float_text::TEXT_BYTES_MAX;
+use crate::kv::long_double::LongDouble;
+use crate::kv::lookup::optional;
+use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
+use crate::resp::reply::Reply;
+use crate::storage::{Expiry, Keyspace};
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "decr",
+        arity: 2,
+        summary: "Decrements the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
+        syntax: "key",
+        handler: Handler::Write(decr),
+        ..ROW
+    },
+    Command {
+        name: "decrby",
+        arity: 3,
+        summary: "Decrements a number from the integer value of a key. Uses 0 as initial value if the key doesn't exist.",
+        syntax: "key decrement",
+        handler: Handler::Write(decrby),
+        ..ROW
+    },
+    Command {
+        name: "incr",
+        arity: 2,
+        summary: "Increments the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
+        syntax: "key",
+        handler: Handler::Write(incr),
+        ..ROW
+    },
+    Command {
+        name: "incrby",
+        arity: 3,
+        summary: "Increments the integer value of a key by a number. Uses 0 as initial value if the key doesn't exist.",
+        syntax: "key increment",
+        handler: Handler::Write(incrby),
+        ..ROW
+    },
+    Command {
+        name: "incrbyfloat",
+        arity: 3,
+        since: "2.6.0",
+        summary: "Increment the floating point value of a key by a number. Uses 0 as initial value if the key doesn't \
+            exist.",
+        syntax: "key increment",
+        handler: Handler::Write(incrbyfloat),
+        ..ROW
+    },
+];
+
+/// The longest spelling of an `i64`.
+const INTEGER_BYTES_MAX: usize = 20;
+
+/// What the rows have in common.
+const ROW: Command = Command {
+    flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+    keys: Keys::Specs(&[KeyFlags::RW_ACCESS_UPDATE.at(1)]),
+    group: Group::String,
+    ..Command::ROW
+};
+
+fn incr(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    add(keyspace, args[1], 1)
+}
+
+fn decr(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    add(keyspace, args[1], -1)
+}
+
+fn incrby(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    add(keyspace, args[1], args::integer(args[2])?)
+}
+
+fn decrby(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let increment = args::integer(args[2])?.checked_neg().ok_or(errors::DECREMENT_OVERFLOW)?;
+    add(keyspace, args[1], increment)
+}
+
+fn add(keyspace: &mut Keyspace, key: &[u8], increment: i64) -> CommandResult {
+    let old = match beginning(keyspace, key, INTEGER_BYTES_MAX)? {
+        Some(text) => args::integer(&text)?,
+        None => 0,
+    };
+    let sum = old.checked_add(increment).ok_or(errors::INCREMENT_OVERFLOW)?;
+    keyspace.put_string(key, itoa::Buffer::new().format(sum).as_bytes(), Expiry::Keep)?;
+    Ok(Reply::Integer(sum))
+}
+
+fn incrbyfloat(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let number = |text: &[u8]| LongDouble::parse(text).ok_or(errors::NOT_A_FLOAT);
+    let old = match beginning(keyspace, args[1], TEXT_BYTES_MAX)? {
+        Some(text) => number(&text)?,
+        None => LongDouble::ZERO,
+    };
+    let sum = old.checked_add(number(args[2])?).ok_or(errors::INCREMENT_NAN_OR_INFINITY)?;
+    let text = sum.to_text().into_bytes();
+    keyspace.put_string(args[1], &text, Expiry::Keep)?;
+    Ok(Reply::Bulk(text))
+}
+
+/// The string when it has at most `bytes_max` bytes, otherwise one byte more of it: too long for a number, and a big value
+/// is not read for that.
+fn beginning(keyspace: &Keyspace, key: &[u8], bytes_max: usize) -> Result<Option<Vec<u8>>, CommandError> {
+    optional(keyspace.string_range(key, 0, bytes_max as u64 + 1)?)
+}
+
+#[cfg(test)]
+#[path = "counters_tests.rs"]
+mod tests;

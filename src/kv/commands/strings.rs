@@ -1,0 +1,517 @@
+//! Strings as a whole and by ranges: GET, SET and their relatives, MGET, MSET, APPEND, GETRANGE, SETRANGE, LCS.
+//! The options of SET and GETEX are read in kv::set_options.
+
+use crate::kv::args;
+use crate::kv::bits::clamp_range;
+use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::lcs::{self, LcsError, Match};
+use crate::kv::lookup::{self, bulk_or_null, check_length, optional};
+use crate::kv::set_options::{Condition, SetOptions, Time, TimeOption, parse_getex, parse_set};
+use crate::kv::table::{Command, Deprecated, Flags, Group, Handler, KeyFlags, KeyPosition, Keys};
+use crate::resp::reply::Reply;
+use crate::storage::{Expiry, Keyspace, Kind, Lookup};
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "append",
+        arity: 3,
+        flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RW_INSERT.at(1)]),
+        group: Group::String,
+        since: "2.0.0",
+        complexity: "O(1). The amortized time complexity is O(1) assuming the appended value is small and the already \
+            present value is of any size, since the dynamic string library used by Redis will double the free space \
+            available on every reallocation.",
+        summary: "Appends a string to the value of a key. Creates the key if it doesn't exist.",
+        syntax: "key value",
+        handler: Handler::Write(append),
+        ..Command::ROW
+    },
+    Command {
+        name: "get",
+        arity: 2,
+        flags: Flags::READONLY.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RO_ACCESS.at(1)]),
+        group: Group::String,
+        summary: "Returns the string value of a key.",
+        syntax: "key",
+        handler: Handler::Read(get),
+        ..Command::ROW
+    },
+    Command {
+        name: "getdel",
+        arity: 2,
+        flags: Flags::WRITE.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RW_ACCESS_DELETE.at(1)]),
+        group: Group::String,
+        since: "6.2.0",
+        summary: "Returns the string value of a key after deleting the key.",
+        syntax: "key",
+        handler: Handler::Write(getdel),
+        ..Command::ROW
+    },
+    Command {
+        name: "getex",
+        arity: -2,
+        flags: Flags::WRITE.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RW_ACCESS_UPDATE.at(1).noted("RW and UPDATE because it changes the TTL")]),
+        group: Group::String,
+        since: "6.2.0",
+        summary: "Returns the string value of a key after setting its expiration time.",
+        syntax: "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
+        handler: Handler::Write(getex),
+        ..Command::ROW
+    },
+    Command {
+        name: "getrange",
+        arity: 4,
+        flags: Flags::READONLY,
+        keys: Keys::Specs(&[KeyFlags::RO_ACCESS.at(1)]),
+        group: Group::String,
+        since: "2.4.0",
+        complexity: GETRANGE_COMPLEXITY,
+        summary: "Returns a substring of the string stored at a key.",
+        syntax: "key start end",
+        handler: Handler::Read(getrange),
+        ..Command::ROW
+    },
+    Command {
+        name: "getset",
+        arity: 3,
+        flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RW_ACCESS_UPDATE.at(1)]),
+        group: Group::String,
+        summary: "Returns the previous string value of a key after setting it to a new value.",
+        syntax: "key value",
+        handler: Handler::Write(getset),
+        deprecated: Some(Deprecated { since: "6.2.0", replaced_by: "`SET` with the `!GET` argument" }),
+        ..Command::ROW
+    },
+    Command {
+        name: "lcs",
+        arity: -3,
+        flags: Flags::READONLY.or(Flags::HEAVY),
+        keys: Keys::Specs(&[KeyFlags::RO_ACCESS.range(1, 1, 1)]),
+        group: Group::String,
+        since: "7.0.0",
+        complexity: "O(N*M) where N and M are the lengths of s1 and s2, respectively",
+        summary: "Finds the longest common substring.",
+        syntax: "key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]",
+        handler: Handler::Read(longest_common_subsequence),
+        ..Command::ROW
+    },
+    Command {
+        name: "mget",
+        arity: -2,
+        flags: Flags::READONLY.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RO_ACCESS.range(1, -1, 1)]),
+        group: Group::String,
+        complexity: "O(N) where N is the number of keys to retrieve.",
+        summary: "Atomically returns the string values of one or more keys.",
+        syntax: "key [key ...]",
+        handler: Handler::Read(mget),
+        tips: &["request_policy:multi_shard"],
+        ..Command::ROW
+    },
+    Command {
+        name: "mset",
+        arity: -3,
+        flags: Flags::WRITE.or(Flags::DENYOOM),
+        keys: Keys::Specs(&[KeyFlags::OW_UPDATE.range(1, -1, 2)]),
+        group: Group::String,
+        since: "1.0.1",
+        complexity: "O(N) where N is the number of keys to set.",
+        summary: "Atomically creates or modifies the string values of one or more keys.",
+        syntax: "key value [key value ...]",
+        handler: Handler::Write(mset),
+        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
+        ..Command::ROW
+    },
+    Command {
+        name: "msetnx",
+        arity: -3,
+        flags: Flags::WRITE.or(Flags::DENYOOM),
+        keys: Keys::Specs(&[KeyFlags::OW_INSERT.range(1, -1, 2)]),
+        group: Group::String,
+        since: "1.0.1",
+        complexity: "O(N) where N is the number of keys to set.",
+        summary: "Atomically modifies the string values of one or more keys only when all keys don't exist.",
+        syntax: "key value [key value ...]",
+        handler: Handler::Write(msetnx),
+        tips: &["request_policy:multi_shard", "response_policy:agg_min"],
+        ..Command::ROW
+    },
+    Command {
+        name: "psetex",
+        arity: 4,
+        flags: Flags::WRITE.or(Flags::DENYOOM),
+        keys: Keys::Specs(&[KeyFlags::OW_UPDATE.at(1)]),
+        group: Group::String,
+        since: "2.6.0",
+        summary: "Sets both string value and expiration time in milliseconds of a key. The key is created if it \
+            doesn't exist.",
+        syntax: "key milliseconds value",
+        handler: Handler::Write(psetex),
+        deprecated: Some(Deprecated { since: "2.6.12", replaced_by: "`SET` with the `PX` argument" }),
+        ..Command::ROW
+    },
+    Command {
+        name: "set",
+        arity: -3,
+        flags: Flags::WRITE.or(Flags::DENYOOM),
+        keys: Keys::Custom(
+            &[KeyFlags::RW_ACCESS_UPDATE
+                .or(KeyFlags::VARIABLE)
+                .at(1)
+                .noted("RW and ACCESS due to the optional `GET` argument")],
+            set_keys,
+        ),
+        group: Group::String,
+        summary: "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
+        syntax: "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | \
+            PXAT unix-time-milliseconds | KEEPTTL]",
+        handler: Handler::Write(set),
+        history: &[
+            ("2.6.12", "Added the `EX`, `PX`, `NX` and `XX` options."),
+            ("6.0.0", "Added the `KEEPTTL` option."),
+            ("6.2.0", "Added the `GET`, `EXAT` and `PXAT` option."),
+            ("7.0.0", "Allowed the `NX` and `GET` options to be used together."),
+        ],
+        ..Command::ROW
+    },
+    Command {
+        name: "setex",
+        arity: 4,
+        flags: Flags::WRITE.or(Flags::DENYOOM),
+        keys: Keys::Specs(&[KeyFlags::OW_UPDATE.at(1)]),
+        group: Group::String,
+        since: "2.0.0",
+        summary: "Sets the string value and expiration time of a key. Creates the key if it doesn't exist.",
+        syntax: "key seconds value",
+        handler: Handler::Write(setex),
+        deprecated: Some(Deprecated { since: "2.6.12", replaced_by: "`SET` with the `EX` argument" }),
+        ..Command::ROW
+    },
+    Command {
+        name: "setnx",
+        arity: 3,
+        flags: Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::OW_INSERT.at(1)]),
+        group: Group::String,
+        summary: "Set the string value of a key only when the key doesn't exist.",
+        syntax: "key value",
+        handler: Handler::Write(setnx),
+        deprecated: Some(Deprecated { since: "2.6.12", replaced_by: "`SET` with the `NX` argument" }),
+        ..Command::ROW
+    },
+    Command {
+        name: "setrange",
+        arity: 4,
+        flags: Flags::WRITE.or(Flags::DENYOOM),
+        keys: Keys::Specs(&[KeyFlags::RW_UPDATE.at(1)]),
+        group: Group::String,
+        since: "2.2.0",
+        complexity: "O(1), not counting the time taken to copy the new string in place. Usually, this string is very \
+            small so the amortized complexity is O(1). Otherwise, complexity is O(M) with M being the length of the \
+            value argument.",
+        summary: "Overwrites a part of a string value with another by an offset. Creates the key if it doesn't exist.",
+        syntax: "key offset value",
+        handler: Handler::Write(setrange),
+        ..Command::ROW
+    },
+    Command {
+        name: "strlen",
+        arity: 2,
+        flags: Flags::READONLY.or(Flags::FAST),
+        keys: Keys::Specs(&[KeyFlags::RO.at(1)]),
+        group: Group::String,
+        since: "2.2.0",
+        summary: "Returns the length of a string value.",
+        syntax: "key",
+        handler: Handler::Read(strlen),
+        ..Command::ROW
+    },
+    Command {
+        name: "substr",
+        arity: 4,
+        flags: Flags::READONLY,
+        keys: Keys::Specs(&[KeyFlags::RO_ACCESS.at(1)]),
+        group: Group::String,
+        complexity: GETRANGE_COMPLEXITY,
+        summary: "Returns a substring from a string value.",
+        syntax: "key start end",
+        handler: Handler::Read(getrange),
+        deprecated: Some(Deprecated { since: "2.0.0", replaced_by: "`GETRANGE`" }),
+        ..Command::ROW
+    },
+];
+
+const GETRANGE_COMPLEXITY: &str = "O(N) where N is the length of the returned string. The complexity is ultimately \
+    determined by the returned length, but because creating a substring from an existing string is very cheap, it can \
+    be considered O(1) for small strings.";
+
+fn get(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    Ok(bulk_or_null(optional(keyspace.string(args[1])?)?))
+}
+
+fn mget(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    let mut values = Vec::with_capacity(args.len() - 1);
+    for key in &args[1..] {
+        values.push(match keyspace.string(key)? {
+            Lookup::Found(value) => Reply::Bulk(value),
+            Lookup::Absent | Lookup::OtherKind(_) => Reply::Null,
+        });
+    }
+    Ok(Reply::Array(values))
+}
+
+/// What SET does with its key depends on the GET option.
+fn set_keys(args: &[&[u8]]) -> Vec<KeyPosition> {
+    let reads = args.iter().skip(3).any(|option| args::is_word(option, "get"));
+    vec![KeyPosition { index: 1, flags: if reads { KeyFlags::RW_ACCESS_UPDATE } else { KeyFlags::OW_UPDATE } }]
+}
+
+fn set(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let options = parse_set(&args[3..])?;
+    let SetOptions { condition, returns_old, time } = options;
+    let expiry = match time {
+        TimeOption::None | TimeOption::Persist => Expiry::Clear,
+        TimeOption::Keep => Expiry::Keep,
+        TimeOption::Time(time) => Expiry::At(time.resolve("set", keyspace.now_ms())?),
+    };
+    let (key, value) = (args[1], args[2]);
+    let mut old = None;
+    let is_present = if returns_old {
+        old = optional(keyspace.string(key)?)?;
+        old.is_some()
+    } else {
+        condition.is_some() && keyspace.entry(key)?.is_some()
+    };
+    let is_met = match condition {
+        None => true,
+        Some(Condition::Absent) => !is_present,
+        Some(Condition::Present) => is_present,
+    };
+    if is_met {
+        keyspace.put_string(key, value, expiry)?;
+    }
+    Ok(match (returns_old, is_met) {
+        (true, _) => bulk_or_null(old),
+        (false, true) => Reply::Ok,
+        (false, false) => Reply::Null,
+    })
+}
+
+fn setnx(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let is_absent = keyspace.entry(args[1])?.is_none();
+    if is_absent {
+        keyspace.put_string(args[1], args[2], Expiry::Clear)?;
+    }
+    Ok(Reply::Integer(i64::from(is_absent)))
+}
+
+fn setex(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    set_for(keyspace, args, "setex", Time::after_seconds(args[2]))
+}
+
+fn psetex(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    set_for(keyspace, args, "psetex", Time::after_milliseconds(args[2]))
+}
+
+fn set_for(keyspace: &mut Keyspace, args: &[&[u8]], name: &str, time: Time<'_>) -> CommandResult {
+    let expires_at_ms = time.resolve(name, keyspace.now_ms())?;
+    keyspace.put_string(args[1], args[3], Expiry::At(expires_at_ms))?;
+    Ok(Reply::Ok)
+}
+
+fn getset(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let old = optional(keyspace.string(args[1])?)?;
+    keyspace.put_string(args[1], args[2], Expiry::Clear)?;
+    Ok(bulk_or_null(old))
+}
+
+fn getdel(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let old = optional(keyspace.string(args[1])?)?;
+    if old.is_some() {
+        keyspace.delete(args[1])?;
+    }
+    Ok(bulk_or_null(old))
+}
+
+/// The time is looked at only when there is a key. One that has passed removes it.
+fn getex(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let key = args[1];
+    let time = parse_getex(&args[2..])?;
+    let Some(value) = optional(keyspace.string(key)?)? else { return Ok(Reply::Null) };
+    match time {
+        TimeOption::None | TimeOption::Keep => {}
+        TimeOption::Persist => {
+            keyspace.set_expiry(key, None)?;
+        }
+        TimeOption::Time(time) => {
+            let expires_at_ms = time.resolve("getex", keyspace.now_ms())?;
+            keyspace.set_expiry(key, Some(expires_at_ms))?;
+        }
+    }
+    Ok(Reply::Bulk(value))
+}
+
+fn mset(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    for (key, value) in pairs(args, "mset")? {
+        keyspace.put_string(key, value, Expiry::Clear)?;
+    }
+    Ok(Reply::Ok)
+}
+
+fn msetnx(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    for (key, _) in pairs(args, "msetnx")? {
+        if keyspace.entry(key)?.is_some() {
+            return Ok(Reply::Integer(0));
+        }
+    }
+    for (key, value) in pairs(args, "msetnx")? {
+        keyspace.put_string(key, value, Expiry::Clear)?;
+    }
+    Ok(Reply::Integer(1))
+}
+
+fn pairs<'a>(args: &'a [&'a [u8]], name: &str) -> Result<impl Iterator<Item = (&'a [u8], &'a [u8])>, CommandError> {
+    let (pairs, rest) = args[1..].as_chunks::<2>();
+    if rest.is_empty() { Ok(pairs.iter().map(|[key, value]| (*key, *value))) } else { Err(errors::wrong_arity(name)) }
+}
+
+fn append(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let (key, value) = (args[1], args[2]);
+    let Some(length) = lookup::length(keyspace, key)? else {
+        keyspace.put_string(key, value, Expiry::Clear)?;
+        return Ok(integer(value.len() as u64));
+    };
+    check_length(keyspace, length, value.len())?;
+    if value.is_empty() {
+        // Nothing changes, but WATCH sees it, as in Redis: the first bytes are written over themselves.
+        let first = lookup::bytes(keyspace, key, 0..1)?;
+        if first.is_empty() {
+            keyspace.put_string(key, b"", Expiry::Keep)?;
+        } else {
+            keyspace.write_string_range(key, 0, &first)?;
+        }
+        return Ok(integer(length));
+    }
+    Ok(integer(keyspace.write_string_range(key, length, value)?))
+}
+
+fn strlen(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    Ok(integer(lookup::length(keyspace, args[1])?.unwrap_or(0)))
+}
+
+/// GETRANGE and SUBSTR.
+fn getrange(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    let (start, end) = (args::integer(args[2])?, args::integer(args[3])?);
+    // Positions from the start need no length: storage cuts the range.
+    if let (Ok(start), Ok(end)) = (u64::try_from(start), u64::try_from(end)) {
+        return Ok(Reply::Bulk(lookup::bytes(keyspace, args[1], start..end.saturating_add(1).max(start))?));
+    }
+    let length = lookup::length(keyspace, args[1])?.unwrap_or(0);
+    // Otherwise two negative positions in the wrong order, both before the start, would both mean the first byte.
+    let range = if start < 0 && end < 0 && start > end { 0..0 } else { clamp_range(start, end, length) };
+    if range.is_empty() {
+        return Ok(Reply::Bulk(Vec::new()));
+    }
+    Ok(Reply::Bulk(lookup::bytes(keyspace, args[1], range)?))
+}
+
+fn setrange(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+    let (key, value) = (args[1], args[3]);
+    let offset = u64::try_from(args::integer(args[2])?).map_err(|_| errors::OFFSET_OUT_OF_RANGE)?;
+    let length = lookup::length(keyspace, key)?;
+    if value.is_empty() {
+        return Ok(integer(length.unwrap_or(0)));
+    }
+    check_length(keyspace, offset, value.len())?;
+    Ok(integer(keyspace.write_string_range(key, offset, value)?))
+}
+
+fn integer(value: u64) -> Reply {
+    Reply::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// What LCS is to answer.
+#[derive(Default)]
+struct LcsOptions {
+    length_only: bool,
+    matches: bool,
+    match_bytes_min: i64,
+    with_match_lengths: bool,
+}
+
+/// The keys' kinds are looked at before the options, the values only after both.
+fn longest_common_subsequence(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    let (first, second) = (args[1], args[2]);
+    for key in [first, second] {
+        if keyspace.entry(key)?.is_some_and(|entry| entry.kind != Kind::String) {
+            return Err(errors::LCS_NOT_STRINGS.into());
+        }
+    }
+    let options = LcsOptions::parse(&args[3..])?;
+    let length = |key| Ok::<_, CommandError>(lookup::length(keyspace, key)?.unwrap_or(0));
+    lcs::check_lengths(length(first)?, length(second)?, keyspace.value_bytes_max()).map_err(|error| match error {
+        LcsError::TooLong => errors::LCS_TOO_LONG,
+        LcsError::TooMuchMemory => errors::LCS_TOO_MUCH_MEMORY,
+    })?;
+    let value = |key| Ok::<_, CommandError>(optional(keyspace.string(key)?)?.unwrap_or_default());
+    let (first, second) = (value(first)?, value(second)?);
+    if options.length_only {
+        return Ok(Reply::Integer(i64::from(lcs::length(&first, &second))));
+    }
+    let found = lcs::subsequence(&first, &second);
+    if !options.matches {
+        return Ok(Reply::Bulk(found.bytes));
+    }
+    let shown = found.matches.iter().filter(|run| i64::from(run.length()) >= options.match_bytes_min);
+    Ok(Reply::Map(vec![
+        (
+            Reply::Bulk(b"matches".to_vec()),
+            Reply::Array(shown.map(|run| match_reply(run, options.with_match_lengths)).collect()),
+        ),
+        (Reply::Bulk(b"len".to_vec()), integer(found.bytes.len() as u64)),
+    ]))
+}
+
+fn match_reply(run: &Match, with_length: bool) -> Reply {
+    let ends = |(start, end)| Reply::Array(vec![Reply::Integer(i64::from(start)), Reply::Integer(i64::from(end))]);
+    let mut parts = vec![ends(run.first), ends(run.second)];
+    if with_length {
+        parts.push(Reply::Integer(i64::from(run.length())));
+    }
+    Reply::Array(parts)
+}
+
+impl LcsOptions {
+    fn parse(options: &[&[u8]]) -> Result<LcsOptions, CommandError> {
+        let mut parsed = LcsOptions::default();
+        let mut options = options.iter();
+        while let Some(option) = options.next() {
+            if args::is_word(option, "idx") {
+                parsed.matches = true;
+            } else if args::is_word(option, "len") {
+                parsed.length_only = true;
+            } else if args::is_word(option, "withmatchlen") {
+                parsed.with_match_lengths = true;
+            } else if args::is_word(option, "minmatchlen")
+                && let Some(least) = options.next()
+            {
+                parsed.match_bytes_min = args::integer(least)?;
+            } else {
+                return Err(errors::SYNTAX.into());
+            }
+        }
+        if parsed.length_only && parsed.matches {
+            return Err(errors::LCS_LEN_AND_IDX.into());
+        }
+        Ok(parsed)
+    }
+}
+
+#[cfg(test)]
+#[path = "strings_tests.rs"]
+mod tests;

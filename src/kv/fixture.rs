@@ -1,0 +1,129 @@
+//! A keyspace on a temporary directory and a way to run commands on it, for the tests of this layer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tempfile::TempDir;
+
+use crate::kv::table::{self, Handler};
+use crate::resp::reply::Reply;
+use crate::storage::{Change, Durability, Expiry, Keyspace, Kind, Options, prepare};
+
+/// The time of a test that needs no other.
+pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
+
+pub(crate) struct Fixture {
+    pub(crate) writer: Keyspace,
+    pub(crate) reader: Keyspace,
+    pub(crate) now_ms: i64,
+    changes: Arc<AtomicU64>,
+    /// Last, so that the connections close before the directory goes.
+    _directory: TempDir,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Fixture {
+        Fixture::with(|_| {})
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Fixture {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = Options::new(directory.path());
+        options.durability = Durability::Os;
+        change(&mut options);
+        prepare(&options).unwrap();
+        let changes = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&changes);
+        let count = move |_: Change<'_>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
+        let writer = Keyspace::open_writer(&options, Box::new(count)).unwrap();
+        let reader = Keyspace::open_reader(&options).unwrap();
+        Fixture { writer, reader, now_ms: NOW_MS, changes, _directory: directory }
+    }
+
+    pub(crate) fn select(&mut self, database: u8) {
+        self.writer.select(database);
+        self.reader.select(database);
+    }
+
+    /// How many changes were announced so far.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// Makes a key a list, as far as a command on strings looks.
+    pub(crate) fn make_list(&mut self, key: &str) {
+        self.put(key, "x");
+        self.write(|keyspace| keyspace.pretend_kind(key.as_bytes(), Kind::List).unwrap());
+    }
+
+    /// One committed group.
+    pub(crate) fn write<T>(&mut self, change: impl FnOnce(&mut Keyspace) -> T) -> T {
+        self.writer.begin_write(self.now_ms).unwrap();
+        let result = change(&mut self.writer);
+        self.writer.commit().unwrap();
+        result
+    }
+
+    pub(crate) fn put(&mut self, key: &str, value: &str) {
+        self.write(|keyspace| keyspace.put_string(key.as_bytes(), value.as_bytes(), Expiry::Clear).unwrap());
+    }
+
+    /// One call through the table, where its handler says: a write in a transaction of its own, a read in a snapshot.
+    pub(crate) fn call(&mut self, args: &[&[u8]]) -> Reply {
+        let result = table::resolve(args).and_then(|command| match command.handler {
+            Handler::Pure(run) => run(args),
+            Handler::Read(run) => {
+                self.reader.begin_read(self.now_ms).unwrap();
+                let result = run(&self.reader, args);
+                self.reader.end_read().unwrap();
+                result
+            }
+            Handler::Write(run) => self.write(|keyspace| run(keyspace, args)),
+            Handler::Session(_) | Handler::Container => panic!("{} needs a session", command.name),
+        });
+        result.unwrap_or_else(|error| error.into_reply())
+    }
+
+    /// Words separated by blanks; `''` is an empty one.
+    pub(crate) fn run(&mut self, line: &str) -> Reply {
+        let words: Vec<&[u8]> =
+            line.split_whitespace().map(|word| if word == "''" { &b""[..] } else { word.as_bytes() }).collect();
+        self.call(&words)
+    }
+
+    /// Lines of `> call`, each followed by the reply as `show` writes it.
+    pub(crate) fn transcript(&mut self, text: &str) {
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        while let Some(line) = lines.next() {
+            let call = line.strip_prefix("> ").expect("a call comes first");
+            let expected = lines.next().expect("a reply follows");
+            assert_eq!(show(&self.run(call)), expected, "{call}");
+        }
+    }
+}
+
+/// A reply on one line: `:1`, `text`, `''`, `(nil)`, `-ERR …`, `[a b]`, `{a: b}`.
+pub(crate) fn show(reply: &Reply) -> String {
+    let all = |items: &[Reply]| items.iter().map(show).collect::<Vec<_>>().join(" ");
+    match reply {
+        Reply::Ok => "OK".to_owned(),
+        Reply::Simple(text) => text.clone().into_owned(),
+        Reply::Error(text) => format!("-{text}"),
+        Reply::Integer(value) => format!(":{value}"),
+        Reply::Bulk(bytes) if bytes.is_empty() => "''".to_owned(),
+        Reply::Bulk(bytes) => bytes.escape_ascii().to_string(),
+        Reply::Null | Reply::NullArray => "(nil)".to_owned(),
+        Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => format!("[{}]", all(items)),
+        Reply::Map(pairs) => {
+            let pairs: Vec<_> = pairs.iter().map(|(key, value)| format!("{}: {}", show(key), show(value))).collect();
+            format!("{{{}}}", pairs.join(" "))
+        }
+        Reply::Double(value) => value.to_string(),
+        Reply::Bool(value) => value.to_string(),
+        Reply::BigNumber(digits) => digits.clone(),
+        Reply::Verbatim { text, .. } => text.escape_ascii().to_string(),
+        Reply::Raw(bytes) => bytes.escape_ascii().to_string().replace("\\r\\n", " ").trim_end().to_owned(),
+    }
+}
