@@ -1,1 +1,3 @@
-//! Placeholder until the first slice.
+//! The core: bytes, sockets, processes, threads. No protocol, no database.
+
+pub mod sys;
