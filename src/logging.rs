@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 
 use serde::Deserialize;
 use tracing::{Event, Subscriber};
@@ -35,7 +36,7 @@ pub enum LogError {
     AlreadyStarted,
 }
 
-/// Logs from now on, in this process and in those that it forks.
+/// Logs from now on, panics too, in this process and in those that it forks.
 ///
 /// # Errors
 /// The filter is not understood, or a log is there already.
@@ -48,7 +49,17 @@ pub fn start(settings: &LogSettings) -> Result<(), LogError> {
         LogFormat::Json => false,
     };
     tracing::subscriber::set_global_default(subscriber(filter, is_text, is_terminal, std::io::stderr))
-        .map_err(|_| LogError::AlreadyStarted)
+        .map_err(|_| LogError::AlreadyStarted)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// A panic is a line of the log like any other, so that JSON stays JSON.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let reason = panic.payload_as_str().unwrap_or("not a text");
+    let thread = std::thread::current();
+    tracing::error!(reason, location, thread = thread.name().unwrap_or_default(), "panicked");
 }
 
 /// The filter that a text means.
@@ -164,6 +175,20 @@ mod tests {
         assert_eq!(words[1], std::process::id().to_string());
         assert_eq!(words[2], "INFO");
         assert_eq!(words[4..], ["ready", "worker=3"]);
+    }
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log() {
+        let lines = log("info", false, || {
+            let usual = std::panic::take_hook();
+            std::panic::set_hook(Box::new(log_panic));
+            let outcome = std::panic::catch_unwind(|| panic!("at {}", "the disco"));
+            std::panic::set_hook(usual);
+            assert!(outcome.is_err());
+        });
+        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!((&line["message"], &line["reason"]), (&"panicked".into(), &"at the disco".into()));
+        assert!(line["location"].as_str().unwrap().starts_with("src/logging.rs:"));
     }
 
     #[test]
