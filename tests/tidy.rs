@@ -129,6 +129,9 @@ fn command_rows_are_read_from_the_text() {
     let told: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.is_fixed, row.is_container)).collect();
     assert_eq!(told, [("get", false, false), ("module", false, true), ("module|list", true, false)]);
 
+    let transcript = "# covers: get object|encoding set\n> GET a\n> OBJECT ENCODING a\n< setx\n";
+    assert_eq!(commands::covered_by(transcript), ["get", "object|encoding"]);
+
     let mut wrong = Vec::new();
     let covered = ["module|list", "gone"].map(str::to_owned).into();
     commands::check_coverage(&rows, &covered, &["module|list"], &mut wrong);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::rules::has_word;
 use crate::source::Source;
 
 /// What a row says of itself, as far as these rules care.
@@ -47,7 +48,8 @@ pub(crate) fn rows_of(text: &str) -> Vec<Row> {
     pieces.iter().map(row).collect()
 }
 
-/// The commands that the transcripts cover: every word of their lines `# covers: get set object|encoding`.
+/// The commands that the transcripts cover: every word of their lines `# covers: get set object|encoding` that is also
+/// sent in the same file.
 pub(crate) fn covered(transcripts: &Path) -> BTreeSet<String> {
     let mut covered = BTreeSet::new();
     for entry in fs::read_dir(transcripts).into_iter().flatten().flatten() {
@@ -55,11 +57,18 @@ pub(crate) fn covered(transcripts: &Path) -> BTreeSet<String> {
         if path.is_dir() {
             covered.append(&mut self::covered(&path));
         } else if let Ok(text) = fs::read_to_string(&path) {
-            let lines = text.lines().filter_map(|line| line.strip_prefix("# covers:"));
-            covered.extend(lines.flat_map(str::split_whitespace).map(str::to_lowercase));
+            covered.extend(covered_by(&text));
         }
     }
     covered
+}
+
+pub(crate) fn covered_by(transcript: &str) -> Vec<String> {
+    let transcript = transcript.to_lowercase();
+    let sent: Vec<&str> = transcript.lines().filter(|line| !line.starts_with('#')).collect();
+    let is_sent = |name: &str| name.split('|').all(|word| sent.iter().any(|line| has_word(line, word)));
+    let named = transcript.lines().filter_map(|line| line.strip_prefix("# covers:")).flat_map(str::split_whitespace);
+    named.filter(|name| is_sent(name)).map(str::to_owned).collect()
 }
 
 /// Rows without a transcript, transcripts without a row, and entries of `known` that are covered by now.
