@@ -1,1 +1,108 @@
-fn main() {}
+//! The program: read the settings, do what the subcommand says, end with a code that scripts can use.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use emptyserver::client::cli::{self, CliArguments, Surroundings};
+use emptyserver::client::{Target, health};
+use emptyserver::config::{self, Secret, Settings, SettingsError, Values};
+use emptyserver::logging;
+use emptyserver::server::sys::container::Container;
+
+mod serve;
+
+/// Something went wrong that is not the fault of who started the program.
+const FAILURE: u8 = 1;
+/// The command line or a setting cannot be understood. clap's code for the command line is the same.
+const USAGE: u8 = 2;
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("EMPTYSERVER_COMMIT"), ")");
+
+/// A durable key-value service that any Redis client can talk to.
+///
+/// Without a command it serves. It is configured by environment variables: `emptyserver config` lists them.
+#[derive(Parser)]
+#[command(name = "emptyserver", version = VERSION)]
+struct Program {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service (what happens without a command)
+    Serve,
+    /// Print the settings: their names, present values, where these come from, and what they mean
+    Config {
+        /// For programs
+        #[arg(long, conflicts_with = "markdown")]
+        json: bool,
+        /// For the README: without present values
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Open the data, verify it and print what was found
+    Check,
+    /// Ask the running service whether it answers; exit code 0 or 1
+    Health,
+    /// Send commands to a service
+    Cli(CliArguments),
+}
+
+fn main() -> ExitCode {
+    let command = Program::parse().command.unwrap_or(Command::Serve);
+    let container = Container::detect();
+    let (values, settings) = match read_settings(&container) {
+        Ok(both) => both,
+        Err(error) => return fail(&error, USAGE),
+    };
+    match command {
+        Command::Serve => match logging::start(&settings.log) {
+            Ok(()) => serve::serve(&settings, &container).unwrap_or_else(|error| fail(&*error, FAILURE)),
+            Err(error) => fail(&error, USAGE),
+        },
+        Command::Config { json: true, .. } => write_out(&config::json(&values)),
+        Command::Config { markdown: true, .. } => write_out(&config::markdown()),
+        Command::Config { .. } => write_out(&config::text(&values)),
+        Command::Check => serve::check(&settings).unwrap_or_else(|error| fail(&*error, FAILURE)),
+        Command::Health => match health::probe(&local_service(&settings)) {
+            Ok(line) => write_out(&(line + "\n")),
+            Err(line) => fail(&line, FAILURE),
+        },
+        Command::Cli(arguments) => ExitCode::from(cli::run(arguments, &surroundings(&settings)) as u8),
+    }
+}
+
+fn read_settings(container: &Container) -> Result<(Values, Settings), SettingsError> {
+    let values = Values::from_environment(container)?;
+    let settings = Settings::from_values(&values)?;
+    Ok((values, settings))
+}
+
+/// The service that these settings configure, as its clients see it.
+fn local_service(settings: &Settings) -> Target {
+    let password = settings.kv.password.as_ref().map(|password| password.reveal().to_owned());
+    Target { password, ..Target::listening_at(settings.server.listen) }
+}
+
+fn surroundings(settings: &Settings) -> Surroundings {
+    let text = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.reveal().to_owned());
+    let client = &settings.client;
+    Surroundings { url: text(&client.url), password: text(&client.password), local: local_service(settings) }
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+fn write_out(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error, FAILURE),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn fail(error: &(impl std::fmt::Display + ?Sized), code: u8) -> ExitCode {
+    for line in error.to_string().lines() {
+        eprintln!("emptyserver: {line}");
+    }
+    ExitCode::from(code)
+}

@@ -21,6 +21,12 @@ pub fn wall_us() -> i64 {
     i64::try_from(since_epoch().as_micros()).unwrap_or(i64::MAX)
 }
 
+/// Lets time pass, where there is nothing to wait for but time itself.
+#[expect(clippy::disallowed_methods, reason = "this is the clock's home")]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// Milliseconds of the monotonic clock since the machine started: the same in every process, unlike an `Instant`.
 #[must_use]
 pub fn uptime_ms() -> u64 {

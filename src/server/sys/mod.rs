@@ -3,6 +3,7 @@
 //! Descriptors are handed out as `OwnedFd`, failures as `io::Result`. Nothing here knows connections, jobs or lanes.
 
 pub mod clock;
+pub mod container;
 pub mod descriptors;
 pub mod epoll;
 pub mod lock;

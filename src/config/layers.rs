@@ -1,0 +1,227 @@
+//! The settings as each layer takes them, and how they have to fit together. No layer sees another one's.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::table::Layer;
+use super::units::KIBI;
+use super::values::{SettingsError, Values};
+use crate::logging::LogSettings;
+
+/// Everything that the program is told. Fields are named as the settings are; the table says what they mean.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub server: ServerSettings,
+    pub storage: StorageSettings,
+    pub kv: KvSettings,
+    pub log: LogSettings,
+    pub client: ClientSettings,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct ServerSettings {
+    pub listen: SocketAddr,
+    /// 0: everything in one process.
+    pub workers: usize,
+    pub readers: usize,
+    pub max_connections: usize,
+    /// 0: never.
+    pub idle_timeout_seconds: u64,
+    pub query_bytes_max: usize,
+    pub output_bytes_max: usize,
+    pub lane_jobs_max: usize,
+    pub cpu_affinity: CpuAffinity,
+    pub drain_seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum CpuAffinity {
+    Off,
+    Auto,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct StorageSettings {
+    pub data: PathBuf,
+    pub durability: Durability,
+    pub wal_bytes_max: u64,
+    pub value_bytes_max: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    Always,
+    EverySec,
+    Os,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct KvSettings {
+    pub password: Option<Secret>,
+    pub protected_mode: bool,
+    /// -1: none.
+    pub slowlog_microseconds: i64,
+    pub slowlog_entries_max: usize,
+    pub debug_commands: bool,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct ClientSettings {
+    pub url: Option<Secret>,
+    #[serde(rename = "rediscli_auth")]
+    pub password: Option<Secret>,
+}
+
+/// A text that `Debug` does not show.
+#[derive(Clone, Deserialize, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Settings {
+    /// Each layer's own, checked against each other.
+    ///
+    /// # Errors
+    /// Settings that do not fit together.
+    pub fn from_values(values: &Values) -> Result<Self, SettingsError> {
+        let settings = Self {
+            server: values.layer(Layer::Server)?,
+            storage: values.layer(Layer::Storage)?,
+            kv: values.layer(Layer::Kv)?,
+            log: values.layer(Layer::Log)?,
+            client: values.layer(Layer::Client)?,
+        };
+        settings.check_relations()?;
+        Ok(settings)
+    }
+
+    /// A value has to fit into a request and into a reply, with the words around it.
+    fn check_relations(&self) -> Result<(), SettingsError> {
+        let least = self.storage.value_bytes_max + 64 * KIBI;
+        let exchanges = [
+            ("EMPTYSERVER_QUERY_BYTES_MAX", self.server.query_bytes_max),
+            ("EMPTYSERVER_OUTPUT_BYTES_MAX", self.server.output_bytes_max),
+        ];
+        match exchanges.iter().find(|(_, bytes_max)| (*bytes_max as u64) < least) {
+            None => Ok(()),
+            Some((name, bytes_max)) => Err(SettingsError::one(format!(
+                "{name} ({bytes_max}) has no room for a value of EMPTYSERVER_VALUE_BYTES_MAX ({}): raise the one to {least} or lower the other",
+                self.storage.value_bytes_max
+            ))),
+        }
+    }
+}
+
+impl Secret {
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logging::LogFormat;
+    use crate::server::sys::container::Container;
+
+    fn settings(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let container = Container { allowed_cpus: vec![0, 1], cores: 2, memory_bytes: 8 << 30 };
+        let values = Values::read(pairs.iter().map(|(name, value)| (name.into(), value.into())), &container)?;
+        Settings::from_values(&values)
+    }
+
+    #[test]
+    fn each_layer_gets_its_defaults() {
+        let settings = settings(&[]).unwrap();
+        assert_eq!(
+            settings.server,
+            ServerSettings {
+                listen: "127.0.0.1:6379".parse().unwrap(),
+                workers: 2,
+                readers: 2,
+                max_connections: 10_000,
+                idle_timeout_seconds: 0,
+                query_bytes_max: 1 << 30,
+                output_bytes_max: 1 << 30,
+                lane_jobs_max: 1024,
+                cpu_affinity: CpuAffinity::Off,
+                drain_seconds: 8,
+            }
+        );
+        assert_eq!(
+            settings.storage,
+            StorageSettings {
+                data: "./data".into(),
+                durability: Durability::Always,
+                wal_bytes_max: 64 << 20,
+                value_bytes_max: 512 << 20,
+            }
+        );
+        assert_eq!(
+            settings.kv,
+            KvSettings {
+                password: None,
+                protected_mode: true,
+                slowlog_microseconds: 10_000,
+                slowlog_entries_max: 128,
+                debug_commands: false,
+            }
+        );
+        assert_eq!(settings.log, LogSettings { log: "info".into(), log_format: LogFormat::Auto });
+        assert_eq!(settings.client, ClientSettings { url: None, password: None });
+    }
+
+    #[test]
+    fn what_is_set_reaches_its_layer() {
+        let settings = settings(&[
+            ("EMPTYSERVER_DURABILITY", "everysec"),
+            ("EMPTYSERVER_CPU_AFFINITY", "auto"),
+            ("EMPTYSERVER_PROTECTED_MODE", "Off"),
+            ("EMPTYSERVER_REQUIREPASS", "a,b=c"),
+            ("EMPTYSERVER_DATA", "/srv/a, b"),
+            ("EMPTYSERVER_SLOWLOG_MICROSECONDS", "-1"),
+            ("REDISCLI_AUTH", "pw"),
+        ])
+        .unwrap();
+        assert_eq!(settings.storage.durability, Durability::EverySec);
+        assert_eq!(settings.storage.data, PathBuf::from("/srv/a, b"));
+        assert_eq!(settings.server.cpu_affinity, CpuAffinity::Auto);
+        assert!(!settings.kv.protected_mode);
+        assert_eq!(settings.kv.password, Some(Secret::new("a,b=c")));
+        assert_eq!(settings.kv.slowlog_microseconds, -1);
+        assert_eq!(settings.client.password.as_ref().map(Secret::reveal), Some("pw"));
+        assert!(!format!("{settings:?}").contains("a,b=c"));
+    }
+
+    #[test]
+    fn a_value_has_to_fit_into_a_request_and_a_reply() {
+        assert!(settings(&[("EMPTYSERVER_VALUE_BYTES_MAX", "4Mi"), ("EMPTYSERVER_QUERY_BYTES_MAX", "5Mi")]).is_ok());
+        let error = settings(&[("EMPTYSERVER_OUTPUT_BYTES_MAX", "512Mi")]).unwrap_err().to_string();
+        assert!(error.starts_with("EMPTYSERVER_OUTPUT_BYTES_MAX (536870912) has no room"), "{error}");
+    }
+
+    #[test]
+    fn the_defaults_fit_together_in_a_container_of_any_size() {
+        for shift in 20..45 {
+            let container = Container { allowed_cpus: vec![0], cores: 1, memory_bytes: (1 << shift) + 12_345 };
+            let values = Values::read([], &container).unwrap();
+            Settings::from_values(&values).unwrap();
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The one table of settings. A row is all that there is to say about a setting; `emptyserver config`, the README, the
+//! compose file and the chart follow it, and the tests compare them.
+
+use super::units::{GIBI, MEBI, Unit};
+use crate::server::sys::container::Container;
+
+/// What every name of ours begins with.
+pub(super) const PREFIX: &str = "EMPTYSERVER_";
+
+/// One setting. `emptyserver` reads it from the variable `name`, or from the file that `name` + `_FILE` names.
+#[derive(Debug)]
+pub struct Setting {
+    /// The whole name of the variable.
+    pub name: &'static str,
+    /// Other names that mean the same: what Redis calls it.
+    pub aliases: &'static [&'static str],
+    pub layer: Layer,
+    pub unit: Unit,
+    pub default: DefaultValue,
+    /// What the container image sets instead of the default.
+    pub image: Option<&'static str>,
+    pub meaning: &'static str,
+    /// True exactly when the value must not be shown to anybody.
+    pub secret: bool,
+    /// True exactly when CONFIG SET can change it in a running service.
+    pub changeable: bool,
+}
+
+/// Who gets the setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    Server,
+    Storage,
+    Kv,
+    Log,
+    Client,
+}
+
+/// What holds where nothing is set.
+#[derive(Debug)]
+pub enum DefaultValue {
+    Nothing,
+    Fixed(&'static str),
+    /// Depends on the container; `text` says how.
+    Computed {
+        text: &'static str,
+        from: fn(&Container) -> u64,
+    },
+}
+
+use DefaultValue::{Computed, Fixed, Nothing};
+use Layer::{Client, Kv, Log, Server, Storage};
+
+/// All settings, in the order in which people read them.
+pub const SETTINGS: &[Setting] = &[
+    setting(Server, "EMPTYSERVER_LISTEN", Unit::Address, Fixed("127.0.0.1:6379"))
+        .in_image("0.0.0.0:6379")
+        .means("address of the key-value service"),
+    setting(Storage, "EMPTYSERVER_DATA", Unit::Path, Fixed("./data"))
+        .in_image("/data")
+        .means("directory of `data.db` and the lock file"),
+    setting(Storage, "EMPTYSERVER_DURABILITY", Unit::Choice(&["always", "everysec", "os"]), Fixed("always")).means(
+        "when an acknowledged write is safe from a power failure: `always` at once, `everysec` within a second, `os` when \
+         the operating system writes it; a crash of the service loses nothing with any of them",
+    ),
+    setting(
+        Server,
+        "EMPTYSERVER_WORKERS",
+        Unit::count(0, 256),
+        Computed { text: "cores of the container", from: workers },
+    )
+    .means("worker processes; `0` = everything in one process, for a debugger"),
+    setting(Server, "EMPTYSERVER_READERS", Unit::count(1, 64), Fixed("2"))
+        .means("reader threads in each worker, plus one for heavy commands"),
+    setting(Kv, "EMPTYSERVER_PASSWORD", Unit::Text, Nothing)
+        .also(&["EMPTYSERVER_REQUIREPASS"])
+        .means("password of the user `default`")
+        .secret()
+        .changeable(),
+    setting(Kv, "EMPTYSERVER_PROTECTED_MODE", Unit::Switch, Fixed("yes"))
+        .means("without a password serve loopback clients only")
+        .changeable(),
+    setting(Storage, "EMPTYSERVER_WAL_BYTES_MAX", Unit::bytes(MEBI, 64 * GIBI), Fixed("64Mi"))
+        .means("budget of the write-ahead file `data.db-wal`"),
+    setting(
+        Storage,
+        "EMPTYSERVER_VALUE_BYTES_MAX",
+        Unit::bytes(MEBI, 512 * MEBI),
+        Computed { text: "512Mi, at most 1/8 of the memory limit", from: value_bytes_max },
+    )
+    .means("largest value"),
+    setting(Server, "EMPTYSERVER_MAX_CONNECTIONS", Unit::count(1, 1_000_000), Fixed("10000"))
+        .also(&["EMPTYSERVER_MAXCLIENTS"])
+        .means("clients at a time, over all workers; lowered to what the descriptor limit allows")
+        .changeable(),
+    setting(Server, "EMPTYSERVER_IDLE_TIMEOUT_SECONDS", Unit::seconds(0, 31_536_000), Fixed("0"))
+        .means("a client that is silent for longer is disconnected; `0` = never")
+        .changeable(),
+    setting(
+        Server,
+        "EMPTYSERVER_QUERY_BYTES_MAX",
+        Unit::bytes(2 * MEBI, 4 * GIBI),
+        Computed { text: "1Gi, at most 1/4 of the memory limit", from: exchange_bytes_max },
+    )
+    .means("longest request of one client, all its arguments together"),
+    setting(
+        Server,
+        "EMPTYSERVER_OUTPUT_BYTES_MAX",
+        Unit::bytes(2 * MEBI, 4 * GIBI),
+        Computed { text: "1Gi, at most 1/4 of the memory limit", from: exchange_bytes_max },
+    )
+    .means("a client with more replies waiting than this is disconnected"),
+    setting(Server, "EMPTYSERVER_LANE_JOBS_MAX", Unit::count(1, 65_536), Fixed("1024"))
+        .means("jobs that may wait for the threads of one worker, or for the writer; further clients wait their turn"),
+    setting(Server, "EMPTYSERVER_CPU_AFFINITY", Unit::Choice(&["off", "auto"]), Fixed("off"))
+        .means("`auto` gives each event loop and each pool thread one allowed CPU"),
+    setting(Server, "EMPTYSERVER_DRAIN_SECONDS", Unit::seconds(1, 3_600), Fixed("8"))
+        .means("longest orderly shutdown, last checkpoint included"),
+    setting(
+        Kv,
+        "EMPTYSERVER_SLOWLOG_MICROSECONDS",
+        Unit::Number { of: "microseconds", min: -1, max: i64::MAX },
+        Fixed("10000"),
+    )
+    .means("commands that run longer are noted for SLOWLOG; `0` = all, `-1` = none")
+    .changeable(),
+    setting(Kv, "EMPTYSERVER_SLOWLOG_ENTRIES_MAX", Unit::count(0, 65_536), Fixed("128"))
+        .means("how many commands SLOWLOG keeps")
+        .changeable(),
+    setting(Kv, "EMPTYSERVER_DEBUG_COMMANDS", Unit::Switch, Fixed("no")).means("allows the command DEBUG"),
+    setting(Log, "EMPTYSERVER_LOG", Unit::Filter, Fixed("info"))
+        .means("what is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module"),
+    setting(Log, "EMPTYSERVER_LOG_FORMAT", Unit::Choice(&["auto", "text", "json"]), Fixed("auto"))
+        .means("`text`, `json` lines, or `auto`: text on a terminal and JSON elsewhere"),
+    setting(Client, "EMPTYSERVER_URL", Unit::Url, Nothing)
+        .means("where `emptyserver cli` connects to: `redis://[[user]:password@]host[:port][/database]`")
+        .secret(),
+    setting(Client, "REDISCLI_AUTH", Unit::Text, Nothing)
+        .means("password that `emptyserver cli` sends, as for redis-cli")
+        .secret(),
+];
+
+fn workers(container: &Container) -> u64 {
+    (container.cores as u64).min(256)
+}
+
+fn value_bytes_max(container: &Container) -> u64 {
+    share_of_memory(container, 8).clamp(MEBI, 512 * MEBI)
+}
+
+/// Twice the largest value: a request or a reply holds one value and what stands around it.
+fn exchange_bytes_max(container: &Container) -> u64 {
+    share_of_memory(container, 4).clamp(2 * MEBI, GIBI)
+}
+
+/// In whole Mi, so that people can read it.
+fn share_of_memory(container: &Container, divisor: u64) -> u64 {
+    container.memory_bytes / divisor / MEBI * MEBI
+}
+
+const fn setting(layer: Layer, name: &'static str, unit: Unit, default: DefaultValue) -> Setting {
+    Setting { name, aliases: &[], layer, unit, default, image: None, meaning: "", secret: false, changeable: false }
+}
+
+impl Setting {
+    /// The field of the layer's struct: the name without the prefix, in lower case.
+    #[must_use]
+    pub fn field(&self) -> String {
+        self.name.strip_prefix(PREFIX).unwrap_or(self.name).to_lowercase()
+    }
+
+    /// Every variable that can set it; those that name a file end in `_FILE`.
+    pub fn variables(&self) -> impl Iterator<Item = String> {
+        let names = std::iter::once(self.name).chain(self.aliases.iter().copied());
+        names.flat_map(|name| [name.to_owned(), format!("{name}_FILE")])
+    }
+
+    const fn also(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    const fn in_image(mut self, value: &'static str) -> Self {
+        self.image = Some(value);
+        self
+    }
+
+    const fn means(mut self, meaning: &'static str) -> Self {
+        self.meaning = meaning;
+        self
+    }
+
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    const fn changeable(mut self) -> Self {
+        self.changeable = true;
+        self
+    }
+}
+
+impl Layer {
+    /// The word for reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Server => "server",
+            Storage => "storage",
+            Kv => "kv",
+            Log => "log",
+            Client => "client",
+        }
+    }
+}
+
+impl DefaultValue {
+    /// In words, the same on every machine.
+    #[must_use]
+    pub const fn describe(&self) -> Option<&'static str> {
+        match self {
+            Nothing => None,
+            Fixed(text) | Computed { text, .. } => Some(text),
+        }
+    }
+
+    /// The value itself, in this container.
+    #[must_use]
+    pub fn value(&self, container: &Container) -> Option<String> {
+        match self {
+            Nothing => None,
+            Fixed(text) => Some((*text).to_owned()),
+            Computed { from, .. } => Some(from(container).to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::values::is_service_link;
+
+    #[test]
+    fn every_variable_is_named_once_and_says_what_it_means() {
+        let mut seen = std::collections::HashSet::new();
+        for setting in SETTINGS {
+            for variable in setting.variables() {
+                assert!(seen.insert(variable.clone()), "{variable} twice");
+            }
+            assert!(!setting.meaning.is_empty(), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn no_setting_has_a_name_that_kubernetes_injects() {
+        for variable in SETTINGS.iter().flat_map(Setting::variables) {
+            assert!(!is_service_link(&variable, "tcp://10.0.0.1:6379"), "{variable}");
+        }
+    }
+
+    #[test]
+    fn every_default_is_a_value_that_its_unit_accepts_whatever_the_container() {
+        for (cores, memory_bytes) in [(1, 1), (2, 64 * MEBI), (16, 8 * GIBI), (1_000, 4_000 * GIBI)] {
+            let container = Container { allowed_cpus: (0..cores).collect(), cores, memory_bytes };
+            for setting in SETTINGS {
+                for value in [setting.default.value(&container), setting.image.map(str::to_owned)].into_iter().flatten()
+                {
+                    assert!(setting.unit.normalize(&value).is_ok(), "{} = {value}", setting.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_end_in_their_unit() {
+        for setting in SETTINGS {
+            match setting.unit {
+                Unit::Bytes { .. } => assert!(setting.name.ends_with("_BYTES_MAX"), "{}", setting.name),
+                Unit::Number { of: "seconds", .. } => assert!(setting.name.ends_with("_SECONDS"), "{}", setting.name),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! From the environment to one value per setting: files, aliases, defaults; names that mean nothing and values that
+//! cannot be are refused, all of them at once. What a value then means is the layers' business.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+
+use super::table::{Layer, PREFIX, SETTINGS, Setting};
+use crate::server::sys::container::Container;
+
+/// More than any setting is long; a larger file is not a setting.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// The value of every setting, in the order of the table.
+#[derive(Debug)]
+pub struct Values {
+    pub rows: Vec<Value>,
+}
+
+/// One setting's value. `Debug` shows no secret.
+pub struct Value {
+    pub setting: &'static Setting,
+    /// The plain form of its unit; `None` where nothing is set and nothing is the default.
+    plain: Option<String>,
+    pub source: Source,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Default,
+    Variable(String),
+    File { variable: String, path: PathBuf },
+}
+
+/// Everything that is wrong with the settings. Its text names each setting and the way out, and shows no secret.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    pub problems: Vec<Problem>,
+}
+
+/// One sentence that begins with a setting's name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Problem(pub String);
+
+impl Values {
+    /// Reads the environment of this process: the only place that does.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn from_environment(container: &Container) -> Result<Self, SettingsError> {
+        Self::read(std::env::vars_os(), container)
+    }
+
+    /// The same from any pairs.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn read(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        container: &Container,
+    ) -> Result<Self, SettingsError> {
+        let mut problems = Vec::new();
+        let mut given = given_variables(variables, &mut problems);
+        let mut rows = Vec::with_capacity(SETTINGS.len());
+        for setting in SETTINGS {
+            match read_setting(setting, &mut given, container) {
+                Ok(value) => rows.push(value),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        problems.sort_by(|one, other| one.0.cmp(&other.0));
+        if problems.is_empty() { Ok(Self { rows }) } else { Err(SettingsError { problems }) }
+    }
+
+    /// One layer's own pairs as its struct: fields are named as the settings are, without the prefix.
+    ///
+    /// # Errors
+    /// Where struct and table do not fit each other, which a test excludes.
+    pub fn layer<T: DeserializeOwned>(&self, layer: Layer) -> Result<T, SettingsError> {
+        let own = self.rows.iter().filter(|value| value.setting.layer == layer);
+        let pairs = own.filter_map(|value| Some((value.setting.field(), value.plain.clone()?)));
+        envy::from_iter(pairs)
+            .map_err(|error| SettingsError::one(format!("the settings of the layer {}: {error}", layer.name())))
+    }
+}
+
+impl Value {
+    /// As people write it; a secret is hidden.
+    #[must_use]
+    pub fn display(&self) -> String {
+        match &self.plain {
+            None => String::new(),
+            Some(_) if self.setting.secret => "(hidden)".to_owned(),
+            Some(plain) => self.setting.unit.display(plain),
+        }
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={} ({:?})", self.setting.name, self.display(), self.source)
+    }
+}
+
+impl SettingsError {
+    pub(super) fn one(text: String) -> Self {
+        Self { problems: vec![Problem(text)] }
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<&str> = self.problems.iter().map(|problem| problem.0.as_str()).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// The variables that set something, by name. Empty means not set. What has our prefix and is no setting is a problem.
+fn given_variables(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    problems: &mut Vec<Problem>,
+) -> HashMap<String, OsString> {
+    let known: Vec<String> = SETTINGS.iter().flat_map(Setting::variables).collect();
+    let mut given = HashMap::new();
+    for (name, value) in variables {
+        let name = name.to_string_lossy().into_owned();
+        if known.contains(&name) {
+            if !value.is_empty() {
+                given.insert(name, value);
+            }
+        } else if name.starts_with(PREFIX) && !is_service_link(&name, &value) {
+            problems.push(unknown(&name, &known));
+        }
+    }
+    given
+}
+
+/// True exactly for what Kubernetes injects into every pod for a Service whose name begins with `emptyserver`:
+/// `EMPTYSERVER_PORT=tcp://…`, `EMPTYSERVER_SERVICE_HOST`, `EMPTYSERVER_SERVICE_PORT_RESP`, `EMPTYSERVER_PORT_6379_TCP_ADDR`,
+/// and the same with more words after the prefix. A port that a person wrote (`EMPTYSERVER_PORT=6379`) is none of these.
+pub(super) fn is_service_link(name: &str, value: impl AsRef<OsStr>) -> bool {
+    let Some(rest) = name.strip_prefix("EMPTYSERVER") else { return false };
+    let words: Vec<&str> = rest.split('_').skip(1).collect();
+    let is_link = |value: &OsStr| value.to_string_lossy().contains("://");
+    (0..words.len()).any(|start| match &words[start..] {
+        ["SERVICE", "HOST"] | ["SERVICE", "PORT", ..] => true,
+        ["PORT"] => is_link(value.as_ref()),
+        ["PORT", number, "TCP" | "UDP" | "SCTP"] => is_port(number) && is_link(value.as_ref()),
+        ["PORT", number, "TCP" | "UDP" | "SCTP", "PROTO" | "PORT" | "ADDR"] => is_port(number),
+        _ => false,
+    })
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok()
+}
+
+/// The value is never shown: it may be a password behind a misspelt name.
+fn unknown(name: &str, known: &[String]) -> Problem {
+    let own = name.trim_start_matches(PREFIX);
+    let is_about_address = own.split('_').any(|word| matches!(word, "PORT" | "HOST" | "BIND" | "ADDRESS" | "ADDR"));
+    let nearest = known.iter().map(|candidate| (distance(name, candidate), candidate)).min();
+    let hint = match nearest {
+        Some((distance, candidate)) if distance <= (own.len() / 3).min(3) => format!("did you mean {candidate}?"),
+        _ if is_about_address => "the address and the port of the service are EMPTYSERVER_LISTEN".to_owned(),
+        _ => "`emptyserver config` lists all settings".to_owned(),
+    };
+    Problem(format!("{name} is not a setting: {hint}"))
+}
+
+/// How many letters to insert, delete, replace or swap with their neighbour (optimal string alignment).
+fn distance(from: &str, to: &str) -> usize {
+    let (from, to) = (from.as_bytes(), to.as_bytes());
+    let mut rows = vec![vec![0_usize; to.len() + 1]; from.len() + 1];
+    for (i, row) in rows.iter_mut().enumerate() {
+        row[0] = i;
+    }
+    rows[0] = (0..=to.len()).collect();
+    for i in 1..=from.len() {
+        for j in 1..=to.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
+            let mut best = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = best;
+        }
+    }
+    rows[from.len()][to.len()]
+}
+
+/// Takes the setting's variables out of `given` and makes a value of them or of the default.
+fn read_setting(
+    setting: &'static Setting,
+    given: &mut HashMap<String, OsString>,
+    container: &Container,
+) -> Result<Value, Problem> {
+    let mut sources: Vec<(String, OsString)> =
+        setting.variables().filter_map(|name| given.remove_entry(&name)).collect();
+    let (text, source) = match (sources.pop(), sources.pop()) {
+        (None, _) => (setting.default.value(container), Source::Default),
+        (Some((second, _)), Some((first, _))) => {
+            return Err(Problem(format!("{first} and {second} set the same thing: keep one of them")));
+        }
+        (Some((variable, path)), None) if variable.ends_with("_FILE") => {
+            let path = PathBuf::from(path);
+            (Some(read_file(&variable, &path)?), Source::File { variable, path })
+        }
+        (Some((variable, text)), None) => {
+            let text = text.into_string().map_err(|_| Problem(format!("{variable} is not UTF-8 text")))?;
+            (Some(text), Source::Variable(variable))
+        }
+    };
+    let plain = text.map(|text| normalize(setting, &text, &source)).transpose()?;
+    Ok(Value { setting, plain, source })
+}
+
+fn normalize(setting: &Setting, text: &str, source: &Source) -> Result<String, Problem> {
+    setting.unit.normalize(text).map_err(|expectation| {
+        let shown = if setting.secret { "(hidden)".to_owned() } else { format!("`{}`", text.escape_debug()) };
+        let place = match source {
+            Source::Default => setting.name.to_owned(),
+            Source::Variable(variable) => variable.clone(),
+            Source::File { variable, path } => format!("{variable} ({})", path.display()),
+        };
+        Problem(format!("{place} cannot be {shown}: it must be {expectation}"))
+    })
+}
+
+/// The file's text without one newline at its end, which editors and `echo` add.
+fn read_file(variable: &str, path: &PathBuf) -> Result<String, Problem> {
+    let problem = |what: &str| Problem(format!("{variable} names {}, {what}", path.display()));
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| problem(&format!("which cannot be read: {error}")))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(problem("which is too long for a setting"));
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| problem("which is not UTF-8 text"))?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    // A secret that is still to be written must not silently mean "no password".
+    if text.is_empty() {
+        Err(problem("which is empty: write the value into it or unset the variable"))
+    } else {
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container() -> Container {
+        Container { allowed_cpus: vec![0, 1, 2], cores: 3, memory_bytes: 8 << 30 }
+    }
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Values, SettingsError> {
+        Values::read(pairs.iter().map(|(name, value)| (name.into(), value.into())), &container())
+    }
+
+    fn problems(pairs: &[(&str, &str)]) -> Vec<String> {
+        read(pairs).unwrap_err().problems.into_iter().map(|problem| problem.0).collect()
+    }
+
+    fn plain(values: &Values, name: &str) -> Option<String> {
+        values.rows.iter().find(|value| value.setting.name == name).unwrap().plain.clone()
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn an_empty_environment_gives_the_defaults() {
+        let values = read(&[("PATH", "/bin"), ("EMPTYSERVER_WORKERS", "")]).unwrap();
+        assert_eq!(plain(&values, "EMPTYSERVER_LISTEN").as_deref(), Some("127.0.0.1:6379"));
+        assert_eq!(plain(&values, "EMPTYSERVER_WORKERS").as_deref(), Some("3"));
+        assert_eq!(plain(&values, "EMPTYSERVER_WAL_BYTES_MAX").as_deref(), Some("67108864"));
+        assert_eq!(plain(&values, "EMPTYSERVER_PASSWORD"), None);
+        assert!(values.rows.iter().all(|value| value.source == Source::Default));
+    }
+
+    #[test]
+    fn a_variable_and_its_aliases_set_the_same_setting() {
+        for name in ["EMPTYSERVER_MAX_CONNECTIONS", "EMPTYSERVER_MAXCLIENTS"] {
+            let values = read(&[(name, "7")]).unwrap();
+            assert_eq!(plain(&values, "EMPTYSERVER_MAX_CONNECTIONS").as_deref(), Some("7"));
+        }
+    }
+
+    #[test]
+    fn two_sources_for_one_setting_are_refused() {
+        assert_eq!(
+            problems(&[("EMPTYSERVER_MAXCLIENTS", "7"), ("EMPTYSERVER_MAX_CONNECTIONS", "7")]),
+            ["EMPTYSERVER_MAX_CONNECTIONS and EMPTYSERVER_MAXCLIENTS set the same thing: keep one of them"]
+        );
+        assert_eq!(
+            problems(&[("EMPTYSERVER_PASSWORD", "a"), ("EMPTYSERVER_PASSWORD_FILE", "/b")]),
+            ["EMPTYSERVER_PASSWORD and EMPTYSERVER_PASSWORD_FILE set the same thing: keep one of them"]
+        );
+        assert!(read(&[("EMPTYSERVER_PASSWORD", "a"), ("EMPTYSERVER_PASSWORD_FILE", "")]).is_ok());
+    }
+
+    #[test]
+    fn a_file_loses_one_newline_at_its_end() {
+        for (text, value) in
+            [("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), ("s3cret\n\n", "s3cret\n"), (" s ", " s ")]
+        {
+            let file = file(text);
+            let values = read(&[("EMPTYSERVER_PASSWORD_FILE", file.path().to_str().unwrap())]).unwrap();
+            assert_eq!(plain(&values, "EMPTYSERVER_PASSWORD").as_deref(), Some(value));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_missing_empty_or_endless_is_refused() {
+        let empty = file("\n");
+        for (path, what) in
+            [("/nonexistent", "cannot be read"), (empty.path().to_str().unwrap(), "empty"), ("/dev/zero", "too long")]
+        {
+            let problems = problems(&[("EMPTYSERVER_PASSWORD_FILE", path)]);
+            assert!(
+                problems[0].starts_with("EMPTYSERVER_PASSWORD_FILE names ") && problems[0].contains(what),
+                "{problems:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_refused_with_a_way_out() {
+        assert_eq!(
+            problems(&[
+                ("EMPTYSERVER_LISTNE", "secret-1"),
+                ("EMPTYSERVER_PORT", "6380"),
+                ("EMPTYSERVER_COLOUR_OF_THE_SKY", "secret-3"),
+                ("EMPTYSERVER_", "x"),
+            ]),
+            [
+                "EMPTYSERVER_ is not a setting: `emptyserver config` lists all settings",
+                "EMPTYSERVER_COLOUR_OF_THE_SKY is not a setting: `emptyserver config` lists all settings",
+                "EMPTYSERVER_LISTNE is not a setting: did you mean EMPTYSERVER_LISTEN?",
+                "EMPTYSERVER_PORT is not a setting: the address and the port of the service are EMPTYSERVER_LISTEN",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_kubernetes_injects_is_ignored() {
+        let injected = [
+            ("EMPTYSERVER_PORT", "tcp://10.0.0.1:6379"),
+            ("EMPTYSERVER_SERVICE_HOST", "10.0.0.1"),
+            ("EMPTYSERVER_SERVICE_PORT", "6379"),
+            ("EMPTYSERVER_SERVICE_PORT_RESP", "6379"),
+            ("EMPTYSERVER_PORT_6379_TCP", "tcp://10.0.0.1:6379"),
+            ("EMPTYSERVER_PORT_6379_TCP_ADDR", "10.0.0.1"),
+            ("EMPTYSERVER_PORT_6379_TCP_PORT", "6379"),
+            ("EMPTYSERVER_PORT_6379_TCP_PROTO", "tcp"),
+            ("EMPTYSERVER_HEADLESS_SERVICE_HOST", "10.0.0.1"),
+            ("EMPTYSERVER_HEADLESS_PORT_9180_TCP", "tcp://10.0.0.1:9180"),
+            ("EMPTYSERVER_HEADLESS_PORT", "tcp://10.0.0.1:9180"),
+        ];
+        assert!(read(&injected).unwrap().rows.iter().all(|value| value.source == Source::Default));
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_and_a_secret_is_not_shown() {
+        assert_eq!(
+            problems(&[("EMPTYSERVER_WORKERS", "many"), ("EMPTYSERVER_WAL_BYTES_MAX", "64M")]),
+            [
+                "EMPTYSERVER_WAL_BYTES_MAX cannot be `64M`: it must be a number of bytes, plain or with Ki, Mi or Gi, from 1Mi to 64Gi",
+                "EMPTYSERVER_WORKERS cannot be `many`: it must be a whole number from 0 to 256",
+            ]
+        );
+        let problems = problems(&[("EMPTYSERVER_URL", "http://:hunter2@host")]);
+        assert!(problems[0].starts_with("EMPTYSERVER_URL cannot be (hidden): it must be redis://"), "{problems:?}");
+    }
+
+    #[test]
+    fn secrets_are_hidden_from_debug_output() {
+        let values = read(&[("EMPTYSERVER_PASSWORD", "hunter2")]).unwrap();
+        assert!(!format!("{values:?}").contains("hunter2"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn values_that_are_not_text_are_refused() {
+        use std::os::unix::ffi::OsStringExt;
+        let pair = (OsString::from("EMPTYSERVER_DATA"), OsString::from_vec(vec![0xff]));
+        let error = Values::read([pair], &container()).unwrap_err();
+        assert_eq!(error.to_string(), "EMPTYSERVER_DATA is not UTF-8 text");
+    }
+}

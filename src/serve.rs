@@ -1,0 +1,151 @@
+//! From settings to a running service: the data directory, its lock, the listener, then the supervisor.
+
+use std::error::Error;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use emptyserver::config::{self, Settings};
+use emptyserver::kv::application::{KeyValue, Shared};
+use emptyserver::kv::settings::Settings as KvSettings;
+use emptyserver::server::sys::clock;
+use emptyserver::server::sys::container::Container;
+use emptyserver::server::sys::lock::FileLock;
+use emptyserver::server::{Global, Limits, ServerConfig, StartError, supervisor};
+use emptyserver::storage::{self, Keyspace};
+
+/// How long a start waits for the processes of the service before it to be gone.
+const PREDECESSOR_WAIT: Duration = Duration::from_secs(10);
+const LOCK_FILE: &str = "lock";
+
+/// Runs the service until it is told to end.
+pub(crate) fn serve(settings: &Settings, container: &Container) -> Result<ExitCode, Box<dyn Error>> {
+    let mut config = server_config(settings);
+    let lock = lock(&settings.storage.data)?;
+    let listener = wait_for(|| bind(&mut config))??;
+    let shared = Arc::new(Shared::new(kv_settings(settings, &config, container))?);
+    // Tickets of an earlier run must never match: any number will do that is not drawn twice.
+    shared.board.global(Global::Boot).store(RandomState::new().build_hasher().finish() >> 1, Ordering::SeqCst);
+    let board = shared.board;
+    let application = Arc::new(KeyValue { shared });
+    let code = supervisor::run(supervisor::Start { application, config, board, lock: Some(lock), listener })?;
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// Opens the data, verifies it and prints what it found.
+pub(crate) fn check(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
+    let options = storage_options(settings);
+    let mut out = std::io::stdout();
+    let path = options.data_path();
+    if !path.exists() {
+        return Err(format!("{} does not exist: nothing was ever stored there", path.display()).into());
+    }
+    let mut keyspace = Keyspace::open_reader(&options)?;
+    keyspace.begin_read(clock::wall_ms())?;
+    let report = keyspace.verify()?;
+    writeln!(out, "{}: {} bytes", path.display(), report.data_bytes)?;
+    for (database, (keys, expires)) in report.databases.iter().enumerate().filter(|(_, (keys, _))| *keys > 0) {
+        writeln!(out, "database {database}: {keys} keys, {expires} of them expire")?;
+    }
+    for problem in &report.problems {
+        writeln!(out, "problem: {problem}")?;
+    }
+    if report.problems.is_empty() {
+        writeln!(out, "no problem found")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(out, "The data is damaged. Keep a copy of the directory, and restore a backup.")?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn server_config(settings: &Settings) -> ServerConfig {
+    let server = &settings.server;
+    ServerConfig {
+        listen: server.listen,
+        workers: server.workers,
+        cpu_affinity: server.cpu_affinity == config::CpuAffinity::Auto,
+        drain_seconds: server.drain_seconds,
+        limits: Limits {
+            connections_max: server.max_connections,
+            input_bytes_max: server.query_bytes_max,
+            output_bytes_max: server.output_bytes_max,
+            idle_timeout_seconds: server.idle_timeout_seconds,
+            ..Limits::default()
+        },
+    }
+}
+
+fn storage_options(settings: &Settings) -> storage::Options {
+    let data = &settings.storage;
+    storage::Options {
+        durability: match data.durability {
+            config::Durability::Always => storage::Durability::Always,
+            config::Durability::EverySec => storage::Durability::EverySec,
+            config::Durability::Os => storage::Durability::Os,
+        },
+        wal_bytes_max: data.wal_bytes_max,
+        value_bytes_max: data.value_bytes_max,
+        ..storage::Options::new(&data.data)
+    }
+}
+
+fn kv_settings(settings: &Settings, config: &ServerConfig, container: &Container) -> KvSettings {
+    let kv = &settings.kv;
+    KvSettings {
+        storage: storage_options(settings),
+        readers: settings.server.readers,
+        lane_jobs_max: settings.server.lane_jobs_max,
+        password: kv.password.as_ref().map(|password| password.reveal().as_bytes().to_vec()),
+        is_protected: kv.protected_mode,
+        debug_commands: kv.debug_commands,
+        slowlog_us: kv.slowlog_microseconds,
+        slowlog_entries_max: kv.slowlog_entries_max,
+        connections_max: config.limits.connections_max,
+        workers: config.workers,
+        memory_bytes: container.memory_bytes,
+    }
+}
+
+/// One service per directory. The last process of the one before may need a moment to be gone.
+fn lock(directory: &Path) -> Result<FileLock, Box<dyn Error>> {
+    std::fs::create_dir_all(directory)
+        .map_err(|error| format!("EMPTYSERVER_DATA: can't make the directory {}: {error}", directory.display()))?;
+    let path = directory.join(LOCK_FILE);
+    let taken = wait_for(|| {
+        FileLock::try_take(&path)
+            .map_err(|error| StartError::new(format!("EMPTYSERVER_DATA: can't lock {}: {error}", path.display())))
+            .map(|lock| lock.ok_or(()))
+    })?;
+    taken.map_err(|()| {
+        let holder = FileLock::holder(&path).map_or("another process".to_owned(), |pid| format!("process {pid}"));
+        format!("EMPTYSERVER_DATA: {} is in use by {holder}; end that service, or give this one its own directory", directory.display()).into()
+    })
+}
+
+/// `Err` of the inner result: the address is in use, which may pass.
+fn bind(config: &mut ServerConfig) -> Result<Result<OwnedFd, StartError>, StartError> {
+    match supervisor::bind(config) {
+        Ok(listener) => Ok(Ok(listener)),
+        Err(error) if error.0.contains("in use") => {
+            Ok(Err(StartError::new(format!("{error}; EMPTYSERVER_LISTEN chooses another address"))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Tries until it works, or has not for as long as a predecessor may need.
+fn wait_for<T, E>(mut attempt: impl FnMut() -> Result<Result<T, E>, StartError>) -> Result<Result<T, E>, StartError> {
+    let deadline = clock::monotonic() + PREDECESSOR_WAIT;
+    loop {
+        let outcome = attempt()?;
+        if outcome.is_ok() || clock::monotonic() >= deadline {
+            return Ok(outcome);
+        }
+        clock::pause(Duration::from_millis(20));
+    }
+}

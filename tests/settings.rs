@@ -1,0 +1,29 @@
+//! What is written about the settings is what the program says of them.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::path::Path;
+use std::process::Command;
+
+const BEGIN: &str = "<!-- settings: begin (emptyserver config --markdown) -->\n";
+const END: &str = "<!-- settings: end -->";
+
+/// The table as the program prints it; no variable of the person who runs the tests gets in.
+fn printed_table() -> String {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_emptyserver")).args(["config", "--markdown"]).env_clear().output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn between_the_marks(text: &str) -> Option<&str> {
+    text.split_once(BEGIN)?.1.split_once(END).map(|(table, _)| table)
+}
+
+#[test]
+fn the_readme_has_the_table_that_the_program_prints() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(path).unwrap();
+    let written = between_the_marks(&readme).expect("README.md has both marks");
+    let printed = printed_table();
+    assert!(written == printed, "put this between the marks of README.md:\n{printed}");
+}
