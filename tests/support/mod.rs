@@ -9,6 +9,7 @@ mod notation;
 mod processes;
 mod redis;
 mod service;
+mod transcript;
 mod value;
 
 pub use connection::Connection;
@@ -17,4 +18,5 @@ pub use notation::{bytes_of, unescape, words};
 pub use processes::{Process, descendants, signal, wait_until};
 pub use redis::{Redis, is_installed};
 pub use service::{Service, number_from_environment};
+pub use transcript::{Section, Transcript, read_all};
 pub use value::{Null, Parsed, Value, parse};
