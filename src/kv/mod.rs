@@ -41,6 +41,7 @@ mod syntax_tests;
 pub mod table;
 pub mod time;
 pub mod transaction;
+pub mod version;
 pub mod versions;
 pub mod writer;
 #[cfg(test)]

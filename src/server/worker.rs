@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::accept::Acceptor;
@@ -86,6 +87,8 @@ pub(super) struct Worker<A: Application> {
     arrived: Vec<Arrived<A::Done>>,
     now: Instant,
     ticked_at: Instant,
+    /// As of the last tick; zero: none.
+    idle_timeout: Duration,
     /// Set once the service drains: until then connections may finish what is in flight.
     drain_until: Option<Instant>,
 }
@@ -122,6 +125,7 @@ impl<A: Application> Worker<A> {
             arrived: Vec::new(),
             now,
             ticked_at: now,
+            idle_timeout: Duration::ZERO,
             drain_until: None,
         })
     }
@@ -240,7 +244,8 @@ impl<A: Application> Worker<A> {
     }
 
     fn welcome(&mut self, fd: OwnedFd) {
-        if self.board.sum(Counter::Connections) >= self.limits.connections_max as u64 {
+        let connections_max = self.board.global(Global::ConnectionsMax).load(Ordering::Relaxed);
+        if self.board.sum(Counter::Connections) >= connections_max {
             self.board.add(self.slot, Counter::TurnedAwayTotal, 1);
             // It is told why if its socket takes that much, and closed either way.
             if let Err(error) = socket::send(fd.as_fd(), self.turned_away) {
@@ -259,7 +264,7 @@ impl<A: Application> Worker<A> {
             socket::set_keep_alive(fd.as_fd(), self.limits.keep_alive_seconds)?;
         }
         let (address, local) = socket::addresses(fd.as_fd())?;
-        let number = self.board.global(Global::Connections).fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        let number = self.board.global(Global::Connections).fetch_add(1, Ordering::Relaxed) + 1;
         let descriptor = fd.as_raw_fd();
         let (service, effects, now) = (&mut self.service, &mut self.effects, self.now);
         let id = self.connections.insert(|id| {
@@ -269,8 +274,8 @@ impl<A: Application> Worker<A> {
         self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
         let connection = self.connections.find(id).expect("just inserted");
         self.epoll.add(&connection.socket, id.0, Watch::Changes)?;
-        if self.limits.idle_timeout_seconds > 0 {
-            self.timers.add(self.now + Duration::from_secs(self.limits.idle_timeout_seconds), id);
+        if !self.idle_timeout.is_zero() {
+            self.timers.add(self.now + self.idle_timeout, id);
         }
         self.apply_effects();
         Ok(())
@@ -526,12 +531,33 @@ impl<A: Application> Worker<A> {
         self.ticked_at = self.now;
         self.board.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
         self.look_at_counts()?;
+        self.look_at_idle_timeout();
         if self.acceptor.must_look(clock::uptime_ms()) {
             self.accept()?;
         }
         self.service.tick(&mut self.effects);
         self.apply_effects();
         Ok(())
+    }
+
+    /// The limit of idle time may have changed: every connection that it is about gets a timer.
+    fn look_at_idle_timeout(&mut self) {
+        let idle_timeout = Duration::from_secs(self.board.global(Global::IdleTimeoutSeconds).load(Ordering::Relaxed));
+        if idle_timeout == self.idle_timeout {
+            return;
+        }
+        self.idle_timeout = idle_timeout;
+        // All timers anew, so that however often this happens a connection has one for each purpose.
+        self.timers = Timers::default();
+        for id in self.connections.ids() {
+            let Some(connection) = self.connections.find(id) else { continue };
+            if let State::Parked { until: Some(until) } = connection.state {
+                self.timers.add(until, id);
+            }
+            if !idle_timeout.is_zero() {
+                self.timers.add(connection.active_at + idle_timeout, id);
+            }
+        }
     }
 
     fn look_at_counts(&mut self) -> io::Result<()> {
@@ -542,7 +568,7 @@ impl<A: Application> Worker<A> {
     }
 
     fn expire_timers(&mut self) -> io::Result<()> {
-        let idle_timeout = Duration::from_secs(self.limits.idle_timeout_seconds);
+        let idle_timeout = self.idle_timeout;
         while let Some(id) = self.timers.pop_due(self.now) {
             let Some(connection) = self.connections.find(id) else { continue };
             match connection.state {
