@@ -14,8 +14,8 @@ use crate::kv::calls::Calls;
 use crate::kv::runtime::Knob;
 use crate::kv::statistics::{Counted, Statistics};
 use crate::kv::writer::end_if_sync_failed;
-use crate::server::sys::{clock, thread};
 use crate::server::ExecutorContext;
+use crate::server::sys::{clock, thread};
 use crate::storage::checkpoint::{Checkpointer, Pace, WalFile};
 use crate::storage::{Durability, Keyspace, Options, StorageError, file_system};
 

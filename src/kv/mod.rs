@@ -5,6 +5,7 @@ pub mod application;
 pub mod args;
 pub mod bits;
 pub mod calls;
+pub mod clients;
 pub mod commands;
 pub mod desk;
 pub mod errors;
@@ -20,6 +21,7 @@ pub mod job;
 pub mod key_specs;
 pub mod lane_executor;
 pub mod lcs;
+pub mod login;
 pub mod long_double;
 pub mod lookup;
 pub mod lzf;
@@ -31,18 +33,18 @@ pub mod reader;
 pub mod runtime;
 pub mod service;
 pub mod session;
+pub mod set_options;
 pub mod settings;
 pub mod slowlog;
 pub mod statistics;
-pub mod set_options;
 pub mod syntax;
 #[cfg(test)]
 mod syntax_tests;
 pub mod table;
+#[cfg(test)]
+mod table_tests;
 pub mod time;
 pub mod transaction;
 pub mod version;
 pub mod versions;
 pub mod writer;
-#[cfg(test)]
-mod table_tests;
