@@ -69,7 +69,13 @@ impl KvService {
     }
 
     /// Requests until there is no whole one, or it is others' turn.
-    fn turn(&mut self, talk: &mut Conversation, input: &mut Input, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
+    fn turn(
+        &mut self,
+        talk: &mut Conversation,
+        input: &mut Input,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Job> {
         let mut run: Option<Run> = None;
         for _ in 0..REQUESTS_PER_TURN {
             if out.len() >= TURN_BYTES_MAX {
@@ -449,7 +455,10 @@ impl Service for KvService {
         let session = Session::new(&peer, self.desk.clock.now_ms());
         let shared = &self.desk.shared;
         self.desk.clients.insert(peer.number, std::rc::Rc::clone(&session.client));
-        if shared.settings.is_protected && !shared.runtime.has_password() && !peer.address.ip().to_canonical().is_loopback() {
+        if shared.settings.is_protected
+            && !shared.runtime.has_password()
+            && !peer.address.ip().to_canonical().is_loopback()
+        {
             self.desk.statistics.add(Counted::DeniedTotal, 1);
             effects.write(peer.id, errors::DENIED_LINE.to_vec());
             effects.close(peer.id);
@@ -472,7 +481,13 @@ impl Service for KvService {
         step
     }
 
-    fn complete(&mut self, talk: &mut Conversation, mut done: Done, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
+    fn complete(
+        &mut self,
+        talk: &mut Conversation,
+        mut done: Done,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Job> {
         let session = &mut talk.session;
         self.remember_slow_calls(session, &mut done);
         let step = self.finish(session, done, out, effects);

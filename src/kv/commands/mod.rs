@@ -20,10 +20,10 @@ mod keys_tests;
 pub mod memory;
 pub mod object;
 pub mod scan;
-pub mod transactions;
 #[cfg(test)]
 mod scan_tests;
 pub mod strings;
+pub mod transactions;
 
 use crate::kv::table::Command;
 

@@ -105,7 +105,11 @@ fn exec(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
         None => Outcome::Execute(execution),
         Some(lane) => {
             let watched = watches.into_iter().map(|watch| watch.seen).collect();
-            Outcome::Submit(lane, Job { kind: Kind::Exec(watched), version: session.version, calls }, Errand::Execute(execution))
+            Outcome::Submit(
+                lane,
+                Job { kind: Kind::Exec(watched), version: session.version, calls },
+                Errand::Execute(execution),
+            )
         }
     }
 }
