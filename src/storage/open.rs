@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::connection::Options;
+use super::connection::{BUSY_TIMEOUT, Options};
 use super::error::{Result, StorageError};
 use super::file_system::{FileSystem, file_system};
 use super::schema::{APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION, migrate};
@@ -37,8 +38,10 @@ pub fn prepare(options: &Options) -> Result<Opened> {
         options.data_path(),
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     let is_new = recognise(&connection, options)?;
+    // After a crash the -wal may be at its budget: closing must not copy it into the file while everybody waits.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !is_new)?;
     if is_new {
         lay_out(&connection)?;
     }
