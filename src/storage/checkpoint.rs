@@ -201,6 +201,8 @@ fn whole(connection: &Connection, mode: &str) -> Result<Progress> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::super::Expiry;
     use super::super::fixture::{Fixture, NOW_MS};
     use super::*;
@@ -268,6 +270,44 @@ mod tests {
         WalFile::open(&fixture.options).unwrap().sync().unwrap();
         checkpointer.truncate().unwrap();
         assert_eq!(wal_bytes(&fixture.options), 0);
+    }
+
+    #[test]
+    fn beside_a_busy_writer_and_readers_the_wal_stays_near_its_budget() {
+        let mut fixture = Fixture::new();
+        fixture.options.wal_bytes_max = 2 << 20;
+        let pace = Pace::new(fixture.options.wal_bytes_max);
+        let (options, is_over) = (fixture.options.clone(), AtomicBool::new(false));
+        let mut largest = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let checkpointer = Checkpointer::open(&options).unwrap();
+                while !is_over.load(Ordering::SeqCst) {
+                    if pace.wants_pass(&checkpointer.progress().unwrap()) {
+                        checkpointer.passive().unwrap();
+                    }
+                }
+            });
+            scope.spawn(|| {
+                let mut reader = Keyspace::open_reader(&options).unwrap();
+                while !is_over.load(Ordering::SeqCst) {
+                    reader.begin_read(NOW_MS).unwrap();
+                    reader.scan(0, 50, &mut |_, _| {}).unwrap();
+                    reader.end_read().unwrap();
+                }
+            });
+            for round in 0..600u32 {
+                fill(&mut fixture, round as u8, 1 + round % 13);
+                let progress = fixture.writer.wal_progress().unwrap();
+                largest = largest.max(progress.log_bytes());
+                if pace.wants_restart(&progress) || progress.log_bytes() > options.wal_bytes_max {
+                    fixture.writer.restart_wal().unwrap();
+                }
+            }
+            is_over.store(true, Ordering::SeqCst);
+        });
+        assert!(largest < 8 << 20, "{largest}");
+        fixture.write(|keyspace| assert_eq!(keyspace.verify().unwrap().problems, [""; 0]));
     }
 
     #[test]
