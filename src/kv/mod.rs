@@ -43,5 +43,6 @@ pub mod table;
 mod table_tests;
 pub mod time;
 pub mod transaction;
+pub mod version;
 pub mod versions;
 pub mod writer;
