@@ -25,7 +25,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "exec",
-        flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE),
+        flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::SKIP_SLOWLOG),
         group: Group::Transactions,
         since: "1.2.0",
         complexity: "Depends on commands in the transaction",
