@@ -46,6 +46,11 @@ impl Bus {
         Ok(())
     }
 
+    /// True while that worker is there, or what it wrote before its death is not all read.
+    pub(super) fn is_linked(&self, slot: Slot) -> bool {
+        self.links[slot.0].is_some()
+    }
+
     /// Queues a message. Dropped when the other is gone, or does not read.
     pub(super) fn send(&mut self, to: Slot, message: &[u8]) {
         self.put(to, APPLICATION, message);

@@ -28,8 +28,15 @@ pub enum Global {
     StartedMs,
     /// Not 0 once the service drains.
     Draining,
+    // Limits that may change while the service runs: set at the start, read by every worker whenever they count.
+    /// Connections over all workers.
+    ConnectionsMax,
+    /// What the limit of open descriptors allows: `ConnectionsMax` above it would be a promise that can't be kept.
+    ConnectionsPossible,
+    /// A connection without a request for so long closes; 0 = never.
+    IdleTimeoutSeconds,
 }
-const GLOBALS: usize = 7;
+const GLOBALS: usize = 10;
 
 /// What each process says of itself.
 #[derive(Clone, Copy, Debug)]
@@ -44,13 +51,15 @@ pub enum Counter {
     Connections,
     /// 1 while the worker listens.
     Listening,
+    /// 1 while the worker has descriptors for more connections: who has none is not waited for.
+    HasRoom,
     AcceptedTotal,
     /// Accepts that found nothing: another worker was faster.
     AcceptEmptyTotal,
     TurnedAwayTotal,
     InputBytesTotal,
     OutputBytesTotal,
-    /// Unsent reply bytes of all connections.
+    /// Unsent reply bytes of all connections that did not take them at once.
     OutputBytes,
     /// Largest unsent reply and unconsumed input of one connection since the start.
     OutputBytesMax,
@@ -67,7 +76,7 @@ pub enum Counter {
     UserMs,
     SystemMs,
 }
-const COUNTERS: usize = 22;
+const COUNTERS: usize = 23;
 
 pub const ABSENT: u64 = 0;
 pub const STARTING: u64 = 1;
@@ -210,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_numbers_of_counters_fit_their_space() {
-        assert_eq!(GLOBALS, Global::Draining as usize + 1);
+        assert_eq!(GLOBALS, Global::IdleTimeoutSeconds as usize + 1);
         assert_eq!(COUNTERS, Counter::SystemMs as usize + 1);
     }
 

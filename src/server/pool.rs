@@ -41,6 +41,9 @@ pub(super) trait Source<E: Executor> {
         true
     }
     fn end_alone(&mut self) {}
+    /// After a panic: these tasks have no answer. One that was applied nevertheless must not be run again, nor be answered as
+    /// if nothing had happened.
+    fn check_not_applied(&self, _executor: &E, _tasks: &[Task<E::Job>]) {}
 }
 
 /// The body of a pool thread. Ends when the source does.
@@ -50,7 +53,8 @@ pub(super) fn run<E: Executor>(
     source: &mut impl Source<E>,
 ) {
     let mut tasks = Vec::new();
-    let mut wait = executor.idle();
+    let mut answered = Vec::new();
+    let mut wait = idle(&mut executor, &mut rebuild);
     loop {
         tasks.clear();
         match source.take(&mut tasks, wait, &mut executor) {
@@ -58,25 +62,38 @@ pub(super) fn run<E: Executor>(
             Taken::OneByOne => run_one_by_one(&mut executor, &mut rebuild, source, &tasks),
             Taken::Batch if tasks.is_empty() => {}
             Taken::Batch => {
-                let mut answered = 0;
+                answered.clear();
                 let outcome = catch_unwind(AssertUnwindSafe(|| {
                     executor.run(&tasks, &mut |id, done| {
-                        answered += 1;
+                        answered.push(id);
                         source.answer(id, done);
                     });
                 }));
                 if outcome.is_err() {
-                    // Executors answer in order, so what is not answered is the rest; one of it is to blame.
+                    // One of those without an answer is to blame.
                     executor = rebuilt(&mut rebuild);
-                    run_one_by_one(&mut executor, &mut rebuild, source, &tasks[answered..]);
+                    tasks.retain(|task| !answered.contains(&task.id));
+                    source.check_not_applied(&executor, &tasks);
+                    run_one_by_one(&mut executor, &mut rebuild, source, &tasks);
                 }
             }
         }
         source.settle();
-        wait = executor.idle();
+        wait = idle(&mut executor, &mut rebuild);
     }
     executor.finish();
 }
+
+/// Work between batches. A panic there is no job's fault, and stops no job.
+fn idle<E: Executor>(executor: &mut E, rebuild: &mut impl FnMut() -> Result<E, StartError>) -> Option<Duration> {
+    catch_unwind(AssertUnwindSafe(|| executor.idle())).unwrap_or_else(|_| {
+        *executor = rebuilt(rebuild);
+        Some(AFTER_IDLE_PANIC)
+    })
+}
+
+/// Work that panicked is not tried again at once.
+const AFTER_IDLE_PANIC: Duration = Duration::from_secs(1);
 
 fn run_one_by_one<E: Executor>(
     executor: &mut E,
@@ -100,6 +117,7 @@ fn run_one_by_one<E: Executor>(
         if outcome.is_err() {
             *executor = rebuilt(rebuild);
             if !is_answered {
+                source.check_not_applied(executor, std::slice::from_ref(task));
                 source.answer(task.id, executor.refuse(&task.job, Refusal::Panicked));
             }
         }
@@ -115,6 +133,9 @@ fn rebuilt<E>(rebuild: &mut impl FnMut() -> Result<E, StartError>) -> E {
         sys::process::exit_at_once(1)
     })
 }
+
+/// Jobs of one round that stay together even if other threads have nothing to do, where the lane's batches are that large.
+const SHARE_MIN: usize = 16;
 
 /// A lane's threads within this process, as their loop sees them.
 pub(super) struct Pool<J, D> {
@@ -156,6 +177,7 @@ impl<J: Send + 'static, D: Send + 'static> Pool<J, D> {
             let context = ExecutorContext { slot: place.slot, board: place.board, thread };
             let cpu = place.cpu(thread);
             let handle = std::thread::Builder::new().name(format!("{}-{thread}", spec.name)).spawn(move || {
+                let _guard = EndWithThread;
                 set_place(cpu, niceness);
                 serve_queue(&*application, lane, &context, source, &ready);
             });
@@ -169,7 +191,8 @@ impl<J: Send + 'static, D: Send + 'static> Pool<J, D> {
 
     /// Hands a round's jobs over, in as few hops as there are threads to share them.
     pub(super) fn submit(&mut self, batch: &mut Vec<Task<J>>) {
-        let share = batch.len().div_ceil(self.threads.len()).clamp(batch.len().min(16), self.batch_max);
+        // Small batches are not torn apart: another thread's wake-up costs more than a short job.
+        let share = batch.len().div_ceil(self.threads.len()).max(SHARE_MIN).min(self.batch_max);
         while !batch.is_empty() {
             let rest = batch.split_off(batch.len().min(share));
             let part = std::mem::replace(batch, rest);
@@ -291,5 +314,21 @@ pub(super) fn local_task<J>(connection: ConnectionId, job: J) -> Task<J> {
 
 /// Starts the thread of a process lane; the caller joins it.
 pub(super) fn spawn_named(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name).spawn(body)
+    std::thread::Builder::new().name(name).spawn(move || {
+        let _guard = EndWithThread;
+        body();
+    })
+}
+
+/// A thread that panics outside its executor's work takes its process with it, which is started anew: jobs that nobody runs
+/// would be waited for, for ever.
+struct EndWithThread;
+
+impl Drop for EndWithThread {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a pool thread panicked outside its executor");
+            sys::process::exit_at_once(1);
+        }
+    }
 }
