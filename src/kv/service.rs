@@ -149,7 +149,14 @@ impl KvService {
                 if let Some(command) = command {
                     self.desk.statistics.rejected(table::number(command));
                 }
-                session.transaction.fail();
+                let text = if command.is_some_and(|command| command.name == "exec") {
+                    // As Redis words it, also outside of a transaction: it ends here, and says why.
+                    session.end_transaction();
+                    errors::exec_abort_because_of(&text)
+                } else {
+                    session.transaction.fail();
+                    text
+                };
                 self.reply(session, &Reply::Error(text), out);
                 session.command_ended();
                 Turn::Consumed
