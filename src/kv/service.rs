@@ -197,7 +197,7 @@ impl KvService {
         match command {
             Some(command) if command.name == "exec" => {
                 session.end_transaction();
-                self.reply(session, &Reply::Error(errors::exec_aborted(&text)), out);
+                self.reply(session, &Reply::Error(errors::exec_abort_because_of(&text)), out);
                 monitor::feed(&self.desk, &session.client, command, args, out, effects);
             }
             _ => self.reply(session, &Reply::Error(text), out),
