@@ -132,6 +132,9 @@ pub const DISCARD_WITHOUT_MULTI: &str = "ERR DISCARD without MULTI";
 pub const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 pub const TRANSACTION_TOO_LARGE: &str = "ERR the queued commands of this transaction take too much memory";
 
+// ---- the service
+pub const SLOWLOG_COUNT: &str = "ERR count should be greater than or equal to -1";
+
 // ---- COMMAND
 pub const COMMAND_INVALID: &str = "ERR Invalid command specified";
 pub const COMMAND_WITHOUT_KEYS: &str = "ERR The command has no key arguments";
@@ -155,6 +158,18 @@ pub fn unknown_command(args: &[&[u8]]) -> CommandError {
 #[must_use]
 pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
     reply(format!("ERR unknown subcommand '{}'. Try {} HELP.", lossy(name, 128), container.to_ascii_uppercase()))
+}
+
+/// As `unknown_subcommand`, from commands that look at their subcommand themselves.
+#[must_use]
+pub fn wrong_subcommand(container: &str, name: &[u8]) -> CommandError {
+    reply(format!("ERR unknown subcommand or wrong number of arguments for '{}'. Try {container} HELP.", lossy(name, 128)))
+}
+
+/// LATENCY GRAPH of an event that was not observed.
+#[must_use]
+pub fn no_samples(event: &[u8]) -> CommandError {
+    reply(format!("ERR No samples available for event '{}'", lossy(event, event.len())))
 }
 
 /// `command` is the full name: "object|encoding".

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::kv::admission::{self, Admission};
 use crate::kv::application::{HEAVY, READ, WRITE};
+use crate::kv::calls::event_of;
 use crate::kv::desk::Desk;
 use crate::kv::errors;
 use crate::kv::gather::{self, MessageKind};
@@ -232,6 +233,7 @@ impl KvService {
         let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
         let is_error = matches!(&outcome, Outcome::Reply(Reply::Error(_)));
         self.desk.statistics.called(table::number(command), duration_us, is_error);
+        self.desk.shared.latency.consider(event_of(command), duration_us);
         slowlog::consider(&mut self.desk, &session.client, command, args, started_us, duration_us);
         self.act(session, outcome, out, effects)
     }

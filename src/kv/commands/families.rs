@@ -11,9 +11,11 @@ pub const FAMILIES: &[&[Command]] = &[
     commands::dump::COMMANDS,
     commands::expire::COMMANDS,
     commands::keys::COMMANDS,
+    commands::latency::COMMANDS,
     commands::memory::COMMANDS,
     commands::object::COMMANDS,
     commands::scan::COMMANDS,
+    commands::slowlog::COMMANDS,
     commands::strings::COMMANDS,
     commands::transactions::COMMANDS,
 ];

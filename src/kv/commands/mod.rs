@@ -18,11 +18,14 @@ pub mod help;
 pub mod keys;
 #[cfg(test)]
 mod keys_tests;
+pub mod latency;
+mod latency_report;
 pub mod memory;
 pub mod object;
 pub mod scan;
 #[cfg(test)]
 mod scan_tests;
+pub mod slowlog;
 pub mod strings;
 pub mod transactions;
 
