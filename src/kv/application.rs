@@ -52,7 +52,7 @@ impl Shared {
             versions,
             latency: LatencyMonitor::new(runtime.clone())?,
             runtime,
-            host: Host::look(),
+            host: Host::look(&settings),
             board: Board::new(settings.workers.max(1), statistics::counters())?,
             settings,
         })
@@ -63,15 +63,19 @@ impl Shared {
 pub struct Host {
     pub operating_system: String,
     pub executable: String,
+    pub data_directory: String,
 }
 
 impl Host {
-    fn look() -> Host {
+    fn look(settings: &Settings) -> Host {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let directory = &settings.storage.directory;
+        let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.clone());
         let executable = std::env::current_exe().unwrap_or_default();
         Host {
             operating_system: format!("Linux {} {}", release.trim_end(), std::env::consts::ARCH),
             executable: executable.display().to_string(),
+            data_directory: absolute.display().to_string(),
         }
     }
 }

@@ -133,6 +133,7 @@ pub const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previou
 pub const TRANSACTION_TOO_LARGE: &str = "ERR the queued commands of this transaction take too much memory";
 
 // ---- the service
+pub const NO_CONFIG_FILE: &str = "ERR The server is running without a config file";
 pub const SLOWLOG_COUNT: &str = "ERR count should be greater than or equal to -1";
 
 // ---- COMMAND
@@ -164,6 +165,17 @@ pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
 #[must_use]
 pub fn wrong_subcommand(container: &str, name: &[u8]) -> CommandError {
     reply(format!("ERR unknown subcommand or wrong number of arguments for '{}'. Try {container} HELP.", lossy(name, 128)))
+}
+
+#[must_use]
+pub fn unknown_parameter(name: &[u8]) -> CommandError {
+    let name = lossy(name, name.len());
+    reply(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
+}
+
+#[must_use]
+pub fn config_set_failed(parameter: &str, reason: &str) -> CommandError {
+    reply(format!("ERR CONFIG SET failed (possibly related to argument '{parameter}') - {reason}"))
 }
 
 /// LATENCY GRAPH of an event that was not observed.

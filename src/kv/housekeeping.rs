@@ -239,12 +239,12 @@ impl SyncThread {
         let shared = Arc::clone(shared);
         let thread = spawn("sync", move || {
             while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-                let begun_us = clock::wall_us();
+                let begun_ms = clock::uptime_ms();
                 let synced = WalFile::open(&options).and_then(|wal| wal.sync());
                 match synced {
                     Ok(()) => {
                         // Whoever was committed before the sync began may be told.
-                        statistics.set(Counted::SyncedUntilMicroseconds, begun_us as u64);
+                        statistics.set(Counted::SyncedUntilMs, begun_ms);
                         statistics.add(Counted::SyncsTotal, 1);
                     }
                     Err(error) => {

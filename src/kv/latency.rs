@@ -33,10 +33,10 @@ impl Event {
         ("expire-cycle", Event::ExpireCycle),
     ];
 
-    /// The event of this name, whatever its case.
+    /// The event of this name.
     #[must_use]
     pub fn named(name: &[u8]) -> Option<Event> {
-        let found = Event::ALL.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
+        let found = Event::ALL.iter().find(|(known, _)| known.as_bytes() == name);
         found.map(|&(_, event)| event)
     }
 }

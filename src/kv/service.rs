@@ -27,7 +27,7 @@ use crate::resp::protocol_error::ProtocolError;
 use crate::resp::reply::Reply;
 use crate::resp::request::{Limits, Parsed, RequestParser};
 use crate::server::sys::clock;
-use crate::server::{Effects, Input, LaneId, Outbox, Peer, Service, Slot, Step};
+use crate::server::{Counter, Effects, Input, LaneId, Outbox, Peer, Service, Slot, Step};
 
 /// Unsent reply bytes at which a turn ends: the core goes on when they are gone.
 const TURN_BYTES_MAX: usize = 256 << 10;
@@ -537,6 +537,8 @@ impl Service for KvService {
 
     fn tick(&mut self, _effects: &mut Effects) {
         self.desk.clock.refresh();
+        self.desk.sampler.tick(&self.desk.totals, clock::uptime_ms());
+        self.desk.statistics.raise(Counted::MemoryBytesMax, self.desk.context.board.sum(Counter::AnonymousBytes));
         let clients = self.desk.clients.values();
         let (mut monitors, mut blocked, mut watching, mut watched) = (0, 0, 0, 0);
         for client in clients {

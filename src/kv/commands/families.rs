@@ -6,10 +6,12 @@ use crate::kv::table::Command;
 pub const FAMILIES: &[&[Command]] = &[
     commands::bits::COMMANDS,
     commands::command::COMMANDS,
+    commands::config::COMMANDS,
     commands::counters::COMMANDS,
     commands::databases::COMMANDS,
     commands::dump::COMMANDS,
     commands::expire::COMMANDS,
+    commands::info::COMMANDS,
     commands::keys::COMMANDS,
     commands::latency::COMMANDS,
     commands::memory::COMMANDS,

@@ -5,6 +5,7 @@ pub mod command;
 mod command_docs;
 #[cfg(test)]
 mod command_tests;
+pub mod config;
 pub mod counters;
 pub mod databases;
 pub mod dump;
@@ -15,6 +16,7 @@ pub mod expire;
 mod expire_tests;
 mod families;
 pub mod help;
+pub mod info;
 pub mod keys;
 #[cfg(test)]
 mod keys_tests;
