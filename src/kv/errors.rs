@@ -120,8 +120,10 @@ pub const DENIED_LINE: &[u8] = b"-DENIED emptyServer is running in protected mod
 
 // ---- admission
 pub const NO_AUTH: &str = "NOAUTH Authentication required.";
-pub const DEBUG_NOT_ALLOWED: &str = "ERR DEBUG command not allowed. Set EMPTYSERVER_DEBUG_COMMANDS to yes and start the service \
-                                     again, if these commands are really needed.";
+/// Word for word as in Redis; CONFIG SET enable-debug-command names the setting.
+pub const DEBUG_NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you \
+                                     can run it from a local connection, otherwise you need to set this option in the \
+                                     configuration file, and then restart the server.";
 pub const NOT_IN_MULTI: &str = "ERR Command not allowed inside a transaction";
 
 // ---- transactions
@@ -134,6 +136,16 @@ pub const TRANSACTION_TOO_LARGE: &str = "ERR the queued commands of this transac
 
 // ---- the service
 pub const NO_CONFIG_FILE: &str = "ERR The server is running without a config file";
+pub const SAVE_FAILED: &str = "ERR the data could not be moved into its file in time. The log of the service says why.";
+pub const SAVE_IN_PROGRESS: &str = "ERR Background save already in progress";
+pub const NO_SHUTDOWN: &str = "ERR No shutdown in progress.";
+pub const SHUTDOWN_GOES_ON: &str = "ERR The shutdown has begun and can't be aborted";
+pub const SHUTDOWN_FAILED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
+pub const WAITAOF_WITHOUT_SYNCS: &str = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+pub const TIMEOUT_NOT_AN_INTEGER: &str = "ERR timeout is not an integer or out of range";
+pub const NEGATIVE_TIMEOUT: &str = "ERR timeout is negative";
+pub const NOT_0_OR_1: &str = "ERR value is out of range, value must between 0 and 1";
+pub const NOT_POSITIVE: &str = "ERR value is out of range, must be positive";
 pub const SLOWLOG_COUNT: &str = "ERR count should be greater than or equal to -1";
 
 // ---- COMMAND

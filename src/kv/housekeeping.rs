@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::kv::application::Shared;
 use crate::kv::calls::Calls;
+use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
 use crate::kv::statistics::{Counted, Statistics};
 use crate::kv::writer::end_if_sync_failed;
@@ -29,10 +30,14 @@ pub struct Housekeeping {
     /// The last sweep found all that it may take at once: there is more.
     has_more_to_sweep: bool,
     disk_reserve_bytes: u64,
+    /// When the last pass that a client asked for began.
+    asked_pass_at: Instant,
 }
 
 /// How often each thing is looked at, however busy the writer is.
 const WAL_EVERY: Duration = Duration::from_millis(2);
+/// Between two attempts at a checkpoint that a client waits for.
+const ASKED_PASS_EVERY: Duration = Duration::from_millis(20);
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
 const DISK_EVERY: Duration = Duration::from_millis(500);
 /// Rows of one bite: some hundred microseconds.
@@ -59,6 +64,7 @@ impl Housekeeping {
             disk_looked_at: now - DISK_EVERY,
             has_more_to_sweep: true,
             disk_reserve_bytes: 2 * options.wal_bytes_max,
+            asked_pass_at: now - ASKED_PASS_EVERY,
         })
     }
 
@@ -76,29 +82,40 @@ impl Housekeeping {
         if self.has_more_to_sweep || now.duration_since(self.swept_at) >= SWEEP_EVERY {
             self.swept_at = now;
             self.has_more_to_sweep = sweep(keyspace, calls)?;
+            calls.shared.latency.consider_duration(Event::ExpireCycle, clock::monotonic().duration_since(now));
         }
-        Ok(if self.has_more_to_sweep { Duration::ZERO } else { SWEEP_EVERY })
+        Ok(match self.has_more_to_sweep {
+            true => Duration::ZERO,
+            false if is_asked_for(&calls.shared) => WAL_EVERY,
+            false => SWEEP_EVERY,
+        })
     }
 
     fn look_at_wal(&mut self, keyspace: &mut Keyspace, calls: &Calls) -> Result<(), StorageError> {
         let statistics = &calls.statistics;
         self.checkpoints.collect(statistics);
+        let (now, asked) = (clock::monotonic(), calls.shared.runtime.read(Knob::CheckpointsAsked));
         let progress = keyspace.wal_progress()?;
         statistics.set(Counted::WalBytes, progress.log_bytes());
+        let is_asked_for = is_asked_for(&calls.shared);
         if self.checkpoints.is_running() {
             let pause = self.pace.pause(progress.log_bytes(), WAL_EVERY).min(PAUSE_MAX);
             if !pause.is_zero() {
                 self.checkpoints.wait(pause, statistics);
             }
+        } else if is_asked_for && now.duration_since(self.asked_pass_at) >= ASKED_PASS_EVERY {
+            self.asked_pass_at = now;
+            self.checkpoints.begin(asked, statistics);
         } else if self.pace.wants_restart(&progress) {
             let begun = clock::monotonic();
             if keyspace.restart_wal()? {
                 statistics.set(Counted::ChangesSinceCheckpoint, 0);
+                statistics.set(Counted::LastCheckpointSeconds, now_seconds());
             }
             let duration_us = clock::monotonic().duration_since(begun).as_micros() as u64;
             statistics.raise(Counted::CheckpointMicrosecondsMax, duration_us);
         } else if self.pace.wants_pass(&progress) {
-            self.checkpoints.begin();
+            self.checkpoints.begin(asked, statistics);
         }
         Ok(())
     }
@@ -119,6 +136,15 @@ impl Housekeeping {
         self.checkpoints.end();
         Checkpointer::open(&shared.settings.storage)?.truncate().map(|_| ())
     }
+}
+
+/// True while a client's SAVE or BGSAVE is not done.
+fn is_asked_for(shared: &Shared) -> bool {
+    shared.runtime.read(Knob::CheckpointsAsked) > shared.runtime.read(Knob::CheckpointsDone)
+}
+
+fn now_seconds() -> u64 {
+    (clock::wall_ms() / 1000).unsigned_abs()
 }
 
 /// One transaction of cleaning. True when there is more.
@@ -144,15 +170,25 @@ fn sweep(keyspace: &mut Keyspace, calls: &Calls) -> Result<bool, StorageError> {
 
 /// Copies the `-wal` into the file when asked to, beside the writer.
 struct CheckpointThread {
+    shared: Arc<Shared>,
     orders: Option<Sender<()>>,
     reports: Receiver<Pass>,
-    is_running: bool,
+    running: Option<Running>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What was there when the pass began.
+struct Running {
+    /// The last checkpoint that a client had asked for.
+    asked: u64,
+    changes: u64,
 }
 
 struct Pass {
     duration: Duration,
     is_failed: bool,
+    /// Everything that was committed at its begin is in the file.
+    is_complete: bool,
 }
 
 impl CheckpointThread {
@@ -160,31 +196,37 @@ impl CheckpointThread {
         let (orders, orders_end) = bounded(1);
         let (reports_end, reports) = bounded(1);
         let checkpointer = Checkpointer::open(&shared.settings.storage)?;
-        let shared = Arc::clone(shared);
+        let thread_shared = Arc::clone(shared);
         let thread = spawn("checkpoint", move || {
             while let Ok(()) = orders_end.recv() {
                 let begun = clock::monotonic();
                 let outcome = checkpointer.passive();
                 if let Err(error) = &outcome {
-                    end_if_sync_failed(&shared, error);
+                    end_if_sync_failed(&thread_shared, error);
                     tracing::error!(%error, "a checkpoint failed");
                 }
-                let pass = Pass { duration: clock::monotonic().duration_since(begun), is_failed: outcome.is_err() };
+                let pass = Pass {
+                    duration: clock::monotonic().duration_since(begun),
+                    is_failed: outcome.is_err(),
+                    is_complete: outcome.is_ok_and(|progress| progress.remaining_bytes() == 0),
+                };
                 if reports_end.send(pass).is_err() {
                     break;
                 }
             }
         })?;
-        Ok(CheckpointThread { orders: Some(orders), reports, is_running: false, thread: Some(thread) })
+        let shared = Arc::clone(shared);
+        Ok(CheckpointThread { shared, orders: Some(orders), reports, running: None, thread: Some(thread) })
     }
 
     fn is_running(&self) -> bool {
-        self.is_running
+        self.running.is_some()
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, asked: u64, statistics: &Statistics) {
         let orders = self.orders.as_ref().expect("orders are given only before the end");
-        self.is_running = orders.try_send(()).is_ok();
+        let changes = statistics.read(Counted::ChangesSinceCheckpoint);
+        self.running = orders.try_send(()).is_ok().then_some(Running { asked, changes });
     }
 
     fn collect(&mut self, statistics: &Statistics) {
@@ -201,12 +243,18 @@ impl CheckpointThread {
     }
 
     fn ended(&mut self, pass: &Pass, statistics: &Statistics) {
-        self.is_running = false;
+        let running = self.running.take();
+        if let (Some(running), true) = (running, pass.is_complete) {
+            let changes = statistics.read(Counted::ChangesSinceCheckpoint).saturating_sub(running.changes);
+            statistics.set(Counted::ChangesSinceCheckpoint, changes);
+            statistics.set(Counted::LastCheckpointSeconds, now_seconds());
+            self.shared.runtime.set(Knob::CheckpointsDone, running.asked);
+        }
+        self.shared.latency.consider_duration(Event::Checkpoint, pass.duration);
         let duration_us = pass.duration.as_micros() as u64;
         statistics.add(Counted::CheckpointsTotal, 1);
         statistics.add(Counted::CheckpointMicrosecondsTotal, duration_us);
         statistics.set(Counted::LastCheckpointFailed, u64::from(pass.is_failed));
-        statistics.set(Counted::LastCheckpointSeconds, (clock::wall_ms() / 1000) as u64);
     }
 
     fn end(&mut self) {

@@ -105,6 +105,11 @@ impl Statistics {
         self.board.application(self.slot, which as usize).store(value, Ordering::Relaxed);
     }
 
+    #[must_use]
+    pub fn read(&self, which: Counted) -> u64 {
+        self.board.application(self.slot, which as usize).load(Ordering::Relaxed)
+    }
+
     pub fn raise(&self, which: Counted, value: u64) {
         self.board.application(self.slot, which as usize).fetch_max(value, Ordering::Relaxed);
     }

@@ -8,6 +8,7 @@ mod command_tests;
 pub mod config;
 pub mod counters;
 pub mod databases;
+pub mod debug;
 pub mod dump;
 #[cfg(test)]
 mod dump_tests;
@@ -22,13 +23,16 @@ pub mod keys;
 mod keys_tests;
 pub mod latency;
 mod latency_report;
+mod lolwut;
 pub mod memory;
 pub mod object;
+pub mod persistence;
 pub mod scan;
 #[cfg(test)]
 mod scan_tests;
+pub mod server;
 pub mod slowlog;
 pub mod strings;
 pub mod transactions;
 
-pub use families::FAMILIES;
+pub use families::{FAMILIES, PARTS};
