@@ -130,7 +130,11 @@ fn lock(directory: &Path) -> Result<FileLock, Box<dyn Error>> {
     })?;
     taken.map_err(|()| {
         let holder = FileLock::holder(&path).map_or("another process".to_owned(), |pid| format!("process {pid}"));
-        format!("EMPTYSERVER_DATA: {} is in use by {holder}; end that service, or give this one its own directory", directory.display()).into()
+        format!(
+            "EMPTYSERVER_DATA: {} is in use by {holder}; end that service, or give this one its own directory",
+            directory.display()
+        )
+        .into()
     })
 }
 

@@ -132,6 +132,12 @@ pub const WATCH_IN_MULTI: &str = "ERR WATCH inside MULTI is not allowed";
 pub const EXEC_WITHOUT_MULTI: &str = "ERR EXEC without MULTI";
 pub const DISCARD_WITHOUT_MULTI: &str = "ERR DISCARD without MULTI";
 pub const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
+/// EXEC itself was refused.
+#[must_use]
+pub fn exec_abort_because_of(why: &str) -> Cow<'static, str> {
+    let why = why.strip_prefix("ERR ").unwrap_or(why);
+    format!("EXECABORT Transaction discarded because of: {why}").into()
+}
 pub const TRANSACTION_TOO_LARGE: &str = "ERR the queued commands of this transaction take too much memory";
 
 // ---- the service

@@ -15,13 +15,18 @@ use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
 use crate::kv::statistics::{Counted, Statistics};
 use crate::kv::writer::end_if_sync_failed;
-use crate::server::sys::{clock, thread};
 use crate::server::ExecutorContext;
+use crate::server::sys::{clock, thread};
 use crate::storage::checkpoint::{Checkpointer, Pace, WalFile};
 use crate::storage::{Durability, Keyspace, Options, StorageError, file_system};
 
 pub struct Housekeeping {
     pace: Pace,
+    wal_bytes_max: u64,
+    /// Passes since the `-wal` began anew.
+    passes: u32,
+    /// Not before then: the last step was blocked.
+    restart_at: Instant,
     checkpoints: CheckpointThread,
     _syncs: Option<SyncThread>,
     wal_looked_at: Instant,
@@ -39,13 +44,17 @@ const WAL_EVERY: Duration = Duration::from_millis(2);
 /// Between two attempts at a checkpoint that a client waits for.
 const ASKED_PASS_EVERY: Duration = Duration::from_millis(20);
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
+const SWEEP_BESIDE_EVERY: Duration = Duration::from_millis(10);
 const DISK_EVERY: Duration = Duration::from_millis(500);
-/// Rows of one bite: some hundred microseconds.
-const EXPIRED_ROWS: usize = 100;
-const ORPHAN_ROWS: usize = 200;
+/// Rows of one bite: a millisecond or two.
+const EXPIRED_ROWS: usize = 200;
+const ORPHAN_ROWS: usize = 1000;
 const VACUUM_PAGES: u32 = 64;
-/// The longest that the writer stands still so that a checkpoint gains on it.
-const PAUSE_MAX: Duration = Duration::from_millis(20);
+/// Between two attempts at the last step, when readers block it.
+const RESTART_EVERY: Duration = Duration::from_millis(50);
+/// How long the writer stands still at first so that a pass gains on it.
+const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE_DOUBLINGS_MAX: u32 = 5;
 
 impl Housekeeping {
     pub fn start(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Housekeeping, StorageError> {
@@ -57,6 +66,9 @@ impl Housekeeping {
         };
         Ok(Housekeeping {
             pace: Pace::new(options.wal_bytes_max),
+            wal_bytes_max: options.wal_bytes_max,
+            passes: 0,
+            restart_at: now,
             checkpoints: CheckpointThread::start(shared)?,
             _syncs: syncs,
             wal_looked_at: now,
@@ -68,8 +80,8 @@ impl Housekeeping {
         })
     }
 
-    /// What is due now. Returns when to come again if no job comes before.
-    pub fn bite(&mut self, keyspace: &mut Keyspace, calls: &Calls) -> Result<Duration, StorageError> {
+    /// What is due now; `is_idle`: no group ran since the last call. Returns when to come again if no job comes before.
+    pub fn bite(&mut self, keyspace: &mut Keyspace, calls: &Calls, is_idle: bool) -> Result<Duration, StorageError> {
         let now = clock::monotonic();
         if now.duration_since(self.disk_looked_at) >= DISK_EVERY {
             self.disk_looked_at = now;
@@ -79,7 +91,13 @@ impl Housekeeping {
             self.wal_looked_at = now;
             self.look_at_wal(keyspace, calls)?;
         }
-        if self.has_more_to_sweep || now.duration_since(self.swept_at) >= SWEEP_EVERY {
+        // A bite is a commit of its own: beside a busy writer it takes its turn, and an idle one goes on without a break.
+        let is_due = match (self.has_more_to_sweep, is_idle) {
+            (true, true) => true,
+            (true, false) => now.duration_since(self.swept_at) >= SWEEP_BESIDE_EVERY,
+            (false, _) => now.duration_since(self.swept_at) >= SWEEP_EVERY,
+        };
+        if is_due {
             self.swept_at = now;
             self.has_more_to_sweep = sweep(keyspace, calls)?;
             calls.shared.latency.consider_duration(Event::ExpireCycle, clock::monotonic().duration_since(now));
@@ -91,32 +109,49 @@ impl Housekeeping {
         })
     }
 
+    /// A pass beside the writer, then a second for what the writer has added meanwhile, then the last step. The writer gives
+    /// way to the second, in bounded bites: beside a busy writer no pass ever reaches the end of the `-wal`.
     fn look_at_wal(&mut self, keyspace: &mut Keyspace, calls: &Calls) -> Result<(), StorageError> {
         let statistics = &calls.statistics;
         self.checkpoints.collect(statistics);
+        let mut progress = keyspace.wal_progress()?;
         let (now, asked) = (clock::monotonic(), calls.shared.runtime.read(Knob::CheckpointsAsked));
-        let progress = keyspace.wal_progress()?;
-        statistics.set(Counted::WalBytes, progress.log_bytes());
-        let is_asked_for = is_asked_for(&calls.shared);
-        if self.checkpoints.is_running() {
-            let pause = self.pace.pause(progress.log_bytes(), WAL_EVERY).min(PAUSE_MAX);
-            if !pause.is_zero() {
-                self.checkpoints.wait(pause, statistics);
-            }
-        } else if is_asked_for && now.duration_since(self.asked_pass_at) >= ASKED_PASS_EVERY {
+        let is_asked = is_asked_for(&calls.shared) && now.duration_since(self.asked_pass_at) >= ASKED_PASS_EVERY;
+        if !self.checkpoints.is_running() && (is_asked || self.pace.wants_pass(&progress)) {
             self.asked_pass_at = now;
-            self.checkpoints.begin(asked, statistics);
-        } else if self.pace.wants_restart(&progress) {
-            let begun = clock::monotonic();
-            if keyspace.restart_wal()? {
-                statistics.set(Counted::ChangesSinceCheckpoint, 0);
-                statistics.set(Counted::LastCheckpointSeconds, now_seconds());
-            }
-            let duration_us = clock::monotonic().duration_since(begun).as_micros() as u64;
-            statistics.raise(Counted::CheckpointMicrosecondsMax, duration_us);
-        } else if self.pace.wants_pass(&progress) {
+            self.passes += u32::from(!is_asked);
             self.checkpoints.begin(asked, statistics);
         }
+        let is_over = progress.log_bytes() > self.wal_bytes_max;
+        let pause = match self.checkpoints.is_running() {
+            // Twice as long each time: a pass that outlasts the wait finds another group's changes, and ends for nothing.
+            true if is_over || self.passes > 1 => PAUSE * (1 << self.passes.saturating_sub(2).min(PAUSE_DOUBLINGS_MAX)),
+            // Readers hold the last step back: the writer is slowed in proportion to what it has piled up.
+            false if is_over => self.pace.pause(progress.log_bytes(), WAL_EVERY).min(PAUSE),
+            _ => Duration::ZERO,
+        };
+        if !pause.is_zero() {
+            self.checkpoints.wait(pause, statistics);
+            progress = keyspace.wal_progress()?;
+        }
+        let now = clock::monotonic();
+        if !self.checkpoints.is_running() && self.pace.wants_restart(&progress) && now >= self.restart_at {
+            self.restart(keyspace, statistics, now)?;
+        }
+        statistics.set(Counted::WalBytes, progress.log_bytes());
+        Ok(())
+    }
+
+    fn restart(&mut self, keyspace: &mut Keyspace, statistics: &Statistics, now: Instant) -> Result<(), StorageError> {
+        if keyspace.restart_wal()? {
+            self.passes = 0;
+            statistics.set(Counted::ChangesSinceCheckpoint, 0);
+            statistics.set(Counted::LastCheckpointSeconds, now_seconds());
+        } else {
+            self.restart_at = now + RESTART_EVERY;
+        }
+        let duration_us = clock::monotonic().duration_since(now).as_micros() as u64;
+        statistics.raise(Counted::CheckpointMicrosecondsMax, duration_us);
         Ok(())
     }
 

@@ -36,18 +36,18 @@ pub mod runtime;
 pub mod sampler;
 pub mod service;
 pub mod session;
+pub mod set_options;
 pub mod settings;
 pub mod slowlog;
 pub mod statistics;
-pub mod set_options;
 pub mod syntax;
 #[cfg(test)]
 mod syntax_tests;
 pub mod table;
+#[cfg(test)]
+mod table_tests;
 pub mod time;
 pub mod transaction;
 pub mod version;
 pub mod versions;
 pub mod writer;
-#[cfg(test)]
-mod table_tests;

@@ -119,7 +119,8 @@ impl Runtime {
         loop {
             let before = self.password_version.load(Ordering::SeqCst);
             let length = (self.password_length.load(Ordering::SeqCst) as usize).min(PASSWORD_BYTES_MAX);
-            let mut bytes: Vec<u8> = self.password.iter().flat_map(|word| word.load(Ordering::SeqCst).to_le_bytes()).collect();
+            let mut bytes: Vec<u8> =
+                self.password.iter().flat_map(|word| word.load(Ordering::SeqCst).to_le_bytes()).collect();
             bytes.truncate(length);
             if before.is_multiple_of(2) && self.password_version.load(Ordering::SeqCst) == before {
                 return bytes;

@@ -71,7 +71,13 @@ impl KvService {
     }
 
     /// Requests until there is no whole one, or it is others' turn.
-    fn turn(&mut self, talk: &mut Conversation, input: &mut Input, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
+    fn turn(
+        &mut self,
+        talk: &mut Conversation,
+        input: &mut Input,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Job> {
         let mut run: Option<Run> = None;
         for _ in 0..REQUESTS_PER_TURN {
             if out.len() >= TURN_BYTES_MAX {
@@ -144,7 +150,14 @@ impl KvService {
                 if let Some(command) = command {
                     self.desk.statistics.rejected(table::number(command));
                 }
-                session.transaction.fail();
+                let text = if command.is_some_and(|command| command.name == "exec") {
+                    // As Redis words it, also outside of a transaction: it ends here, and says why.
+                    session.end_transaction();
+                    errors::exec_abort_because_of(&text)
+                } else {
+                    session.transaction.fail();
+                    text
+                };
                 self.reply(session, &Reply::Error(text), out);
                 session.command_ended();
                 Turn::Consumed
@@ -478,7 +491,13 @@ impl Service for KvService {
         step
     }
 
-    fn complete(&mut self, talk: &mut Conversation, mut done: Done, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
+    fn complete(
+        &mut self,
+        talk: &mut Conversation,
+        mut done: Done,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Job> {
         let session = &mut talk.session;
         self.remember_slow_calls(session, &mut done);
         let step = self.finish(session, done, out, effects);

@@ -2,14 +2,15 @@
 //!
 //! All workers share one listener, and of those that wait for it the kernel wakes one, mostly the same one: left alone it gets
 //! every connection. So a worker listens only while it has about as few connections as the one with the fewest. Counts are
-//! in shared memory; a worker that does not show signs of life does not count. Somebody alive is always listening: the one
-//! with the fewest connections among those alive is never above the smallest count.
+//! in shared memory; a worker that shows no signs of life, or has no descriptors left, does not count. Somebody alive is always
+//! listening: the one with the fewest connections of those that count is never above the smallest count.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::config::{ACCEPT_SLACK, HEARTBEAT_FRESH_MS};
+use super::config::{ACCEPT_SLACK, DESCRIPTORS_RESERVED, HEARTBEAT_FRESH_MS};
 use super::counters::{Board, Counter, Slot};
+use super::sys::descriptors;
 use super::sys::epoll::{Epoll, Watch};
 
 pub(super) struct Acceptor {
@@ -18,31 +19,65 @@ pub(super) struct Acceptor {
     board: Board,
     token: u64,
     is_listening: bool,
-    /// Not before then, since descriptors ran out.
+    /// As many connections as the limit of descriptors lets this process have.
+    connections_max: u64,
+    /// Not before then, since nothing could be accepted.
     muted_until_ms: u64,
+    /// When the operator was last told of that.
+    warned_at_ms: Option<u64>,
     is_draining: bool,
 }
 
+/// Who has to listen now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ring {
+    pub(super) slot: Slot,
+    /// True when connections wait for which the one that rings may have been woken: whoever listens already is not woken again.
+    pub(super) leaves_some: bool,
+}
+
+/// After a connection could not be accepted.
+const MUTE_MS: u64 = 100;
+/// The operator is told at most so often.
+const WARN_EVERY_MS: u64 = 10_000;
+
 impl Acceptor {
     pub(super) fn new(listener: OwnedFd, own: Slot, board: Board, token: u64) -> Acceptor {
-        Acceptor { listener, own, board, token, is_listening: false, muted_until_ms: 0, is_draining: false }
+        Acceptor {
+            listener,
+            own,
+            board,
+            token,
+            is_listening: false,
+            connections_max: u64::MAX,
+            muted_until_ms: 0,
+            warned_at_ms: None,
+            is_draining: false,
+        }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
     }
 
-    pub(super) fn is_listening(&self) -> bool {
-        self.is_listening
+    /// Reads the limit of descriptors again: it may be changed from outside.
+    pub(super) fn refresh_limit(&mut self) -> io::Result<()> {
+        self.connections_max = connections_within(descriptors::limit()?);
+        Ok(())
     }
 
     /// Begins or stops listening as the counts say. Returns whom to ring: the one that now has to listen in this one's place.
-    pub(super) fn evaluate(&mut self, epoll: &Epoll, now_ms: u64) -> io::Result<Option<Slot>> {
+    pub(super) fn evaluate(&mut self, epoll: &Epoll, now_ms: u64) -> io::Result<Option<Ring>> {
         let own = self.board.read(self.own, Counter::Connections);
-        let others = self.board.workers().filter(|&slot| slot != self.own && self.is_alive(slot, now_ms));
+        // One more than there is room for is accepted still, to be told that there are too many.
+        let has_room = own <= self.connections_max && now_ms >= self.muted_until_ms;
+        self.board.set(self.own, Counter::HasRoom, u64::from(has_room));
+        let counts = |slot: &Slot| {
+            *slot != self.own && self.is_alive(*slot, now_ms) && self.board.read(*slot, Counter::HasRoom) == 1
+        };
+        let others = self.board.workers().filter(counts);
         let fewest = others.map(|slot| (self.board.read(slot, Counter::Connections), slot)).min();
-        let is_fair = fewest.is_none_or(|(count, _)| own <= count + ACCEPT_SLACK);
-        let should_listen = is_fair && !self.is_draining && now_ms >= self.muted_until_ms;
+        let should_listen = !self.is_draining && has_room && is_fair(own, fewest.map(|(count, _)| count));
         if should_listen == self.is_listening {
             return Ok(None);
         }
@@ -53,19 +88,28 @@ impl Acceptor {
             return Ok(None);
         }
         epoll.remove(&self.listener)?;
-        Ok(fewest.map(|(_, slot)| slot))
+        Ok(fewest.map(|(_, slot)| Ring { slot, leaves_some: super::sys::socket::is_readable(self.fd()) }))
     }
 
     /// True when a connection may be waiting for a worker that was woken for it but does not run (stopped, or dead): then
     /// one that runs has to look by itself, for the kernel wakes only one.
     pub(super) fn must_look(&self, now_ms: u64) -> bool {
         let is_missing = |slot| slot != self.own && !self.is_alive(slot, now_ms);
-        self.is_listening && self.board.workers().any(is_missing) && super::sys::socket::is_readable(self.fd())
+        self.board.workers().any(is_missing) && self.has_waiting()
     }
 
-    /// Descriptors ran out: others may have some, and this one tries again later.
-    pub(super) fn mute(&mut self, until_ms: u64) {
-        self.muted_until_ms = until_ms;
+    /// True when this worker listens and a connection waits, whoever was woken for it.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.is_listening && super::sys::socket::is_readable(self.fd())
+    }
+
+    /// Nothing can be accepted (no descriptors, no memory): others may be able to, and this one tries again later.
+    pub(super) fn mute(&mut self, error: &io::Error, now_ms: u64) {
+        self.muted_until_ms = now_ms + MUTE_MS;
+        if self.warned_at_ms.is_none_or(|at| now_ms >= at + WARN_EVERY_MS) {
+            self.warned_at_ms = Some(now_ms);
+            tracing::warn!(%error, worker = self.own.0, "no connection can be accepted");
+        }
     }
 
     pub(super) fn drain(&mut self) {
@@ -74,5 +118,102 @@ impl Acceptor {
 
     fn is_alive(&self, slot: Slot, now_ms: u64) -> bool {
         self.board.is_fresh(slot, now_ms, HEARTBEAT_FRESH_MS)
+    }
+}
+
+/// The rule: `own` connections are fair beside the `fewest` of the others, if there are others.
+fn is_fair(own: u64, fewest: Option<u64>) -> bool {
+    fewest.is_none_or(|fewest| own <= fewest.saturating_add(ACCEPT_SLACK))
+}
+
+/// How many connections a process may have with so many descriptors; a share is kept for files and links.
+pub(super) fn connections_within(descriptors: u64) -> u64 {
+    descriptors - DESCRIPTORS_RESERVED.min(descriptors / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::counters::SERVING;
+    use super::super::sys::socket;
+    use super::*;
+
+    const NOW_MS: u64 = 1_000_000;
+
+    struct Fixture {
+        acceptor: Acceptor,
+        epoll: Epoll,
+        board: Board,
+    }
+
+    /// Worker 0 of as many as there are counts, all alive, with these connections.
+    fn workers(counts: &[u64]) -> Fixture {
+        let board = Board::new(counts.len(), 0).unwrap();
+        for (slot, &count) in board.workers().zip(counts) {
+            board.set(slot, Counter::State, SERVING);
+            board.set(slot, Counter::HeartbeatMs, NOW_MS);
+            board.set(slot, Counter::HasRoom, 1);
+            board.set(slot, Counter::Connections, count);
+        }
+        let listener = socket::listen_on(([127, 0, 0, 1], 0).into(), 8).unwrap();
+        Fixture { acceptor: Acceptor::new(listener, Slot(0), board, 1), epoll: Epoll::new(4).unwrap(), board }
+    }
+
+    impl Fixture {
+        fn evaluate(&mut self, now_ms: u64) -> (bool, Option<Slot>) {
+            let ring = self.acceptor.evaluate(&self.epoll, now_ms).unwrap();
+            assert!(ring.is_none_or(|ring| !ring.leaves_some));
+            (self.acceptor.is_listening, ring.map(|ring| ring.slot))
+        }
+    }
+
+    #[test]
+    fn a_worker_stops_listening_over_the_slack_and_rings_the_one_with_the_fewest() {
+        let mut here = workers(&[10, 7, 6, 9]);
+        assert_eq!(here.evaluate(NOW_MS), (true, None));
+        here.board.set(Slot(0), Counter::Connections, 6 + ACCEPT_SLACK + 1);
+        assert_eq!(here.evaluate(NOW_MS), (false, Some(Slot(2))));
+        assert_eq!(here.evaluate(NOW_MS), (false, None), "one ring is enough");
+        here.board.set(Slot(2), Counter::Connections, 7);
+        assert_eq!(here.evaluate(NOW_MS), (true, None));
+    }
+
+    #[test]
+    fn whatever_the_counts_somebody_listens() {
+        for counts in [[0, 0, 0], [500, 0, 3], [7, 100, 100], [u64::MAX, 5, 5], [1, 2, 3]] {
+            let fewest_of_others = |own| (0..3).filter(|&other| other != own).map(|other: usize| counts[other]).min();
+            assert!((0..3).any(|own| is_fair(counts[own], fewest_of_others(own))), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_stopped_worker_and_one_without_descriptors_are_not_waited_for() {
+        let mut here = workers(&[100, 0, 90]);
+        assert_eq!(here.evaluate(NOW_MS).0, false);
+        here.board.set(Slot(1), Counter::HeartbeatMs, NOW_MS - HEARTBEAT_FRESH_MS - 1);
+        assert_eq!(here.evaluate(NOW_MS).0, false, "the third is alive and has fewer");
+        here.board.set(Slot(2), Counter::HasRoom, 0);
+        assert_eq!(here.evaluate(NOW_MS).0, true);
+        assert!(!here.acceptor.must_look(NOW_MS), "nothing waits");
+        let _client = std::net::TcpStream::connect(socket::local_address(here.acceptor.fd()).unwrap()).unwrap();
+        assert!(here.acceptor.must_look(NOW_MS), "one was perhaps woken and is stopped");
+    }
+
+    #[test]
+    fn who_can_not_accept_says_so_and_tries_again_later() {
+        let mut here = workers(&[3, 3]);
+        assert_eq!(here.evaluate(NOW_MS), (true, None));
+        here.acceptor.mute(&io::ErrorKind::OutOfMemory.into(), NOW_MS);
+        assert_eq!(here.evaluate(NOW_MS), (false, Some(Slot(1))));
+        assert_eq!(here.board.read(Slot(0), Counter::HasRoom), 0);
+        assert_eq!(here.evaluate(NOW_MS + MUTE_MS), (true, None));
+        here.board.set(Slot(0), Counter::Connections, 4);
+        here.acceptor.connections_max = 3;
+        assert_eq!(here.evaluate(NOW_MS + MUTE_MS), (false, Some(Slot(1))));
+    }
+
+    #[test]
+    fn a_share_of_the_descriptors_is_kept_for_other_things() {
+        assert_eq!(connections_within(20_000), 20_000 - DESCRIPTORS_RESERVED);
+        assert_eq!(connections_within(40), 30);
     }
 }

@@ -84,5 +84,7 @@ pub const EVENTS_MAX: usize = 512;
 pub const TICK_MS: u64 = 50;
 /// A worker whose heartbeat is older is not waited for.
 pub const HEARTBEAT_FRESH_MS: u64 = 250;
+/// Descriptors of a process beside its connections: sockets to others, epoll, database files of each thread.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
 /// A worker listens while it has at most this many connections more than the one with the fewest.
 pub const ACCEPT_SLACK: u64 = 4;

@@ -29,14 +29,22 @@ pub(super) struct Connection<S> {
     pub(super) is_readable: bool,
     /// True until a write found the socket full.
     pub(super) is_writable: bool,
-    /// True once the peer sends no more; what it sent is still answered.
+    /// True once epoll said that the peer sends no more: an end of file follows its last bytes, without another word of epoll.
+    pub(super) has_ended: bool,
+    /// True once all that the peer sent is read; it is still answered.
     pub(super) is_at_end: bool,
+    /// True when the service has consumed all whole requests: only then is more read, so that a flood stays in the socket.
+    pub(super) needs_input: bool,
     /// True while the connection is in the loop's list of those to go on with.
     pub(super) is_queued: bool,
     /// True while the connection is in the loop's list of those with replies to send.
     pub(super) is_dirty: bool,
-    /// When bytes last came.
+    /// When bytes last came, or the connection was resumed.
     pub(super) active_at: Instant,
+    /// Unsent reply bytes as they stand in the worker's sum.
+    pub(super) unsent_counted: usize,
+    /// The timers' entry of this connection that is in force.
+    pub(super) timer_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +53,8 @@ pub(super) enum State {
     Open,
     /// A job is on a lane, or waits for its turn there. Nothing is read.
     InFlight,
-    /// Waits for a wake or the deadline. Nothing is read.
+    /// Waits for a wake or the deadline. Nothing is read. Without a deadline it closes when its peer has ended: a peer that is
+    /// gone looks like one that has only stopped sending, and would be waited for, for ever.
     Parked { until: Option<Instant> },
     /// Nothing more is handled; closes once the replies are sent.
     Closing,
@@ -61,10 +70,14 @@ impl<S> Connection<S> {
             state: State::Open,
             is_readable: false,
             is_writable: true,
+            has_ended: false,
             is_at_end: false,
+            needs_input: true,
             is_queued: false,
             is_dirty: false,
             active_at: now,
+            unsent_counted: 0,
+            timer_at: None,
         }
     }
 }

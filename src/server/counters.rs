@@ -51,13 +51,15 @@ pub enum Counter {
     Connections,
     /// 1 while the worker listens.
     Listening,
+    /// 1 while the worker has descriptors for more connections: who has none is not waited for.
+    HasRoom,
     AcceptedTotal,
     /// Accepts that found nothing: another worker was faster.
     AcceptEmptyTotal,
     TurnedAwayTotal,
     InputBytesTotal,
     OutputBytesTotal,
-    /// Unsent reply bytes of all connections.
+    /// Unsent reply bytes of all connections that did not take them at once.
     OutputBytes,
     /// Largest unsent reply and unconsumed input of one connection since the start.
     OutputBytesMax,
@@ -74,7 +76,7 @@ pub enum Counter {
     UserMs,
     SystemMs,
 }
-const COUNTERS: usize = 22;
+const COUNTERS: usize = 23;
 
 pub const ABSENT: u64 = 0;
 pub const STARTING: u64 = 1;

@@ -5,6 +5,9 @@ use std::os::fd::BorrowedFd;
 
 use super::sys::socket::{self, Moved};
 
+/// Bytes that are copied rather than let them keep a large buffer.
+const SMALL_BYTES_MAX: usize = 4 << 10;
+
 #[derive(Debug, Default)]
 pub struct Input {
     buffer: Vec<u8>,
@@ -44,8 +47,12 @@ impl Input {
 
     /// Reads once, at most `bytes_max` bytes. `spare` lends its buffer while this one has none.
     pub(super) fn fill(&mut self, fd: BorrowedFd<'_>, bytes_max: usize, spare: &mut Vec<Vec<u8>>) -> io::Result<Moved> {
-        if self.buffer.capacity() == 0 {
-            self.buffer = spare.pop().unwrap_or_default();
+        if self.buffer.capacity() <= SMALL_BYTES_MAX
+            && let Some(mut large) = spare.pop()
+        {
+            large.extend_from_slice(self.bytes());
+            self.buffer = large;
+            self.start = 0;
         }
         // Consumed bytes make room, but only when they are the larger part: a big frame is moved a bounded number of times.
         if self.start > self.len() {
@@ -55,10 +62,13 @@ impl Input {
         socket::receive(fd, &mut self.buffer, bytes_max)
     }
 
-    /// An idle connection holds no memory: an empty buffer goes to `spare`, or is freed when it grew.
+    /// An idle connection holds no memory: an empty buffer goes to `spare`, or is freed when it grew. One that waits for the rest
+    /// of a small frame holds that much.
     pub(super) fn release(&mut self, spare: &mut Vec<Vec<u8>>) {
-        if self.is_empty() && self.buffer.capacity() > 0 {
-            super::outbox::give_back(std::mem::take(&mut self.buffer), spare);
+        let is_large = self.buffer.capacity() > SMALL_BYTES_MAX && self.len() <= SMALL_BYTES_MAX;
+        if is_large || self.is_empty() {
+            let rest = self.bytes().to_vec();
+            super::outbox::give_back(std::mem::replace(&mut self.buffer, rest), spare);
             self.start = 0;
         }
     }

@@ -125,7 +125,7 @@ impl<J: Wire> LinkSource<J> {
                 is_rung = true;
             } else if let Some(worker) = links.iter_mut().find(|worker| worker.incarnation == event.token) {
                 worker.is_readable |= event.is_readable || event.is_dead;
-                if event.is_writable {
+                if event.is_writable || event.is_dead {
                     worker.link.flush()?;
                 }
             }
@@ -284,13 +284,21 @@ where
         !is_poison
     }
 
+    fn check_not_applied(&self, executor: &E, tasks: &[Task<E::Job>]) {
+        // Only a worker's closing the connection is right then, and the next process's greeting makes it do so.
+        if tasks.iter().any(|task| task.id.number <= executor.last_applied(task.id.incarnation)) {
+            end_process(&io::Error::other("jobs were applied, but not answered"));
+        }
+    }
+
     fn end_alone(&mut self) {
         self.board.global(Global::RunningAlone).store(0, Ordering::SeqCst);
     }
 }
 
-/// A link that fails in a way that is not its other end's death: this process starts anew, and nothing is lost by that.
+/// A link fails in a way that is not its other end's death, or answers are lost: this process starts anew, and the workers
+/// hear what was applied.
 fn end_process(error: &io::Error) -> ! {
-    tracing::error!(%error, "the process lane lost its sockets");
+    tracing::error!(%error, "the process lane can't go on");
     super::sys::process::exit_at_once(1)
 }

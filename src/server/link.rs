@@ -59,7 +59,14 @@ impl Link {
         while self.unsent() > 0 {
             match socket::send(self.fd.as_fd(), &self.out[self.sent..])? {
                 Moved::Bytes(count) => self.sent += count,
-                Moved::WouldBlock => return Ok(()),
+                Moved::WouldBlock => {
+                    // The sent part goes when it is the larger one: a link that is never quite empty does not grow.
+                    if self.sent > self.unsent() {
+                        self.out.drain(..self.sent);
+                        self.sent = 0;
+                    }
+                    return Ok(());
+                }
                 // Not `is_closed`: what the other side wrote before it died is still to be read.
                 Moved::Closed => self.sent = self.out.len(),
             }

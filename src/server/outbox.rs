@@ -87,7 +87,7 @@ pub(super) enum Flushed {
 }
 
 pub(super) fn give_back(mut buffer: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
-    if spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+    if spare.len() < SPARE_BUFFERS_MAX && (1..=SPARE_BYTES_MAX).contains(&buffer.capacity()) {
         buffer.clear();
         spare.push(buffer);
     }

@@ -41,80 +41,113 @@ pub(super) trait Source<E: Executor> {
         true
     }
     fn end_alone(&mut self) {}
+    /// After a panic: these tasks have no answer. One that was applied nevertheless must not be run again, nor be answered as
+    /// if nothing had happened.
+    fn check_not_applied(&self, _executor: &E, _tasks: &[Task<E::Job>]) {}
 }
 
 /// The body of a pool thread. Ends when the source does.
 pub(super) fn run<E: Executor>(
-    mut executor: E,
-    mut rebuild: impl FnMut() -> Result<E, StartError>,
+    executor: E,
+    rebuild: impl FnMut() -> Result<E, StartError>,
     source: &mut impl Source<E>,
 ) {
-    let mut tasks = Vec::new();
-    let mut wait = executor.idle();
+    let mut bench = Bench { executor: Some(executor), rebuild };
+    let (mut tasks, mut answered) = (Vec::new(), Vec::new());
+    let mut wait = bench.idle();
     loop {
         tasks.clear();
-        match source.take(&mut tasks, wait, &mut executor) {
+        match source.take(&mut tasks, wait, bench.executor()) {
             Taken::End => break,
-            Taken::OneByOne => run_one_by_one(&mut executor, &mut rebuild, source, &tasks),
+            Taken::OneByOne => bench.run_one_by_one(source, &tasks),
             Taken::Batch if tasks.is_empty() => {}
             Taken::Batch => {
-                let mut answered = 0;
-                let outcome = catch_unwind(AssertUnwindSafe(|| {
-                    executor.run(&tasks, &mut |id, done| {
-                        answered += 1;
-                        source.answer(id, done);
-                    });
-                }));
-                if outcome.is_err() {
-                    // Executors answer in order, so what is not answered is the rest; one of it is to blame.
-                    executor = rebuilt(&mut rebuild);
-                    run_one_by_one(&mut executor, &mut rebuild, source, &tasks[answered..]);
+                answered.clear();
+                if !bench.run(source, &tasks, &mut answered) {
+                    // One of those without an answer is to blame.
+                    tasks.retain(|task| !answered.contains(&task.id));
+                    source.check_not_applied(bench.executor(), &tasks);
+                    bench.run_one_by_one(source, &tasks);
                 }
             }
         }
         source.settle();
-        wait = executor.idle();
+        wait = bench.idle();
     }
-    executor.finish();
+    bench.executor().finish();
 }
 
-fn run_one_by_one<E: Executor>(
-    executor: &mut E,
-    rebuild: &mut impl FnMut() -> Result<E, StartError>,
-    source: &mut impl Source<E>,
-    tasks: &[Task<E::Job>],
-) {
-    for task in tasks {
-        if !source.begin_alone(task.id) {
-            source.answer(task.id, executor.refuse(&task.job, Refusal::Poisoned));
-            continue;
-        }
-        let mut is_answered = false;
+/// A thread's executor, and how to make it again: one that panicked is not used any more.
+struct Bench<E, R> {
+    /// `None` only while it is made again.
+    executor: Option<E>,
+    rebuild: R,
+}
+
+/// Idle work that panicked is not tried again at once.
+const AFTER_IDLE_PANIC: Duration = Duration::from_secs(1);
+
+impl<E: Executor, R: FnMut() -> Result<E, StartError>> Bench<E, R> {
+    fn executor(&mut self) -> &mut E {
+        self.executor.as_mut().expect("there is one, but while it is made again")
+    }
+
+    /// Runs tasks together. False after a panic; `answered` has those that were answered.
+    fn run(&mut self, source: &mut impl Source<E>, tasks: &[Task<E::Job>], answered: &mut Vec<TaskId>) -> bool {
+        let executor = self.executor();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            executor.run(std::slice::from_ref(task), &mut |id, done| {
-                is_answered = true;
+            executor.run(tasks, &mut |id, done| {
+                answered.push(id);
                 source.answer(id, done);
             });
         }));
-        source.end_alone();
         if outcome.is_err() {
-            *executor = rebuilt(rebuild);
-            if !is_answered {
-                source.answer(task.id, executor.refuse(&task.job, Refusal::Panicked));
-            }
+            self.make_again();
         }
-        source.settle();
+        outcome.is_ok()
+    }
+
+    fn run_one_by_one(&mut self, source: &mut impl Source<E>, tasks: &[Task<E::Job>]) {
+        for task in tasks {
+            if source.begin_alone(task.id) {
+                let alone = std::slice::from_ref(task);
+                let mut answered = Vec::new();
+                let is_sound = self.run(source, alone, &mut answered);
+                source.end_alone();
+                if !is_sound && answered.is_empty() {
+                    source.check_not_applied(self.executor(), alone);
+                    source.answer(task.id, self.executor().refuse(&task.job, Refusal::Panicked));
+                }
+            } else {
+                source.answer(task.id, self.executor().refuse(&task.job, Refusal::Poisoned));
+            }
+            source.settle();
+        }
+    }
+
+    /// Work between batches. A panic there is no job's fault, and stops no job.
+    fn idle(&mut self) -> Option<Duration> {
+        let executor = self.executor();
+        catch_unwind(AssertUnwindSafe(|| executor.idle())).unwrap_or_else(|_| {
+            self.make_again();
+            Some(AFTER_IDLE_PANIC)
+        })
+    }
+
+    /// An executor that can't be made again ends its process, which starts anew.
+    fn make_again(&mut self) {
+        tracing::error!("a pool thread's executor panicked and is made again");
+        // The old one goes first: it may hold what the new one needs, such as a lock on a file.
+        self.executor = None;
+        self.executor = Some((self.rebuild)().unwrap_or_else(|error| {
+            tracing::error!(%error, "an executor can't be made again");
+            sys::process::exit_at_once(1)
+        }));
     }
 }
 
-/// An executor that panicked is not used again. One that can't be built again ends its process, which starts anew.
-fn rebuilt<E>(rebuild: &mut impl FnMut() -> Result<E, StartError>) -> E {
-    tracing::error!("a pool thread's executor panicked and is rebuilt");
-    rebuild().unwrap_or_else(|error| {
-        tracing::error!(%error, "an executor can't be rebuilt");
-        sys::process::exit_at_once(1)
-    })
-}
+/// Jobs of one round that stay together even if other threads have nothing to do, where the lane's batches are that large.
+const SHARE_MIN: usize = 16;
 
 /// A lane's threads within this process, as their loop sees them.
 pub(super) struct Pool<J, D> {
@@ -146,11 +179,17 @@ impl<J: Send + 'static, D: Send + 'static> Pool<J, D> {
         let (ready, readies) = bounded(count);
         let mut threads = Vec::new();
         for thread in 0..count {
-            let source = QueueSource { jobs: jobs_end.clone(), answers: answers_end.clone(), ringer: ringer.clone() };
+            let source = QueueSource {
+                jobs: jobs_end.clone(),
+                answers: answers_end.clone(),
+                ringer: ringer.clone(),
+                batch_max: spec.batch_max,
+            };
             let (application, ready, niceness) = (Arc::clone(application), ready.clone(), spec.niceness);
             let context = ExecutorContext { slot: place.slot, board: place.board, thread };
             let cpu = place.cpu(thread);
             let handle = std::thread::Builder::new().name(format!("{}-{thread}", spec.name)).spawn(move || {
+                let _guard = EndWithThread;
                 set_place(cpu, niceness);
                 serve_queue(&*application, lane, &context, source, &ready);
             });
@@ -164,7 +203,8 @@ impl<J: Send + 'static, D: Send + 'static> Pool<J, D> {
 
     /// Hands a round's jobs over, in as few hops as there are threads to share them.
     pub(super) fn submit(&mut self, batch: &mut Vec<Task<J>>) {
-        let share = batch.len().div_ceil(self.threads.len()).clamp(batch.len().min(16), self.batch_max);
+        // Small batches are not torn apart: another thread's wake-up costs more than a short job.
+        let share = batch.len().div_ceil(self.threads.len()).max(SHARE_MIN).min(self.batch_max);
         while !batch.is_empty() {
             let rest = batch.split_off(batch.len().min(share));
             let part = std::mem::replace(batch, rest);
@@ -244,6 +284,7 @@ struct QueueSource<J, D> {
     jobs: Receiver<Vec<Task<J>>>,
     answers: Sender<(ConnectionId, D)>,
     ringer: Ringer,
+    batch_max: usize,
 }
 
 impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
@@ -253,7 +294,15 @@ impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
             Some(time) => self.jobs.recv_timeout(time),
         };
         match first {
-            Ok(batch) => *tasks = batch,
+            Ok(batch) => {
+                *tasks = batch;
+                // What came meanwhile goes along: the busier the thread, the larger its batch.
+                while tasks.len() < self.batch_max
+                    && let Ok(mut more) = self.jobs.try_recv()
+                {
+                    tasks.append(&mut more);
+                }
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Taken::End,
         }
@@ -277,5 +326,21 @@ pub(super) fn local_task<J>(connection: ConnectionId, job: J) -> Task<J> {
 
 /// Starts the thread of a process lane; the caller joins it.
 pub(super) fn spawn_named(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name).spawn(body)
+    std::thread::Builder::new().name(name).spawn(move || {
+        let _guard = EndWithThread;
+        body();
+    })
+}
+
+/// A thread that panics outside its executor's work takes its process with it, which is started anew: jobs that nobody runs
+/// would be waited for, for ever.
+struct EndWithThread;
+
+impl Drop for EndWithThread {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a pool thread panicked outside its executor");
+            sys::process::exit_at_once(1);
+        }
+    }
 }

@@ -16,7 +16,7 @@ use super::service::{Application, ExecutorContext, LaneId, LaneSpec, Runs, Start
 use super::sys::epoll::{Epoll, Watch};
 use super::sys::signals::Signals;
 use super::sys::{clock, process, thread};
-use super::worker::{Chief, Parts, Worker};
+use super::worker::{Chief, Ended, Parts, Worker};
 
 /// What every process is given.
 pub(super) struct Frame<A> {
@@ -52,34 +52,45 @@ pub(super) fn worker<A: Application>(
     if !frame.cpus.is_empty() {
         pool::set_place(Some(frame.cpus[slot.0 % frame.cpus.len()]), 0);
     }
-    let started = build_worker(frame, &place, incarnation, listener, Chief::Supervisor(control));
-    serve(started)
+    serve(build_worker(frame, &place, incarnation, listener, Chief::Supervisor(control)), || {})
 }
 
-/// The only process: all lanes are threads, signals come here.
-pub(super) fn alone<A: Application>(frame: &Frame<A>, listener: OwnedFd, signals: Signals) -> i32 {
+/// The only process: all lanes are threads, signals come here. `on_ready` is called when it serves.
+pub(super) fn alone<A: Application>(
+    frame: &Frame<A>,
+    listener: OwnedFd,
+    signals: Signals,
+    on_ready: impl FnOnce(),
+) -> i32 {
     let place = Place { slot: Slot(0), board: frame.board, cpus: frame.cpus.clone(), first: 1 };
     if !frame.cpus.is_empty() {
         pool::set_place(Some(frame.cpus[0]), 0);
     }
     let drain = Duration::from_secs(frame.config.drain_seconds);
     let incarnation = frame.board.next_incarnation();
-    serve(build_worker(frame, &place, incarnation, listener, Chief::Signals { signals, drain }))
+    serve(build_worker(frame, &place, incarnation, listener, Chief::Signals { signals, drain }), on_ready)
 }
 
-fn serve<A: Application>(started: Result<Worker<A>, StartError>) -> i32 {
-    match started {
+fn serve<A: Application>(started: Result<Worker<A>, StartError>, on_ready: impl FnOnce()) -> i32 {
+    let mut worker = match started {
+        Ok(worker) => worker,
         Err(error) => {
             tracing::error!("{error}");
-            CANNOT_START
+            return CANNOT_START;
         }
-        Ok(worker) => match worker.run() {
-            Ok(()) => DONE,
-            Err(error) => {
-                tracing::error!(%error, "an event loop ended");
-                FAILED
-            }
-        },
+    };
+    // In good order the worker is dropped, which lets its threads finish. Otherwise nothing waits for them: a thread that is
+    // busy for long would keep connections open that nobody serves.
+    match worker.run(on_ready) {
+        Ok(Ended::Drained) => DONE,
+        Ok(Ended::TimeIsOver) => {
+            tracing::warn!("the time to end in good order is over");
+            process::exit_at_once(DONE)
+        }
+        Err(error) => {
+            tracing::error!(%error, "an event loop ended");
+            process::exit_at_once(FAILED)
+        }
     }
 }
 

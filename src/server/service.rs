@@ -126,11 +126,12 @@ pub trait Service {
 pub enum Step<J> {
     /// All whole requests are consumed.
     NeedInput,
-    /// There is more to do, but others come first.
+    /// There is more to do, but others come first; then `receive` is called again.
     Continue,
     /// The job goes to the lane; `complete` brings its answer. Nothing of the connection's input is looked at until then.
     Submit(LaneId, J),
-    /// Nothing happens until `Effect::Wake` or the deadline; then `resume`.
+    /// Nothing happens until `Effects::wake` or the deadline; then `resume`. Without a deadline the connection closes when its peer
+    /// stops sending, since that may mean that it is gone.
     Park(Option<Instant>),
     /// The connection closes once its replies are sent.
     Close,
@@ -208,7 +209,9 @@ pub trait Executor: Sized {
     type Job;
     type Done;
 
-    /// Answers every task once, each as soon as it is done.
+    /// Answers every task once, each as soon as it is done. After a panic, those without an answer are run again one by one, so
+    /// whatever they did must be undone by then: an executor that has applied tasks says so in `last_applied`, or answers
+    /// them before it does anything that could panic.
     fn run(&mut self, tasks: &[Task<Self::Job>], answer: &mut dyn FnMut(TaskId, Self::Done));
     /// The answer to a job that will not be run.
     fn refuse(&self, job: &Self::Job, why: Refusal) -> Self::Done;

@@ -36,6 +36,11 @@ impl<T> Slab<T> {
         if entry.generation == (id.0 >> 32) as u32 { entry.value.as_mut() } else { None }
     }
 
+    pub(super) fn contains(&self, id: ConnectionId) -> bool {
+        let entry = self.entries.get(id.0 as u32 as usize);
+        entry.is_some_and(|entry| entry.generation == (id.0 >> 32) as u32 && entry.value.is_some())
+    }
+
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<T> {
         self.find(id)?;
         self.free.push(id.0 as u32);

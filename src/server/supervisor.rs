@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::accept::connections_within;
 use super::config::ServerConfig;
 use super::control::{Control, Heard, Message};
 use super::counters::{self, Board, Counter, Global, Slot};
@@ -55,8 +56,7 @@ pub fn run<A: Application>(start: Start<A>) -> Result<i32, StartError> {
     let is_alone = start.config.workers == 0;
     let frame = Frame { application: start.application, config: start.config, board: start.board, lanes, cpus };
     if is_alone {
-        announce(address, &frame.config);
-        return Ok(bodies::alone(&frame, start.listener, signals));
+        return Ok(bodies::alone(&frame, start.listener, signals, || announce(address, &frame.config)));
     }
     let mut supervisor = Supervisor::new(frame, start.listener, start.lock, signals)?;
     supervisor.live(address).map_err(failed("supervise"))
@@ -66,7 +66,7 @@ pub fn run<A: Application>(start: Start<A>) -> Result<i32, StartError> {
 pub fn bind(config: &mut ServerConfig) -> Result<OwnedFd, StartError> {
     let limit =
         descriptors::raise_limit().map_err(|error| StartError::new(format!("can't read RLIMIT_NOFILE: {error}")))?;
-    let per_process = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_RESERVED);
+    let per_process = usize::try_from(connections_within(limit)).unwrap_or(usize::MAX);
     let allowed = per_process.saturating_mul(config.workers.max(1));
     config.limits.connections_possible = allowed.max(1);
     if allowed < config.limits.connections_max {
@@ -77,8 +77,6 @@ pub fn bind(config: &mut ServerConfig) -> Result<OwnedFd, StartError> {
         .map_err(|error| StartError::new(format!("can't listen on {}: {error}", config.listen)))
 }
 
-/// Descriptors of a process beside its connections: sockets to others, epoll, database files of each thread.
-const DESCRIPTORS_RESERVED: usize = 64;
 const BACKLOG: i32 = 1024;
 /// A process that lived at least so long starts again at once.
 const STABLE: Duration = Duration::from_secs(2);
@@ -86,6 +84,8 @@ const STABLE: Duration = Duration::from_secs(2);
 const FREE_RESTARTS: u32 = 3;
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
+/// Workers that were killed and are not dead are killed again after so long.
+const KILL_AGAIN: Duration = Duration::from_millis(200);
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// Of the drain time, what the last lane's work may take at least.
 const LANE_SHARE: u32 = 4;
@@ -161,7 +161,7 @@ impl<A: Application> Supervisor<A> {
     fn live(&mut self, address: SocketAddr) -> io::Result<i32> {
         loop {
             let now = clock::monotonic();
-            self.start_absent(now)?;
+            self.start_absent(now);
             if let Some(code) = self.go_on_with_drain(now) {
                 return Ok(code);
             }
@@ -210,30 +210,43 @@ impl<A: Application> Supervisor<A> {
         (slot.0 < self.children.len()).then_some(slot)
     }
 
-    /// Starts what is absent and may start now: the lane's process first, since it makes the files that workers read.
-    fn start_absent(&mut self, now: Instant) -> io::Result<()> {
-        if matches!(self.phase, Phase::DrainingWorkers { .. } | Phase::DrainingLane { .. }) {
-            return Ok(());
-        }
+    /// Starts what is absent and may start now: the lane's process first, since it makes the files that workers read. While
+    /// workers drain, only the lane's process: they wait for its answers.
+    fn start_absent(&mut self, now: Instant) {
         let is_due = |child: &Child| matches!(child.state, ChildState::Absent { start_at } if start_at <= now);
         if let Some(slot) = self.lane_slot() {
             if is_due(&self.children[slot.0]) {
-                self.start(slot, now)?;
+                self.start(slot, now);
             }
             let is_first_start = matches!(self.phase, Phase::Starting);
             if is_first_start && !matches!(self.children[slot.0].state, ChildState::Running { is_ready: true, .. }) {
-                return Ok(());
+                return;
             }
         }
         for slot in self.frame.board.workers() {
             if is_due(&self.children[slot.0]) {
-                self.start(slot, now)?;
+                self.start(slot, now);
             }
         }
-        Ok(())
     }
 
-    fn start(&mut self, slot: Slot, now: Instant) -> io::Result<()> {
+    /// A start that fails (no descriptors, no process ids) is tried again later: what runs goes on.
+    fn start(&mut self, slot: Slot, now: Instant) {
+        let Err(error) = self.try_start(slot, now) else { return };
+        tracing::error!(%error, worker = slot.0, "a process can't be started");
+        let child = &mut self.children[slot.0];
+        match child.state {
+            // It runs, but can't be reached: it ends, and is started again as after any death.
+            ChildState::Running { pid, .. } => kill(pid),
+            ChildState::Absent { .. } | ChildState::Ended => {
+                child.deaths += 1;
+                let delay = restart_delay(child.deaths).max(FIRST_DELAY);
+                child.state = ChildState::Absent { start_at: now + delay };
+            }
+        }
+    }
+
+    fn try_start(&mut self, slot: Slot, now: Instant) -> io::Result<()> {
         let (control, childs_control) = Control::pair()?;
         let incarnation = self.frame.board.next_incarnation();
         self.frame.board.set(slot, Counter::Incarnation, incarnation);
@@ -258,9 +271,10 @@ impl<A: Application> Supervisor<A> {
             }
         })?;
         tracing::debug!(worker = slot.0, pid, incarnation, "started");
-        self.epoll.add(&control, slot.0 as u64, Watch::Readable)?;
+        let watched = self.epoll.add(&control, slot.0 as u64, Watch::Readable);
         self.children[slot.0].state =
             ChildState::Running { pid, control, incarnation, started_at: now, is_ready: false };
+        watched?;
         self.introduce(slot)
     }
 
@@ -281,10 +295,11 @@ impl<A: Application> Supervisor<A> {
             } else {
                 (Message::Bus { slot: other.0 as u64 }, Message::Bus { slot: new.0 as u64 })
             };
-            // The new one's end first: it reads its messages only later anyway, the other may already answer.
             new_control.send(to_new, Some(news_end.as_fd()))?;
             if let Err(error) = other_control.send(to_other, Some(others_end.as_fd())) {
-                tracing::warn!(%error, worker = other.0, "a process does not read its control socket");
+                // Stopped for very long. Without this link it could never be of use again.
+                tracing::error!(%error, worker = other.0, "a process does not read its control socket and is killed");
+                self.kill_at(other);
             }
         }
         Ok(())
@@ -336,7 +351,7 @@ impl<A: Application> Supervisor<A> {
             .position(|child| matches!(child.state, ChildState::Running { pid: running, .. } if running == pid))?;
         let (slot, board, now) = (Slot(index), self.frame.board, clock::monotonic());
         board.set(slot, Counter::State, counters::ABSENT);
-        for gone in [Counter::Pid, Counter::Connections, Counter::Listening, Counter::OutputBytes] {
+        for gone in [Counter::Pid, Counter::Connections, Counter::Listening, Counter::HasRoom, Counter::OutputBytes] {
             board.set(slot, gone, 0);
         }
         if ended == Ended::Killed(nix::sys::signal::Signal::SIGBUS as i32) {
@@ -344,7 +359,10 @@ impl<A: Application> Supervisor<A> {
         }
         let child = &mut self.children[index];
         let ChildState::Running { started_at, .. } = child.state else { unreachable!("found as running") };
+        let is_lane = self.frame.board.lane_slot() == slot;
         match self.phase {
+            // Workers wait for its answers: it is started again like at any time.
+            Phase::DrainingWorkers { .. } if is_lane => {}
             Phase::DrainingWorkers { .. } | Phase::DrainingLane { .. } => {
                 if ended != Ended::Exited(bodies::DONE) {
                     tracing::warn!(worker = index, pid, ?ended, "a process did not end in good order");
@@ -373,12 +391,12 @@ impl<A: Application> Supervisor<A> {
     }
 
     fn kill_all(&self) {
-        for child in &self.children {
-            if let ChildState::Running { pid, .. } = child.state
-                && let Err(error) = process::kill_child(pid)
-            {
-                tracing::debug!(%error, pid, "already dead");
-            }
+        (0..self.children.len()).map(Slot).for_each(|slot| self.kill_at(slot));
+    }
+
+    fn kill_at(&self, slot: Slot) {
+        if let ChildState::Running { pid, .. } = self.children[slot.0].state {
+            kill(pid);
         }
     }
 
@@ -396,10 +414,15 @@ impl<A: Application> Supervisor<A> {
         for slot in self.frame.board.workers() {
             self.tell(slot, Message::Drain { within_ms: workers.as_millis() as u64 });
         }
-        for child in &mut self.children {
-            if let ChildState::Absent { .. } = child.state {
-                child.state = ChildState::Ended;
-            }
+        for slot in self.frame.board.workers() {
+            self.give_up(slot);
+        }
+    }
+
+    /// While draining: who is absent is not started any more.
+    fn give_up(&mut self, slot: Slot) {
+        if let ChildState::Absent { .. } = self.children[slot.0].state {
+            self.children[slot.0].state = ChildState::Ended;
         }
     }
 
@@ -412,12 +435,15 @@ impl<A: Application> Supervisor<A> {
             Phase::DrainingWorkers { until } => {
                 if now >= until {
                     tracing::warn!("workers did not end in time and are killed");
-                    self.kill_workers();
+                    self.frame.board.workers().for_each(|slot| self.kill_at(slot));
+                    // Killed is not dead: one that hangs in the kernel is not killed in a busy loop.
+                    self.phase = Phase::DrainingWorkers { until: now + KILL_AGAIN };
                 }
                 if has_ended(&self.children[..workers]) {
                     let rest = Duration::from_secs(self.frame.config.drain_seconds) / LANE_SHARE;
                     self.phase = Phase::DrainingLane { until: until.max(now) + rest };
                     if let Some(slot) = self.lane_slot() {
+                        self.give_up(slot);
                         self.tell(slot, Message::Drain { within_ms: rest.as_millis() as u64 });
                     }
                 }
@@ -431,16 +457,6 @@ impl<A: Application> Supervisor<A> {
                     return Some(bodies::DONE);
                 }
                 has_ended(&self.children).then_some(bodies::DONE)
-            }
-        }
-    }
-
-    fn kill_workers(&self) {
-        for slot in self.frame.board.workers() {
-            if let ChildState::Running { pid, .. } = self.children[slot.0].state
-                && let Err(error) = process::kill_child(pid)
-            {
-                tracing::debug!(%error, pid, "already dead");
             }
         }
     }
@@ -465,6 +481,12 @@ impl<A: Application> Supervisor<A> {
                 board.set(slot, Counter::SystemMs, usage.system_ms);
             }
         }
+    }
+}
+
+fn kill(pid: u32) {
+    if let Err(error) = process::kill_child(pid) {
+        tracing::debug!(%error, pid, "already dead");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Deadlines of connections: a heap, with entries that are out of date skipped when their time comes.
+//! Deadlines of connections: a heap, at most one entry of each connection in force. An earlier deadline replaces a later one,
+//! whose entry is skipped when its time comes; a later one is looked at when the earlier comes.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,12 +21,12 @@ impl Timers {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// The next connection whose time has come. Whether the entry still means anything is the caller's to see.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<ConnectionId> {
-        let &Reverse((at, id)) = self.heap.peek()?;
-        (at <= now).then(|| {
+    /// The next entry whose time has come. Whether it is still in force is the caller's to see.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Instant, ConnectionId)> {
+        let &Reverse(due) = self.heap.peek()?;
+        (due.0 <= now).then(|| {
             self.heap.pop();
-            id
+            due
         })
     }
 }

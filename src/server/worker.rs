@@ -58,8 +58,6 @@ const CONNECTIONS: u64 = 1 << 32;
 
 /// Connections that one round accepts: the rule is looked at again after each.
 const ACCEPTS_MAX: usize = 16;
-/// After descriptors ran out.
-const MUTE_MS: u64 = 100;
 
 type Session<A> = <<A as Application>::Service as Service>::Session;
 
@@ -85,6 +83,10 @@ pub(super) struct Worker<A: Application> {
     /// Buffers of connections that have nothing to say.
     spare: Vec<Vec<u8>>,
     arrived: Vec<Arrived<A::Done>>,
+    /// True while effects are being applied: what they bring is applied by the same loop, not one inside the other.
+    is_applying: bool,
+    /// Of all connections, as each counted it when it last sent.
+    unsent_bytes: usize,
     now: Instant,
     ticked_at: Instant,
     /// As of the last tick; zero: none.
@@ -123,6 +125,8 @@ impl<A: Application> Worker<A> {
             effects: Effects::default(),
             spare: Vec::new(),
             arrived: Vec::new(),
+            is_applying: false,
+            unsent_bytes: 0,
             now,
             ticked_at: now,
             idle_timeout: Duration::ZERO,
@@ -130,16 +134,21 @@ impl<A: Application> Worker<A> {
         })
     }
 
-    /// Serves until it is told to drain and has done so. An error is this process's end; the supervisor starts another.
-    pub(super) fn run(mut self) -> io::Result<()> {
+    /// Serves until it is told to drain and has done so, or the time for that is over. `on_ready` is called when it serves.
+    /// An error is this process's end; the supervisor starts another.
+    pub(super) fn run(&mut self, on_ready: impl FnOnce()) -> io::Result<Ended> {
         self.board.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
         self.board.set(self.slot, Counter::State, counters::SERVING);
         if let Chief::Supervisor(control) = &self.chief {
             control.send(Message::Ready, None)?;
         }
         self.tick()?;
+        on_ready();
         let mut events = Vec::with_capacity(EVENTS_MAX);
-        while !self.is_finished() {
+        loop {
+            if let Some(ended) = self.finished() {
+                return Ok(ended);
+            }
             let timeout = self.timeout();
             events.clear();
             events.extend(self.epoll.wait(Some(timeout))?);
@@ -147,19 +156,18 @@ impl<A: Application> Worker<A> {
             for &event in &events {
                 self.dispatch(event)?;
             }
-            self.expire_timers()?;
+            self.expire_timers();
             if self.now.duration_since(self.ticked_at) >= Duration::from_millis(TICK_MS) {
                 self.tick()?;
             }
-            self.go_on()?;
+            self.go_on();
             self.flush()?;
             self.board.add(self.slot, Counter::RoundsTotal, 1);
         }
-        Ok(())
     }
 
     fn timeout(&self) -> Duration {
-        if !self.runnable.is_empty() {
+        if !self.runnable.is_empty() || !self.dirty.is_empty() {
             return Duration::ZERO;
         }
         let tick_at = self.ticked_at + Duration::from_millis(TICK_MS);
@@ -197,6 +205,11 @@ impl<A: Application> Worker<A> {
             return;
         }
         connection.is_readable |= event.is_readable;
+        connection.has_ended |= event.is_ended;
+        if connection.has_ended && connection.state == (State::Parked { until: None }) {
+            self.flush_and_remove(id);
+            return;
+        }
         if event.is_writable && !connection.is_writable {
             connection.is_writable = true;
             mark_dirty(connection, id, &mut self.dirty);
@@ -227,16 +240,14 @@ impl<A: Application> Worker<A> {
                     }
                     break;
                 }
-                Err(error) if is_out_of_descriptors(&error) => {
-                    tracing::warn!(%error, "no descriptor for another connection");
-                    self.acceptor.mute(clock::uptime_ms() + MUTE_MS);
+                Err(error) => {
+                    self.acceptor.mute(&error, clock::uptime_ms());
                     break;
                 }
-                Err(error) => return Err(error),
             }
             self.look_at_counts()?;
             // Another look costs a wake-up of nobody, and is made only when there is something to see.
-            if !self.acceptor.is_listening() || !socket::is_readable(self.acceptor.fd()) {
+            if !self.acceptor.has_waiting() {
                 break;
             }
         }
@@ -273,58 +284,38 @@ impl<A: Application> Worker<A> {
         self.board.add(self.slot, Counter::AcceptedTotal, 1);
         self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
         let connection = self.connections.find(id).expect("just inserted");
-        self.epoll.add(&connection.socket, id.0, Watch::Changes)?;
-        if !self.idle_timeout.is_zero() {
-            self.timers.add(self.now + self.idle_timeout, id);
+        if let Err(error) = self.epoll.add(&connection.socket, id.0, Watch::Changes) {
+            self.remove(id);
+            return Err(error);
+        }
+        if let Some(time) = self.idle_timeout() {
+            self.look_again(id, self.now + time);
         }
         self.apply_effects();
         Ok(())
     }
 
     /// Goes on with each connection that is on the list now; those that come onto it meanwhile wait for the next round.
-    fn go_on(&mut self) -> io::Result<()> {
+    fn go_on(&mut self) {
         for _ in 0..self.runnable.len() {
             let id = self.runnable.pop_front().expect("counted");
             let Some(connection) = self.connections.find(id) else { continue };
             connection.is_queued = false;
             if connection.state == State::Open && connection.out.len() < self.limits.output_bytes_pause {
-                self.advance(id)?;
+                self.advance(id);
             }
         }
-        Ok(())
     }
 
-    /// One read, and one call of the service with what is there.
-    fn advance(&mut self, id: ConnectionId) -> io::Result<()> {
-        let connection = self.connections.find(id).expect("the caller found it");
-        if connection.is_readable {
-            match connection.input.fill(connection.socket.as_fd(), READ_BYTES, &mut self.spare)? {
-                Moved::Bytes(count) => {
-                    connection.active_at = self.now;
-                    // A short read has emptied the socket: the next bytes make epoll speak again.
-                    connection.is_readable = count == READ_BYTES;
-                    self.board.add(self.slot, Counter::InputBytesTotal, count as u64);
-                    self.board.raise(self.slot, Counter::InputBytesMax, connection.input.len() as u64);
-                }
-                Moved::WouldBlock => connection.is_readable = false,
-                Moved::Closed => {
-                    connection.is_readable = false;
-                    connection.is_at_end = true;
-                }
-            }
-            if connection.input.len() > self.limits.input_bytes_max {
-                tracing::warn!(
-                    peer = connection.socket.as_raw_fd(),
-                    "a connection sent too much without a whole request"
-                );
-                self.remove(id);
-                return Ok(());
-            }
+    /// One read if the service needs more, and one call of the service with what is there.
+    fn advance(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.find(id) else { return };
+        if connection.is_readable && (connection.needs_input || connection.input.is_empty()) && !self.read(id) {
+            return self.remove(id);
         }
-        let connection = self.connections.find(id).expect("still there");
-        if connection.input.is_empty() && !connection.is_at_end {
-            connection.input.release(&mut self.spare);
-            return Ok(());
+        let Some(connection) = self.connections.find(id) else { return };
+        if connection.needs_input && connection.input.is_empty() && !connection.is_at_end {
+            return connection.input.release(&mut self.spare);
         }
         connection.out.borrow(&mut self.spare);
         let step = self.service.receive(
@@ -333,7 +324,8 @@ impl<A: Application> Worker<A> {
             &mut connection.out,
             &mut self.effects,
         );
-        if matches!(step, Step::NeedInput) {
+        connection.needs_input = matches!(step, Step::NeedInput);
+        if connection.needs_input {
             if connection.is_readable {
                 self.queue(id);
             } else if connection.is_at_end {
@@ -341,7 +333,35 @@ impl<A: Application> Worker<A> {
             }
         }
         self.apply(id, step);
-        Ok(())
+    }
+
+    /// One read. False when the connection is to be removed.
+    fn read(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.find(id) else { return false };
+        match connection.input.fill(connection.socket.as_fd(), READ_BYTES, &mut self.spare) {
+            Ok(Moved::Bytes(count)) => {
+                connection.active_at = self.now;
+                // A short read has emptied the socket, and the next bytes make epoll speak again; but an end of file that
+                // epoll has announced already is still to be read.
+                connection.is_readable = count == READ_BYTES || connection.has_ended;
+                self.board.add(self.slot, Counter::InputBytesTotal, count as u64);
+                self.board.raise(self.slot, Counter::InputBytesMax, connection.input.len() as u64);
+            }
+            Ok(Moved::WouldBlock) => connection.is_readable = false,
+            Ok(Moved::Closed) => {
+                connection.is_readable = false;
+                connection.is_at_end = true;
+            }
+            Err(error) => {
+                tracing::debug!(%error, connection = id.0, "a connection failed");
+                return false;
+            }
+        }
+        let is_too_much = connection.input.len() > self.limits.input_bytes_max;
+        if is_too_much {
+            tracing::warn!(connection = id.0, "a connection sent too much without a whole request");
+        }
+        !is_too_much
     }
 
     /// What the service said, after any of its calls.
@@ -355,15 +375,16 @@ impl<A: Application> Worker<A> {
                 connection.input.release(&mut self.spare);
                 self.lanes[lane].submit(id, job);
             }
+            Step::Park(None) if connection.has_ended => connection.state = State::Closing,
             Step::Park(until) => {
                 connection.state = State::Parked { until };
                 if let Some(until) = until {
-                    self.timers.add(until, id);
+                    self.look_again(id, until);
                 }
             }
             Step::Close => connection.state = State::Closing,
         }
-        let connection = self.connections.find(id).expect("nothing was removed");
+        let Some(connection) = self.connections.find(id) else { return };
         if connection.out.is_empty() && connection.state != State::Closing {
             connection.out.release(&mut self.spare);
         } else {
@@ -375,6 +396,9 @@ impl<A: Application> Worker<A> {
     /// After `complete` or `resume`: the connection is open again, and may have more input to go on with.
     fn reopened(&mut self, id: ConnectionId, step: Step<A::Job>) {
         if matches!(step, Step::NeedInput) {
+            if let Some(connection) = self.connections.find(id) {
+                connection.needs_input = connection.input.is_empty();
+            }
             self.queue(id);
         }
         self.apply(id, step);
@@ -383,8 +407,13 @@ impl<A: Application> Worker<A> {
     fn remove(&mut self, id: ConnectionId) {
         let Some(mut connection) = self.connections.remove(id) else { return };
         self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
+        self.unsent_bytes -= connection.unsent_counted;
         connection.input.consume(connection.input.len());
         connection.input.release(&mut self.spare);
+        if connection.state == State::InFlight {
+            let connections = &self.connections;
+            self.lanes.iter_mut().for_each(|lane| lane.abandon(|waiting| connections.contains(waiting)));
+        }
         self.service.close(connection.session, &mut self.effects);
         // Closing the descriptor takes it out of epoll: it was never shared.
         drop(connection.socket);
@@ -395,7 +424,8 @@ impl<A: Application> Worker<A> {
     /// Takes the answers of a lane, and goes on with their connections.
     fn collect(&mut self, lane: usize) -> io::Result<()> {
         let mut arrived = std::mem::take(&mut self.arrived);
-        if !self.lanes[lane].collect(&mut arrived)? {
+        let connections = &self.connections;
+        if !self.lanes[lane].collect(&mut arrived, |waiting| connections.contains(waiting))? {
             tracing::info!(lane, "the process of a lane is gone");
         }
         for one in arrived.drain(..) {
@@ -440,13 +470,17 @@ impl<A: Application> Worker<A> {
         match (message, passed) {
             (Message::Lane { lane }, Some(fd)) => {
                 let lane = lane as usize;
-                // All that the old process wrote comes before the new one's first word.
-                self.collect(lane)?;
+                // All that the old process wrote comes before the new one's first word; its end of file is there already.
+                while self.lanes[lane].is_linked() {
+                    self.collect(lane)?;
+                }
                 self.lanes[lane].connect(fd, &self.epoll, LANES + lane as u64)
             }
             (Message::Bus { slot }, Some(fd)) => {
                 let slot = Slot(slot as usize);
-                self.hear_bus(slot)?;
+                while self.bus.is_linked(slot) {
+                    self.hear_bus(slot)?;
+                }
                 self.bus.connect(slot, fd, &self.epoll, BUS + slot.0 as u64)
             }
             (Message::Drain { within_ms }, _) => {
@@ -462,7 +496,13 @@ impl<A: Application> Worker<A> {
             match event {
                 BusEvent::Message(message) => self.service.hear(slot, &message, &mut self.effects),
                 BusEvent::Gone => self.service.lost(slot, &mut self.effects),
-                BusEvent::Look => self.look_at_counts()?,
+                BusEvent::Look { accept } => {
+                    self.look_at_counts()?;
+                    // This one may have listened before, and then nobody is woken again for what waits.
+                    if accept && self.acceptor.has_waiting() {
+                        self.accept()?;
+                    }
+                }
             }
             self.apply_effects();
         }
@@ -470,7 +510,11 @@ impl<A: Application> Worker<A> {
     }
 
     fn apply_effects(&mut self) {
-        // Applying one may bring others (closing a connection calls the service): until there are none.
+        // Applying one may bring others (closing a connection calls the service): until there are none, and not one inside the
+        // other, however long the chain.
+        if std::mem::replace(&mut self.is_applying, true) {
+            return;
+        }
         while !self.effects.list.is_empty() {
             for effect in std::mem::take(&mut self.effects.list) {
                 match effect {
@@ -482,12 +526,14 @@ impl<A: Application> Worker<A> {
                 }
             }
         }
+        self.is_applying = false;
     }
 
     fn wake(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.find(id) else { return };
         if let State::Parked { .. } = connection.state {
             connection.state = State::Open;
+            connection.active_at = self.now;
             connection.out.borrow(&mut self.spare);
             let step = self.service.resume(&mut connection.session, &mut connection.out, &mut self.effects);
             self.reopened(id, step);
@@ -530,6 +576,8 @@ impl<A: Application> Worker<A> {
     fn tick(&mut self) -> io::Result<()> {
         self.ticked_at = self.now;
         self.board.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
+        self.board.set(self.slot, Counter::OutputBytes, self.unsent_bytes as u64);
+        self.acceptor.refresh_limit()?;
         self.look_at_counts()?;
         self.look_at_idle_timeout();
         if self.acceptor.must_look(clock::uptime_ms()) {
@@ -547,76 +595,109 @@ impl<A: Application> Worker<A> {
             return;
         }
         self.idle_timeout = idle_timeout;
-        // All timers anew, so that however often this happens a connection has one for each purpose.
-        self.timers = Timers::default();
-        for id in self.connections.ids() {
-            let Some(connection) = self.connections.find(id) else { continue };
-            if let State::Parked { until: Some(until) } = connection.state {
-                self.timers.add(until, id);
-            }
-            if !idle_timeout.is_zero() {
-                self.timers.add(connection.active_at + idle_timeout, id);
+        if let Some(time) = self.idle_timeout() {
+            for id in self.connections.ids() {
+                let active_at = self.connections.find(id).map(|connection| connection.active_at);
+                active_at.into_iter().for_each(|at| self.look_again(id, at + time));
             }
         }
     }
 
     fn look_at_counts(&mut self) -> io::Result<()> {
-        if let Some(slot) = self.acceptor.evaluate(&self.epoll, clock::uptime_ms())? {
-            self.bus.ring(slot);
+        if let Some(ring) = self.acceptor.evaluate(&self.epoll, clock::uptime_ms())? {
+            self.bus.ring(ring.slot, ring.leaves_some);
         }
         Ok(())
     }
 
-    fn expire_timers(&mut self) -> io::Result<()> {
-        let idle_timeout = self.idle_timeout;
-        while let Some(id) = self.timers.pop_due(self.now) {
+    fn idle_timeout(&self) -> Option<Duration> {
+        (!self.idle_timeout.is_zero()).then_some(self.idle_timeout)
+    }
+
+    /// Makes sure that the connection is looked at by then.
+    fn look_again(&mut self, id: ConnectionId, at: Instant) {
+        if let Some(connection) = self.connections.find(id)
+            && connection.timer_at.is_none_or(|set| at < set)
+        {
+            connection.timer_at = Some(at);
+            self.timers.add(at, id);
+        }
+    }
+
+    fn expire_timers(&mut self) {
+        // All that is due first: a connection that parks until a time that has passed waits for the next round.
+        let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(self.now)).collect();
+        for (at, id) in due {
             let Some(connection) = self.connections.find(id) else { continue };
-            match connection.state {
-                State::Parked { until: Some(until) } if until <= self.now => self.wake(id),
-                _ if idle_timeout.is_zero() => {}
-                _ if self.now.duration_since(connection.active_at) < idle_timeout => {
-                    self.timers.add(connection.active_at + idle_timeout, id);
-                }
-                State::Open | State::Closing => self.remove(id),
-                State::InFlight | State::Parked { .. } => self.timers.add(self.now + idle_timeout, id),
+            if connection.timer_at == Some(at) {
+                connection.timer_at = None;
+                self.look_at_time(id);
             }
         }
-        Ok(())
+    }
+
+    /// Resumes or closes a connection whose time is over, and looks at it again when the next of its times is.
+    fn look_at_time(&mut self, id: ConnectionId) {
+        let idle_timeout = self.idle_timeout();
+        let Some(connection) = self.connections.find(id) else { return };
+        let idle_at = idle_timeout.map(|time| match connection.state {
+            State::Open | State::Closing => connection.active_at + time,
+            State::InFlight | State::Parked { .. } => self.now + time,
+        });
+        if idle_at.is_some_and(|at| at <= self.now) {
+            return self.remove(id);
+        }
+        let until = match connection.state {
+            State::Parked { until } => until,
+            State::Open | State::InFlight | State::Closing => None,
+        };
+        if let Some(at) = until.filter(|&at| at > self.now).into_iter().chain(idle_at).min() {
+            self.look_again(id, at);
+        }
+        if until.is_some_and(|at| at <= self.now) {
+            self.wake(id);
+        }
     }
 
     // ---- the end of a round, and of the loop
 
     fn flush(&mut self) -> io::Result<()> {
-        for lane in 0..self.lanes.len() {
-            self.lanes[lane].flush(&self.epoll, LANES + lane as u64)?;
-        }
-        self.bus.flush(&self.epoll, |slot| BUS + slot.0 as u64)?;
+        self.flush_lanes_and_bus()?;
         let mut dirty = std::mem::take(&mut self.dirty);
-        let mut sent = 0;
-        for id in dirty.drain(..) {
-            sent += self.send(id)?;
-        }
-        // A removal may have let the service write to others: they are in the next round's list.
-        dirty.append(&mut self.dirty);
-        self.dirty = dirty;
+        let sent: usize = dirty.drain(..).map(|id| self.send(id)).sum();
         if sent > 0 {
             self.board.add(self.slot, Counter::OutputBytesTotal, sent as u64);
         }
-        self.apply_effects();
+        // A removal may have let the service do something: what it writes is sent in the next round, which follows at once.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+        if !self.effects.list.is_empty() {
+            self.apply_effects();
+            self.flush_lanes_and_bus()?;
+        }
         Ok(())
     }
 
-    /// One write. Returns how many bytes left.
-    fn send(&mut self, id: ConnectionId) -> io::Result<usize> {
-        let Some(connection) = self.connections.find(id) else { return Ok(0) };
-        connection.is_dirty = false;
-        if !connection.is_writable {
-            self.close_if_flooded(id);
-            return Ok(0);
+    fn flush_lanes_and_bus(&mut self) -> io::Result<()> {
+        for lane in 0..self.lanes.len() {
+            self.lanes[lane].flush(&self.epoll, LANES + lane as u64)?;
         }
-        let flushed = match connection.out.is_empty() {
-            true => Flushed::Wholly(0),
-            false => connection.out.flush(connection.socket.as_fd())?,
+        self.bus.flush(&self.epoll, |slot| BUS + slot.0 as u64)
+    }
+
+    /// One write. Returns how many bytes left.
+    fn send(&mut self, id: ConnectionId) -> usize {
+        let Some(connection) = self.connections.find(id) else { return 0 };
+        connection.is_dirty = false;
+        let flushed = if connection.out.is_empty() {
+            Flushed::Wholly(0)
+        } else if connection.is_writable {
+            connection.out.flush(connection.socket.as_fd()).unwrap_or_else(|error| {
+                tracing::debug!(%error, connection = id.0, "a connection failed");
+                Flushed::Closed
+            })
+        } else {
+            Flushed::Partly(0)
         };
         self.board.raise(self.slot, Counter::OutputBytesMax, connection.out.len() as u64);
         let was_paused = connection.out.len() + sent_bytes(flushed) >= self.limits.output_bytes_pause;
@@ -637,7 +718,14 @@ impl<A: Application> Worker<A> {
                 self.close_if_flooded(id);
             }
         }
-        Ok(sent_bytes(flushed))
+        self.count_unsent(id);
+        sent_bytes(flushed)
+    }
+
+    fn count_unsent(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.find(id) else { return };
+        let unsent = connection.out.len();
+        self.unsent_bytes = self.unsent_bytes + unsent - std::mem::replace(&mut connection.unsent_counted, unsent);
     }
 
     /// A connection that does not read what others write to it must not fill the memory.
@@ -662,9 +750,9 @@ impl<A: Application> Worker<A> {
         }
     }
 
-    /// While draining: closes the connections that wait for nothing, and says whether none is left, or the time is over.
-    fn is_finished(&mut self) -> bool {
-        let Some(until) = self.drain_until else { return false };
+    /// While draining: closes the connections that wait for nothing, and says whether that was all.
+    fn finished(&mut self) -> Option<Ended> {
+        let until = self.drain_until?;
         for id in self.connections.ids() {
             let Some(connection) = self.connections.find(id) else { continue };
             let is_idle = match connection.state {
@@ -674,12 +762,23 @@ impl<A: Application> Worker<A> {
                 State::Closing => connection.out.is_empty(),
             };
             if is_idle {
-                self.remove(id);
+                self.flush_and_remove(id);
             }
         }
         self.apply_effects();
-        self.connections.len() == 0 && self.lanes.iter().all(|lane| lane.len() == 0) || self.now >= until
+        if self.connections.len() == 0 && self.lanes.iter().all(|lane| lane.len() == 0) {
+            return Some(Ended::Drained);
+        }
+        (self.now >= until).then_some(Ended::TimeIsOver)
     }
+}
+
+/// How a loop ended that was told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Drained,
+    /// Some connections were still waiting, or did not read their replies.
+    TimeIsOver,
 }
 
 fn mark_dirty<S>(connection: &mut Connection<S>, id: ConnectionId, dirty: &mut Vec<ConnectionId>) {
@@ -694,10 +793,6 @@ fn sent_bytes(flushed: Flushed) -> usize {
         Flushed::Wholly(count) | Flushed::Partly(count) => count,
         Flushed::Closed => 0,
     }
-}
-
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(code) if [nix::errno::Errno::EMFILE as i32, nix::errno::Errno::ENFILE as i32].contains(&code))
 }
 
 fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> StartError {

@@ -12,6 +12,11 @@ pub fn raise_limit() -> io::Result<u64> {
     Ok(hard)
 }
 
+/// The present soft limit of open descriptors: an operator may change it while the process runs (prlimit(1)).
+pub fn limit() -> io::Result<u64> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
+}
+
 /// Closes every descriptor of the calling process from 3 on that is not in `keep`.
 ///
 /// The caller is a child between fork and its first own code: whatever Rust values owned these descriptors are never dropped there.

@@ -27,6 +27,8 @@ pub struct Event {
     pub token: u64,
     pub is_readable: bool,
     pub is_writable: bool,
+    /// The peer sends no more; what it sent before may still have to be read.
+    pub is_ended: bool,
     /// The connection is gone in both directions, or in error: nothing can be sent any more.
     pub is_dead: bool,
 }
@@ -74,6 +76,7 @@ impl Epoll {
                 token: event.data(),
                 is_readable: flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP),
                 is_writable: flags.contains(EpollFlags::EPOLLOUT),
+                is_ended: flags.contains(EpollFlags::EPOLLRDHUP),
                 is_dead: flags.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR),
             }
         }))

@@ -31,14 +31,25 @@ pub fn listen_on(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Accepts one connection, if one waits. A connection that was reset while it waited is skipped.
+/// Accepts one connection, if one waits. One that was reset or failed while it waited is skipped: accept(2) reports
+/// that connection's network errors as its own.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     loop {
         match accept4(listener.as_raw_fd(), SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC) {
             // SAFETY: accept4(2) returned a new descriptor that nobody else owns.
             Ok(fd) => return Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) })),
             Err(Errno::EAGAIN) => return Ok(None),
-            Err(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO) => {}
+            Err(
+                Errno::ECONNABORTED
+                | Errno::EINTR
+                | Errno::EPROTO
+                | Errno::ENETDOWN
+                | Errno::ENOPROTOOPT
+                | Errno::EHOSTDOWN
+                | Errno::ENONET
+                | Errno::EHOSTUNREACH
+                | Errno::ENETUNREACH,
+            ) => {}
             Err(error) => return Err(error.into()),
         }
     }
