@@ -95,7 +95,7 @@ fn debug(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     if is("panic", 3) && is_word(args[2], "write") {
         return on_lane(call, WRITE, "debug panic write", args);
     }
-    Outcome::error(errors::wrong_subcommand("DEBUG", args[1]))
+    Outcome::error(errors::wrong_subcommand_arguments("DEBUG", args[1]))
 }
 
 /// In Redis the whole server sleeps; here the connection that asked for it does.

@@ -5,8 +5,10 @@ use crate::kv::table::Command;
 
 pub const FAMILIES: &[&[Command]] = &[
     commands::bits::COMMANDS,
+    commands::client::COMMANDS,
     commands::command::COMMANDS,
     commands::config::COMMANDS,
+    commands::connection::COMMANDS,
     commands::counters::COMMANDS,
     commands::databases::COMMANDS,
     commands::debug::COMMANDS,

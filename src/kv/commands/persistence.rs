@@ -187,7 +187,7 @@ fn waitaof_arguments(args: &[&[u8]]) -> Result<(bool, u64), CommandError> {
 
 fn timeout_ms(arg: &[u8]) -> Result<u64, CommandError> {
     let timeout_ms = args::integer_or(arg, errors::TIMEOUT_NOT_AN_INTEGER)?;
-    u64::try_from(timeout_ms).map_err(|_| errors::NEGATIVE_TIMEOUT.into())
+    u64::try_from(timeout_ms).map_err(|_| errors::TIMEOUT_NEGATIVE.into())
 }
 
 /// An orderly end of all processes. Nothing is lost without SAVE, and NOW and FORCE have nothing to skip.

@@ -87,11 +87,11 @@ fn slowlog_get(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
             Ok(_) => return Outcome::error(errors::SLOWLOG_COUNT),
             Err(error) => return Outcome::error(error),
         },
-        _ => return Outcome::error(errors::wrong_subcommand("SLOWLOG", args[1])),
+        _ => return Outcome::error(errors::wrong_subcommand_arguments("SLOWLOG", args[1])),
     };
     let count = count.min(kept);
-    questions::ask_all(call, Question::SlowLog { count }, move |_, answers| {
-        let mut entries: Vec<Entry> = answers.iter().flat_map(|(_, answer)| slowlog::decode(answer)).collect();
+    questions::ask(call, &Question::SlowLog { count }, move |_, answers| {
+        let mut entries: Vec<Entry> = answers.iter().flat_map(|answer| slowlog::decode(answer)).collect();
         entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.number));
         entries.truncate(count as usize);
         Outcome::Reply(Reply::Array(entries.into_iter().map(shown).collect()))
@@ -111,15 +111,13 @@ fn shown(entry: Entry) -> Reply {
 
 fn slowlog_len(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
     let kept = u64::from(entries_max(call));
-    questions::ask_all(call, Question::SlowLogLength, move |_, answers| {
-        let length = |answer: &Vec<u8>| answer.as_slice().try_into().map_or(0, u64::from_le_bytes);
-        let sum: u64 = answers.iter().map(|(_, answer)| length(answer)).sum();
-        Outcome::Reply(Reply::Integer(sum.min(kept).cast_signed()))
+    questions::ask(call, &Question::SlowLogLength, move |_, answers| {
+        Outcome::Reply(Reply::Integer(questions::sum(&answers).min(kept).cast_signed()))
     })
 }
 
 fn slowlog_reset(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    questions::ask_all(call, Question::SlowLogReset, |_, _| Outcome::Reply(Reply::Ok))
+    questions::ask(call, &Question::SlowLogReset, |_, _| Outcome::Reply(Reply::Ok))
 }
 
 /// Each worker keeps so many of its own; together they show no more.
