@@ -1,4 +1,4 @@
-//! emptyServer: a durable key-value service on a server core of its own.
+#![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod client;
 pub mod config;

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use emptyserver::kv::settings::Settings as KvSettings;
 use emptyserver::server::sys::clock;
 use emptyserver::server::sys::container::Container;
 use emptyserver::server::sys::lock::FileLock;
+use emptyserver::server::sys::socket;
 use emptyserver::server::{Global, Limits, ServerConfig, StartError, supervisor};
 use emptyserver::storage::{self, Keyspace};
 
@@ -28,7 +30,8 @@ pub(crate) fn serve(settings: &Settings, container: &Container) -> Result<ExitCo
     let mut config = server_config(settings);
     let lock = lock(&settings.storage.data)?;
     let listener = wait_for(|| bind(&mut config))??;
-    let shared = Arc::new(Shared::new(kv_settings(settings, &config, container))?);
+    let address = socket::local_address(listener.as_fd())?;
+    let shared = Arc::new(Shared::new(kv_settings(settings, &config, address, container))?);
     // Tickets of an earlier run must never match: any number will do that is not drawn twice.
     shared.board.global(Global::Boot).store(RandomState::new().build_hasher().finish() >> 1, Ordering::SeqCst);
     let board = shared.board;
@@ -94,9 +97,10 @@ fn storage_options(settings: &Settings) -> storage::Options {
     }
 }
 
-fn kv_settings(settings: &Settings, config: &ServerConfig, container: &Container) -> KvSettings {
+fn kv_settings(settings: &Settings, config: &ServerConfig, listen: SocketAddr, container: &Container) -> KvSettings {
     let kv = &settings.kv;
     KvSettings {
+        listen,
         storage: storage_options(settings),
         readers: settings.server.readers,
         lane_jobs_max: settings.server.lane_jobs_max,
@@ -105,9 +109,12 @@ fn kv_settings(settings: &Settings, config: &ServerConfig, container: &Container
         debug_commands: kv.debug_commands,
         slowlog_us: kv.slowlog_microseconds,
         slowlog_entries_max: kv.slowlog_entries_max,
-        connections_max: config.limits.connections_max,
         workers: config.workers,
         memory_bytes: container.memory_bytes,
+        query_bytes_max: config.limits.input_bytes_max,
+        output_bytes_max: config.limits.output_bytes_max,
+        keep_alive_seconds: config.limits.keep_alive_seconds,
+        drain_seconds: config.drain_seconds,
     }
 }
 
@@ -123,7 +130,11 @@ fn lock(directory: &Path) -> Result<FileLock, Box<dyn Error>> {
     })?;
     taken.map_err(|()| {
         let holder = FileLock::holder(&path).map_or("another process".to_owned(), |pid| format!("process {pid}"));
-        format!("EMPTYSERVER_DATA: {} is in use by {holder}; end that service, or give this one its own directory", directory.display()).into()
+        format!(
+            "EMPTYSERVER_DATA: {} is in use by {holder}; end that service, or give this one its own directory",
+            directory.display()
+        )
+        .into()
     })
 }
 

@@ -13,9 +13,7 @@ use crate::kv::settings::Settings;
 use crate::kv::statistics;
 use crate::kv::time::ServiceClock;
 use crate::kv::versions::Versions;
-use crate::server::{
-    Application, Board, ExecutorContext, LaneId, LaneSpec, Runs, StartError, WorkerContext,
-};
+use crate::server::{Application, Board, ExecutorContext, LaneId, LaneSpec, Runs, StartError, WorkerContext};
 
 /// Point reads.
 pub const READ: LaneId = LaneId(0);

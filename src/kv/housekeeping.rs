@@ -14,13 +14,18 @@ use crate::kv::calls::Calls;
 use crate::kv::runtime::Knob;
 use crate::kv::statistics::{Counted, Statistics};
 use crate::kv::writer::end_if_sync_failed;
-use crate::server::sys::{clock, thread};
 use crate::server::ExecutorContext;
+use crate::server::sys::{clock, thread};
 use crate::storage::checkpoint::{Checkpointer, Pace, WalFile};
 use crate::storage::{Durability, Keyspace, Options, StorageError, file_system};
 
 pub struct Housekeeping {
     pace: Pace,
+    wal_bytes_max: u64,
+    /// Passes since the `-wal` began anew.
+    passes: u32,
+    /// Not before then: the last step was blocked.
+    restart_at: Instant,
     checkpoints: CheckpointThread,
     _syncs: Option<SyncThread>,
     wal_looked_at: Instant,
@@ -39,8 +44,11 @@ const DISK_EVERY: Duration = Duration::from_millis(500);
 const EXPIRED_ROWS: usize = 100;
 const ORPHAN_ROWS: usize = 200;
 const VACUUM_PAGES: u32 = 64;
-/// The longest that the writer stands still so that a checkpoint gains on it.
-const PAUSE_MAX: Duration = Duration::from_millis(20);
+/// Between two attempts at the last step, when readers block it.
+const RESTART_EVERY: Duration = Duration::from_millis(50);
+/// How long the writer stands still at first so that a pass gains on it.
+const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE_DOUBLINGS_MAX: u32 = 5;
 
 impl Housekeeping {
     pub fn start(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Housekeeping, StorageError> {
@@ -52,6 +60,9 @@ impl Housekeeping {
         };
         Ok(Housekeeping {
             pace: Pace::new(options.wal_bytes_max),
+            wal_bytes_max: options.wal_bytes_max,
+            passes: 0,
+            restart_at: now,
             checkpoints: CheckpointThread::start(shared)?,
             _syncs: syncs,
             wal_looked_at: now,
@@ -80,26 +91,39 @@ impl Housekeeping {
         Ok(if self.has_more_to_sweep { Duration::ZERO } else { SWEEP_EVERY })
     }
 
+    /// A pass beside the writer, then a second for what the writer has added meanwhile, then the last step. The writer gives
+    /// way to the second, in bounded bites: beside a busy writer no pass ever reaches the end of the `-wal`.
     fn look_at_wal(&mut self, keyspace: &mut Keyspace, calls: &Calls) -> Result<(), StorageError> {
         let statistics = &calls.statistics;
         self.checkpoints.collect(statistics);
-        let progress = keyspace.wal_progress()?;
-        statistics.set(Counted::WalBytes, progress.log_bytes());
-        if self.checkpoints.is_running() {
-            let pause = self.pace.pause(progress.log_bytes(), WAL_EVERY).min(PAUSE_MAX);
-            if !pause.is_zero() {
-                self.checkpoints.wait(pause, statistics);
-            }
-        } else if self.pace.wants_restart(&progress) {
-            let begun = clock::monotonic();
-            if keyspace.restart_wal()? {
-                statistics.set(Counted::ChangesSinceCheckpoint, 0);
-            }
-            let duration_us = clock::monotonic().duration_since(begun).as_micros() as u64;
-            statistics.raise(Counted::CheckpointMicrosecondsMax, duration_us);
-        } else if self.pace.wants_pass(&progress) {
+        let mut progress = keyspace.wal_progress()?;
+        if !self.checkpoints.is_running() && self.pace.wants_pass(&progress) {
+            self.passes += 1;
             self.checkpoints.begin();
         }
+        let is_over = progress.log_bytes() > self.wal_bytes_max;
+        if is_over || self.checkpoints.is_running() && self.passes > 1 {
+            // Twice as long each time: a pass that outlasts the wait finds another group's changes, and ends for nothing.
+            self.checkpoints.wait(PAUSE * (1 << self.passes.saturating_sub(2).min(PAUSE_DOUBLINGS_MAX)), statistics);
+            progress = keyspace.wal_progress()?;
+        }
+        let now = clock::monotonic();
+        if !self.checkpoints.is_running() && self.pace.wants_restart(&progress) && now >= self.restart_at {
+            self.restart(keyspace, statistics, now)?;
+        }
+        statistics.set(Counted::WalBytes, progress.log_bytes());
+        Ok(())
+    }
+
+    fn restart(&mut self, keyspace: &mut Keyspace, statistics: &Statistics, now: Instant) -> Result<(), StorageError> {
+        if keyspace.restart_wal()? {
+            self.passes = 0;
+            statistics.set(Counted::ChangesSinceCheckpoint, 0);
+        } else {
+            self.restart_at = now + RESTART_EVERY;
+        }
+        let duration_us = clock::monotonic().duration_since(now).as_micros() as u64;
+        statistics.raise(Counted::CheckpointMicrosecondsMax, duration_us);
         Ok(())
     }
 

@@ -219,7 +219,9 @@ impl Wire for Done {
         let outcome = match take(rest) {
             [0] => DoneOutcome::Run,
             [1] => DoneOutcome::NotExecuted,
-            [2] => DoneOutcome::Executed((0..u32::from_le_bytes(take(rest))).map(|_| u32::from_le_bytes(take(rest))).collect()),
+            [2] => DoneOutcome::Executed(
+                (0..u32::from_le_bytes(take(rest))).map(|_| u32::from_le_bytes(take(rest))).collect(),
+            ),
             [3] => {
                 let count = u32::from_le_bytes(take(rest));
                 DoneOutcome::Watched((0..count).map(|_| expiry(i64::from_le_bytes(take(rest)))).collect())
@@ -270,8 +272,10 @@ mod tests {
         let mut calls = Calls::default();
         call(&mut calls, 0, &[b"SET", b"", b"\r\n\0"]);
         call(&mut calls, 15, &[b"get", &[b'k'; 70_000]]);
-        let seen: Vec<(&str, u8, usize)> =
-            calls.iter().map(|call| (call.command.name, call.database, call.args.iter().map(|arg| arg.len()).sum())).collect();
+        let seen: Vec<(&str, u8, usize)> = calls
+            .iter()
+            .map(|call| (call.command.name, call.database, call.args.iter().map(|arg| arg.len()).sum()))
+            .collect();
         assert_eq!(seen, [("set", 0, 6), ("get", 15, 70_003)]);
         let watched = vec![
             Watched { slot: 7, version: 8, epoch: 10, expires_at_ms: None },

@@ -13,13 +13,13 @@ use crate::server::{Executor, ExecutorContext, Refusal, Task, TaskId};
 use crate::storage::StorageError;
 
 pub enum LaneExecutor {
-    Reader(Reader),
+    Reader(Box<Reader>),
     Writer(Box<Writer>),
 }
 
 impl LaneExecutor {
     pub fn reader(shared: Arc<Shared>, context: &ExecutorContext) -> Result<LaneExecutor, StorageError> {
-        Ok(LaneExecutor::Reader(Reader::new(shared, context)?))
+        Ok(LaneExecutor::Reader(Box::new(Reader::new(shared, context)?)))
     }
 
     pub fn writer(shared: Arc<Shared>, context: &ExecutorContext) -> Result<LaneExecutor, StorageError> {

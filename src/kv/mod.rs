@@ -31,17 +31,18 @@ pub mod reader;
 pub mod runtime;
 pub mod service;
 pub mod session;
+pub mod set_options;
 pub mod settings;
 pub mod slowlog;
 pub mod statistics;
-pub mod set_options;
 pub mod syntax;
 #[cfg(test)]
 mod syntax_tests;
 pub mod table;
-pub mod time;
-pub mod transaction;
-pub mod versions;
-pub mod writer;
 #[cfg(test)]
 mod table_tests;
+pub mod time;
+pub mod transaction;
+pub mod version;
+pub mod versions;
+pub mod writer;

@@ -34,14 +34,9 @@ pub fn show(desk: &Desk, line: &[u8], effects: &mut Effects) {
 
 fn line(client: &Client, command: &Command, args: &[&[u8]]) -> Vec<u8> {
     let now_us = clock::wall_us();
-    let mut line = format!(
-        "+{}.{:06} [{} {}]",
-        now_us / 1_000_000,
-        now_us % 1_000_000,
-        client.database.get(),
-        client.address
-    )
-    .into_bytes();
+    let mut line =
+        format!("+{}.{:06} [{} {}]", now_us / 1_000_000, now_us % 1_000_000, client.database.get(), client.address)
+            .into_bytes();
     for (index, arg) in args.iter().enumerate() {
         let is_secret = index > 0 && matches!(command.name, "auth" | "hello");
         line.extend_from_slice(b" \"");

@@ -19,7 +19,8 @@ pub enum Knob {
     PauseUntilMs,
     /// `Pausing` as a number.
     PauseWhat,
-    ConnectionsMax,
+    /// Without a password only loopback peers are served (1).
+    ProtectedMode,
     /// Expired keys are removed by the writer on its own (1) or only when they are met (0).
     ActiveExpire,
     /// 1 after a failed sync, until a checkpoint was complete.
@@ -28,8 +29,11 @@ pub enum Knob {
     KillAt,
     /// The number of the next entry of the slow log.
     SlowlogNext,
+    /// Checkpoints that clients have asked for, and the number of the last one that is done.
+    CheckpointsAsked,
+    CheckpointsDone,
 }
-const KNOBS: usize = 10;
+const KNOBS: usize = Knob::CheckpointsDone as usize + 1;
 
 /// Longest password that CONFIG SET takes.
 pub const PASSWORD_BYTES_MAX: usize = 512;
@@ -62,7 +66,7 @@ impl Runtime {
         let runtime = Runtime { knobs, password_version: &rest[0], password_length: &rest[1], password: &rest[2..] };
         runtime.set(Knob::SlowlogUs, settings.slowlog_us as u64);
         runtime.set(Knob::SlowlogEntriesMax, settings.slowlog_entries_max as u64);
-        runtime.set(Knob::ConnectionsMax, settings.connections_max as u64);
+        runtime.set(Knob::ProtectedMode, u64::from(settings.is_protected));
         runtime.set(Knob::ActiveExpire, 1);
         if !runtime.set_password(settings.password.as_deref().unwrap_or_default()) {
             return Err(io::Error::other(format!("a password has at most {PASSWORD_BYTES_MAX} bytes")));
@@ -107,7 +111,8 @@ impl Runtime {
         loop {
             let before = self.password_version.load(Ordering::SeqCst);
             let length = (self.password_length.load(Ordering::SeqCst) as usize).min(PASSWORD_BYTES_MAX);
-            let mut bytes: Vec<u8> = self.password.iter().flat_map(|word| word.load(Ordering::SeqCst).to_le_bytes()).collect();
+            let mut bytes: Vec<u8> =
+                self.password.iter().flat_map(|word| word.load(Ordering::SeqCst).to_le_bytes()).collect();
             bytes.truncate(length);
             if before.is_multiple_of(2) && self.password_version.load(Ordering::SeqCst) == before {
                 return bytes;

@@ -14,6 +14,7 @@ use crate::kv::errors;
 use crate::kv::gather::{self, MessageKind};
 use crate::kv::job::{Calls, Done, DoneOutcome, Job, Kind};
 use crate::kv::questions;
+use crate::kv::runtime::Knob;
 use crate::kv::session::{Errand, Outcome, Polled, ReplyMode, Session, SessionCall, Wait};
 use crate::kv::settings::{JOB_BYTES_MAX, JOB_CALLS_MAX, QUEUED_BYTES_MAX, REQUESTS_PER_TURN};
 use crate::kv::statistics::Counted;
@@ -69,7 +70,13 @@ impl KvService {
     }
 
     /// Requests until there is no whole one, or it is others' turn.
-    fn turn(&mut self, talk: &mut Conversation, input: &mut Input, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
+    fn turn(
+        &mut self,
+        talk: &mut Conversation,
+        input: &mut Input,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Job> {
         let mut run: Option<Run> = None;
         for _ in 0..REQUESTS_PER_TURN {
             if out.len() >= TURN_BYTES_MAX {
@@ -446,10 +453,13 @@ impl Service for KvService {
     type Done = Done;
 
     fn open(&mut self, peer: Peer, effects: &mut Effects) -> Conversation {
-        let session = Session::new(&peer, self.desk.clock.now_ms());
         let shared = &self.desk.shared;
+        let mut session = Session::new(&peer, self.desk.clock.now_ms());
+        // A password that is set later is asked of those who come later.
+        session.is_authenticated = !shared.runtime.has_password();
         self.desk.clients.insert(peer.number, std::rc::Rc::clone(&session.client));
-        if shared.settings.is_protected && !shared.runtime.has_password() && !peer.address.ip().to_canonical().is_loopback() {
+        let is_protected = shared.runtime.read(Knob::ProtectedMode) != 0 && !shared.runtime.has_password();
+        if is_protected && !peer.address.ip().to_canonical().is_loopback() {
             self.desk.statistics.add(Counted::DeniedTotal, 1);
             effects.write(peer.id, errors::DENIED_LINE.to_vec());
             effects.close(peer.id);
@@ -472,7 +482,13 @@ impl Service for KvService {
         step
     }
 
-    fn complete(&mut self, talk: &mut Conversation, mut done: Done, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
+    fn complete(
+        &mut self,
+        talk: &mut Conversation,
+        mut done: Done,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Job> {
         let session = &mut talk.session;
         self.remember_slow_calls(session, &mut done);
         let step = self.finish(session, done, out, effects);

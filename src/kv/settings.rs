@@ -1,9 +1,13 @@
 //! How the key-value service is set up at its start. What may change while it runs is in `runtime`.
 
+use std::net::SocketAddr;
+
 use crate::storage;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Where the service really listens.
+    pub listen: SocketAddr,
     pub storage: storage::Options,
     /// Reader threads of each worker.
     pub readers: usize,
@@ -18,10 +22,15 @@ pub struct Settings {
     /// Slower calls go to the slow log; negative: none does.
     pub slowlog_us: i64,
     pub slowlog_entries_max: usize,
-    pub connections_max: usize,
     pub workers: usize,
     /// The memory that the service may use, for INFO.
     pub memory_bytes: u64,
+    /// Longest request of one client.
+    pub query_bytes_max: usize,
+    /// A client with more unsent replies is closed.
+    pub output_bytes_max: usize,
+    pub keep_alive_seconds: u32,
+    pub drain_seconds: u64,
 }
 
 /// A run of calls of one connection becomes one job, cut at these.

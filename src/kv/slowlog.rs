@@ -30,7 +30,14 @@ pub struct Entry {
 }
 
 /// A call on the loop ended: remembered if it was slow.
-pub fn consider(desk: &mut Desk, client: &Client, command: &Command, args: &[&[u8]], started_us: i64, duration_us: u64) {
+pub fn consider(
+    desk: &mut Desk,
+    client: &Client,
+    command: &Command,
+    args: &[&[u8]],
+    started_us: i64,
+    duration_us: u64,
+) {
     let threshold_us = desk.shared.runtime.read(Knob::SlowlogUs) as i64;
     if threshold_us >= 0 && duration_us >= threshold_us as u64 && !command.flags.has(Flags::SKIP_SLOWLOG) {
         remember(desk, client, SlowCall { started_us, duration_us, args: cut(args) });

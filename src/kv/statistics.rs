@@ -53,8 +53,22 @@ const DATABASES: usize = 16;
 
 /// Error codes that are counted by name; others count as the last.
 pub const ERROR_CODES: [&str; 16] = [
-    "ERR", "WRONGTYPE", "NOAUTH", "WRONGPASS", "NOPERM", "EXECABORT", "MISCONF", "OOM", "BUSYKEY", "NOPROTO", "DENIED",
-    "LOADING", "NOSCRIPT", "UNKILLABLE", "READONLY", "OTHER",
+    "ERR",
+    "WRONGTYPE",
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+    "EXECABORT",
+    "MISCONF",
+    "OOM",
+    "BUSYKEY",
+    "NOPROTO",
+    "DENIED",
+    "LOADING",
+    "NOSCRIPT",
+    "UNKILLABLE",
+    "READONLY",
+    "OTHER",
 ];
 
 /// Latency buckets: calls of up to 1, 2, 4, … microseconds; the last takes the rest.
@@ -116,7 +130,8 @@ impl Statistics {
     /// A call that ran. `command` is the row's number.
     pub fn called(&self, command: u16, duration_us: u64, is_error: bool) {
         let first = COMMAND_START + PER_COMMAND * usize::from(command);
-        let add = |index: usize, count| self.board.application(self.slot, first + index).fetch_add(count, Ordering::Relaxed);
+        let add =
+            |index: usize, count| self.board.application(self.slot, first + index).fetch_add(count, Ordering::Relaxed);
         add(OfCommand::Calls as usize, 1);
         add(OfCommand::Microseconds as usize, duration_us);
         add(4 + bucket(duration_us), 1);

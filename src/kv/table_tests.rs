@@ -271,12 +271,12 @@ fn key_positions_follow_the_specs() {
     assert_eq!(positions(KeyFlags::RO.range(1, -1, 2), "MSET a 1 b 2"), [1, 3]);
     assert_eq!(positions(KeyFlags::RO.range(1, -2, 1), "BLPOP a b 0"), [1, 2]);
     assert_eq!(positions(KeyFlags::RO.counted_at(2), "EVAL x 2 a b c"), [3, 4]);
-    assert_eq!(positions(KeyFlags::RO.counted_at(2), "EVAL x 3 a b"), []);
-    assert_eq!(positions(KeyFlags::RO.counted_at(2), "EVAL x 0 a b"), []);
-    assert_eq!(positions(KeyFlags::RO.counted_at(2), "EVAL x 18446744073709551615 a b"), []);
+    assert_eq!(positions(KeyFlags::RO.counted_at(2), "EVAL x 3 a b"), [0_usize; 0]);
+    assert_eq!(positions(KeyFlags::RO.counted_at(2), "EVAL x 0 a b"), [0_usize; 0]);
+    assert_eq!(positions(KeyFlags::RO.counted_at(2), "EVAL x 18446744073709551615 a b"), [0_usize; 0]);
     assert_eq!(positions(keyword("STREAMS", 1), "XREAD COUNT 1 streams a b"), [4, 5]);
     assert_eq!(positions(keyword("KEYS", -2), "MIGRATE h p '' 0 1 KEYS a b"), [7, 8]);
-    assert_eq!(positions(keyword("KEYS", -2), "MIGRATE h p a 0 1"), []);
+    assert_eq!(positions(keyword("KEYS", -2), "MIGRATE h p a 0 1"), [0_usize; 0]);
     let half = Find::Range { last: -1, step: 1, limit: 2 };
     assert_eq!(positions(KeySpec { find: half, ..keyword("STREAMS", 1) }, "XREAD STREAMS a b 0 0"), [2, 3]);
 }

@@ -20,8 +20,10 @@ pub struct ServerConfig {
 /// What may be at most, or last at most.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections over all workers.
+    /// Connections over all workers; from the start on `Global::ConnectionsMax` is what counts.
     pub connections_max: usize,
+    /// What the limit of open descriptors allows.
+    pub connections_possible: usize,
     /// Received bytes of one connection that are not consumed yet; over it the connection closes.
     pub input_bytes_max: usize,
     /// Unsent reply bytes of one connection at which it is not read any more.
@@ -34,7 +36,7 @@ pub struct Limits {
     pub lane_input_bytes_max: usize,
     /// Unsent bytes for another worker over which a message is dropped.
     pub bus_bytes_max: usize,
-    /// A connection without a request for so long closes; 0 = never.
+    /// A connection without a request for so long closes; 0 = never. From the start on `Global::IdleTimeoutSeconds` counts.
     pub idle_timeout_seconds: u64,
     /// A peer that vanished without a word is noticed after this long; 0 = never.
     pub keep_alive_seconds: u32,
@@ -44,6 +46,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connections_max: 10_000,
+            connections_possible: usize::MAX,
             input_bytes_max: 1 << 30,
             output_bytes_pause: 256 << 10,
             output_bytes_max: 1 << 30,

@@ -28,8 +28,15 @@ pub enum Global {
     StartedMs,
     /// Not 0 once the service drains.
     Draining,
+    // Limits that may change while the service runs: set at the start, read by every worker whenever they count.
+    /// Connections over all workers.
+    ConnectionsMax,
+    /// What the limit of open descriptors allows: `ConnectionsMax` above it would be a promise that can't be kept.
+    ConnectionsPossible,
+    /// A connection without a request for so long closes; 0 = never.
+    IdleTimeoutSeconds,
 }
-const GLOBALS: usize = 7;
+const GLOBALS: usize = 10;
 
 /// What each process says of itself.
 #[derive(Clone, Copy, Debug)]
@@ -212,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_numbers_of_counters_fit_their_space() {
-        assert_eq!(GLOBALS, Global::Draining as usize + 1);
+        assert_eq!(GLOBALS, Global::IdleTimeoutSeconds as usize + 1);
         assert_eq!(COUNTERS, Counter::SystemMs as usize + 1);
     }
 

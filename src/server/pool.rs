@@ -179,7 +179,12 @@ impl<J: Send + 'static, D: Send + 'static> Pool<J, D> {
         let (ready, readies) = bounded(count);
         let mut threads = Vec::new();
         for thread in 0..count {
-            let source = QueueSource { jobs: jobs_end.clone(), answers: answers_end.clone(), ringer: ringer.clone() };
+            let source = QueueSource {
+                jobs: jobs_end.clone(),
+                answers: answers_end.clone(),
+                ringer: ringer.clone(),
+                batch_max: spec.batch_max,
+            };
             let (application, ready, niceness) = (Arc::clone(application), ready.clone(), spec.niceness);
             let context = ExecutorContext { slot: place.slot, board: place.board, thread };
             let cpu = place.cpu(thread);
@@ -279,6 +284,7 @@ struct QueueSource<J, D> {
     jobs: Receiver<Vec<Task<J>>>,
     answers: Sender<(ConnectionId, D)>,
     ringer: Ringer,
+    batch_max: usize,
 }
 
 impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
@@ -288,7 +294,15 @@ impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
             Some(time) => self.jobs.recv_timeout(time),
         };
         match first {
-            Ok(batch) => *tasks = batch,
+            Ok(batch) => {
+                *tasks = batch;
+                // What came meanwhile goes along: the busier the thread, the larger its batch.
+                while tasks.len() < self.batch_max
+                    && let Ok(mut more) = self.jobs.try_recv()
+                {
+                    tasks.append(&mut more);
+                }
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Taken::End,
         }

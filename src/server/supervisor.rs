@@ -42,7 +42,15 @@ pub fn run<A: Application>(start: Start<A>) -> Result<i32, StartError> {
         true => thread::allowed_cpus().map_err(failed("read the allowed CPUs"))?,
         false => Vec::new(),
     };
-    start.board.global(Global::StartedMs).store(clock::uptime_ms(), Ordering::Relaxed);
+    let limits = &start.config.limits;
+    for (global, value) in [
+        (Global::StartedMs, clock::uptime_ms()),
+        (Global::ConnectionsMax, limits.connections_max as u64),
+        (Global::ConnectionsPossible, limits.connections_possible as u64),
+        (Global::IdleTimeoutSeconds, limits.idle_timeout_seconds),
+    ] {
+        start.board.global(global).store(value, Ordering::Relaxed);
+    }
     let signals = Signals::open().map_err(failed("block signals"))?;
     let address = socket::local_address(start.listener.as_fd()).map_err(failed("read the listener's address"))?;
     let is_alone = start.config.workers == 0;
@@ -60,6 +68,7 @@ pub fn bind(config: &mut ServerConfig) -> Result<OwnedFd, StartError> {
         descriptors::raise_limit().map_err(|error| StartError::new(format!("can't read RLIMIT_NOFILE: {error}")))?;
     let per_process = usize::try_from(connections_within(limit)).unwrap_or(usize::MAX);
     let allowed = per_process.saturating_mul(config.workers.max(1));
+    config.limits.connections_possible = allowed.max(1);
     if allowed < config.limits.connections_max {
         tracing::warn!(allowed, limit, "fewer connections than configured: the limit of open descriptors is low");
         config.limits.connections_max = allowed.max(1);

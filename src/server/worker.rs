@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::accept::Acceptor;
@@ -88,6 +89,8 @@ pub(super) struct Worker<A: Application> {
     unsent_bytes: usize,
     now: Instant,
     ticked_at: Instant,
+    /// As of the last tick; zero: none.
+    idle_timeout: Duration,
     /// Set once the service drains: until then connections may finish what is in flight.
     drain_until: Option<Instant>,
 }
@@ -126,6 +129,7 @@ impl<A: Application> Worker<A> {
             unsent_bytes: 0,
             now,
             ticked_at: now,
+            idle_timeout: Duration::ZERO,
             drain_until: None,
         })
     }
@@ -251,7 +255,8 @@ impl<A: Application> Worker<A> {
     }
 
     fn welcome(&mut self, fd: OwnedFd) {
-        if self.board.sum(Counter::Connections) >= self.limits.connections_max as u64 {
+        let connections_max = self.board.global(Global::ConnectionsMax).load(Ordering::Relaxed);
+        if self.board.sum(Counter::Connections) >= connections_max {
             self.board.add(self.slot, Counter::TurnedAwayTotal, 1);
             // It is told why if its socket takes that much, and closed either way.
             if let Err(error) = socket::send(fd.as_fd(), self.turned_away) {
@@ -270,7 +275,7 @@ impl<A: Application> Worker<A> {
             socket::set_keep_alive(fd.as_fd(), self.limits.keep_alive_seconds)?;
         }
         let (address, local) = socket::addresses(fd.as_fd())?;
-        let number = self.board.global(Global::Connections).fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        let number = self.board.global(Global::Connections).fetch_add(1, Ordering::Relaxed) + 1;
         let descriptor = fd.as_raw_fd();
         let (service, effects, now) = (&mut self.service, &mut self.effects, self.now);
         let id = self.connections.insert(|id| {
@@ -574,12 +579,28 @@ impl<A: Application> Worker<A> {
         self.board.set(self.slot, Counter::OutputBytes, self.unsent_bytes as u64);
         self.acceptor.refresh_limit()?;
         self.look_at_counts()?;
+        self.look_at_idle_timeout();
         if self.acceptor.must_look(clock::uptime_ms()) {
             self.accept()?;
         }
         self.service.tick(&mut self.effects);
         self.apply_effects();
         Ok(())
+    }
+
+    /// The limit of idle time may have changed: every connection that it is about gets a timer.
+    fn look_at_idle_timeout(&mut self) {
+        let idle_timeout = Duration::from_secs(self.board.global(Global::IdleTimeoutSeconds).load(Ordering::Relaxed));
+        if idle_timeout == self.idle_timeout {
+            return;
+        }
+        self.idle_timeout = idle_timeout;
+        if let Some(time) = self.idle_timeout() {
+            for id in self.connections.ids() {
+                let active_at = self.connections.find(id).map(|connection| connection.active_at);
+                active_at.into_iter().for_each(|at| self.look_again(id, at + time));
+            }
+        }
     }
 
     fn look_at_counts(&mut self) -> io::Result<()> {
@@ -590,8 +611,7 @@ impl<A: Application> Worker<A> {
     }
 
     fn idle_timeout(&self) -> Option<Duration> {
-        let seconds = self.limits.idle_timeout_seconds;
-        (seconds > 0).then_some(Duration::from_secs(seconds))
+        (!self.idle_timeout.is_zero()).then_some(self.idle_timeout)
     }
 
     /// Makes sure that the connection is looked at by then.

@@ -72,7 +72,9 @@ impl Keyspace {
         let new_length = length.max(end);
         if let Some(row @ Row { id: Some(id), .. }) = live {
             self.write_chunks(id, offset, bytes)?;
-            self.write_row(&Row { length: new_length, ..row }, key, None)?;
+            if new_length != row.length {
+                self.update_row(&Row { length: new_length, ..row }, None)?;
+            }
             return Ok(new_length);
         }
         let mut value = match live {
@@ -92,9 +94,9 @@ impl Keyspace {
         let id = self.fresh_id()?;
         self.write_chunks(id, 0, &value)?;
         self.write_chunks(id, offset, bytes)?;
-        self.settle(database, slot, old, expires_at_ms)?;
         self.abandon_value(old.and_then(|row| row.id))?;
-        self.write_row(&Row { slot, kind: Kind::String, id: Some(id), expires_at_ms, length: new_length }, key, None)?;
+        let row = Row { slot, kind: Kind::String, id: Some(id), expires_at_ms, length: new_length };
+        self.settle(database, old, &row, key, None)?;
         Ok(new_length)
     }
 
@@ -193,22 +195,25 @@ impl Keyspace {
         value: &[u8],
         expires_at_ms: Option<i64>,
     ) -> Result<()> {
-        self.settle(database, slot, old, expires_at_ms)?;
         let row = Row { slot, kind: Kind::String, id: None, expires_at_ms, length: value.len() as u64 };
         if value.len() <= self.layout.inline_bytes_max {
             self.abandon_value(old.and_then(|old| old.id))?;
-            return self.write_row(&row, key, Some(value));
+            return self.settle(database, old, &row, key, Some(value));
         }
         let id = self.store_big(old.as_ref(), value)?;
-        self.write_row(&Row { id: Some(id), ..row }, key, None)
+        self.settle(database, old, &Row { id: Some(id), ..row }, key, None)
     }
 
-    /// Counts and lists a row that is about to be written over `old`.
-    fn settle(&mut self, database: u8, slot: i64, old: Option<Row>, expires_at_ms: Option<i64>) -> Result<()> {
-        if old.is_none() {
-            self.count(database, 1, 0)?;
+    /// Writes a row that takes the place of `old`, and brings index and counts to it.
+    fn settle(&mut self, database: u8, old: Option<Row>, row: &Row, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        match old {
+            Some(_) => self.update_row(row, value)?,
+            None => {
+                self.insert_row(row, key, value)?;
+                self.count(database, 1, 0)?;
+            }
         }
-        self.relist_expiry(database, slot, old.and_then(|row| row.expires_at_ms), expires_at_ms)
+        self.relist_expiry(database, row.slot, old.and_then(|row| row.expires_at_ms), row.expires_at_ms)
     }
 
     fn is_live_in(&self, database: u8, key: &[u8]) -> Result<bool> {
@@ -248,7 +253,8 @@ impl Keyspace {
                  SELECT ?1, kind, ?2, expires_at_ms, length, ?3, value FROM keyspace WHERE slot = ?4",
             )?
             .execute(rusqlite::params![slot, id, key, row.slot])?;
-        self.settle(database, slot, None, row.expires_at_ms)
+        self.count(database, 1, 0)?;
+        self.relist_expiry(database, slot, None, row.expires_at_ms)
     }
 }
 

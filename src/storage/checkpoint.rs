@@ -10,8 +10,10 @@
 //! past 1 GB in seconds); and the whole work on the writer's thread stalls commits for 50-250 ms.
 //! The -wal is restarted, not truncated: overwriting allocated blocks syncs 1.75 times faster than appending.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::mem::ManuallyDrop;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -75,7 +77,8 @@ impl Checkpointer {
         Ok(progress)
     }
 
-    /// The whole -wal into the file, both synced: after a failed sync, before a new writer serves. Waits for readers up
+    /// The whole -wal into the file, both synced: after a failed sync (and `distrust_wal_index`), before a new writer
+    /// serves. Waits for readers up
     /// to the busy timeout; `Busy` when they did not end.
     pub fn complete(&self) -> Result<Progress> {
         whole(&self.connection, "RESTART")
@@ -124,6 +127,25 @@ impl WalFile {
     pub fn sync(&self) -> Result<()> {
         self.0.sync_data().map_err(|error| StorageError::SyncFailed(format!("-wal: {error}")))
     }
+}
+
+/// After a failed sync, before this process opens its first connection and then runs `Checkpointer::complete`: makes
+/// SQLite forget how much of the -wal is in the file, so that all of it is copied again.
+///
+/// Why: a passive pass notes frames as copied before the file is synced, and after a failed sync the kernel drops what it
+/// could not write and reports success the next time. The note lives in `-shm`, which outlives the writer as long as any
+/// reader has it open. Its first 96 bytes are a header in two copies; when they are not valid the next transaction
+/// rebuilds it from the -wal, as after a crash (<https://www.sqlite.org/walformat.html#recovery>).
+pub fn distrust_wal_index(options: &Options) -> Result<()> {
+    let mut path = options.data_path().into_os_string();
+    path.push("-shm");
+    let file = match OpenOptions::new().write(true).open(path) {
+        Ok(file) => file,
+        // Then it is rebuilt anyway.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(StorageError::Io(format!("open -shm: {error}"))),
+    };
+    file.write_all_at(&[0; 96], 0).map_err(|error| StorageError::Io(format!("write -shm: {error}")))
 }
 
 /// When to work on the -wal, and how much the writer must give way. Pure arithmetic over the budget.
@@ -179,15 +201,18 @@ fn whole(connection: &Connection, mode: &str) -> Result<Progress> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::super::Expiry;
     use super::super::fixture::{Fixture, NOW_MS};
     use super::*;
 
-    fn fill(fixture: &mut Fixture, groups: u32) {
+    /// Groups of twenty keys; a write of what is there already would leave no frame.
+    fn fill(fixture: &mut Fixture, value: u8, groups: u32) {
         for group in 0..groups {
             fixture.write(|keyspace| {
                 for n in 0..20 {
-                    keyspace.put_string(&(group * 20 + n).to_le_bytes(), &[1; 200], Expiry::Clear).unwrap();
+                    keyspace.put_string(&(group * 20 + n).to_le_bytes(), &[value; 200], Expiry::Clear).unwrap();
                 }
             });
         }
@@ -201,17 +226,17 @@ mod tests {
     fn a_pass_and_the_last_step_let_the_wal_begin_anew_in_the_same_file() {
         let mut fixture = Fixture::new();
         let checkpointer = Checkpointer::open(&fixture.options).unwrap();
-        fill(&mut fixture, 20);
+        fill(&mut fixture, 1, 20);
         let before = fixture.writer.wal_progress().unwrap();
         assert!(before.log_frames > 0 && before.checkpointed < before.log_frames, "{before:?}");
         assert_eq!(checkpointer.progress().unwrap(), before, "looking changes nothing");
         let passed = checkpointer.passive().unwrap();
         assert_eq!(passed.remaining_bytes(), 0);
-        fill(&mut fixture, 1);
+        fill(&mut fixture, 2, 1);
         let size = wal_bytes(&fixture.options);
         assert!(fixture.writer.restart_wal().unwrap());
         assert_eq!(wal_bytes(&fixture.options), size, "not truncated");
-        fill(&mut fixture, 1);
+        fill(&mut fixture, 3, 1);
         let after = fixture.writer.wal_progress().unwrap();
         assert!(after.log_frames < before.log_frames / 4, "{after:?}");
         assert_eq!(wal_bytes(&fixture.options), size, "written from its start");
@@ -220,11 +245,11 @@ mod tests {
     #[test]
     fn the_last_step_gives_up_on_a_reader_and_succeeds_when_it_has_gone() {
         let mut fixture = Fixture::new();
-        fill(&mut fixture, 2);
+        fill(&mut fixture, 4, 2);
         let mut reader = fixture.reader();
         reader.begin_read(NOW_MS).unwrap();
         reader.key_count().unwrap();
-        fill(&mut fixture, 1);
+        fill(&mut fixture, 5, 1);
         assert!(!fixture.writer.restart_wal().unwrap());
         let usual: u64 = fixture.writer.connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
         assert_eq!(usual, 5000);
@@ -237,14 +262,71 @@ mod tests {
     #[test]
     fn a_complete_checkpoint_leaves_nothing_only_in_the_wal() {
         let mut fixture = Fixture::new();
-        fill(&mut fixture, 5);
+        fill(&mut fixture, 6, 5);
         let checkpointer = Checkpointer::open(&fixture.options).unwrap();
         let progress = checkpointer.complete().unwrap();
         assert_eq!(progress.remaining_bytes(), 0);
-        fill(&mut fixture, 1);
+        fill(&mut fixture, 7, 1);
         WalFile::open(&fixture.options).unwrap().sync().unwrap();
         checkpointer.truncate().unwrap();
         assert_eq!(wal_bytes(&fixture.options), 0);
+    }
+
+    #[test]
+    fn beside_a_busy_writer_and_readers_the_wal_stays_near_its_budget() {
+        let mut fixture = Fixture::new();
+        fixture.options.wal_bytes_max = 2 << 20;
+        let pace = Pace::new(fixture.options.wal_bytes_max);
+        let (options, is_over) = (fixture.options.clone(), AtomicBool::new(false));
+        let mut largest = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let checkpointer = Checkpointer::open(&options).unwrap();
+                while !is_over.load(Ordering::SeqCst) {
+                    if pace.wants_pass(&checkpointer.progress().unwrap()) {
+                        checkpointer.passive().unwrap();
+                    }
+                }
+            });
+            scope.spawn(|| {
+                let mut reader = Keyspace::open_reader(&options).unwrap();
+                while !is_over.load(Ordering::SeqCst) {
+                    reader.begin_read(NOW_MS).unwrap();
+                    reader.scan(0, 50, &mut |_, _| {}).unwrap();
+                    reader.end_read().unwrap();
+                }
+            });
+            for round in 0..600u32 {
+                fill(&mut fixture, round as u8, 1 + round % 13);
+                let progress = fixture.writer.wal_progress().unwrap();
+                largest = largest.max(progress.log_bytes());
+                if pace.wants_restart(&progress) || progress.log_bytes() > options.wal_bytes_max {
+                    fixture.writer.restart_wal().unwrap();
+                }
+            }
+            is_over.store(true, Ordering::SeqCst);
+        });
+        assert!(largest < 8 << 20, "{largest}");
+        fixture.write(|keyspace| assert_eq!(keyspace.verify().unwrap().problems, [""; 0]));
+    }
+
+    #[test]
+    fn after_a_failed_sync_all_of_the_wal_is_copied_again() {
+        let mut fixture = Fixture::new();
+        fill(&mut fixture, 8, 5);
+        let checkpointer = Checkpointer::open(&fixture.options).unwrap();
+        let passed = checkpointer.passive().unwrap();
+        assert_eq!(passed.remaining_bytes(), 0);
+        let mut reader = fixture.reader();
+        distrust_wal_index(&fixture.options).unwrap();
+        reader.begin_read(NOW_MS).unwrap();
+        assert_eq!(reader.key_count().unwrap(), 100);
+        reader.end_read().unwrap();
+        assert_eq!(checkpointer.progress().unwrap(), Progress { checkpointed: 0, ..passed });
+        assert_eq!(checkpointer.complete().unwrap(), passed);
+        fill(&mut fixture, 9, 6);
+        fixture.writer.begin_write(NOW_MS).unwrap();
+        assert_eq!(fixture.writer.verify().unwrap().problems, [""; 0]);
     }
 
     #[test]
@@ -252,10 +334,10 @@ mod tests {
         let mut fixture = Fixture::new();
         fixture.options.wal_bytes_max = 40_000;
         fixture.writer = Keyspace::open_writer(&fixture.options, Box::new(|_| {})).unwrap();
-        fill(&mut fixture, 30);
+        fill(&mut fixture, 10, 30);
         assert!(wal_bytes(&fixture.options) > 100_000);
         assert!(fixture.writer.restart_wal().unwrap());
-        fill(&mut fixture, 1);
+        fill(&mut fixture, 11, 1);
         assert!(wal_bytes(&fixture.options) <= 40_000 + FRAME_BYTES, "{}", wal_bytes(&fixture.options));
     }
 

@@ -62,7 +62,7 @@ const MMAP_BYTES: i64 = 1 << 40;
 
 /// How long a lock of another connection is waited for. Readers and the writer do not block one another in WAL mode;
 /// what is left is recovery after a crash, and a checkpoint that takes the writer's lock for a moment.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// More than the statements in this directory: none is ever prepared twice.
 const STATEMENTS_MAX: usize = 128;

@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::connection::Options;
+use super::connection::{BUSY_TIMEOUT, Options, Role, connect};
 use super::error::{Result, StorageError};
 use super::file_system::{FileSystem, file_system};
 use super::schema::{APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION, migrate};
@@ -37,8 +38,10 @@ pub fn prepare(options: &Options) -> Result<Opened> {
         options.data_path(),
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     let is_new = recognise(&connection, options)?;
+    // After a crash the -wal may be at its budget: closing must not copy it into the file while everybody waits.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !is_new)?;
     if is_new {
         lay_out(&connection)?;
     }
@@ -50,6 +53,18 @@ pub fn prepare(options: &Options) -> Result<Opened> {
     }
     let migrated_from = Some(found).filter(|found| (1..SCHEMA_VERSION).contains(found));
     Ok(Opened { created: is_new, migrated_from, file_system })
+}
+
+/// Looks at the file without making or changing anything; false when there is none. For the subcommand `check`.
+pub fn inspect(options: &Options) -> Result<bool> {
+    if !options.data_path().exists() {
+        return Ok(false);
+    }
+    let connection = connect(options, Role::Reader)?;
+    if recognise(&connection, options)? {
+        return Ok(false);
+    }
+    check_tables(&connection).map(|()| true)
 }
 
 /// True for a file that is new or empty; an error for one that is not ours to open.
@@ -171,6 +186,18 @@ mod tests {
         damage(&options, "PRAGMA application_id = 0;");
         assert!(matches!(prepare(&options), Err(StorageError::Foreign { application_id: 0, .. })));
         assert_eq!(before.len(), fs::read(options.data_path()).unwrap().len());
+    }
+
+    #[test]
+    fn an_inspection_makes_nothing_and_finds_what_prepare_would() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(&directory);
+        assert!(!inspect(&options).unwrap());
+        assert!(!options.data_path().exists());
+        prepare(&options).unwrap();
+        assert!(inspect(&options).unwrap());
+        damage(&options, "PRAGMA user_version = 99");
+        assert!(matches!(inspect(&options), Err(StorageError::Newer { found: 99, .. })));
     }
 
     #[test]

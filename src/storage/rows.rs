@@ -44,8 +44,11 @@ impl Row {
 
 const FIND: &str = "SELECT kind, id, expires_at_ms, length, key FROM keyspace WHERE slot = ?1";
 const FIND_WITH_VALUE: &str = "SELECT kind, id, expires_at_ms, length, key, value FROM keyspace WHERE slot = ?1";
-const WRITE: &str =
-    "REPLACE INTO keyspace (slot, kind, id, expires_at_ms, length, key, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const INSERT: &str =
+    "INSERT INTO keyspace (slot, kind, id, expires_at_ms, length, key, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+// Not REPLACE: an UPDATE overwrites a row of the same size in place and leaves pages that do not differ alone.
+const UPDATE: &str =
+    "UPDATE keyspace SET kind = ?2, id = ?3, expires_at_ms = ?4, length = ?5, value = ?6 WHERE slot = ?1";
 const REMOVE: &str = "DELETE FROM keyspace WHERE slot = ?1";
 
 impl Keyspace {
@@ -98,10 +101,17 @@ impl Keyspace {
         Err(StorageError::Corrupt(format!("no free slot in space {space}")))
     }
 
-    /// Writes the row at its slot, which is the key's own or the free one that `locate` named.
-    pub(super) fn write_row(&mut self, row: &Row, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        let mut statement = self.connection.prepare_cached(WRITE)?;
+    /// Writes a row at the free slot that `locate` named.
+    pub(super) fn insert_row(&mut self, row: &Row, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        let mut statement = self.connection.prepare_cached(INSERT)?;
         statement.execute(params![row.slot, row.kind as i64, row.id, row.expires_at_ms, row.length, key, value])?;
+        Ok(())
+    }
+
+    /// Writes a row over the one of the same key.
+    pub(super) fn update_row(&mut self, row: &Row, value: Option<&[u8]>) -> Result<()> {
+        let mut statement = self.connection.prepare_cached(UPDATE)?;
+        statement.execute(params![row.slot, row.kind as i64, row.id, row.expires_at_ms, row.length, value])?;
         Ok(())
     }
 

@@ -161,3 +161,70 @@ impl Keyspace {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, NOW_MS};
+    use super::super::{Expiry, Lookup, StorageError};
+
+    #[test]
+    fn a_full_disk_undoes_the_group_and_leaves_the_keyspace_as_it_was() {
+        let mut fixture = Fixture::new();
+        fixture.write(|keyspace| keyspace.put_string(b"kept", b"1", Expiry::Clear).unwrap());
+        let set_page_limit = |fixture: &Fixture, pages: u32| {
+            let sql = format!("PRAGMA max_page_count = {pages}");
+            fixture.writer.connection.query_row(&sql, [], |_| Ok(())).unwrap();
+        };
+        set_page_limit(&fixture, 1);
+        fixture.writer.begin_write(NOW_MS).unwrap();
+        let refused = (0..1000u32)
+            .try_for_each(|n| fixture.writer.put_string(&n.to_le_bytes(), &[1; 1000], Expiry::At(NOW_MS + 1)));
+        assert_eq!(refused, Err(StorageError::Full));
+        if !fixture.writer.is_in_transaction() {
+            assert!(matches!(fixture.writer.delete(b"kept"), Err(StorageError::Internal(_))));
+        }
+        fixture.writer.rollback().unwrap();
+        fixture.write(|keyspace| {
+            assert_eq!(keyspace.key_count().unwrap(), 1);
+            assert!(keyspace.delete(b"kept").unwrap(), "deleting goes on");
+        });
+        set_page_limit(&fixture, 1_000_000);
+        fixture.write(|keyspace| {
+            keyspace.put_string(b"healed", &[1; 100_000], Expiry::Clear).unwrap();
+            assert_eq!(keyspace.string_length(b"healed").unwrap(), Lookup::Found(100_000));
+            assert_eq!(keyspace.expires_count().unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn what_sqlite_rolled_back_by_itself_is_not_half_applied_by_what_follows() {
+        let mut fixture = Fixture::new();
+        fixture.writer.begin_write(NOW_MS).unwrap();
+        fixture.writer.put_string(b"a", b"1", Expiry::Clear).unwrap();
+        fixture.writer.connection.execute_batch("ROLLBACK").unwrap();
+        assert!(!fixture.writer.is_in_transaction());
+        assert!(matches!(fixture.writer.put_string(b"b", b"1", Expiry::Clear), Err(StorageError::Internal(_))));
+        assert!(matches!(fixture.writer.commit(), Err(StorageError::Internal(_))));
+        fixture.writer.rollback().unwrap();
+        fixture.write(|keyspace| assert_eq!(keyspace.key_count().unwrap(), 0));
+    }
+
+    #[test]
+    fn a_held_snapshot_is_not_renewed_and_a_write_is_not_cut_in_two() {
+        let mut fixture = Fixture::new();
+        let mut reader = fixture.reader();
+        reader.begin_read(NOW_MS).unwrap();
+        reader.hold_snapshot(true);
+        assert_eq!(reader.key_count().unwrap(), 0);
+        fixture.writer.begin_write(NOW_MS).unwrap();
+        fixture.writer.put_string(b"a", b"1", Expiry::Clear).unwrap();
+        fixture.writer.renew_snapshot().unwrap();
+        fixture.writer.commit().unwrap();
+        reader.renew_snapshot().unwrap();
+        assert_eq!(reader.key_count().unwrap(), 0);
+        reader.end_read().unwrap();
+        reader.begin_read(NOW_MS).unwrap();
+        reader.renew_snapshot().unwrap();
+        assert_eq!(reader.key_count().unwrap(), 1);
+    }
+}

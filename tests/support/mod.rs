@@ -1,7 +1,26 @@
-//! The harness of the tests with real processes and real sockets: start an example, talk to it, look at its processes.
+//! What the tests of the real program share: starting it on scratch data, its processes, its log, raw connections, and a
+//! scratch redis-server beside it. Nothing here sleeps: it waits for lines, descriptors and ends, each up to a deadline.
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "every test program uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it skips")]
 
-mod client;
-mod server;
+mod connection;
+mod example;
+mod log;
+mod notation;
+mod peer;
+mod processes;
+mod redis;
+mod service;
+mod transcript;
+mod value;
 
-pub(crate) use client::Client;
-pub(crate) use server::{Server, is_alive, numbers, signal, sockets_of, status, threads_of, until};
+pub use connection::Connection;
+pub use example::{Server, numbers, sockets_of, status, threads_of, until};
+pub use log::Log;
+pub use notation::{bytes_of, unescape, words};
+pub use peer::Client;
+pub use processes::{Process, descendants, is_alive, signal, wait_until};
+pub use redis::{Redis, is_installed};
+pub use service::{Service, number_from_environment};
+pub use transcript::{Section, Transcript, read_all};
+pub use value::{Null, Parsed, Value, parse};

@@ -13,6 +13,7 @@ mod dump_tests;
 pub mod expire;
 #[cfg(test)]
 mod expire_tests;
+mod families;
 pub mod help;
 pub mod keys;
 #[cfg(test)]
@@ -20,25 +21,9 @@ mod keys_tests;
 pub mod memory;
 pub mod object;
 pub mod scan;
-pub mod transactions;
 #[cfg(test)]
 mod scan_tests;
 pub mod strings;
+pub mod transactions;
 
-use crate::kv::table::Command;
-
-/// Every row of the command table, family by family.
-pub const FAMILIES: &[&[Command]] = &[
-    bits::COMMANDS,
-    command::COMMANDS,
-    counters::COMMANDS,
-    databases::COMMANDS,
-    dump::COMMANDS,
-    expire::COMMANDS,
-    keys::COMMANDS,
-    memory::COMMANDS,
-    object::COMMANDS,
-    scan::COMMANDS,
-    transactions::COMMANDS,
-    strings::COMMANDS,
-];
+pub use families::FAMILIES;

@@ -25,7 +25,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "exec",
-        flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE),
+        flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::SKIP_SLOWLOG),
         group: Group::Transactions,
         since: "1.2.0",
         complexity: "Depends on commands in the transaction",
@@ -105,7 +105,11 @@ fn exec(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
         None => Outcome::Execute(execution),
         Some(lane) => {
             let watched = watches.into_iter().map(|watch| watch.seen).collect();
-            Outcome::Submit(lane, Job { kind: Kind::Exec(watched), version: session.version, calls }, Errand::Execute(execution))
+            Outcome::Submit(
+                lane,
+                Job { kind: Kind::Exec(watched), version: session.version, calls },
+                Errand::Execute(execution),
+            )
         }
     }
 }
