@@ -1,35 +1,30 @@
-//! An echo server on the core: each line comes back. A line that begins with `pool ` takes the way over a pool thread of the
-//! same process, one that begins with `lane ` the way over the process that serves all workers; `slow MS …` keeps a pool
-//! thread busy for so long; `pids` tells the workers' processes; `panic` and `die` try the lane's process.
+//! An echo server on the core: each line comes back. Some lines do more:
 //!
-//!     cargo run --example echo -- --listen 127.0.0.1:7000 --workers 2
+//! - `pool …` and `lane …` come back by way of a pool thread, and of the process that serves all workers. There `slow MS …`
+//!   takes that long, `panic` panics, and `die` ends the process.
+//! - `park MS` comes back after that time, `park` when anybody, on any worker, says `wake`.
+//! - `bytes N` is answered with that many, `processes` with what each process says of itself; `quit` closes.
+//!
+//! ```text
+//! cargo run --example echo -- --listen 127.0.0.1:7000 --workers 2
+//! ```
 
-use std::io::IsTerminal;
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use clap::Parser;
 use emptyserver::server::{
-    Application, Board, Counter, Effects, Executor, ExecutorContext, Input, LaneId, LaneSpec, Limits, Outbox, Peer,
-    Refusal, Runs, ServerConfig, Service, Slot, StartError, Step, Task, TaskId, Wire, WorkerContext, supervisor, sys,
+    Application, Board, ConnectionId, Counter, Effects, Executor, ExecutorContext, Input, LaneId, LaneSpec, Outbox,
+    Peer, Refusal, Runs, Service, Slot, StartError, Step, Task, TaskId, Wire, WorkerContext, sys,
 };
 
-#[derive(Parser)]
-struct Flags {
-    #[arg(long, default_value = "127.0.0.1:7000")]
-    listen: std::net::SocketAddr,
-    /// Worker processes; 0 = everything in one process.
-    #[arg(long, default_value_t = 2)]
-    workers: usize,
-    #[arg(long, default_value_t = 10_000)]
-    connections_max: usize,
-    #[arg(long)]
-    cpu_affinity: bool,
-}
+#[path = "support/start.rs"]
+mod start;
 
 const POOL: LaneId = LaneId(0);
 const LANE: LaneId = LaneId(1);
-const LINE_BYTES_MAX: usize = 1 << 20;
+/// Unsent bytes at which the service lets others come first.
+const TURN_BYTES: usize = 64 << 10;
+const BYTES_MAX: u64 = 1 << 30;
 
 struct Echo;
 
@@ -55,7 +50,7 @@ impl Application for Echo {
         vec![lane("pool", Runs::Threads(2)), lane("lane", Runs::Process)]
     }
     fn service(&self, context: &WorkerContext) -> Result<EchoService, StartError> {
-        Ok(EchoService { board: context.board })
+        Ok(EchoService { own: context.slot, board: context.board, parked: BTreeSet::new() })
     }
     fn executor(&self, _lane: LaneId, context: &ExecutorContext) -> Result<EchoExecutor, StartError> {
         Ok(EchoExecutor { is_lane: context.slot == context.board.lane_slot() })
@@ -66,30 +61,67 @@ impl Application for Echo {
 }
 
 struct EchoService {
+    own: Slot,
     board: Board,
+    /// Connections that wait for a `wake`.
+    parked: BTreeSet<ConnectionId>,
 }
 
 impl EchoService {
-    fn line(&self, line: &[u8], out: &mut Outbox) -> Step<Line> {
-        match line {
-            b"quit" => Step::Close,
-            b"pids" => {
-                for slot in self.board.slots() {
-                    let (pid, connections) =
-                        (self.board.read(slot, Counter::Pid), self.board.read(slot, Counter::Connections));
-                    out.buffer().extend_from_slice(format!("{} {pid} {connections} ", slot.0).as_bytes());
-                }
-                out.buffer()
-                    .extend_from_slice(format!("empty {}\n", self.board.sum(Counter::AcceptEmptyTotal)).as_bytes());
-                Step::Continue
+    fn line(&mut self, id: ConnectionId, line: &[u8], out: &mut Outbox, effects: &mut Effects) -> Step<Line> {
+        let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+        match words[..] {
+            [b"quit"] => return Step::Close,
+            [b"pool", ..] => return Step::Submit(POOL, Line(line.to_vec())),
+            [b"lane", ..] => return Step::Submit(LANE, Line(line.to_vec())),
+            [b"park"] => {
+                self.parked.insert(id);
+                return Step::Park(None);
             }
-            _ if line.starts_with(b"lane ") => Step::Submit(LANE, Line(line.to_vec())),
-            _ if line.starts_with(b"pool ") || line.starts_with(b"slow ") => Step::Submit(POOL, Line(line.to_vec())),
-            _ => {
+            [b"park", ms] => {
+                let time = Duration::from_millis(start::number(ms).unwrap_or(0));
+                return Step::Park(Some(sys::clock::monotonic() + time));
+            }
+            [b"wake"] => {
+                self.wake(effects);
+                self.board
+                    .workers()
+                    .filter(|&slot| slot != self.own)
+                    .for_each(|slot| effects.send(slot, b"wake".into()));
                 reply(line, out);
-                Step::Continue
             }
+            [b"bytes", count] => {
+                let count = start::number(count).unwrap_or(0).min(BYTES_MAX) as usize;
+                reply(&vec![b'x'; count], out);
+            }
+            [b"processes"] => reply(self.processes().as_bytes(), out),
+            _ => reply(line, out),
         }
+        Step::Continue
+    }
+
+    fn wake(&mut self, effects: &mut Effects) {
+        std::mem::take(&mut self.parked).into_iter().for_each(|id| effects.wake(id));
+    }
+
+    /// `NAME=VALUE …`: pids and connections by slot, the workers first.
+    fn processes(&self) -> String {
+        let each = |counter| {
+            let values: Vec<String> =
+                self.board.slots().map(|slot| self.board.read(slot, counter).to_string()).collect();
+            values.join(",")
+        };
+        format!(
+            "pid={} connections={} listening={} here={} accept_empty={} turned_away={} input_max={} output_max={}",
+            each(Counter::Pid),
+            each(Counter::Connections),
+            each(Counter::Listening),
+            self.own.0,
+            self.board.sum(Counter::AcceptEmptyTotal),
+            self.board.sum(Counter::TurnedAwayTotal),
+            self.board.slots().map(|slot| self.board.read(slot, Counter::InputBytesMax)).max().unwrap_or(0),
+            self.board.slots().map(|slot| self.board.read(slot, Counter::OutputBytesMax)).max().unwrap_or(0),
+        )
     }
 }
 
@@ -99,20 +131,26 @@ fn reply(line: &[u8], out: &mut Outbox) {
 }
 
 impl Service for EchoService {
-    type Session = ();
+    type Session = ConnectionId;
     type Job = Line;
     type Done = Line;
 
-    fn open(&mut self, _peer: Peer, _effects: &mut Effects) {}
+    fn open(&mut self, peer: Peer, _effects: &mut Effects) -> ConnectionId {
+        peer.id
+    }
 
-    fn receive(&mut self, (): &mut (), input: &mut Input, out: &mut Outbox, _effects: &mut Effects) -> Step<Line> {
-        while out.len() < 64 << 10 {
-            let Some(end) = input.bytes().iter().position(|&byte| byte == b'\n') else {
-                return if input.len() > LINE_BYTES_MAX { Step::Close } else { Step::NeedInput };
+    fn receive(
+        &mut self,
+        id: &mut ConnectionId,
+        input: &mut Input,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Line> {
+        while out.len() < TURN_BYTES {
+            let Some(line) = start::next_line(input) else {
+                return if input.len() > start::LINE_BYTES_MAX { Step::Close } else { Step::NeedInput };
             };
-            let line = input.bytes()[..end].to_vec();
-            input.consume(end + 1);
-            match self.line(&line, out) {
+            match self.line(*id, &line, out, effects) {
                 Step::Continue => {}
                 other => return other,
             }
@@ -120,16 +158,24 @@ impl Service for EchoService {
         Step::Continue
     }
 
-    fn complete(&mut self, (): &mut (), done: Line, out: &mut Outbox, _effects: &mut Effects) -> Step<Line> {
+    fn complete(&mut self, _: &mut ConnectionId, done: Line, out: &mut Outbox, _effects: &mut Effects) -> Step<Line> {
         reply(&done.0, out);
         Step::NeedInput
     }
 
-    fn resume(&mut self, (): &mut (), _out: &mut Outbox, _effects: &mut Effects) -> Step<Line> {
+    fn resume(&mut self, id: &mut ConnectionId, out: &mut Outbox, _effects: &mut Effects) -> Step<Line> {
+        self.parked.remove(id);
+        reply(b"woken", out);
         Step::NeedInput
     }
-    fn close(&mut self, (): (), _effects: &mut Effects) {}
-    fn hear(&mut self, _from: Slot, _message: &[u8], _effects: &mut Effects) {}
+
+    fn close(&mut self, id: ConnectionId, _effects: &mut Effects) {
+        self.parked.remove(&id);
+    }
+
+    fn hear(&mut self, _from: Slot, _message: &[u8], effects: &mut Effects) {
+        self.wake(effects);
+    }
     fn lost(&mut self, _from: Slot, _effects: &mut Effects) {}
     fn tick(&mut self, _effects: &mut Effects) {}
 }
@@ -145,16 +191,10 @@ impl Executor for EchoExecutor {
     fn run(&mut self, tasks: &[Task<Line>], answer: &mut dyn FnMut(TaskId, Line)) {
         for task in tasks {
             let words: Vec<&[u8]> = task.job.0.split(|&byte| byte == b' ').collect();
-            match words[..] {
-                [b"slow", ms, ..] => {
-                    let ms = std::str::from_utf8(ms).ok().and_then(|ms| ms.parse().ok()).unwrap_or(0);
-                    let until = sys::clock::monotonic() + Duration::from_millis(ms);
-                    while sys::clock::monotonic() < until {
-                        std::hint::spin_loop();
-                    }
-                }
-                [_, b"panic"] => panic!("asked to"),
-                [_, b"die"] if self.is_lane => sys::process::exit_at_once(9),
+            match words[1..] {
+                [b"slow", ms, ..] => sys::clock::pause(Duration::from_millis(start::number(ms).unwrap_or(0))),
+                [b"panic", ..] => panic!("asked to"),
+                [b"die", ..] if self.is_lane => sys::process::exit_at_once(9),
                 _ => {}
             }
             answer(task.id, Line(task.job.0.clone()));
@@ -167,18 +207,5 @@ impl Executor for EchoExecutor {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let flags = Flags::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
-    let limits = Limits { connections_max: flags.connections_max, ..Limits::default() };
-    let mut config = ServerConfig {
-        listen: flags.listen,
-        workers: flags.workers,
-        cpu_affinity: flags.cpu_affinity,
-        drain_seconds: 2,
-        limits,
-    };
-    let listener = supervisor::bind(&mut config)?;
-    let board = Board::new(config.workers.max(1), 0)?;
-    let code = supervisor::run(supervisor::Start { application: Arc::new(Echo), config, board, lock: None, listener })?;
-    sys::process::exit_at_once(code)
+    start::serve(Echo)
 }

@@ -102,9 +102,15 @@ impl Housekeeping {
             self.checkpoints.begin();
         }
         let is_over = progress.log_bytes() > self.wal_bytes_max;
-        if is_over || self.checkpoints.is_running() && self.passes > 1 {
+        let pause = match self.checkpoints.is_running() {
             // Twice as long each time: a pass that outlasts the wait finds another group's changes, and ends for nothing.
-            self.checkpoints.wait(PAUSE * (1 << self.passes.saturating_sub(2).min(PAUSE_DOUBLINGS_MAX)), statistics);
+            true if is_over || self.passes > 1 => PAUSE * (1 << self.passes.saturating_sub(2).min(PAUSE_DOUBLINGS_MAX)),
+            // Readers hold the last step back: the writer is slowed in proportion to what it has piled up.
+            false if is_over => self.pace.pause(progress.log_bytes(), WAL_EVERY).min(PAUSE),
+            _ => Duration::ZERO,
+        };
+        if !pause.is_zero() {
+            self.checkpoints.wait(pause, statistics);
             progress = keyspace.wal_progress()?;
         }
         let now = clock::monotonic();

@@ -63,18 +63,20 @@ const SYNC_FAILED: i32 = 4;
 impl Writer {
     pub fn new(shared: Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
         let options = &shared.settings.storage;
+        let must_checkpoint = shared.runtime.read(Knob::MustCheckpoint) != 0;
+        if must_checkpoint {
+            // A sync failed before: nothing that was noted as copied can be believed.
+            storage::checkpoint::distrust_wal_index(options)?;
+        }
         let opened = storage::prepare(options)?;
         if let FileSystem::Shared(name) = opened.file_system {
-            tracing::warn!(
-                file_system = name,
-                "the data lies on a shared file system: a named volume is safer and faster"
-            );
+            tracing::warn!(file_system = name, "the data lies on a shared file system: a named volume is safer and faster");
         }
         if let Some(version) = opened.migrated_from {
             tracing::info!(version, "the data file was brought up to date");
         }
-        if shared.runtime.read(Knob::MustCheckpoint) != 0 {
-            // A sync failed before: what the kernel forgot is written and synced again, or this writer does not serve.
+        if must_checkpoint {
+            // All of it is copied and synced again, or this writer does not serve.
             storage::checkpoint::Checkpointer::open(options)?.complete()?;
             shared.runtime.set(Knob::MustCheckpoint, 0);
         }

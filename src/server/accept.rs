@@ -28,6 +28,14 @@ pub(super) struct Acceptor {
     is_draining: bool,
 }
 
+/// Who has to listen now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ring {
+    pub(super) slot: Slot,
+    /// True when connections wait for which the one that rings may have been woken: whoever listens already is not woken again.
+    pub(super) leaves_some: bool,
+}
+
 /// After a connection could not be accepted.
 const MUTE_MS: u64 = 100;
 /// The operator is told at most so often.
@@ -59,7 +67,7 @@ impl Acceptor {
     }
 
     /// Begins or stops listening as the counts say. Returns whom to ring: the one that now has to listen in this one's place.
-    pub(super) fn evaluate(&mut self, epoll: &Epoll, now_ms: u64) -> io::Result<Option<Slot>> {
+    pub(super) fn evaluate(&mut self, epoll: &Epoll, now_ms: u64) -> io::Result<Option<Ring>> {
         let own = self.board.read(self.own, Counter::Connections);
         // One more than there is room for is accepted still, to be told that there are too many.
         let has_room = own <= self.connections_max && now_ms >= self.muted_until_ms;
@@ -80,7 +88,7 @@ impl Acceptor {
             return Ok(None);
         }
         epoll.remove(&self.listener)?;
-        Ok(fewest.map(|(_, slot)| slot))
+        Ok(fewest.map(|(_, slot)| Ring { slot, leaves_some: super::sys::socket::is_readable(self.fd()) }))
     }
 
     /// True when a connection may be waiting for a worker that was woken for it but does not run (stopped, or dead): then
@@ -153,7 +161,8 @@ mod tests {
     impl Fixture {
         fn evaluate(&mut self, now_ms: u64) -> (bool, Option<Slot>) {
             let ring = self.acceptor.evaluate(&self.epoll, now_ms).unwrap();
-            (self.acceptor.is_listening, ring)
+            assert!(ring.is_none_or(|ring| !ring.leaves_some));
+            (self.acceptor.is_listening, ring.map(|ring| ring.slot))
         }
     }
 

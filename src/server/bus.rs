@@ -11,6 +11,8 @@ use super::sys::epoll::{Epoll, Watch};
 const APPLICATION: u8 = 1;
 /// The other worker stopped listening: this one may have to begin.
 const LOOK: u8 = 2;
+/// The same, and connections wait that it was perhaps woken for.
+const ACCEPT: u8 = 3;
 
 pub(super) struct Bus {
     own: Slot,
@@ -28,7 +30,9 @@ struct BusLink {
 /// What came from another worker.
 pub(super) enum BusEvent {
     Message(Vec<u8>),
-    Look,
+    Look {
+        accept: bool,
+    },
     /// It is gone; everything it had written was delivered before.
     Gone,
 }
@@ -56,9 +60,9 @@ impl Bus {
         self.put(to, APPLICATION, message);
     }
 
-    /// Asks another worker to look whether it should listen.
-    pub(super) fn ring(&mut self, to: Slot) {
-        self.put(to, LOOK, &[]);
+    /// Asks another worker to look whether it should listen, and to `accept` what waits.
+    pub(super) fn ring(&mut self, to: Slot, accept: bool) {
+        self.put(to, if accept { ACCEPT } else { LOOK }, &[]);
     }
 
     fn put(&mut self, to: Slot, kind: u8, message: &[u8]) {
@@ -92,7 +96,10 @@ impl Bus {
         other.link.fill(READ_BYTES_MAX)?;
         let mut events = Vec::new();
         while let Some((kind, payload)) = other.link.next() {
-            events.push(if kind == LOOK { BusEvent::Look } else { BusEvent::Message(payload.to_vec()) });
+            events.push(match kind {
+                LOOK | ACCEPT => BusEvent::Look { accept: kind == ACCEPT },
+                _ => BusEvent::Message(payload.to_vec()),
+            });
         }
         other.link.tidy();
         if other.link.is_closed() {

@@ -48,90 +48,102 @@ pub(super) trait Source<E: Executor> {
 
 /// The body of a pool thread. Ends when the source does.
 pub(super) fn run<E: Executor>(
-    mut executor: E,
-    mut rebuild: impl FnMut() -> Result<E, StartError>,
+    executor: E,
+    rebuild: impl FnMut() -> Result<E, StartError>,
     source: &mut impl Source<E>,
 ) {
-    let mut tasks = Vec::new();
-    let mut answered = Vec::new();
-    let mut wait = idle(&mut executor, &mut rebuild);
+    let mut bench = Bench { executor: Some(executor), rebuild };
+    let (mut tasks, mut answered) = (Vec::new(), Vec::new());
+    let mut wait = bench.idle();
     loop {
         tasks.clear();
-        match source.take(&mut tasks, wait, &mut executor) {
+        match source.take(&mut tasks, wait, bench.executor()) {
             Taken::End => break,
-            Taken::OneByOne => run_one_by_one(&mut executor, &mut rebuild, source, &tasks),
+            Taken::OneByOne => bench.run_one_by_one(source, &tasks),
             Taken::Batch if tasks.is_empty() => {}
             Taken::Batch => {
                 answered.clear();
-                let outcome = catch_unwind(AssertUnwindSafe(|| {
-                    executor.run(&tasks, &mut |id, done| {
-                        answered.push(id);
-                        source.answer(id, done);
-                    });
-                }));
-                if outcome.is_err() {
+                if !bench.run(source, &tasks, &mut answered) {
                     // One of those without an answer is to blame.
-                    executor = rebuilt(&mut rebuild);
                     tasks.retain(|task| !answered.contains(&task.id));
-                    source.check_not_applied(&executor, &tasks);
-                    run_one_by_one(&mut executor, &mut rebuild, source, &tasks);
+                    source.check_not_applied(bench.executor(), &tasks);
+                    bench.run_one_by_one(source, &tasks);
                 }
             }
         }
         source.settle();
-        wait = idle(&mut executor, &mut rebuild);
+        wait = bench.idle();
     }
-    executor.finish();
+    bench.executor().finish();
 }
 
-/// Work between batches. A panic there is no job's fault, and stops no job.
-fn idle<E: Executor>(executor: &mut E, rebuild: &mut impl FnMut() -> Result<E, StartError>) -> Option<Duration> {
-    catch_unwind(AssertUnwindSafe(|| executor.idle())).unwrap_or_else(|_| {
-        *executor = rebuilt(rebuild);
-        Some(AFTER_IDLE_PANIC)
-    })
+/// A thread's executor, and how to make it again: one that panicked is not used any more.
+struct Bench<E, R> {
+    /// `None` only while it is made again.
+    executor: Option<E>,
+    rebuild: R,
 }
 
-/// Work that panicked is not tried again at once.
+/// Idle work that panicked is not tried again at once.
 const AFTER_IDLE_PANIC: Duration = Duration::from_secs(1);
 
-fn run_one_by_one<E: Executor>(
-    executor: &mut E,
-    rebuild: &mut impl FnMut() -> Result<E, StartError>,
-    source: &mut impl Source<E>,
-    tasks: &[Task<E::Job>],
-) {
-    for task in tasks {
-        if !source.begin_alone(task.id) {
-            source.answer(task.id, executor.refuse(&task.job, Refusal::Poisoned));
-            continue;
-        }
-        let mut is_answered = false;
+impl<E: Executor, R: FnMut() -> Result<E, StartError>> Bench<E, R> {
+    fn executor(&mut self) -> &mut E {
+        self.executor.as_mut().expect("there is one, but while it is made again")
+    }
+
+    /// Runs tasks together. False after a panic; `answered` has those that were answered.
+    fn run(&mut self, source: &mut impl Source<E>, tasks: &[Task<E::Job>], answered: &mut Vec<TaskId>) -> bool {
+        let executor = self.executor();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            executor.run(std::slice::from_ref(task), &mut |id, done| {
-                is_answered = true;
+            executor.run(tasks, &mut |id, done| {
+                answered.push(id);
                 source.answer(id, done);
             });
         }));
-        source.end_alone();
         if outcome.is_err() {
-            *executor = rebuilt(rebuild);
-            if !is_answered {
-                source.check_not_applied(executor, std::slice::from_ref(task));
-                source.answer(task.id, executor.refuse(&task.job, Refusal::Panicked));
-            }
+            self.make_again();
         }
-        source.settle();
+        outcome.is_ok()
     }
-}
 
-/// An executor that panicked is not used again. One that can't be built again ends its process, which starts anew.
-fn rebuilt<E>(rebuild: &mut impl FnMut() -> Result<E, StartError>) -> E {
-    tracing::error!("a pool thread's executor panicked and is rebuilt");
-    rebuild().unwrap_or_else(|error| {
-        tracing::error!(%error, "an executor can't be rebuilt");
-        sys::process::exit_at_once(1)
-    })
+    fn run_one_by_one(&mut self, source: &mut impl Source<E>, tasks: &[Task<E::Job>]) {
+        for task in tasks {
+            if source.begin_alone(task.id) {
+                let alone = std::slice::from_ref(task);
+                let mut answered = Vec::new();
+                let is_sound = self.run(source, alone, &mut answered);
+                source.end_alone();
+                if !is_sound && answered.is_empty() {
+                    source.check_not_applied(self.executor(), alone);
+                    source.answer(task.id, self.executor().refuse(&task.job, Refusal::Panicked));
+                }
+            } else {
+                source.answer(task.id, self.executor().refuse(&task.job, Refusal::Poisoned));
+            }
+            source.settle();
+        }
+    }
+
+    /// Work between batches. A panic there is no job's fault, and stops no job.
+    fn idle(&mut self) -> Option<Duration> {
+        let executor = self.executor();
+        catch_unwind(AssertUnwindSafe(|| executor.idle())).unwrap_or_else(|_| {
+            self.make_again();
+            Some(AFTER_IDLE_PANIC)
+        })
+    }
+
+    /// An executor that can't be made again ends its process, which starts anew.
+    fn make_again(&mut self) {
+        tracing::error!("a pool thread's executor panicked and is made again");
+        // The old one goes first: it may hold what the new one needs, such as a lock on a file.
+        self.executor = None;
+        self.executor = Some((self.rebuild)().unwrap_or_else(|error| {
+            tracing::error!(%error, "an executor can't be made again");
+            sys::process::exit_at_once(1)
+        }));
+    }
 }
 
 /// Jobs of one round that stay together even if other threads have nothing to do, where the lane's batches are that large.

@@ -496,10 +496,10 @@ impl<A: Application> Worker<A> {
             match event {
                 BusEvent::Message(message) => self.service.hear(slot, &message, &mut self.effects),
                 BusEvent::Gone => self.service.lost(slot, &mut self.effects),
-                BusEvent::Look => {
+                BusEvent::Look { accept } => {
                     self.look_at_counts()?;
-                    // Who rings may have been woken for connections that it leaves to this one, which listened already.
-                    if self.acceptor.has_waiting() {
+                    // This one may have listened before, and then nobody is woken again for what waits.
+                    if accept && self.acceptor.has_waiting() {
                         self.accept()?;
                     }
                 }
@@ -604,8 +604,8 @@ impl<A: Application> Worker<A> {
     }
 
     fn look_at_counts(&mut self) -> io::Result<()> {
-        if let Some(slot) = self.acceptor.evaluate(&self.epoll, clock::uptime_ms())? {
-            self.bus.ring(slot);
+        if let Some(ring) = self.acceptor.evaluate(&self.epoll, clock::uptime_ms())? {
+            self.bus.ring(ring.slot, ring.leaves_some);
         }
         Ok(())
     }
