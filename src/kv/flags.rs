@@ -35,6 +35,8 @@ impl Flags {
     pub const ACL_KEYSPACE: Flags = Flags(1 << 34);
     pub const ACL_CONNECTION: Flags = Flags(1 << 35);
     pub const ACL_READ: Flags = Flags(1 << 36);
+    /// The answer is the same at all times; docs/compatibility.md lists these commands.
+    pub const FIXED: Flags = Flags(1 << 37);
 
     /// The union of two sets.
     #[must_use]

@@ -5,6 +5,7 @@ use crate::kv::desk::Desk;
 use crate::kv::gather::{self, MessageKind};
 use crate::kv::monitor;
 use crate::kv::session::{Outcome, Polled, SessionCall, Wait};
+use crate::kv::slowlog;
 use crate::server::Effects;
 
 /// What one worker asks all others.
@@ -14,6 +15,11 @@ pub enum Question {
     ListClients(Selection),
     /// How many of these clients are there? They are closed. Answered with the number (u64).
     KillClients(Selection),
+    /// The newest entries of its slow log, at most so many. Answered as `slowlog::encode`.
+    SlowLog { count: u32 },
+    /// Answered with the number of its entries (u64).
+    SlowLogLength,
+    SlowLogReset,
 }
 
 impl Question {
@@ -22,6 +28,9 @@ impl Question {
         let (kind, selection) = match self {
             Question::ListClients(selection) => (b'L', selection),
             Question::KillClients(selection) => (b'K', selection),
+            Question::SlowLog { count } => return [b"S", &count.to_le_bytes()[..]].concat(),
+            Question::SlowLogLength => return b"N".to_vec(),
+            Question::SlowLogReset => return b"R".to_vec(),
         };
         let mut bytes = vec![kind];
         selection.encode(&mut bytes);
@@ -32,6 +41,9 @@ impl Question {
         match bytes.split_first()? {
             (b'L', selection) => Selection::decode(selection).map(Question::ListClients),
             (b'K', selection) => Selection::decode(selection).map(Question::KillClients),
+            (b'S', count) => Some(Question::SlowLog { count: u32::from_le_bytes(count.try_into().ok()?) }),
+            (b'N', []) => Some(Question::SlowLogLength),
+            (b'R', []) => Some(Question::SlowLogReset),
             _ => None,
         }
     }
@@ -117,6 +129,12 @@ pub fn answer(desk: &mut Desk, question: &[u8], effects: &mut Effects) -> Vec<u8
     match Question::decode(question) {
         Some(Question::ListClients(selection)) => clients::list(desk, &selection),
         Some(Question::KillClients(selection)) => clients::kill(desk, &selection, effects).to_le_bytes().to_vec(),
+        Some(Question::SlowLog { count }) => slowlog::encode(desk.slow_log.entries.iter().take(count as usize)),
+        Some(Question::SlowLogLength) => (desk.slow_log.entries.len() as u64).to_le_bytes().to_vec(),
+        Some(Question::SlowLogReset) => {
+            desk.slow_log.entries.clear();
+            Vec::new()
+        }
         None => {
             tracing::error!("a question of another worker can't be read");
             Vec::new()
