@@ -197,23 +197,6 @@ pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
     reply(format!("ERR unknown subcommand '{}'. Try {} HELP.", lossy(name, 128), container.to_ascii_uppercase()))
 }
 
-#[must_use]
-pub fn unknown_parameter(name: &[u8]) -> CommandError {
-    let name = lossy(name, name.len());
-    reply(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
-}
-
-#[must_use]
-pub fn config_set_failed(parameter: &str, reason: &str) -> CommandError {
-    reply(format!("ERR CONFIG SET failed (possibly related to argument '{parameter}') - {reason}"))
-}
-
-/// LATENCY GRAPH of an event that was not observed.
-#[must_use]
-pub fn no_samples(event: &[u8]) -> CommandError {
-    reply(format!("ERR No samples available for event '{}'", lossy(event, event.len())))
-}
-
 /// A subcommand with optional arguments got others; `name` as it was sent.
 #[must_use]
 pub fn wrong_subcommand_arguments(container: &str, name: &[u8]) -> CommandError {
@@ -245,6 +228,23 @@ pub fn unknown_client_type(name: &[u8]) -> CommandError {
 #[must_use]
 pub fn no_such_user(name: &[u8]) -> CommandError {
     reply(format!("ERR No such user '{}'", lossy(name, name.len())))
+}
+
+#[must_use]
+pub fn unknown_parameter(name: &[u8]) -> CommandError {
+    let name = lossy(name, name.len());
+    reply(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
+}
+
+#[must_use]
+pub fn config_set_failed(parameter: &str, reason: &str) -> CommandError {
+    reply(format!("ERR CONFIG SET failed (possibly related to argument '{parameter}') - {reason}"))
+}
+
+/// LATENCY GRAPH of an event that was not observed.
+#[must_use]
+pub fn no_samples(event: &[u8]) -> CommandError {
+    reply(format!("ERR No samples available for event '{}'", lossy(event, event.len())))
 }
 
 /// `command` is the full name: "object|encoding".

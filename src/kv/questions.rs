@@ -6,7 +6,8 @@ use crate::kv::gather::{self, MessageKind};
 use crate::kv::monitor;
 use crate::kv::session::{Outcome, Polled, SessionCall, Wait};
 use crate::kv::slowlog;
-use crate::server::Effects;
+use crate::server::counters::SERVING;
+use crate::server::{Counter, Effects};
 
 /// What one worker asks all others.
 #[derive(Debug, PartialEq)]
@@ -15,26 +16,29 @@ pub enum Question {
     ListClients(Selection),
     /// How many of these clients are there? They are closed. Answered with the number (u64).
     KillClients(Selection),
-    /// The newest entries of its slow log, at most so many. Answered as `slowlog::encode`.
+    /// The newest entries of the slow log, at most so many. Answered as `slowlog::encode`.
     SlowLog { count: u32 },
-    /// Answered with the number of its entries (u64).
+    /// Answered with the number of entries (u64).
     SlowLogLength,
+    /// Answered with nothing.
     SlowLogReset,
 }
 
 impl Question {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let (kind, selection) = match self {
-            Question::ListClients(selection) => (b'L', selection),
-            Question::KillClients(selection) => (b'K', selection),
-            Question::SlowLog { count } => return [b"S", &count.to_le_bytes()[..]].concat(),
-            Question::SlowLogLength => return b"N".to_vec(),
-            Question::SlowLogReset => return b"R".to_vec(),
+        let about = |kind: u8, selection: &Selection| {
+            let mut bytes = vec![kind];
+            selection.encode(&mut bytes);
+            bytes
         };
-        let mut bytes = vec![kind];
-        selection.encode(&mut bytes);
-        bytes
+        match self {
+            Question::ListClients(selection) => about(b'L', selection),
+            Question::KillClients(selection) => about(b'K', selection),
+            Question::SlowLog { count } => [b"S", &count.to_le_bytes()[..]].concat(),
+            Question::SlowLogLength => b"N".to_vec(),
+            Question::SlowLogReset => b"R".to_vec(),
+        }
     }
 
     fn decode(bytes: &[u8]) -> Option<Question> {
@@ -59,7 +63,8 @@ pub fn ask(
     let question = question.encode();
     let (slot, board) = (call.desk.context.slot, call.desk.context.board);
     let own = (slot, answer(call.desk, &question, call.effects));
-    let others = board.workers().filter(|other| *other != slot);
+    // One that is absent now has no news, and nobody would say that it is gone.
+    let others = board.workers().filter(|&other| other != slot && board.read(other, Counter::State) == SERVING);
     let connection = call.session.client.id;
     let (number, deadline) = call.desk.gathers.ask(connection, own, others, &question, call.effects);
     let take = move |call: &mut SessionCall<'_>| {
