@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::kv::application::Shared;
 use crate::kv::gather::Gathers;
+use crate::kv::sampler::Sampler;
 use crate::kv::session::Client;
 use crate::kv::slowlog::SlowLog;
 use crate::kv::statistics::{Statistics, Totals};
@@ -24,6 +25,7 @@ pub struct Desk {
     pub gathers: Gathers,
     pub clock: CoarseClock,
     pub slow_log: SlowLog,
+    pub sampler: Sampler,
 }
 
 impl Desk {
@@ -41,6 +43,7 @@ impl Desk {
             gathers: Gathers::default(),
             clock,
             slow_log: SlowLog::default(),
+            sampler: Sampler::default(),
         }
     }
 }

@@ -120,8 +120,10 @@ pub const DENIED_LINE: &[u8] = b"-DENIED emptyServer is running in protected mod
 
 // ---- admission
 pub const NO_AUTH: &str = "NOAUTH Authentication required.";
-pub const DEBUG_NOT_ALLOWED: &str = "ERR DEBUG command not allowed. Set EMPTYSERVER_DEBUG_COMMANDS to yes and start the service \
-                                     again, if these commands are really needed.";
+/// Word for word as in Redis; CONFIG SET enable-debug-command names the setting.
+pub const DEBUG_NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you \
+                                     can run it from a local connection, otherwise you need to set this option in the \
+                                     configuration file, and then restart the server.";
 pub const NOT_IN_MULTI: &str = "ERR Command not allowed inside a transaction";
 pub const MONITOR_WITH_KEYS: &str = "ERR Replica can't interact with the keyspace";
 
@@ -150,6 +152,18 @@ pub const EXEC_WITHOUT_MULTI: &str = "ERR EXEC without MULTI";
 pub const DISCARD_WITHOUT_MULTI: &str = "ERR DISCARD without MULTI";
 pub const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 pub const TRANSACTION_TOO_LARGE: &str = "ERR the queued commands of this transaction take too much memory";
+
+// ---- the service
+pub const NO_CONFIG_FILE: &str = "ERR The server is running without a config file";
+pub const SAVE_FAILED: &str = "ERR the data could not be moved into its file in time. The log of the service says why.";
+pub const SAVE_IN_PROGRESS: &str = "ERR Background save already in progress";
+pub const NO_SHUTDOWN: &str = "ERR No shutdown in progress.";
+pub const SHUTDOWN_GOES_ON: &str = "ERR The shutdown has begun and can't be aborted";
+pub const SHUTDOWN_FAILED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
+pub const WAITAOF_WITHOUT_SYNCS: &str = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+pub const NOT_0_OR_1: &str = "ERR value is out of range, value must between 0 and 1";
+pub const NOT_POSITIVE: &str = "ERR value is out of range, must be positive";
+pub const SLOWLOG_COUNT: &str = "ERR count should be greater than or equal to -1";
 
 // ---- COMMAND
 pub const COMMAND_INVALID: &str = "ERR Invalid command specified";
@@ -214,6 +228,23 @@ pub fn unknown_client_type(name: &[u8]) -> CommandError {
 #[must_use]
 pub fn no_such_user(name: &[u8]) -> CommandError {
     reply(format!("ERR No such user '{}'", lossy(name, name.len())))
+}
+
+#[must_use]
+pub fn unknown_parameter(name: &[u8]) -> CommandError {
+    let name = lossy(name, name.len());
+    reply(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
+}
+
+#[must_use]
+pub fn config_set_failed(parameter: &str, reason: &str) -> CommandError {
+    reply(format!("ERR CONFIG SET failed (possibly related to argument '{parameter}') - {reason}"))
+}
+
+/// LATENCY GRAPH of an event that was not observed.
+#[must_use]
+pub fn no_samples(event: &[u8]) -> CommandError {
+    reply(format!("ERR No samples available for event '{}'", lossy(event, event.len())))
 }
 
 /// `command` is the full name: "object|encoding".

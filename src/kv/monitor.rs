@@ -6,6 +6,7 @@ use crate::kv::desk::Desk;
 use crate::kv::flags::Flags;
 use crate::kv::gather::{self, MessageKind};
 use crate::kv::questions::Notice;
+use crate::kv::redaction::{REDACTED, is_secret};
 use crate::kv::session::Client;
 use crate::kv::statistics::Counted;
 use crate::kv::table::Command;
@@ -75,9 +76,8 @@ fn line(client: &Client, command: &Command, args: &[&[u8]]) -> Vec<u8> {
         format!("+{}.{:06} [{} {}]", now_us / 1_000_000, now_us % 1_000_000, client.database.get(), client.address)
             .into_bytes();
     for (index, arg) in args.iter().enumerate() {
-        let is_secret = index > 0 && matches!(command.name, "auth" | "hello");
         line.extend_from_slice(b" \"");
-        line.extend(if is_secret { b"(redacted)".to_vec() } else { escaped(arg) });
+        line.extend(if is_secret(command.name, args, index) { REDACTED.to_vec() } else { escaped(arg) });
         line.push(b'"');
     }
     line.extend_from_slice(b"\r\n");

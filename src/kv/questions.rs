@@ -5,7 +5,9 @@ use crate::kv::desk::Desk;
 use crate::kv::gather::{self, MessageKind};
 use crate::kv::monitor;
 use crate::kv::session::{Outcome, Polled, SessionCall, Wait};
-use crate::server::Effects;
+use crate::kv::slowlog;
+use crate::server::counters::SERVING;
+use crate::server::{Counter, Effects};
 
 /// What one worker asks all others.
 #[derive(Debug, PartialEq)]
@@ -14,24 +16,38 @@ pub enum Question {
     ListClients(Selection),
     /// How many of these clients are there? They are closed. Answered with the number (u64).
     KillClients(Selection),
+    /// The newest entries of the slow log, at most so many. Answered as `slowlog::encode`.
+    SlowLog { count: u32 },
+    /// Answered with the number of entries (u64).
+    SlowLogLength,
+    /// Answered with nothing.
+    SlowLogReset,
 }
 
 impl Question {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let (kind, selection) = match self {
-            Question::ListClients(selection) => (b'L', selection),
-            Question::KillClients(selection) => (b'K', selection),
+        let about = |kind: u8, selection: &Selection| {
+            let mut bytes = vec![kind];
+            selection.encode(&mut bytes);
+            bytes
         };
-        let mut bytes = vec![kind];
-        selection.encode(&mut bytes);
-        bytes
+        match self {
+            Question::ListClients(selection) => about(b'L', selection),
+            Question::KillClients(selection) => about(b'K', selection),
+            Question::SlowLog { count } => [b"S", &count.to_le_bytes()[..]].concat(),
+            Question::SlowLogLength => b"N".to_vec(),
+            Question::SlowLogReset => b"R".to_vec(),
+        }
     }
 
     fn decode(bytes: &[u8]) -> Option<Question> {
         match bytes.split_first()? {
             (b'L', selection) => Selection::decode(selection).map(Question::ListClients),
             (b'K', selection) => Selection::decode(selection).map(Question::KillClients),
+            (b'S', count) => Some(Question::SlowLog { count: u32::from_le_bytes(count.try_into().ok()?) }),
+            (b'N', []) => Some(Question::SlowLogLength),
+            (b'R', []) => Some(Question::SlowLogReset),
             _ => None,
         }
     }
@@ -47,7 +63,8 @@ pub fn ask(
     let question = question.encode();
     let (slot, board) = (call.desk.context.slot, call.desk.context.board);
     let own = (slot, answer(call.desk, &question, call.effects));
-    let others = board.workers().filter(|other| *other != slot);
+    // One that is absent now has no news, and nobody would say that it is gone.
+    let others = board.workers().filter(|&other| other != slot && board.read(other, Counter::State) == SERVING);
     let connection = call.session.client.id;
     let (number, deadline) = call.desk.gathers.ask(connection, own, others, &question, call.effects);
     let take = move |call: &mut SessionCall<'_>| {
@@ -117,6 +134,12 @@ pub fn answer(desk: &mut Desk, question: &[u8], effects: &mut Effects) -> Vec<u8
     match Question::decode(question) {
         Some(Question::ListClients(selection)) => clients::list(desk, &selection),
         Some(Question::KillClients(selection)) => clients::kill(desk, &selection, effects).to_le_bytes().to_vec(),
+        Some(Question::SlowLog { count }) => slowlog::encode(desk.slow_log.entries.iter().take(count as usize)),
+        Some(Question::SlowLogLength) => (desk.slow_log.entries.len() as u64).to_le_bytes().to_vec(),
+        Some(Question::SlowLogReset) => {
+            desk.slow_log.entries.clear();
+            Vec::new()
+        }
         None => {
             tracing::error!("a question of another worker can't be read");
             Vec::new()

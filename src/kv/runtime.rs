@@ -78,6 +78,14 @@ impl Runtime {
         Ok(runtime)
     }
 
+    /// Everything off and no password, for tests.
+    #[cfg(test)]
+    pub(crate) fn with_defaults() -> io::Result<Runtime> {
+        let words = shared::words(KNOBS + 2 + PASSWORD_WORDS)?;
+        let (knobs, rest) = words.split_at(KNOBS);
+        Ok(Runtime { knobs, password_version: &rest[0], password_length: &rest[1], password: &rest[2..] })
+    }
+
     #[must_use]
     pub fn read(&self, knob: Knob) -> u64 {
         self.knobs[knob as usize].load(Ordering::SeqCst)
@@ -194,9 +202,7 @@ mod tests {
 
     #[test]
     fn a_password_is_kept_whole_whatever_its_length() {
-        let words = shared::words(KNOBS + 2 + PASSWORD_WORDS).unwrap();
-        let (knobs, rest) = words.split_at(KNOBS);
-        let runtime = Runtime { knobs, password_version: &rest[0], password_length: &rest[1], password: &rest[2..] };
+        let runtime = Runtime::with_defaults().unwrap();
         for length in [0, 1, 7, 8, 9, PASSWORD_BYTES_MAX, 3, 0] {
             let password: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
             assert!(runtime.set_password(&password));

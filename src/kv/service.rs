@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::kv::admission::{self, Admission};
 use crate::kv::application::{HEAVY, READ, WRITE};
+use crate::kv::calls::event_of;
 use crate::kv::desk::Desk;
 use crate::kv::errors;
 use crate::kv::gather::{self, MessageKind};
@@ -27,7 +28,7 @@ use crate::resp::protocol_error::ProtocolError;
 use crate::resp::reply::Reply;
 use crate::resp::request::{Limits, Parsed, RequestParser};
 use crate::server::sys::clock;
-use crate::server::{Effects, Input, LaneId, Outbox, Peer, Service, Slot, Step};
+use crate::server::{Counter, Effects, Input, LaneId, Outbox, Peer, Service, Slot, Step};
 
 /// Unsent reply bytes at which a turn ends: the core goes on when they are gone.
 const TURN_BYTES_MAX: usize = 256 << 10;
@@ -274,6 +275,7 @@ impl KvService {
         let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
         let is_error = matches!(&outcome, Outcome::Reply(Reply::Error(_)));
         self.desk.statistics.called(table::number(command), duration_us, is_error);
+        self.desk.shared.latency.consider(event_of(command), duration_us);
         slowlog::consider(&mut self.desk, &session.client, command, args, started_us, duration_us);
         self.act(session, outcome, out, effects)
     }
@@ -599,6 +601,8 @@ impl Service for KvService {
 
     fn tick(&mut self, _effects: &mut Effects) {
         self.desk.clock.refresh();
+        self.desk.sampler.tick(&self.desk.totals, clock::uptime_ms());
+        self.desk.statistics.raise(Counted::MemoryBytesMax, self.desk.context.board.sum(Counter::AnonymousBytes));
         let clients = self.desk.clients.values();
         let (mut blocked, mut watching, mut watched) = (0, 0, 0);
         for client in clients {

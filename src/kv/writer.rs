@@ -14,6 +14,7 @@ use crate::kv::faults::{Point, reach};
 use crate::kv::housekeeping::Housekeeping;
 use crate::kv::job::{Done, DoneOutcome, Job, Kind, SlowCall, Watched};
 use crate::kv::lane_executor::refused;
+use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
 use crate::kv::statistics::Counted;
 use crate::kv::versions::Marks;
@@ -244,6 +245,7 @@ impl Writer {
         let statistics = &self.calls.statistics;
         let commands = tasks.iter().map(|task| task.job.calls.len() as u64).sum();
         let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
+        self.calls.shared.latency.consider(Event::Commit, duration_us);
         statistics.set(Counted::WritesFailing, 0);
         statistics.add(Counted::GroupsTotal, 1);
         statistics.add(Counted::GroupJobsTotal, tasks.len() as u64);

@@ -70,7 +70,7 @@ fn a_killed_worker_is_noticed_by_its_own_connections_only() {
     let mut one = clients.into_iter().zip(places).find(|(_, place)| *place != 1).unwrap().0;
     until("the worker is replaced", || {
         let pid = numbers(&status(&mut one)["pid"])[1];
-        pid != 0 && pid != u64::from(victim)
+        pid != 0 && pid != victim as u64
     });
     server.assert_idle();
 }
@@ -102,7 +102,7 @@ fn with_a_worker_in_back_off_new_connections_are_accepted_within_a_second() {
     for _ in 0..7 {
         let before = victim;
         until("the other worker runs", || {
-            victim = numbers(&status(&mut witness)["pid"])[1 - own] as u32;
+            victim = numbers(&status(&mut witness)["pid"])[1 - own] as i32;
             victim != 0 && victim != before && is_alive(victim)
         });
         signal(victim, Signal::SIGKILL);
@@ -133,7 +133,7 @@ fn connections_over_the_limit_are_turned_away_with_a_word() {
 }
 
 /// Sets the limit of descriptors of a running process. False, with a word, where the tool for it is missing.
-fn limit_descriptors(pid: u32, limit: usize) -> bool {
+fn limit_descriptors(pid: i32, limit: usize) -> bool {
     let set = Command::new("prlimit").args([format!("--pid={pid}"), format!("--nofile={limit}:20000")]).status();
     let is_set = set.is_ok_and(|status| status.success());
     if !is_set {
