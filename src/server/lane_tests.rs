@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::super::process_lane::{Arrived, ProcessLane};
-use super::super::service::Refusal;
-use super::super::sys::socket;
 use super::*;
+use crate::server::process_lane::{Arrived, ProcessLane};
+use crate::server::service::Refusal;
+use crate::server::sys::socket;
 
 type Bytes = Vec<u8>;
 

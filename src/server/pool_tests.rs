@@ -4,9 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::super::bell::bell;
-use super::super::service::{Service, Wire, WorkerContext};
 use super::*;
+use crate::server::bell::bell;
 
 fn task(number: u64, job: &'static str) -> Task<&'static str> {
     Task { id: TaskId { incarnation: 1, connection: ConnectionId(number), number }, job }
@@ -138,40 +137,8 @@ fn a_panic_between_batches_costs_no_job() {
     assert_eq!(stage.built.get(), 3);
 }
 
-/// An application whose jobs are numbers that come back; nothing of it but its executor is used.
-struct Numbers;
-
-impl Wire for u64 {
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.to_le_bytes());
-    }
-    fn decode(bytes: &[u8]) -> Option<u64> {
-        Some(u64::from_le_bytes(bytes.try_into().ok()?))
-    }
-}
-
-struct Unused;
+/// Jobs are numbers that come back.
 struct Same;
-
-impl Application for Numbers {
-    type Service = Unused;
-    type Executor = Same;
-    type Job = u64;
-    type Done = u64;
-
-    fn lanes(&self) -> Vec<LaneSpec> {
-        Vec::new()
-    }
-    fn service(&self, _context: &WorkerContext) -> Result<Unused, StartError> {
-        Err(StartError::new("not here"))
-    }
-    fn executor(&self, _lane: LaneId, _context: &ExecutorContext) -> Result<Same, StartError> {
-        Ok(Same)
-    }
-    fn turned_away(&self) -> &'static [u8] {
-        b""
-    }
-}
 
 impl Executor for Same {
     type Job = u64;
@@ -185,58 +152,22 @@ impl Executor for Same {
     }
 }
 
-impl Service for Unused {
-    type Session = ();
-    type Job = u64;
-    type Done = u64;
-    fn open(&mut self, _: super::super::service::Peer, _: &mut super::super::service::Effects) {}
-    fn receive(
-        &mut self,
-        (): &mut (),
-        _: &mut super::super::input::Input,
-        _: &mut super::super::outbox::Outbox,
-        _: &mut super::super::service::Effects,
-    ) -> super::super::service::Step<u64> {
-        super::super::service::Step::Close
-    }
-    fn complete(
-        &mut self,
-        (): &mut (),
-        _: u64,
-        _: &mut super::super::outbox::Outbox,
-        _: &mut super::super::service::Effects,
-    ) -> super::super::service::Step<u64> {
-        super::super::service::Step::Close
-    }
-    fn resume(
-        &mut self,
-        (): &mut (),
-        _: &mut super::super::outbox::Outbox,
-        _: &mut super::super::service::Effects,
-    ) -> super::super::service::Step<u64> {
-        super::super::service::Step::Close
-    }
-    fn close(&mut self, (): (), _: &mut super::super::service::Effects) {}
-    fn hear(&mut self, _: Slot, _: &[u8], _: &mut super::super::service::Effects) {}
-    fn lost(&mut self, _: Slot, _: &mut super::super::service::Effects) {}
-    fn tick(&mut self, _: &mut super::super::service::Effects) {}
-}
-
 /// Hands over rounds of every size, waits for the bell only, and counts the answers.
 fn exchange(batch_max: usize, threads: usize) {
-    let spec = LaneSpec {
-        name: "same",
-        runs: super::super::service::Runs::Threads(threads),
-        jobs_max: 40,
-        batch_max,
-        niceness: 0,
-    };
+    const JOBS_MAX: usize = 40;
     let (ringer, bell) = bell().unwrap();
-    let place = Place { slot: Slot(0), board: Board::new(1, 0).unwrap(), cpus: Vec::new(), first: 0 };
-    let mut pool = Pool::start(&Arc::new(Numbers), LaneId(0), &spec, &place, &ringer).unwrap();
+    let (jobs, jobs_end) = bounded(JOBS_MAX);
+    let (answers_end, answers) = bounded(JOBS_MAX);
+    let start = |_| {
+        let (jobs, answers, ringer) = (jobs_end.clone(), answers_end.clone(), ringer.clone());
+        let mut source = QueueSource { jobs, answers, ringer, batch_max };
+        std::thread::spawn(move || run(Same, || Ok(Same), &mut source))
+    };
+    let threads = (0..threads).map(start).collect();
+    let mut pool = Pool { jobs: Some(jobs), answers, threads, batch_max };
     let mut epoll = sys::epoll::Epoll::new(1).unwrap();
     epoll.add(&bell, 1, sys::epoll::Watch::Readable).unwrap();
-    for size in (1..=40).chain([40; 200]) {
+    for size in (1..=JOBS_MAX as u64).chain([JOBS_MAX as u64; 200]) {
         let mut round: Vec<Task<u64>> = (0..size).map(|number| local_task(ConnectionId(number), number)).collect();
         pool.submit(&mut round);
         let mut missing = size;

@@ -1,7 +1,7 @@
 //! The pump with a small application: which interleaving happens is written down in the test.
 
-use super::super::service::{LaneSpec, Refusal, Runs, Wire};
 use super::*;
+use crate::server::service::{LaneSpec, Refusal, Runs, Wire};
 use std::time::Duration;
 
 /// Answers a digit at once, upper-case letters by a lane; `p` parks until woken, `t` for a time, `w` wakes all; `q` closes.
@@ -68,7 +68,7 @@ impl Service for Desk {
                 self.parked.push(*id);
                 return Step::Park(None);
             }
-            b't' => return Step::Park(Some(super::super::sys::clock::monotonic() + Duration::from_secs(60))),
+            b't' => return Step::Park(Some(crate::server::sys::clock::monotonic() + Duration::from_secs(60))),
             b'w' => {
                 self.parked.drain(..).for_each(|id| effects.wake(id));
                 effects.send(Slot(1), b"w".into());
