@@ -1,7 +1,7 @@
 //! What clients send and get, byte for byte, as tests/transcripts has it: played to the real program with two workers,
 //! and, where one is installed, to a real redis-server, so that the expectations themselves are proved.
 //!
-//! `EMPTYSERVER_RECORD=yes cargo test --test transcripts redis` writes what redis-server answers into the files.
+//! `TRANSCRIPTS_RECORD=yes cargo test --test transcripts redis` writes what redis-server answers into the files.
 
 mod support;
 
@@ -13,14 +13,14 @@ fn transcripts() -> Vec<Transcript> {
     let transcripts = read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts"));
     assert!(!transcripts.is_empty());
     // One file alone, while somebody works at it.
-    let only = std::env::var_os("EMPTYSERVER_TRANSCRIPT");
+    let only = std::env::var_os("TRANSCRIPTS_ONLY");
     let is_wanted =
         |transcript: &Transcript| only.as_ref().is_none_or(|only| transcript.path.file_stem() == Some(only));
     transcripts.into_iter().filter(is_wanted).collect()
 }
 
 fn is_recording() -> bool {
-    std::env::var_os("EMPTYSERVER_RECORD").is_some()
+    std::env::var_os("TRANSCRIPTS_RECORD").is_some()
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct Desk {
     pub totals: Totals,
     /// This worker's clients by their number.
     pub clients: BTreeMap<u64, Rc<Client>>,
+    /// Those of them that are monitors.
+    pub monitors: Vec<Rc<Client>>,
     pub gathers: Gathers,
     pub clock: CoarseClock,
     pub slow_log: SlowLog,
@@ -35,6 +37,7 @@ impl Desk {
             statistics: Statistics::new(context.board, context.slot),
             totals: Totals(context.board),
             clients: BTreeMap::new(),
+            monitors: Vec::new(),
             gathers: Gathers::default(),
             clock,
             slow_log: SlowLog::default(),

@@ -123,6 +123,25 @@ pub const NO_AUTH: &str = "NOAUTH Authentication required.";
 pub const DEBUG_NOT_ALLOWED: &str = "ERR DEBUG command not allowed. Set EMPTYSERVER_DEBUG_COMMANDS to yes and start the service \
                                      again, if these commands are really needed.";
 pub const NOT_IN_MULTI: &str = "ERR Command not allowed inside a transaction";
+pub const MONITOR_WITH_KEYS: &str = "ERR Replica can't interact with the keyspace";
+
+// ---- connections and clients
+pub const NO_PASSWORD_SET: &str = "ERR AUTH <password> called without any password configured for the default user. \
+                                   Are you sure your configuration is correct?";
+pub const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+pub const PROTOCOL_VERSION: &str = "ERR Protocol version is not an integer or out of range";
+pub const NO_PROTOCOL: &str = "NOPROTO unsupported protocol version";
+pub const HELLO_WITHOUT_LOGIN: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> \
+     option can be used to authenticate the client and select the RESP protocol version at the same time";
+pub const CLIENT_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
+pub const INVALID_CLIENT_ID: &str = "ERR Invalid client ID";
+pub const CLIENT_ID_NOT_POSITIVE: &str = "ERR client-id should be greater than 0";
+pub const NO_SUCH_CLIENT: &str = "ERR No such client";
+pub const PAUSE_MODE: &str = "ERR CLIENT PAUSE mode must be WRITE or ALL";
+pub const TIMEOUT_NOT_AN_INTEGER: &str = "ERR timeout is not an integer or out of range";
+pub const TIMEOUT_NEGATIVE: &str = "ERR timeout is negative";
+pub const TIMEOUT_OUT_OF_RANGE: &str = "ERR timeout is out of range";
+pub const MONITOR_IN_EXEC: &str = "ERR MONITOR isn't allowed for DENY BLOCKING client";
 
 // ---- transactions
 pub const NESTED_MULTI: &str = "ERR MULTI calls can not be nested";
@@ -130,6 +149,12 @@ pub const WATCH_IN_MULTI: &str = "ERR WATCH inside MULTI is not allowed";
 pub const EXEC_WITHOUT_MULTI: &str = "ERR EXEC without MULTI";
 pub const DISCARD_WITHOUT_MULTI: &str = "ERR DISCARD without MULTI";
 pub const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
+/// EXEC itself was refused.
+#[must_use]
+pub fn exec_abort_because_of(why: &str) -> Cow<'static, str> {
+    let why = why.strip_prefix("ERR ").unwrap_or(why);
+    format!("EXECABORT Transaction discarded because of: {why}").into()
+}
 pub const TRANSACTION_TOO_LARGE: &str = "ERR the queued commands of this transaction take too much memory";
 
 // ---- COMMAND
@@ -151,10 +176,50 @@ pub fn unknown_command(args: &[&[u8]]) -> CommandError {
     reply(format!("ERR unknown command '{}', with args beginning with: {shown}", lossy(args[0], 128)))
 }
 
+/// An EXEC that could not even begin.
+#[must_use]
+pub fn exec_aborted(because: &str) -> Cow<'static, str> {
+    let because = because.strip_prefix("ERR ").unwrap_or(because);
+    Cow::Owned(format!("EXECABORT Transaction discarded because of: {because}"))
+}
+
 /// The container exists, its subcommand does not.
 #[must_use]
 pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
     reply(format!("ERR unknown subcommand '{}'. Try {} HELP.", lossy(name, 128), container.to_ascii_uppercase()))
+}
+
+/// A subcommand with optional arguments got others; `name` as it was sent.
+#[must_use]
+pub fn wrong_subcommand_arguments(container: &str, name: &[u8]) -> CommandError {
+    let (name, container) = (lossy(name, 128), container.to_ascii_uppercase());
+    reply(format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."))
+}
+
+#[must_use]
+pub fn hello_option(option: &[u8]) -> CommandError {
+    reply(format!("ERR Syntax error in HELLO option '{}'", lossy(option, option.len())))
+}
+
+#[must_use]
+pub fn unrecognized_option(option: &[u8]) -> CommandError {
+    reply(format!("ERR Unrecognized option '{}'", lossy(option, option.len())))
+}
+
+/// `name` as it was sent.
+#[must_use]
+pub fn client_attribute(name: &[u8]) -> CommandError {
+    reply(format!("ERR {} cannot contain spaces, newlines or special characters.", lossy(name, name.len())))
+}
+
+#[must_use]
+pub fn unknown_client_type(name: &[u8]) -> CommandError {
+    reply(format!("ERR Unknown client type '{}'", lossy(name, name.len())))
+}
+
+#[must_use]
+pub fn no_such_user(name: &[u8]) -> CommandError {
+    reply(format!("ERR No such user '{}'", lossy(name, name.len())))
 }
 
 /// `command` is the full name: "object|encoding".

@@ -39,10 +39,11 @@ pub struct Housekeeping {
 /// How often each thing is looked at, however busy the writer is.
 const WAL_EVERY: Duration = Duration::from_millis(2);
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
+const SWEEP_BESIDE_EVERY: Duration = Duration::from_millis(10);
 const DISK_EVERY: Duration = Duration::from_millis(500);
-/// Rows of one bite: some hundred microseconds.
-const EXPIRED_ROWS: usize = 100;
-const ORPHAN_ROWS: usize = 200;
+/// Rows of one bite: a millisecond or two.
+const EXPIRED_ROWS: usize = 200;
+const ORPHAN_ROWS: usize = 1000;
 const VACUUM_PAGES: u32 = 64;
 /// Between two attempts at the last step, when readers block it.
 const RESTART_EVERY: Duration = Duration::from_millis(50);
@@ -73,8 +74,8 @@ impl Housekeeping {
         })
     }
 
-    /// What is due now. Returns when to come again if no job comes before.
-    pub fn bite(&mut self, keyspace: &mut Keyspace, calls: &Calls) -> Result<Duration, StorageError> {
+    /// What is due now; `is_idle`: no group ran since the last call. Returns when to come again if no job comes before.
+    pub fn bite(&mut self, keyspace: &mut Keyspace, calls: &Calls, is_idle: bool) -> Result<Duration, StorageError> {
         let now = clock::monotonic();
         if now.duration_since(self.disk_looked_at) >= DISK_EVERY {
             self.disk_looked_at = now;
@@ -84,7 +85,13 @@ impl Housekeeping {
             self.wal_looked_at = now;
             self.look_at_wal(keyspace, calls)?;
         }
-        if self.has_more_to_sweep || now.duration_since(self.swept_at) >= SWEEP_EVERY {
+        // A bite is a commit of its own: beside a busy writer it takes its turn, and an idle one goes on without a break.
+        let is_due = match (self.has_more_to_sweep, is_idle) {
+            (true, true) => true,
+            (true, false) => now.duration_since(self.swept_at) >= SWEEP_BESIDE_EVERY,
+            (false, _) => now.duration_since(self.swept_at) >= SWEEP_EVERY,
+        };
+        if is_due {
             self.swept_at = now;
             self.has_more_to_sweep = sweep(keyspace, calls)?;
         }
@@ -102,9 +109,15 @@ impl Housekeeping {
             self.checkpoints.begin();
         }
         let is_over = progress.log_bytes() > self.wal_bytes_max;
-        if is_over || self.checkpoints.is_running() && self.passes > 1 {
+        let pause = match self.checkpoints.is_running() {
             // Twice as long each time: a pass that outlasts the wait finds another group's changes, and ends for nothing.
-            self.checkpoints.wait(PAUSE * (1 << self.passes.saturating_sub(2).min(PAUSE_DOUBLINGS_MAX)), statistics);
+            true if is_over || self.passes > 1 => PAUSE * (1 << self.passes.saturating_sub(2).min(PAUSE_DOUBLINGS_MAX)),
+            // Readers hold the last step back: the writer is slowed in proportion to what it has piled up.
+            false if is_over => self.pace.pause(progress.log_bytes(), WAL_EVERY).min(PAUSE),
+            _ => Duration::ZERO,
+        };
+        if !pause.is_zero() {
+            self.checkpoints.wait(pause, statistics);
             progress = keyspace.wal_progress()?;
         }
         let now = clock::monotonic();

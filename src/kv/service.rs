@@ -3,6 +3,7 @@
 //! A pipeline's run of calls for one lane is one job. A read that follows a write in the same pipeline rides with it: one
 //! commit instead of two hops, and its reply is due only after that commit anyway.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -30,6 +31,8 @@ use crate::server::{Effects, Input, LaneId, Outbox, Peer, Service, Slot, Step};
 
 /// Unsent reply bytes at which a turn ends: the core goes on when they are gone.
 const TURN_BYTES_MAX: usize = 256 << 10;
+/// Who waits for the end of a pause looks again after this long at the latest.
+const PAUSE_LOOK: Duration = Duration::from_secs(60);
 
 pub struct KvService {
     desk: Desk,
@@ -139,30 +142,33 @@ impl KvService {
         if let Admission::Run(command) = admission
             && let Some(lane) = lane_of(command, args)
         {
-            return self.add_to_run(session, command, lane, args, run, effects);
+            return self.add_to_run(session, command, lane, args, run, out, effects);
         }
         if run.is_some() {
             return Turn::AfterRun;
         }
         match admission {
-            Admission::Refused(command, text) => {
-                if let Some(command) = command {
-                    self.desk.statistics.rejected(table::number(command));
-                }
-                session.transaction.fail();
-                self.reply(session, &Reply::Error(text), out);
-                session.command_ended();
-                Turn::Consumed
+            Admission::Hostile => {
+                tracing::warn!(peer = %session.client.address, "a web browser was made to speak to this service; closed");
+                Turn::Step(Step::Close)
             }
+            Admission::Refused(command, text) => self.refuse(session, command, args, text, out, effects),
             Admission::Queue(command) => self.queue(session, command, args, out),
             Admission::Later(until_ms) => {
-                let wait = u64::try_from(until_ms - self.desk.shared.clock.now_ms()).unwrap_or(0);
-                Turn::Hold(Step::Park(Some(clock::monotonic() + Duration::from_millis(wait))))
+                session.client.is_blocked.set(true);
+                let wait_ms = u64::try_from(until_ms - self.desk.shared.clock.now_ms()).unwrap_or(0);
+                let wait = Duration::from_millis(wait_ms).min(PAUSE_LOOK);
+                Turn::Hold(Step::Park(Some(clock::monotonic() + wait)))
             }
             Admission::Run(command) => {
-                monitor::feed(&self.desk, &session.client, command, args, effects);
                 session.client.last_command.set(command.name);
-                match self.run_here(session, command, args, false, out, effects) {
+                // EXEC is shown behind the calls that it runs.
+                let is_executing = command.name == "exec" && session.transaction.is_queuing();
+                let step = self.run_here(session, command, args, false, out, effects);
+                if !is_executing {
+                    monitor::feed(&self.desk, &session.client, command, args, out, effects);
+                }
+                match step {
                     None => {
                         session.command_ended();
                         Turn::Consumed
@@ -173,6 +179,33 @@ impl KvService {
         }
     }
 
+    /// Answers what did not run with an error. A transaction that is being queued can't run any more then.
+    fn refuse(
+        &mut self,
+        session: &mut Session,
+        command: Option<&'static Command>,
+        args: &[&[u8]],
+        text: Cow<'static, str>,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Turn {
+        session.client.last_command.set(command.map_or("NULL", |command| command.name));
+        if let Some(command) = command {
+            self.desk.statistics.rejected(table::number(command));
+        }
+        session.transaction.fail();
+        match command {
+            Some(command) if command.name == "exec" => {
+                session.end_transaction();
+                self.reply(session, &Reply::Error(errors::exec_aborted(&text)), out);
+                monitor::feed(&self.desk, &session.client, command, args, out, effects);
+            }
+            _ => self.reply(session, &Reply::Error(text), out),
+        }
+        session.command_ended();
+        Turn::Consumed
+    }
+
     /// A call for a lane: part of the run, if it goes the same way.
     fn add_to_run(
         &mut self,
@@ -181,6 +214,7 @@ impl KvService {
         lane: LaneId,
         args: &[&[u8]],
         run: &mut Option<Run>,
+        out: &mut Outbox,
         effects: &mut Effects,
     ) -> Turn {
         if let Some(run) = run {
@@ -191,7 +225,7 @@ impl KvService {
                 return Turn::AfterRun;
             }
         }
-        monitor::feed(&self.desk, &session.client, command, args, effects);
+        monitor::feed(&self.desk, &session.client, command, args, out, effects);
         session.client.last_command.set(command.name);
         let run = run.get_or_insert_with(|| Run { lane, calls: Calls::default() });
         run.calls.push(command, session.database(), args);
@@ -209,7 +243,9 @@ impl KvService {
                 return Turn::Consumed;
             }
             queue.calls.push(Queued { command, args: args.iter().map(|arg| arg.to_vec()).collect() });
+            queue.flags = queue.flags.or(command.flags);
             session.client.queued.set(queue.calls.len() as i64);
+            session.client.queued_bytes.set(queue.bytes);
         }
         self.reply(session, &Reply::Simple("QUEUED".into()), out);
         session.command_ended();
@@ -266,11 +302,10 @@ impl KvService {
             }
             Outcome::Execute(execution) => self.begin_executing(session, execution, out, effects),
             Outcome::Wait(wait) => {
-                let until = wait.until;
                 session.client.is_blocked.set(true);
-                session.errand = Errand::Wait(wait);
-                Some(Step::Park(until))
+                Some(park(session, wait.until, Errand::Wait(wait)))
             }
+            Outcome::Gather(wait) => Some(park(session, wait.until, Errand::Wait(wait))),
         }
     }
 
@@ -303,11 +338,12 @@ impl KvService {
                     out.buffer().extend_from_slice(&execution.replies[begin..end]);
                 }
                 execution.taken += 1;
+                monitor::feed(&self.desk, &session.client, queued.command, &queued.slices(), out, effects);
             } else {
                 let (command, args) = (queued.command, queued.args.clone());
                 let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
                 match self.run_here(session, command, &slices, true, out, effects) {
-                    None => {}
+                    None => monitor::feed(&self.desk, &session.client, command, &slices, out, effects),
                     Some(Step::Park(until)) => {
                         let Errand::Wait(wait) = std::mem::replace(&mut session.errand, Errand::None) else {
                             unreachable!("a parked command has said what it waits for")
@@ -322,7 +358,13 @@ impl KvService {
             }
             execution.next += 1;
         }
+        self.show_exec(session, &execution, out, effects);
         None
+    }
+
+    fn show_exec(&self, session: &Session, execution: &Execution, out: &mut Outbox, effects: &mut Effects) {
+        let exec = table::lookup(&execution.name).expect("it was found by that name");
+        monitor::feed(&self.desk, &session.client, exec, &[&execution.name], out, effects);
     }
 
     /// Asks what a command waits for. `None`: it is answered, go on.
@@ -378,8 +420,9 @@ impl KvService {
                 self.reply(session, &Reply::Ok, out);
                 None
             }
-            (Errand::Execute(_), DoneOutcome::NotExecuted) => {
+            (Errand::Execute(execution), DoneOutcome::NotExecuted) => {
                 self.reply(session, &Reply::NullArray, out);
+                self.show_exec(session, &execution, out, effects);
                 None
             }
             (Errand::Execute(mut execution), DoneOutcome::Executed(ends)) => {
@@ -476,9 +519,9 @@ impl Service for KvService {
     ) -> Step<Job> {
         let client = &talk.session.client;
         client.active_ms.set(self.desk.clock.now_ms());
+        client.input_bytes.set(input.len());
         let step = self.turn(talk, input, out, effects);
         talk.session.client.input_bytes.set(input.len());
-        talk.session.client.unsent_bytes.set(out.len());
         step
     }
 
@@ -490,6 +533,7 @@ impl Service for KvService {
         effects: &mut Effects,
     ) -> Step<Job> {
         let session = &mut talk.session;
+        session.client.active_ms.set(self.desk.clock.now_ms());
         self.remember_slow_calls(session, &mut done);
         let step = self.finish(session, done, out, effects);
         self.went_on(session, step)
@@ -518,13 +562,21 @@ impl Service for KvService {
                 }
             }
             // A pause is over: the held request is looked at again.
-            Errand::None | Errand::Run | Errand::Watch(_) => return Step::NeedInput,
+            Errand::None | Errand::Run | Errand::Watch(_) => {
+                session.client.is_blocked.set(false);
+                return Step::NeedInput;
+            }
         };
         self.went_on(session, step)
     }
 
+    fn unsent(&mut self, talk: &mut Conversation, bytes: usize) {
+        talk.session.client.unsent_bytes.set(bytes);
+    }
+
     fn close(&mut self, talk: Conversation, _effects: &mut Effects) {
         let client = &talk.session.client;
+        monitor::end(&mut self.desk, client);
         self.desk.clients.remove(&client.number);
         self.desk.gathers.forget(client.id);
     }
@@ -548,14 +600,13 @@ impl Service for KvService {
     fn tick(&mut self, _effects: &mut Effects) {
         self.desk.clock.refresh();
         let clients = self.desk.clients.values();
-        let (mut monitors, mut blocked, mut watching, mut watched) = (0, 0, 0, 0);
+        let (mut blocked, mut watching, mut watched) = (0, 0, 0);
         for client in clients {
-            monitors += u64::from(client.is_monitor.get());
             blocked += u64::from(client.is_blocked.get());
             watching += u64::from(client.watched.get() > 0);
             watched += client.watched.get() as u64;
         }
-        self.desk.statistics.set(Counted::Monitors, monitors);
+        self.desk.statistics.set(Counted::Monitors, self.desk.monitors.len() as u64);
         self.desk.statistics.set(Counted::BlockedClients, blocked);
         self.desk.statistics.set(Counted::WatchingClients, watching);
         self.desk.statistics.set(Counted::WatchedKeys, watched);

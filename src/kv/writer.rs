@@ -31,8 +31,8 @@ pub struct Writer {
     /// Of each living worker's incarnation: its last job that was applied.
     applied: HashMap<u64, u64>,
     housekeeping: Housekeeping,
-    /// The databases' sizes are published after the next commit.
-    is_size_stale: bool,
+    /// True when a group ran since the last housekeeping.
+    has_run: bool,
 }
 
 /// The hook of the row layer marks, the writer unmarks: one thread, but the hook must be `Send`.
@@ -63,6 +63,11 @@ const SYNC_FAILED: i32 = 4;
 impl Writer {
     pub fn new(shared: Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
         let options = &shared.settings.storage;
+        let must_checkpoint = shared.runtime.read(Knob::MustCheckpoint) != 0;
+        if must_checkpoint {
+            // A sync failed before: nothing that was noted as copied can be believed.
+            storage::checkpoint::distrust_wal_index(options)?;
+        }
         let opened = storage::prepare(options)?;
         if let FileSystem::Shared(name) = opened.file_system {
             tracing::warn!(
@@ -73,8 +78,8 @@ impl Writer {
         if let Some(version) = opened.migrated_from {
             tracing::info!(version, "the data file was brought up to date");
         }
-        if shared.runtime.read(Knob::MustCheckpoint) != 0 {
-            // A sync failed before: what the kernel forgot is written and synced again, or this writer does not serve.
+        if must_checkpoint {
+            // All of it is copied and synced again, or this writer does not serve.
             storage::checkpoint::Checkpointer::open(options)?.complete()?;
             shared.runtime.set(Knob::MustCheckpoint, 0);
         }
@@ -97,7 +102,7 @@ impl Writer {
         keyspace.commit()?;
         let housekeeping = Housekeeping::start(&shared, context)?;
         let calls = Calls::new(shared, context);
-        let mut writer = Writer { keyspace, calls, marks, applied, housekeeping, is_size_stale: true };
+        let mut writer = Writer { keyspace, calls, marks, applied, housekeeping, has_run: false };
         writer.publish_sizes();
         Ok(writer)
     }
@@ -105,6 +110,7 @@ impl Writer {
     pub fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
         let mut panicked: Vec<Place> = Vec::new();
         let begun = clock::monotonic();
+        self.has_run = true;
         let group = loop {
             match self.group(tasks, &panicked) {
                 Group::Panicked(place) => {
@@ -172,7 +178,6 @@ impl Writer {
         self.publish_sizes();
         self.keyspace.commit()?;
         reach(&self.calls.shared.runtime, Point::AfterCommit);
-        self.is_size_stale |= has_changes;
         Ok(Ok(applied))
     }
 
@@ -233,7 +238,6 @@ impl Writer {
             tracing::error!(%error, "a group can't be undone");
             process::exit_at_once(1);
         }
-        self.is_size_stale = true;
     }
 
     fn count_group(&mut self, tasks: &[Task<Job>], begun: Instant) {
@@ -264,7 +268,8 @@ impl Writer {
     }
 
     pub fn idle(&mut self) -> Duration {
-        let next = self.housekeeping.bite(&mut self.keyspace, &self.calls);
+        let is_idle = !std::mem::take(&mut self.has_run);
+        let next = self.housekeeping.bite(&mut self.keyspace, &self.calls, is_idle);
         self.unmark();
         match next {
             Ok(wait) => wait,

@@ -521,7 +521,11 @@ impl<A: Application> Worker<A> {
                     Effect::Wake(id) => self.wake(id),
                     Effect::Close(id) => self.flush_and_remove(id),
                     Effect::Write(id, bytes) => self.write(id, &bytes),
-                    Effect::Send(slot, message) => self.bus.send(slot, &message),
+                    Effect::Send(slot, message) => {
+                        if !self.bus.send(slot, &message) {
+                            self.service.lost(slot, &mut self.effects);
+                        }
+                    }
                     Effect::Drain => self.ask_for_drain(),
                 }
             }
@@ -705,12 +709,14 @@ impl<A: Application> Worker<A> {
             Flushed::Closed => self.remove(id),
             Flushed::Wholly(_) if connection.state == State::Closing => self.remove(id),
             Flushed::Wholly(_) => {
+                self.service.unsent(&mut connection.session, 0);
                 connection.out.release(&mut self.spare);
                 if was_paused {
                     self.queue(id);
                 }
             }
             Flushed::Partly(_) => {
+                self.service.unsent(&mut connection.session, connection.out.len());
                 connection.is_writable = false;
                 if was_paused && connection.out.len() < self.limits.output_bytes_pause {
                     self.queue(id);

@@ -5,7 +5,9 @@ use crate::kv::table::Command;
 
 pub const FAMILIES: &[&[Command]] = &[
     commands::bits::COMMANDS,
+    commands::client::COMMANDS,
     commands::command::COMMANDS,
+    commands::connection::COMMANDS,
     commands::counters::COMMANDS,
     commands::databases::COMMANDS,
     commands::dump::COMMANDS,

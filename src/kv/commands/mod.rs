@@ -1,10 +1,13 @@
 //! The command families: rows and code of a family in one file.
 
 pub mod bits;
+pub mod client;
+mod client_selection;
 pub mod command;
 mod command_docs;
 #[cfg(test)]
 mod command_tests;
+pub mod connection;
 pub mod counters;
 pub mod databases;
 pub mod dump;
