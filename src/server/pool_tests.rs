@@ -189,3 +189,17 @@ fn no_answer_is_left_in_the_queue_without_a_ring_whatever_the_batches() {
         exchange(batch_max, threads);
     }
 }
+
+/// Where the jobs come out, and the answers go in.
+type OtherEnds<J, D> = (Receiver<Vec<Task<J>>>, Sender<(ConnectionId, D)>);
+
+impl<J, D> Pool<J, D> {
+    /// One whose jobs a test takes itself.
+    pub(in crate::server) fn without_threads(jobs_max: usize) -> (Pool<J, D>, OtherEnds<J, D>) {
+        let (jobs, jobs_end) = bounded(jobs_max);
+        let (answers_end, answers) = bounded(jobs_max);
+        let thread = std::thread::spawn(|| {});
+        let pool = Pool { jobs: Some(jobs), answers, threads: vec![thread], batch_max: 64 };
+        (pool, (jobs_end, answers_end))
+    }
+}
