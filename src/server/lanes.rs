@@ -196,7 +196,7 @@ mod tests {
         lane.flush(&epoll, 1).unwrap();
         assert_eq!((jobs.recv().unwrap().len(), lane.len()), (2, 1000));
         // All but a few leave while they wait; others come and leave as well, again and again.
-        let stays = |id: ConnectionId| id.0 % 100 == 0;
+        let stays = |id: ConnectionId| id.0.is_multiple_of(100);
         (2..1000).filter(|&id| !stays(ConnectionId(id))).for_each(|_| lane.abandon(stays));
         for id in 1001..20_000 {
             lane.submit(ConnectionId(id), Bytes::new());
