@@ -151,12 +151,6 @@ pub const WATCH_IN_MULTI: &str = "ERR WATCH inside MULTI is not allowed";
 pub const EXEC_WITHOUT_MULTI: &str = "ERR EXEC without MULTI";
 pub const DISCARD_WITHOUT_MULTI: &str = "ERR DISCARD without MULTI";
 pub const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
-/// EXEC itself was refused.
-#[must_use]
-pub fn exec_abort_because_of(why: &str) -> Cow<'static, str> {
-    let why = why.strip_prefix("ERR ").unwrap_or(why);
-    format!("EXECABORT Transaction discarded because of: {why}").into()
-}
 pub const TRANSACTION_TOO_LARGE: &str = "ERR the queued commands of this transaction take too much memory";
 
 // ---- the service
@@ -190,11 +184,11 @@ pub fn unknown_command(args: &[&[u8]]) -> CommandError {
     reply(format!("ERR unknown command '{}', with args beginning with: {shown}", lossy(args[0], 128)))
 }
 
-/// An EXEC that could not even begin.
+/// EXEC itself was refused.
 #[must_use]
-pub fn exec_aborted(because: &str) -> Cow<'static, str> {
-    let because = because.strip_prefix("ERR ").unwrap_or(because);
-    Cow::Owned(format!("EXECABORT Transaction discarded because of: {because}"))
+pub fn exec_abort_because_of(why: &str) -> Cow<'static, str> {
+    let why = why.strip_prefix("ERR ").unwrap_or(why);
+    Cow::Owned(format!("EXECABORT Transaction discarded because of: {why}"))
 }
 
 /// The container exists, its subcommand does not.

@@ -33,19 +33,25 @@ fn publish(desk: &Desk) {
     desk.statistics.set(Counted::Monitors, desk.monitors.len() as u64);
 }
 
-/// A call of `client`, whose replies are `out`, has run here or goes to its lane.
-pub fn feed(desk: &Desk, client: &Client, command: &Command, args: &[&[u8]], out: &mut Outbox, effects: &mut Effects) {
+/// A call of `client` has run here, its reply is in `out`; or it goes to a lane.
+pub fn feed(
+    desk: &Desk,
+    client: &Client,
+    command: &Command,
+    args: &[&[u8]],
+    mut out: Option<&mut Outbox>,
+    effects: &mut Effects,
+) {
     let monitors = desk.totals.sum(Counted::Monitors);
     if monitors == 0 || command.flags.has(Flags::SKIP_MONITOR) || command.flags.has(Flags::ADMIN) {
         return;
     }
     let line = line(client, command, args);
     for monitor in &desk.monitors {
-        if monitor.number == client.number {
-            // Right behind the reply, also in a pipeline.
-            out.buffer().extend_from_slice(&line);
-        } else {
-            effects.write(monitor.id, line.clone());
+        match &mut out {
+            // What a monitor itself calls is shown right behind the reply, also in a pipeline.
+            Some(out) if monitor.number == client.number => out.buffer().extend_from_slice(&line),
+            _ => effects.write(monitor.id, line.clone()),
         }
     }
     for slot in desk.context.board.workers() {

@@ -143,7 +143,7 @@ impl KvService {
         if let Admission::Run(command) = admission
             && let Some(lane) = lane_of(command, args)
         {
-            return self.add_to_run(session, command, lane, args, run, out, effects);
+            return self.add_to_run(session, command, lane, args, run, effects);
         }
         if run.is_some() {
             return Turn::AfterRun;
@@ -167,7 +167,7 @@ impl KvService {
                 let is_executing = command.name == "exec" && session.transaction.is_queuing();
                 let step = self.run_here(session, command, args, false, out, effects);
                 if !is_executing {
-                    monitor::feed(&self.desk, &session.client, command, args, out, effects);
+                    monitor::feed(&self.desk, &session.client, command, args, Some(out), effects);
                 }
                 match step {
                     None => {
@@ -198,8 +198,8 @@ impl KvService {
         match command {
             Some(command) if command.name == "exec" => {
                 session.end_transaction();
-                self.reply(session, &Reply::Error(errors::exec_aborted(&text)), out);
-                monitor::feed(&self.desk, &session.client, command, args, out, effects);
+                self.reply(session, &Reply::Error(errors::exec_abort_because_of(&text)), out);
+                monitor::feed(&self.desk, &session.client, command, args, Some(out), effects);
             }
             _ => self.reply(session, &Reply::Error(text), out),
         }
@@ -215,7 +215,6 @@ impl KvService {
         lane: LaneId,
         args: &[&[u8]],
         run: &mut Option<Run>,
-        out: &mut Outbox,
         effects: &mut Effects,
     ) -> Turn {
         if let Some(run) = run {
@@ -226,7 +225,7 @@ impl KvService {
                 return Turn::AfterRun;
             }
         }
-        monitor::feed(&self.desk, &session.client, command, args, out, effects);
+        monitor::feed(&self.desk, &session.client, command, args, None, effects);
         session.client.last_command.set(command.name);
         let run = run.get_or_insert_with(|| Run { lane, calls: Calls::default() });
         run.calls.push(command, session.database(), args);
@@ -340,12 +339,12 @@ impl KvService {
                     out.buffer().extend_from_slice(&execution.replies[begin..end]);
                 }
                 execution.taken += 1;
-                monitor::feed(&self.desk, &session.client, queued.command, &queued.slices(), out, effects);
+                monitor::feed(&self.desk, &session.client, queued.command, &queued.slices(), Some(out), effects);
             } else {
                 let (command, args) = (queued.command, queued.args.clone());
                 let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
                 match self.run_here(session, command, &slices, true, out, effects) {
-                    None => monitor::feed(&self.desk, &session.client, command, &slices, out, effects),
+                    None => monitor::feed(&self.desk, &session.client, command, &slices, Some(out), effects),
                     Some(Step::Park(until)) => {
                         let Errand::Wait(wait) = std::mem::replace(&mut session.errand, Errand::None) else {
                             unreachable!("a parked command has said what it waits for")
@@ -366,7 +365,7 @@ impl KvService {
 
     fn show_exec(&self, session: &Session, execution: &Execution, out: &mut Outbox, effects: &mut Effects) {
         let exec = table::lookup(&execution.name).expect("it was found by that name");
-        monitor::feed(&self.desk, &session.client, exec, &[&execution.name], out, effects);
+        monitor::feed(&self.desk, &session.client, exec, &[&execution.name], Some(out), effects);
     }
 
     /// Asks what a command waits for. `None`: it is answered, go on.

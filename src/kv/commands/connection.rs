@@ -6,7 +6,7 @@ use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::login::{self, log_in};
 use crate::kv::monitor;
 use crate::kv::session::{Outcome, SessionCall};
-use crate::kv::table::{Command, Flags, Group, Handler};
+use crate::kv::table::{Command, Deprecated, Flags, Group, Handler};
 use crate::kv::version::REDIS_VERSION;
 use crate::resp::reply::{Reply, Version};
 
@@ -89,6 +89,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Closes the connection.",
         handler: Handler::Session(quit),
+        deprecated: Some(Deprecated { since: "7.2.0", replaced_by: "just closing the connection" }),
         ..Command::ROW
     },
     Command {

@@ -153,7 +153,7 @@ fn unwatch(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
 
 impl Session {
     /// Back to commands that run at once. Returns what was.
-    pub fn end_transaction(&mut self) -> (State, Vec<Watch>) {
+    pub(crate) fn end_transaction(&mut self) -> (State, Vec<Watch>) {
         self.client.watched.set(0);
         (std::mem::take(&mut self.transaction.state), std::mem::take(&mut self.transaction.watched))
     }
