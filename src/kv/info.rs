@@ -312,7 +312,7 @@ fn cpu(desk: &Desk, report: &mut Report) {
 }
 
 fn commandstats(desk: &Desk, report: &mut Report) {
-    for (number, row) in table::rows().iter().enumerate() {
+    for (number, row) in table::named_rows().iter().enumerate() {
         let of = |which| desk.totals.command(number as u16, which);
         let (calls, usec) = (of(OfCommand::Calls), of(OfCommand::Microseconds));
         let (rejected, failed) = (of(OfCommand::Rejected), of(OfCommand::Failed));
@@ -338,7 +338,7 @@ fn errorstats(desk: &Desk, report: &mut Report) {
 }
 
 fn latencystats(desk: &Desk, report: &mut Report) {
-    for (number, row) in table::rows().iter().enumerate() {
+    for (number, row) in table::named_rows().iter().enumerate() {
         let number = number as u16;
         if desk.totals.command(number, OfCommand::Calls) == 0 {
             continue;

@@ -173,6 +173,13 @@ pub fn rows() -> &'static [&'static Command] {
     &ROWS
 }
 
+/// The rows that clients can name, in the same order: the parts of commands stand behind them.
+#[must_use]
+pub fn named_rows() -> &'static [&'static Command] {
+    let parts: usize = PARTS.iter().map(|parts| parts.len()).sum();
+    &rows()[..rows().len() - parts]
+}
+
 /// The part of a command with this name, for `Calls`.
 #[must_use]
 pub fn part(name: &str) -> &'static Command {

@@ -162,7 +162,7 @@ fn latency_reset(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
 
 fn latency_histogram(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     let rows: Vec<&'static Command> = match &args[2..] {
-        [] => table::rows().to_vec(),
+        [] => table::named_rows().to_vec(),
         names => names.iter().filter_map(|name| table::lookup_full_name(name)).flat_map(with_subcommands).collect(),
     };
     let histograms = rows.into_iter().filter_map(|row| {

@@ -44,7 +44,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "lastsave",
         arity: 1,
-        flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST).or(Flags::ACL_DANGEROUS),
+        flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST).or(Flags::ACL_ADMIN).or(Flags::ACL_DANGEROUS),
         group: Group::Server,
         since: "1.0.0",
         complexity: "O(1)",
@@ -56,7 +56,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "wait",
         arity: 3,
-        flags: Flags::NOSCRIPT.or(Flags::ACL_CONNECTION),
+        flags: Flags::NOSCRIPT.or(Flags::ACL_CONNECTION).or(Flags::ACL_NOT_GROUP),
         group: Group::Generic,
         since: "3.0.0",
         complexity: "O(1)",
@@ -70,7 +70,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "waitaof",
         arity: 4,
-        flags: Flags::BLOCKING.or(Flags::ACL_CONNECTION),
+        flags: Flags::BLOCKING.or(Flags::ACL_CONNECTION).or(Flags::ACL_NOT_GROUP),
         group: Group::Generic,
         since: "7.2.0",
         complexity: "O(1)",
@@ -90,7 +90,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(N) when saving, where N is the total number of keys in all databases when saving data, \
             otherwise O(1)",
         summary: "Synchronously saves the database(s) to disk and shuts down the server.",
-        syntax: "[[NOSAVE | SAVE] [NOW] [FORCE] [SAFE] [FAILOVER] | ABORT]",
+        syntax: "[[NOSAVE | SAVE] [NOW] [FORCE] | ABORT]",
         handler: Handler::Session(shutdown),
         history: &[("7.0.0", "Added the `NOW`, `FORCE` and `ABORT` modifiers.")],
         ..Command::ROW

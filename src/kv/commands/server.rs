@@ -71,7 +71,13 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "role",
         arity: 1,
-        flags: Flags::FIXED.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE).or(Flags::FAST).or(Flags::ACL_DANGEROUS),
+        flags: Flags::FIXED
+            .or(Flags::NOSCRIPT)
+            .or(Flags::LOADING)
+            .or(Flags::STALE)
+            .or(Flags::FAST)
+            .or(Flags::ACL_ADMIN)
+            .or(Flags::ACL_DANGEROUS),
         group: Group::Server,
         since: "2.8.12",
         complexity: "O(1)",
