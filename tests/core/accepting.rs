@@ -165,6 +165,24 @@ fn without_descriptors_the_service_survives_and_accepts_again() {
 }
 
 #[test]
+fn a_start_that_fails_is_tried_again_and_what_runs_goes_on() {
+    let server = Server::start("echo", &["--workers", "2"]);
+    let mut witness = server.client();
+    let own: usize = status(&mut witness)["here"].parse().unwrap();
+    let other = |witness: &mut Client| numbers(&status(witness)["pid"])[1 - own] as i32;
+    if !limit_descriptors(server.pid(), 4) {
+        return;
+    }
+    signal(other(&mut witness), Signal::SIGKILL);
+    until("a start fails", || server.has_logged("a process can't be started"));
+    assert_eq!(witness.ask("lane meanwhile"), "lane meanwhile");
+    assert_accepts_soon(&server, "one can't be started");
+    assert!(limit_descriptors(server.pid(), 1000));
+    until("it is started again", || other(&mut witness) != 0);
+    server.assert_idle();
+}
+
+#[test]
 fn connections_beyond_the_descriptors_wait_until_others_close() {
     let server = Server::start("echo", &["--workers", "1"]);
     let worker = server.pids()[0];

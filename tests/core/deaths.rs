@@ -86,6 +86,8 @@ fn when_the_supervisor_is_killed_all_its_children_are_gone_within_a_second() {
     client.send("lane slow 5000\n");
     let pids = server.pids();
     assert_eq!(pids.len(), 5);
+    // One that can't hear of it, and one that is busy.
+    signal(pids[1], Signal::SIGSTOP);
     let started = clock::monotonic();
     signal(server.pid(), Signal::SIGKILL);
     until("all are gone", || !pids.iter().any(|&pid| is_alive(pid)));
