@@ -1,5 +1,6 @@
 //! Clients on four workers: what CLIENT, MONITOR, HELLO and AUTH say and do holds for the whole service, whichever worker
 //! a client is on, and also while a worker is stopped or dies.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
