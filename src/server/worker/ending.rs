@@ -69,7 +69,11 @@ impl<A: Application> Worker<A> {
     fn count_unsent(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.find(id) else { return };
         let unsent = connection.out.len();
-        self.unsent_bytes = self.unsent_bytes + unsent - std::mem::replace(&mut connection.unsent_counted, unsent);
+        let counted = std::mem::replace(&mut connection.unsent_counted, unsent);
+        self.unsent_bytes = self.unsent_bytes + unsent - counted;
+        if unsent != counted {
+            self.service.unsent(&mut connection.session, unsent);
+        }
     }
 
     /// A connection that does not read what others write to it must not fill the memory.
