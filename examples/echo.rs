@@ -23,7 +23,7 @@ mod start;
 const POOL: LaneId = LaneId(0);
 const LANE: LaneId = LaneId(1);
 /// Unsent bytes at which the service lets others come first.
-const TURN_BYTES: usize = 512 << 10;
+const TURN_BYTES: usize = 64 << 10;
 const BYTES_MAX: u64 = 1 << 30;
 
 struct Echo;
