@@ -308,7 +308,11 @@ mod tests {
         for parameter in PARAMETERS {
             let same = PARAMETERS.iter().filter(|other| other.name == parameter.name).count();
             assert_eq!((same, parameter.name), (1, parameter.name.to_ascii_lowercase().as_str()));
-            assert!(parameter.setting.is_empty() || parameter.setting.starts_with("EMPTYSERVER_"), "{}", parameter.name);
+            assert!(
+                parameter.setting.is_empty() || parameter.setting.starts_with("EMPTYSERVER_"),
+                "{}",
+                parameter.name
+            );
         }
     }
 }

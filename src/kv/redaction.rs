@@ -31,7 +31,10 @@ mod tests {
     fn passwords_are_secrets_and_nothing_else_is() {
         assert_eq!(shown("auth", "AUTH me hunter2"), "AUTH * *");
         assert_eq!(shown("hello", "HELLO 3 auth me hunter2 SETNAME me"), "HELLO 3 auth * * SETNAME me");
-        assert_eq!(shown("config|set", "CONFIG SET maxclients 9 RequirePass x timeout 1"), "CONFIG SET maxclients 9 RequirePass * timeout 1");
+        assert_eq!(
+            shown("config|set", "CONFIG SET maxclients 9 RequirePass x timeout 1"),
+            "CONFIG SET maxclients 9 RequirePass * timeout 1"
+        );
         assert_eq!(shown("set", "SET auth x"), "SET auth x");
     }
 }

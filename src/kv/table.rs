@@ -165,11 +165,10 @@ pub fn resolve(args: &[&[u8]]) -> Result<&'static Command, CommandError> {
 /// All rows, each container followed by its subcommands, and the parts of commands: a row's place here is its number.
 #[must_use]
 pub fn rows() -> &'static [&'static Command] {
-    static ROWS: LazyLock<Vec<&'static Command>> =
-        LazyLock::new(|| {
-            let named = commands().flat_map(|command| std::iter::once(command).chain(command.subcommands));
-            named.chain(PARTS.iter().copied().flatten()).collect()
-        });
+    static ROWS: LazyLock<Vec<&'static Command>> = LazyLock::new(|| {
+        let named = commands().flat_map(|command| std::iter::once(command).chain(command.subcommands));
+        named.chain(PARTS.iter().copied().flatten()).collect()
+    });
     &ROWS
 }
 

@@ -8,82 +8,80 @@ use crate::kv::session::{Outcome, SessionCall};
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "config",
-        arity: -2,
-        group: Group::Server,
-        since: "2.0.0",
-        complexity: "Depends on subcommand.",
-        summary: "A container for server configuration commands.",
-        handler: Handler::Container,
-        subcommands: &[
-            Command {
-                name: "config|get",
-                arity: -3,
-                flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
-                group: Group::Server,
-                since: "2.0.0",
-                complexity: "O(N) when N is the number of configuration parameters provided",
-                summary: "Returns the effective values of configuration parameters.",
-                syntax: "parameter [parameter ...]",
-                handler: Handler::Session(config_get),
-                history: &[("7.0.0", "Added the ability to pass multiple pattern parameters in one call")],
-                ..Command::ROW
-            },
-            Command {
-                name: "config|help",
-                arity: 2,
-                flags: Flags::LOADING.or(Flags::STALE),
-                group: Group::Server,
-                since: "5.0.0",
-                complexity: "O(1)",
-                summary: "Returns helpful text about the different subcommands.",
-                handler: Handler::Pure(config_help),
-                ..Command::ROW
-            },
-            Command {
-                name: "config|resetstat",
-                arity: 2,
-                flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
-                group: Group::Server,
-                since: "2.0.0",
-                complexity: "O(1)",
-                summary: "Resets the server's statistics.",
-                handler: Handler::Session(config_resetstat),
-                tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-                ..Command::ROW
-            },
-            Command {
-                name: "config|rewrite",
-                arity: 2,
-                flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
-                group: Group::Server,
-                since: "2.8.0",
-                complexity: "O(1)",
-                summary: "Persists the effective configuration to file.",
-                handler: Handler::Session(config_rewrite),
-                tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-                ..Command::ROW
-            },
-            Command {
-                name: "config|set",
-                arity: -4,
-                flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
-                group: Group::Server,
-                since: "2.0.0",
-                complexity: "O(N) when N is the number of configuration parameters provided",
-                summary: "Sets configuration parameters in-flight.",
-                syntax: "parameter value [parameter value ...]",
-                handler: Handler::Session(config_set),
-                tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-                history: &[("7.0.0", "Added the ability to set multiple parameters in one call.")],
-                ..Command::ROW
-            },
-        ],
-        ..Command::ROW
-    },
-];
+pub const COMMANDS: &[Command] = &[Command {
+    name: "config",
+    arity: -2,
+    group: Group::Server,
+    since: "2.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for server configuration commands.",
+    handler: Handler::Container,
+    subcommands: &[
+        Command {
+            name: "config|get",
+            arity: -3,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.0.0",
+            complexity: "O(N) when N is the number of configuration parameters provided",
+            summary: "Returns the effective values of configuration parameters.",
+            syntax: "parameter [parameter ...]",
+            handler: Handler::Session(config_get),
+            history: &[("7.0.0", "Added the ability to pass multiple pattern parameters in one call")],
+            ..Command::ROW
+        },
+        Command {
+            name: "config|help",
+            arity: 2,
+            flags: Flags::LOADING.or(Flags::STALE),
+            group: Group::Server,
+            since: "5.0.0",
+            complexity: "O(1)",
+            summary: "Returns helpful text about the different subcommands.",
+            handler: Handler::Pure(config_help),
+            ..Command::ROW
+        },
+        Command {
+            name: "config|resetstat",
+            arity: 2,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.0.0",
+            complexity: "O(1)",
+            summary: "Resets the server's statistics.",
+            handler: Handler::Session(config_resetstat),
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            ..Command::ROW
+        },
+        Command {
+            name: "config|rewrite",
+            arity: 2,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.8.0",
+            complexity: "O(1)",
+            summary: "Persists the effective configuration to file.",
+            handler: Handler::Session(config_rewrite),
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            ..Command::ROW
+        },
+        Command {
+            name: "config|set",
+            arity: -4,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.0.0",
+            complexity: "O(N) when N is the number of configuration parameters provided",
+            summary: "Sets configuration parameters in-flight.",
+            syntax: "parameter value [parameter value ...]",
+            handler: Handler::Session(config_set),
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            history: &[("7.0.0", "Added the ability to set multiple parameters in one call.")],
+            ..Command::ROW
+        },
+    ],
+    ..Command::ROW
+}];
 
 /// Each parameter once, however many patterns it fits. A name without wildcards is answered as it was asked for.
 fn config_get(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
@@ -101,9 +99,8 @@ fn config_get(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         }
     }
     let shared = &call.desk.shared;
-    let pair = |(name, parameter): (&[u8], &Parameter)| {
-        (Reply::Bulk(name.to_vec()), Reply::Bulk(parameter.value(shared)))
-    };
+    let pair =
+        |(name, parameter): (&[u8], &Parameter)| (Reply::Bulk(name.to_vec()), Reply::Bulk(parameter.value(shared)));
     Outcome::Reply(Reply::Map(found.into_iter().map(pair).collect()))
 }
 
@@ -113,21 +110,21 @@ fn config_set(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         return Outcome::error(errors::SYNTAX);
     }
     let shared = &call.desk.shared;
-    let mut named: Vec<(&Parameter, &[u8])> = Vec::new();
+    let mut named: Vec<(&Parameter, &[&[u8]])> = Vec::new();
     for pair in args[2..].chunks_exact(2) {
         let Some(parameter) = parameters::lookup(pair[0]) else {
             return Outcome::error(errors::unknown_parameter(pair[0]));
         };
         if named.iter().any(|(known, _)| known.name == parameter.name) {
-            return Outcome::error(errors::config_set_failed(parameter.name, "duplicate parameter"));
+            return Outcome::error(errors::config_set_failed(pair[0], "duplicate parameter"));
         }
-        named.push((parameter, pair[1]));
+        named.push((parameter, pair));
     }
     let mut checked: Vec<Checked> = Vec::with_capacity(named.len());
-    for (parameter, value) in named {
-        match parameter.check(shared, value) {
+    for (parameter, pair) in named {
+        match parameter.check(shared, pair[1]) {
             Ok(value) => checked.push(value),
-            Err(reason) => return Outcome::error(errors::config_set_failed(parameter.name, &reason)),
+            Err(reason) => return Outcome::error(errors::config_set_failed(pair[0], &reason)),
         }
     }
     checked.into_iter().for_each(|value| value.apply(shared));

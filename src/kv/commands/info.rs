@@ -6,22 +6,20 @@ use crate::kv::session::{Outcome, SessionCall};
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "info",
-        arity: -1,
-        flags: Flags::LOADING.or(Flags::STALE).or(Flags::ACL_DANGEROUS),
-        group: Group::Server,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Returns information and statistics about the server.",
-        syntax: "[section [section ...]]",
-        handler: Handler::Session(info),
-        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-        history: &[("7.0.0", "Added support for taking multiple section arguments.")],
-        ..Command::ROW
-    },
-];
+pub const COMMANDS: &[Command] = &[Command {
+    name: "info",
+    arity: -1,
+    flags: Flags::LOADING.or(Flags::STALE).or(Flags::ACL_DANGEROUS),
+    group: Group::Server,
+    since: "1.0.0",
+    complexity: "O(1)",
+    summary: "Returns information and statistics about the server.",
+    syntax: "[section [section ...]]",
+    handler: Handler::Session(info),
+    tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+    history: &[("7.0.0", "Added support for taking multiple section arguments.")],
+    ..Command::ROW
+}];
 
 fn info(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     let asked = &args[1..];

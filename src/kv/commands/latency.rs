@@ -9,107 +9,105 @@ use crate::kv::statistics::{OfCommand, Totals};
 use crate::kv::table::{self, Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "latency",
-        arity: -2,
-        group: Group::Server,
-        since: "2.8.13",
-        complexity: "Depends on subcommand.",
-        summary: "A container for latency diagnostics commands.",
-        handler: Handler::Container,
-        subcommands: &[
-            Command {
-                name: "latency|doctor",
-                arity: 2,
-                flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
-                group: Group::Server,
-                since: "2.8.13",
-                complexity: "O(1)",
-                summary: "Returns a human-readable latency analysis report.",
-                handler: Handler::Session(latency_doctor),
-                tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-                ..Command::ROW
-            },
-            Command {
-                name: "latency|graph",
-                arity: 3,
-                flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
-                group: Group::Server,
-                since: "2.8.13",
-                complexity: "O(1)",
-                summary: "Returns a latency graph for an event.",
-                syntax: "event",
-                handler: Handler::Session(latency_graph),
-                tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-                ..Command::ROW
-            },
-            Command {
-                name: "latency|help",
-                arity: 2,
-                flags: Flags::LOADING.or(Flags::STALE),
-                group: Group::Server,
-                since: "2.8.13",
-                complexity: "O(1)",
-                summary: "Returns helpful text about the different subcommands.",
-                handler: Handler::Pure(latency_help),
-                ..Command::ROW
-            },
-            Command {
-                name: "latency|histogram",
-                arity: -2,
-                flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
-                group: Group::Server,
-                since: "7.0.0",
-                complexity: "O(N) where N is the number of commands with latency information being retrieved.",
-                summary: "Returns the cumulative distribution of latencies of a subset or all commands.",
-                syntax: "[command [command ...]]",
-                handler: Handler::Session(latency_histogram),
-                tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-                ..Command::ROW
-            },
-            Command {
-                name: "latency|history",
-                arity: 3,
-                flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
-                group: Group::Server,
-                since: "2.8.13",
-                complexity: "O(1)",
-                summary: "Returns timestamp-latency samples for an event.",
-                syntax: "event",
-                handler: Handler::Session(latency_history),
-                tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-                ..Command::ROW
-            },
-            Command {
-                name: "latency|latest",
-                arity: 2,
-                flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
-                group: Group::Server,
-                since: "2.8.13",
-                complexity: "O(1)",
-                summary: "Returns the latest latency samples for all events.",
-                handler: Handler::Session(latency_latest),
-                tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-                ..Command::ROW
-            },
-            Command {
-                name: "latency|reset",
-                arity: -2,
-                flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
-                group: Group::Server,
-                since: "2.8.13",
-                complexity: "O(1)",
-                summary: "Resets the latency data for one or more events.",
-                syntax: "[event [event ...]]",
-                handler: Handler::Session(latency_reset),
-                tips: &["request_policy:all_nodes", "response_policy:agg_sum"],
-                ..Command::ROW
-            },
-        ],
-        ..Command::ROW
-    },
-];
+pub const COMMANDS: &[Command] = &[Command {
+    name: "latency",
+    arity: -2,
+    group: Group::Server,
+    since: "2.8.13",
+    complexity: "Depends on subcommand.",
+    summary: "A container for latency diagnostics commands.",
+    handler: Handler::Container,
+    subcommands: &[
+        Command {
+            name: "latency|doctor",
+            arity: 2,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.8.13",
+            complexity: "O(1)",
+            summary: "Returns a human-readable latency analysis report.",
+            handler: Handler::Session(latency_doctor),
+            tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
+            ..Command::ROW
+        },
+        Command {
+            name: "latency|graph",
+            arity: 3,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.8.13",
+            complexity: "O(1)",
+            summary: "Returns a latency graph for an event.",
+            syntax: "event",
+            handler: Handler::Session(latency_graph),
+            tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
+            ..Command::ROW
+        },
+        Command {
+            name: "latency|help",
+            arity: 2,
+            flags: Flags::LOADING.or(Flags::STALE),
+            group: Group::Server,
+            since: "2.8.13",
+            complexity: "O(1)",
+            summary: "Returns helpful text about the different subcommands.",
+            handler: Handler::Pure(latency_help),
+            ..Command::ROW
+        },
+        Command {
+            name: "latency|histogram",
+            arity: -2,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "7.0.0",
+            complexity: "O(N) where N is the number of commands with latency information being retrieved.",
+            summary: "Returns the cumulative distribution of latencies of a subset or all commands.",
+            syntax: "[command [command ...]]",
+            handler: Handler::Session(latency_histogram),
+            tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
+            ..Command::ROW
+        },
+        Command {
+            name: "latency|history",
+            arity: 3,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.8.13",
+            complexity: "O(1)",
+            summary: "Returns timestamp-latency samples for an event.",
+            syntax: "event",
+            handler: Handler::Session(latency_history),
+            tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
+            ..Command::ROW
+        },
+        Command {
+            name: "latency|latest",
+            arity: 2,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.8.13",
+            complexity: "O(1)",
+            summary: "Returns the latest latency samples for all events.",
+            handler: Handler::Session(latency_latest),
+            tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
+            ..Command::ROW
+        },
+        Command {
+            name: "latency|reset",
+            arity: -2,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.8.13",
+            complexity: "O(1)",
+            summary: "Resets the latency data for one or more events.",
+            syntax: "[event [event ...]]",
+            handler: Handler::Session(latency_reset),
+            tips: &["request_policy:all_nodes", "response_policy:agg_sum"],
+            ..Command::ROW
+        },
+    ],
+    ..Command::ROW
+}];
 
 fn latency_doctor(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
     Outcome::Reply(text(doctor(&call.desk.shared)))

@@ -10,90 +10,88 @@ use crate::resp::reply::Reply;
 use crate::server::Counter;
 use crate::storage::{DATABASES, Keyspace};
 
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "memory",
-        arity: -2,
-        group: Group::Server,
-        since: "4.0.0",
-        complexity: "Depends on subcommand.",
-        summary: "A container for memory diagnostics commands.",
-        handler: Handler::Container,
-        subcommands: &[
-            Command {
-                name: "memory|doctor",
-                arity: 2,
-                group: Group::Server,
-                since: "4.0.0",
-                complexity: "O(1)",
-                summary: "Outputs a memory problems report.",
-                handler: Handler::Session(memory_doctor),
-                tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-                ..Command::ROW
-            },
-            Command {
-                name: "memory|help",
-                arity: 2,
-                flags: Flags::LOADING.or(Flags::STALE),
-                group: Group::Server,
-                since: "4.0.0",
-                complexity: "O(1)",
-                summary: "Returns helpful text about the different subcommands.",
-                handler: Handler::Pure(memory_help),
-                ..Command::ROW
-            },
-            Command {
-                name: "memory|malloc-stats",
-                arity: 2,
-                flags: Flags::FIXED,
-                group: Group::Server,
-                since: "4.0.0",
-                complexity: "Depends on how much memory is allocated, could be slow",
-                summary: "Returns the allocator statistics.",
-                handler: Handler::Pure(memory_malloc_stats),
-                tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-                ..Command::ROW
-            },
-            Command {
-                name: "memory|purge",
-                arity: 2,
-                flags: Flags::FIXED,
-                group: Group::Server,
-                since: "4.0.0",
-                complexity: "Depends on how much memory is allocated, could be slow",
-                summary: "Asks the allocator to release memory.",
-                handler: Handler::Pure(memory_purge),
-                tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-                ..Command::ROW
-            },
-            Command {
-                name: "memory|stats",
-                arity: 2,
-                group: Group::Server,
-                since: "4.0.0",
-                complexity: "O(1)",
-                summary: "Returns details about memory usage.",
-                handler: Handler::Session(memory_stats),
-                tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-                ..Command::ROW
-            },
-            Command {
-                name: "memory|usage",
-                arity: -3,
-                flags: Flags::READONLY,
-                keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
-                group: Group::Server,
-                since: "4.0.0",
-                complexity: "O(N) where N is the number of samples.",
-                summary: "Estimates the memory usage of a key.",
-                syntax: "key [SAMPLES count]",
-                handler: Handler::Read(memory_usage),
-                ..Command::ROW
-            },
-        ],
-        ..Command::ROW
-    },
-];
+pub const COMMANDS: &[Command] = &[Command {
+    name: "memory",
+    arity: -2,
+    group: Group::Server,
+    since: "4.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for memory diagnostics commands.",
+    handler: Handler::Container,
+    subcommands: &[
+        Command {
+            name: "memory|doctor",
+            arity: 2,
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "O(1)",
+            summary: "Outputs a memory problems report.",
+            handler: Handler::Session(memory_doctor),
+            tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+            ..Command::ROW
+        },
+        Command {
+            name: "memory|help",
+            arity: 2,
+            flags: Flags::LOADING.or(Flags::STALE),
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "O(1)",
+            summary: "Returns helpful text about the different subcommands.",
+            handler: Handler::Pure(memory_help),
+            ..Command::ROW
+        },
+        Command {
+            name: "memory|malloc-stats",
+            arity: 2,
+            flags: Flags::FIXED,
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "Depends on how much memory is allocated, could be slow",
+            summary: "Returns the allocator statistics.",
+            handler: Handler::Pure(memory_malloc_stats),
+            tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+            ..Command::ROW
+        },
+        Command {
+            name: "memory|purge",
+            arity: 2,
+            flags: Flags::FIXED,
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "Depends on how much memory is allocated, could be slow",
+            summary: "Asks the allocator to release memory.",
+            handler: Handler::Pure(memory_purge),
+            tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+            ..Command::ROW
+        },
+        Command {
+            name: "memory|stats",
+            arity: 2,
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "O(1)",
+            summary: "Returns details about memory usage.",
+            handler: Handler::Session(memory_stats),
+            tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+            ..Command::ROW
+        },
+        Command {
+            name: "memory|usage",
+            arity: -3,
+            flags: Flags::READONLY,
+            keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "O(N) where N is the number of samples.",
+            summary: "Estimates the memory usage of a key.",
+            syntax: "key [SAMPLES count]",
+            handler: Handler::Read(memory_usage),
+            ..Command::ROW
+        },
+    ],
+    ..Command::ROW
+}];
 
 /// Bytes of a key's row beside key and value: the columns' header, the numbers, the entry in the expiry table.
 const ROW_BYTES: u64 = 32;
@@ -123,7 +121,8 @@ fn memory_doctor(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
              and at EMPTYSERVER_QUERY_BYTES_MAX and EMPTYSERVER_OUTPUT_BYTES_MAX.\n"
         )
     } else {
-        "Hi Sam, I can't find any memory issue in your instance. I can only account for what occurs on this base.\n".to_owned()
+        "Hi Sam, I can't find any memory issue in your instance. I can only account for what occurs on this base.\n"
+            .to_owned()
     };
     Outcome::Reply(Reply::Verbatim { format: *b"txt", text: text.into_bytes() })
 }

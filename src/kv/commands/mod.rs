@@ -7,8 +7,8 @@ pub mod command;
 mod command_docs;
 #[cfg(test)]
 mod command_tests;
-pub mod connection;
 pub mod config;
+pub mod connection;
 pub mod counters;
 pub mod databases;
 pub mod debug;

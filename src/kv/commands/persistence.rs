@@ -84,7 +84,12 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "shutdown",
         arity: -1,
-        flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE).or(Flags::NO_MULTI).or(Flags::ALLOW_BUSY),
+        flags: Flags::ADMIN
+            .or(Flags::NOSCRIPT)
+            .or(Flags::LOADING)
+            .or(Flags::STALE)
+            .or(Flags::NO_MULTI)
+            .or(Flags::ALLOW_BUSY),
         group: Group::Server,
         since: "1.0.0",
         complexity: "O(N) when saving, where N is the total number of keys in all databases when saving data, \
@@ -128,7 +133,8 @@ fn bgsave(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         return Outcome::error(errors::SAVE_IN_PROGRESS);
     }
     ask_for_checkpoint(call);
-    let text = if is_running || call.is_executing { "Background saving scheduled" } else { "Background saving started" };
+    let text =
+        if is_running || call.is_executing { "Background saving scheduled" } else { "Background saving started" };
     Outcome::Reply(Reply::Simple(text.into()))
 }
 
@@ -153,9 +159,8 @@ fn waitaof(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         Ok(arguments) => arguments,
         Err(error) => return Outcome::error(error),
     };
-    let synced = |is_synced: bool| {
-        Outcome::Reply(Reply::Array(vec![Reply::Integer(i64::from(is_synced)), Reply::Integer(0)]))
-    };
+    let synced =
+        |is_synced: bool| Outcome::Reply(Reply::Array(vec![Reply::Integer(i64::from(is_synced)), Reply::Integer(0)]));
     match call.desk.shared.settings.storage.durability {
         Durability::Always => synced(true),
         Durability::Os if wants_local => Outcome::error(errors::WAITAOF_WITHOUT_SYNCS),
@@ -195,7 +200,8 @@ fn shutdown(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     let has = |word| args[1..].iter().any(|arg| is_word(arg, word));
     let is_known = |arg: &&[u8]| ["save", "nosave", "now", "force", "abort"].iter().any(|word| is_word(arg, word));
     let is_abort = has("abort");
-    let is_contradiction = has("save") && has("nosave") || is_abort && args[1..].iter().any(|arg| !is_word(arg, "abort"));
+    let is_contradiction =
+        has("save") && has("nosave") || is_abort && args[1..].iter().any(|arg| !is_word(arg, "abort"));
     if !args[1..].iter().all(is_known) || is_contradiction {
         return Outcome::error(errors::SYNTAX);
     }

@@ -10,69 +10,67 @@ use crate::kv::slowlog::{self, Entry};
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "slowlog",
-        arity: -2,
-        group: Group::Server,
-        since: "2.2.12",
-        complexity: "Depends on subcommand.",
-        summary: "A container for slow log commands.",
-        handler: Handler::Container,
-        subcommands: &[
-            Command {
-                name: "slowlog|get",
-                arity: -2,
-                flags: Flags::ADMIN.or(Flags::LOADING).or(Flags::STALE),
-                group: Group::Server,
-                since: "2.2.12",
-                complexity: "O(N) where N is the number of entries returned",
-                summary: "Returns the slow log's entries.",
-                syntax: "[count]",
-                handler: Handler::Session(slowlog_get),
-                tips: &["request_policy:all_nodes", "nondeterministic_output"],
-                history: &[("4.0.0", "Added client IP address, port and name to the reply.")],
-                ..Command::ROW
-            },
-            Command {
-                name: "slowlog|help",
-                arity: 2,
-                flags: Flags::LOADING.or(Flags::STALE),
-                group: Group::Server,
-                since: "6.2.0",
-                complexity: "O(1)",
-                summary: "Shows helpful text about the different subcommands.",
-                handler: Handler::Pure(slowlog_help),
-                ..Command::ROW
-            },
-            Command {
-                name: "slowlog|len",
-                arity: 2,
-                flags: Flags::ADMIN.or(Flags::LOADING).or(Flags::STALE),
-                group: Group::Server,
-                since: "2.2.12",
-                complexity: "O(1)",
-                summary: "Returns the number of entries in the slow log.",
-                handler: Handler::Session(slowlog_len),
-                tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
-                ..Command::ROW
-            },
-            Command {
-                name: "slowlog|reset",
-                arity: 2,
-                flags: Flags::ADMIN.or(Flags::LOADING).or(Flags::STALE),
-                group: Group::Server,
-                since: "2.2.12",
-                complexity: "O(N) where N is the number of entries in the slowlog",
-                summary: "Clears all entries from the slow log.",
-                handler: Handler::Session(slowlog_reset),
-                tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-                ..Command::ROW
-            },
-        ],
-        ..Command::ROW
-    },
-];
+pub const COMMANDS: &[Command] = &[Command {
+    name: "slowlog",
+    arity: -2,
+    group: Group::Server,
+    since: "2.2.12",
+    complexity: "Depends on subcommand.",
+    summary: "A container for slow log commands.",
+    handler: Handler::Container,
+    subcommands: &[
+        Command {
+            name: "slowlog|get",
+            arity: -2,
+            flags: Flags::ADMIN.or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.2.12",
+            complexity: "O(N) where N is the number of entries returned",
+            summary: "Returns the slow log's entries.",
+            syntax: "[count]",
+            handler: Handler::Session(slowlog_get),
+            tips: &["request_policy:all_nodes", "nondeterministic_output"],
+            history: &[("4.0.0", "Added client IP address, port and name to the reply.")],
+            ..Command::ROW
+        },
+        Command {
+            name: "slowlog|help",
+            arity: 2,
+            flags: Flags::LOADING.or(Flags::STALE),
+            group: Group::Server,
+            since: "6.2.0",
+            complexity: "O(1)",
+            summary: "Shows helpful text about the different subcommands.",
+            handler: Handler::Pure(slowlog_help),
+            ..Command::ROW
+        },
+        Command {
+            name: "slowlog|len",
+            arity: 2,
+            flags: Flags::ADMIN.or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.2.12",
+            complexity: "O(1)",
+            summary: "Returns the number of entries in the slow log.",
+            handler: Handler::Session(slowlog_len),
+            tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
+            ..Command::ROW
+        },
+        Command {
+            name: "slowlog|reset",
+            arity: 2,
+            flags: Flags::ADMIN.or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.2.12",
+            complexity: "O(N) where N is the number of entries in the slowlog",
+            summary: "Clears all entries from the slow log.",
+            handler: Handler::Session(slowlog_reset),
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            ..Command::ROW
+        },
+    ],
+    ..Command::ROW
+}];
 
 /// Entries that are shown when no count is given.
 const SHOWN: u32 = 10;
