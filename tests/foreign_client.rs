@@ -1,5 +1,6 @@
 //! The real program with a client library that others have written: what it sends at the start, how it reads replies,
 //! pipelines, transactions, both protocols, and the password.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
