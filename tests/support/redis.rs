@@ -27,7 +27,8 @@ impl Redis {
     pub fn start(arguments: &[&str]) -> Option<Self> {
         if !is_installed() {
             // Past the harness, which keeps what a passing test prints.
-            let line = b"SKIPPED: there is no redis-server here to compare with (Debian: apt-get install redis-server)\n";
+            let line =
+                b"SKIPPED: there is no redis-server here to compare with (Debian: apt-get install redis-server)\n";
             std::io::stderr().write_all(line).unwrap();
             return None;
         }
