@@ -70,7 +70,10 @@ impl Writer {
         }
         let opened = storage::prepare(options)?;
         if let FileSystem::Shared(name) = opened.file_system {
-            tracing::warn!(file_system = name, "the data lies on a shared file system: a named volume is safer and faster");
+            tracing::warn!(
+                file_system = name,
+                "the data lies on a shared file system: a named volume is safer and faster"
+            );
         }
         if let Some(version) = opened.migrated_from {
             tracing::info!(version, "the data file was brought up to date");

@@ -9,13 +9,14 @@ mod notation;
 mod processes;
 mod redis;
 mod service;
+pub mod strace;
 mod transcript;
 mod value;
 
-pub use connection::Connection;
+pub use connection::{Connection, encoded};
 pub use log::Log;
 pub use notation::{bytes_of, unescape, words};
-pub use processes::{Process, descendants, signal, wait_until};
+pub use processes::{Process, descendants, is_alive, signal, wait_until};
 pub use redis::{Redis, is_installed};
 pub use service::{Service, number_from_environment};
 pub use transcript::{Section, Transcript, read_all};
