@@ -46,6 +46,14 @@ impl Data {
     }
 }
 
+/// Never the same twice: a write of what is there already would change no page.
+fn value(key: &[u8], n: &mut u64) -> [u8; 128] {
+    *n += 1;
+    let mut value = [key[15]; 128];
+    value[..8].copy_from_slice(&n.to_le_bytes());
+    value
+}
+
 fn name(n: u64) -> Vec<u8> {
     format!("key:{n:012}").into_bytes()
 }
@@ -81,13 +89,14 @@ fn reads(criterion: &mut Criterion) {
 
 fn writes(criterion: &mut Criterion) {
     let data = Data::new();
+    let mut n = 0;
     let mut group = criterion.benchmark_group("storage");
     let mut writer = data.writer(Durability::Os);
     group.bench_function("put", |bencher| {
         writer.begin_write(NOW_MS).expect("begin");
         bencher.iter_batched(
             || data.key(),
-            |key| writer.put_string(&key, &[9; 128], Expiry::Clear).expect("put"),
+            |key| writer.put_string(&key, &value(&key, &mut n), Expiry::Clear).expect("put"),
             BatchSize::SmallInput,
         );
         writer.rollback().expect("rollback");
@@ -100,7 +109,8 @@ fn writes(criterion: &mut Criterion) {
             bencher.iter(|| {
                 writer.begin_write(NOW_MS).expect("begin");
                 for _ in 0..50 {
-                    writer.put_string(&data.key(), &[9; 128], Expiry::Clear).expect("put");
+                    let key = data.key();
+                    writer.put_string(&key, &value(&key, &mut n), Expiry::Clear).expect("put");
                 }
                 writer.commit().expect("commit");
                 if writer.wal_progress().expect("look").log_bytes() > data.options.wal_bytes_max {

@@ -45,7 +45,7 @@ pub(crate) fn check(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
     let options = storage_options(settings);
     let mut out = std::io::stdout();
     let path = options.data_path();
-    if !path.exists() {
+    if !storage::inspect(&options)? {
         return Err(format!("{} does not exist: nothing was ever stored there", path.display()).into());
     }
     let mut keyspace = Keyspace::open_reader(&options)?;

@@ -5,7 +5,6 @@
     reason = "a test may panic, and prints what it measured or skipped"
 )]
 
-#[path = "core/harness.rs"]
 mod support;
 
 #[path = "core/accepting.rs"]

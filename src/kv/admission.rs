@@ -8,7 +8,7 @@ use crate::kv::flags::Flags;
 use crate::kv::runtime::Pausing;
 use crate::kv::session::Session;
 use crate::kv::statistics::Counted;
-use crate::kv::table::{self, Command, Handler};
+use crate::kv::table::{self, Command};
 use crate::kv::transaction::State;
 
 /// What is to be done with a request.
@@ -19,16 +19,22 @@ pub enum Admission {
     Queue(&'static Command),
     /// Run now.
     Run(&'static Command),
+    /// Not a request at all: a web page made its reader's browser send this (Redis: securityWarningCommand).
+    Hostile,
     /// Not before then (milliseconds since 1970): clients are paused.
     Later(i64),
 }
 
 /// `args` has at least one element.
 pub fn admit(session: &Session, desk: &Desk, args: &[&[u8]]) -> Admission {
+    // A line of HTTP? Its body could be commands, sent by somebody whose browser stands behind the firewall.
+    if args[0].eq_ignore_ascii_case(b"host:") || args[0].eq_ignore_ascii_case(b"post") {
+        return Admission::Hostile;
+    }
     // Does it exist, with that many arguments?
     let command = match table::resolve(args) {
         Ok(command) => command,
-        Err(error) => return Admission::Refused(table::lookup(args[0]), error.text()),
+        Err(error) => return Admission::Refused(table::lookup_row(args), error.text()),
     };
     let refuse = |text: &'static str| Admission::Refused(Some(command), Cow::Borrowed(text));
     // Dangerous commands are there only when the operator said so.
@@ -39,23 +45,32 @@ pub fn admit(session: &Session, desk: &Desk, args: &[&[u8]]) -> Admission {
     if !session.is_authenticated && !command.flags.has(Flags::NO_AUTH) && desk.shared.runtime.has_password() {
         return refuse(errors::NO_AUTH);
     }
+    if session.transaction.is_open() && command.flags.has(Flags::NO_MULTI) {
+        return refuse(errors::NOT_IN_MULTI);
+    }
+    // From here on EXEC counts as what it is going to run.
+    let flags = flags_of(session, command);
     // A disk that is nearly full takes nothing that makes the data grow; one that fails takes no change at all.
-    if command.flags.has(Flags::DENYOOM) && desk.totals.sum(Counted::DiskNearlyFull) > 0 {
+    if flags.has(Flags::DENYOOM) && desk.totals.sum(Counted::DiskNearlyFull) > 0 {
         return refuse(errors::DISK_NEARLY_FULL);
+    }
+    let may_write = flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE);
+    if session.client.is_monitor.get() {
+        // A monitor only watches, and is never paused.
+        if may_write || flags.has(Flags::READONLY) {
+            return refuse(errors::MONITOR_WITH_KEYS);
+        }
+    } else {
+        // Paused clients wait.
+        match desk.shared.runtime.pausing(|| desk.shared.clock.now_ms()) {
+            (Pausing::All, until) if !is_pause_command(command) => return Admission::Later(until),
+            (Pausing::Writes, until) if may_write => return Admission::Later(until),
+            _ => {}
+        }
     }
     // A transaction queues everything but what ends it.
     if session.transaction.is_open() && !is_transaction_command(command) {
-        if command.flags.has(Flags::NO_MULTI) {
-            return refuse(errors::NOT_IN_MULTI);
-        }
         return Admission::Queue(command);
-    }
-    // Paused clients wait.
-    match desk.shared.runtime.pausing(|| desk.shared.clock.now_ms()) {
-        (Pausing::Nothing, _) => {}
-        (Pausing::All, until) if !is_pause_command(command) => return Admission::Later(until),
-        (Pausing::Writes, until) if may_write(session, command) => return Admission::Later(until),
-        _ => {}
     }
     Admission::Run(command)
 }
@@ -70,12 +85,12 @@ fn is_pause_command(command: &Command) -> bool {
     matches!(command.name, "client|unpause" | "client|pause")
 }
 
-fn may_write(session: &Session, command: &Command) -> bool {
-    let queued_write = || match &session.transaction.state {
-        State::Queuing(queue) => queue.calls.iter().any(|queued| matches!(queued.command.handler, Handler::Write(_))),
-        State::None | State::Failed => false,
-    };
-    matches!(command.handler, Handler::Write(_)) || command.name == "exec" && queued_write()
+/// Of the command, and for EXEC of all that it runs.
+fn flags_of(session: &Session, command: &Command) -> Flags {
+    match &session.transaction.state {
+        State::Queuing(queue) if command.name == "exec" => command.flags.or(queue.flags),
+        _ => command.flags,
+    }
 }
 
 /// The text of what `resolve` or a handler failed with.

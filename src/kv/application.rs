@@ -7,6 +7,7 @@ use crate::kv::desk::Desk;
 use crate::kv::errors;
 use crate::kv::job::{Done, Job};
 use crate::kv::lane_executor::LaneExecutor;
+use crate::kv::latency::LatencyMonitor;
 use crate::kv::runtime::Runtime;
 use crate::kv::service::KvService;
 use crate::kv::settings::Settings;
@@ -35,19 +36,45 @@ pub struct Shared {
     pub versions: Versions,
     pub clock: ServiceClock,
     pub runtime: Runtime,
+    pub latency: LatencyMonitor,
+    pub host: Host,
     pub board: Board,
 }
 
 impl Shared {
     pub fn new(settings: Settings) -> io::Result<Shared> {
         let versions = Versions::new()?;
+        let runtime = Runtime::new(&settings)?;
         Ok(Shared {
             clock: ServiceClock::new(versions.clone())?,
             versions,
-            runtime: Runtime::new(&settings)?,
+            latency: LatencyMonitor::new(runtime.clone())?,
+            runtime,
+            host: Host::look(&settings),
             board: Board::new(settings.workers.max(1), statistics::counters())?,
             settings,
         })
+    }
+}
+
+/// What INFO says of the machine and the program: read once at the start, for a loop reads no files.
+pub struct Host {
+    pub operating_system: String,
+    pub executable: String,
+    pub data_directory: String,
+}
+
+impl Host {
+    fn look(settings: &Settings) -> Host {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let directory = &settings.storage.directory;
+        let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.clone());
+        let executable = std::env::current_exe().unwrap_or_default();
+        Host {
+            operating_system: format!("Linux {} {}", release.trim_end(), std::env::consts::ARCH),
+            executable: executable.display().to_string(),
+            data_directory: absolute.display().to_string(),
+        }
     }
 }
 
@@ -83,7 +110,7 @@ impl Application for KeyValue {
 
     fn executor(&self, lane: LaneId, context: &ExecutorContext) -> Result<LaneExecutor, StartError> {
         let built = match lane {
-            WRITE => LaneExecutor::writer(Arc::clone(&self.shared), context),
+            WRITE => LaneExecutor::writer(&self.shared, context),
             _ => LaneExecutor::reader(Arc::clone(&self.shared), context),
         };
         built.map_err(|error| StartError::new(error.to_string()))

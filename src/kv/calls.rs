@@ -8,10 +8,11 @@ use crate::kv::application::Shared;
 use crate::kv::errors::{self, CommandError};
 use crate::kv::flags::Flags;
 use crate::kv::job::{Call, SlowCall};
+use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
 use crate::kv::slowlog;
 use crate::kv::statistics::{Counted, Statistics};
-use crate::kv::table::{self, Handler};
+use crate::kv::table::{self, Command, Handler};
 use crate::resp::reply::Reply;
 use crate::server::ExecutorContext;
 use crate::server::sys::clock;
@@ -80,13 +81,20 @@ impl Calls {
             let is_miss = matches!(ran, Ran::Reply(Reply::Null | Reply::Integer(-2)));
             self.statistics.add(if is_miss { Counted::KeyMissesTotal } else { Counted::KeyHitsTotal }, 1);
         }
+        self.shared.latency.consider(event_of(call.command), duration_us);
         let threshold_us = self.shared.runtime.read(Knob::SlowlogUs) as i64;
         if threshold_us >= 0 && duration_us >= threshold_us as u64 && !call.command.flags.has(Flags::SKIP_SLOWLOG) {
             slow.push(SlowCall {
                 started_us: clock::wall_us() - duration_us as i64,
                 duration_us,
-                args: slowlog::cut(&call.args),
+                args: slowlog::cut(call.command, &call.args),
             });
         }
     }
+}
+
+/// What the latency monitor calls a call of this command.
+#[must_use]
+pub fn event_of(command: &Command) -> Event {
+    if command.flags.has(Flags::FAST) { Event::FastCommand } else { Event::Command }
 }

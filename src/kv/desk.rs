@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::kv::application::Shared;
 use crate::kv::gather::Gathers;
+use crate::kv::sampler::Sampler;
 use crate::kv::session::Client;
 use crate::kv::slowlog::SlowLog;
 use crate::kv::statistics::{Statistics, Totals};
@@ -19,9 +20,12 @@ pub struct Desk {
     pub totals: Totals,
     /// This worker's clients by their number.
     pub clients: BTreeMap<u64, Rc<Client>>,
+    /// Those of them that are monitors.
+    pub monitors: Vec<Rc<Client>>,
     pub gathers: Gathers,
     pub clock: CoarseClock,
     pub slow_log: SlowLog,
+    pub sampler: Sampler,
 }
 
 impl Desk {
@@ -35,9 +39,11 @@ impl Desk {
             statistics: Statistics::new(context.board, context.slot),
             totals: Totals(context.board),
             clients: BTreeMap::new(),
+            monitors: Vec::new(),
             gathers: Gathers::default(),
             clock,
             slow_log: SlowLog::default(),
+            sampler: Sampler::default(),
         }
     }
 }

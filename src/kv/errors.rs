@@ -120,9 +120,30 @@ pub const DENIED_LINE: &[u8] = b"-DENIED emptyServer is running in protected mod
 
 // ---- admission
 pub const NO_AUTH: &str = "NOAUTH Authentication required.";
-pub const DEBUG_NOT_ALLOWED: &str = "ERR DEBUG command not allowed. Set EMPTYSERVER_DEBUG_COMMANDS to yes and start the service \
-                                     again, if these commands are really needed.";
+/// Word for word as in Redis; CONFIG SET enable-debug-command names the setting.
+pub const DEBUG_NOT_ALLOWED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you \
+                                     can run it from a local connection, otherwise you need to set this option in the \
+                                     configuration file, and then restart the server.";
 pub const NOT_IN_MULTI: &str = "ERR Command not allowed inside a transaction";
+pub const MONITOR_WITH_KEYS: &str = "ERR Replica can't interact with the keyspace";
+
+// ---- connections and clients
+pub const NO_PASSWORD_SET: &str = "ERR AUTH <password> called without any password configured for the default user. \
+                                   Are you sure your configuration is correct?";
+pub const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+pub const PROTOCOL_VERSION: &str = "ERR Protocol version is not an integer or out of range";
+pub const NO_PROTOCOL: &str = "NOPROTO unsupported protocol version";
+pub const HELLO_WITHOUT_LOGIN: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> \
+     option can be used to authenticate the client and select the RESP protocol version at the same time";
+pub const CLIENT_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
+pub const INVALID_CLIENT_ID: &str = "ERR Invalid client ID";
+pub const CLIENT_ID_NOT_POSITIVE: &str = "ERR client-id should be greater than 0";
+pub const NO_SUCH_CLIENT: &str = "ERR No such client";
+pub const PAUSE_MODE: &str = "ERR CLIENT PAUSE mode must be WRITE or ALL";
+pub const TIMEOUT_NOT_AN_INTEGER: &str = "ERR timeout is not an integer or out of range";
+pub const TIMEOUT_NEGATIVE: &str = "ERR timeout is negative";
+pub const TIMEOUT_OUT_OF_RANGE: &str = "ERR timeout is out of range";
+pub const MONITOR_IN_EXEC: &str = "ERR MONITOR isn't allowed for DENY BLOCKING client";
 
 // ---- transactions
 pub const NESTED_MULTI: &str = "ERR MULTI calls can not be nested";
@@ -130,13 +151,19 @@ pub const WATCH_IN_MULTI: &str = "ERR WATCH inside MULTI is not allowed";
 pub const EXEC_WITHOUT_MULTI: &str = "ERR EXEC without MULTI";
 pub const DISCARD_WITHOUT_MULTI: &str = "ERR DISCARD without MULTI";
 pub const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
-/// EXEC itself was refused.
-#[must_use]
-pub fn exec_abort_because_of(why: &str) -> Cow<'static, str> {
-    let why = why.strip_prefix("ERR ").unwrap_or(why);
-    format!("EXECABORT Transaction discarded because of: {why}").into()
-}
 pub const TRANSACTION_TOO_LARGE: &str = "ERR the queued commands of this transaction take too much memory";
+
+// ---- the service
+pub const NO_CONFIG_FILE: &str = "ERR The server is running without a config file";
+pub const SAVE_FAILED: &str = "ERR the data could not be moved into its file in time. The log of the service says why.";
+pub const SAVE_IN_PROGRESS: &str = "ERR Background save already in progress";
+pub const NO_SHUTDOWN: &str = "ERR No shutdown in progress.";
+pub const SHUTDOWN_GOES_ON: &str = "ERR The shutdown has begun and can't be aborted";
+pub const SHUTDOWN_FAILED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
+pub const WAITAOF_WITHOUT_SYNCS: &str = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+pub const NOT_0_OR_1: &str = "ERR value is out of range, value must between 0 and 1";
+pub const NOT_POSITIVE: &str = "ERR value is out of range, must be positive";
+pub const SLOWLOG_COUNT: &str = "ERR count should be greater than or equal to -1";
 
 // ---- COMMAND
 pub const COMMAND_INVALID: &str = "ERR Invalid command specified";
@@ -157,10 +184,67 @@ pub fn unknown_command(args: &[&[u8]]) -> CommandError {
     reply(format!("ERR unknown command '{}', with args beginning with: {shown}", lossy(args[0], 128)))
 }
 
+/// EXEC itself was refused.
+#[must_use]
+pub fn exec_abort_because_of(why: &str) -> Cow<'static, str> {
+    let why = why.strip_prefix("ERR ").unwrap_or(why);
+    Cow::Owned(format!("EXECABORT Transaction discarded because of: {why}"))
+}
+
 /// The container exists, its subcommand does not.
 #[must_use]
 pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
     reply(format!("ERR unknown subcommand '{}'. Try {} HELP.", lossy(name, 128), container.to_ascii_uppercase()))
+}
+
+/// A subcommand with optional arguments got others; `name` as it was sent.
+#[must_use]
+pub fn wrong_subcommand_arguments(container: &str, name: &[u8]) -> CommandError {
+    let (name, container) = (lossy(name, 128), container.to_ascii_uppercase());
+    reply(format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."))
+}
+
+#[must_use]
+pub fn hello_option(option: &[u8]) -> CommandError {
+    reply(format!("ERR Syntax error in HELLO option '{}'", lossy(option, option.len())))
+}
+
+#[must_use]
+pub fn unrecognized_option(option: &[u8]) -> CommandError {
+    reply(format!("ERR Unrecognized option '{}'", lossy(option, option.len())))
+}
+
+/// `name` as it was sent.
+#[must_use]
+pub fn client_attribute(name: &[u8]) -> CommandError {
+    reply(format!("ERR {} cannot contain spaces, newlines or special characters.", lossy(name, name.len())))
+}
+
+#[must_use]
+pub fn unknown_client_type(name: &[u8]) -> CommandError {
+    reply(format!("ERR Unknown client type '{}'", lossy(name, name.len())))
+}
+
+#[must_use]
+pub fn no_such_user(name: &[u8]) -> CommandError {
+    reply(format!("ERR No such user '{}'", lossy(name, name.len())))
+}
+
+#[must_use]
+pub fn unknown_parameter(name: &[u8]) -> CommandError {
+    let name = lossy(name, name.len());
+    reply(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
+}
+
+#[must_use]
+pub fn config_set_failed(parameter: &str, reason: &str) -> CommandError {
+    reply(format!("ERR CONFIG SET failed (possibly related to argument '{parameter}') - {reason}"))
+}
+
+/// LATENCY GRAPH of an event that was not observed.
+#[must_use]
+pub fn no_samples(event: &[u8]) -> CommandError {
+    reply(format!("ERR No samples available for event '{}'", lossy(event, event.len())))
 }
 
 /// `command` is the full name: "object|encoding".

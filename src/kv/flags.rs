@@ -35,6 +35,11 @@ impl Flags {
     pub const ACL_KEYSPACE: Flags = Flags(1 << 34);
     pub const ACL_CONNECTION: Flags = Flags(1 << 35);
     pub const ACL_READ: Flags = Flags(1 << 36);
+    /// The answer is the same at all times; docs/compatibility.md lists these commands.
+    pub const FIXED: Flags = Flags(1 << 37);
+    pub const ACL_ADMIN: Flags = Flags(1 << 38);
+    /// The group implies no category.
+    pub const ACL_NOT_GROUP: Flags = Flags(1 << 39);
 
     /// The union of two sets.
     #[must_use]
@@ -228,7 +233,7 @@ impl Category {
     /// True exactly when a command of this group with these flags is in the category (Redis: setImplicitACLCategories).
     #[must_use]
     pub fn holds(self, group: Group, flags: Flags) -> bool {
-        if group.category() == Some(self) {
+        if group.category() == Some(self) && !flags.has(Flags::ACL_NOT_GROUP) {
             return true;
         }
         match self {
@@ -236,7 +241,7 @@ impl Category {
             Category::Read => flags.has(Flags::ACL_READ) || (flags.has(Flags::READONLY) && group != Group::Scripting),
             Category::Write => flags.has(Flags::WRITE),
             Category::PubSub => flags.has(Flags::PUBSUB),
-            Category::Admin => flags.has(Flags::ADMIN),
+            Category::Admin => flags.has(Flags::ADMIN) || flags.has(Flags::ACL_ADMIN),
             Category::Fast => flags.has(Flags::FAST),
             Category::Slow => !flags.has(Flags::FAST),
             Category::Blocking => flags.has(Flags::BLOCKING),

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::kv::application::Shared;
 use crate::kv::calls::Calls;
+use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
 use crate::kv::statistics::{Counted, Statistics};
 use crate::kv::writer::end_if_sync_failed;
@@ -34,10 +35,14 @@ pub struct Housekeeping {
     /// The last sweep found all that it may take at once: there is more.
     has_more_to_sweep: bool,
     disk_reserve_bytes: u64,
+    /// When the last pass that a client asked for began.
+    asked_pass_at: Instant,
 }
 
 /// How often each thing is looked at, however busy the writer is.
 const WAL_EVERY: Duration = Duration::from_millis(2);
+/// Between two attempts at a checkpoint that a client waits for.
+const ASKED_PASS_EVERY: Duration = Duration::from_millis(20);
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
 const SWEEP_BESIDE_EVERY: Duration = Duration::from_millis(10);
 const DISK_EVERY: Duration = Duration::from_millis(500);
@@ -71,6 +76,7 @@ impl Housekeeping {
             disk_looked_at: now - DISK_EVERY,
             has_more_to_sweep: true,
             disk_reserve_bytes: 2 * options.wal_bytes_max,
+            asked_pass_at: now - ASKED_PASS_EVERY,
         })
     }
 
@@ -94,8 +100,13 @@ impl Housekeeping {
         if is_due {
             self.swept_at = now;
             self.has_more_to_sweep = sweep(keyspace, calls)?;
+            calls.shared.latency.consider_duration(Event::ExpireCycle, clock::monotonic().duration_since(now));
         }
-        Ok(if self.has_more_to_sweep { Duration::ZERO } else { SWEEP_EVERY })
+        Ok(match self.has_more_to_sweep {
+            true => Duration::ZERO,
+            false if is_asked_for(&calls.shared) => WAL_EVERY,
+            false => SWEEP_EVERY,
+        })
     }
 
     /// A pass beside the writer, then a second for what the writer has added meanwhile, then the last step. The writer gives
@@ -104,9 +115,12 @@ impl Housekeeping {
         let statistics = &calls.statistics;
         self.checkpoints.collect(statistics);
         let mut progress = keyspace.wal_progress()?;
-        if !self.checkpoints.is_running() && self.pace.wants_pass(&progress) {
-            self.passes += 1;
-            self.checkpoints.begin();
+        let (now, asked) = (clock::monotonic(), calls.shared.runtime.read(Knob::CheckpointsAsked));
+        let is_asked = is_asked_for(&calls.shared) && now.duration_since(self.asked_pass_at) >= ASKED_PASS_EVERY;
+        if !self.checkpoints.is_running() && (is_asked || self.pace.wants_pass(&progress)) {
+            self.asked_pass_at = now;
+            self.passes += u32::from(!is_asked);
+            self.checkpoints.begin(asked, statistics);
         }
         let is_over = progress.log_bytes() > self.wal_bytes_max;
         let pause = match self.checkpoints.is_running() {
@@ -132,6 +146,7 @@ impl Housekeeping {
         if keyspace.restart_wal()? {
             self.passes = 0;
             statistics.set(Counted::ChangesSinceCheckpoint, 0);
+            statistics.set(Counted::LastCheckpointSeconds, now_seconds());
         } else {
             self.restart_at = now + RESTART_EVERY;
         }
@@ -158,6 +173,15 @@ impl Housekeeping {
     }
 }
 
+/// True while a client's SAVE or BGSAVE is not done.
+fn is_asked_for(shared: &Shared) -> bool {
+    shared.runtime.read(Knob::CheckpointsAsked) > shared.runtime.read(Knob::CheckpointsDone)
+}
+
+fn now_seconds() -> u64 {
+    (clock::wall_ms() / 1000).unsigned_abs()
+}
+
 /// One transaction of cleaning. True when there is more.
 fn sweep(keyspace: &mut Keyspace, calls: &Calls) -> Result<bool, StorageError> {
     keyspace.begin_write(calls.shared.clock.now_ms())?;
@@ -181,15 +205,25 @@ fn sweep(keyspace: &mut Keyspace, calls: &Calls) -> Result<bool, StorageError> {
 
 /// Copies the `-wal` into the file when asked to, beside the writer.
 struct CheckpointThread {
+    shared: Arc<Shared>,
     orders: Option<Sender<()>>,
     reports: Receiver<Pass>,
-    is_running: bool,
+    running: Option<Running>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What was there when the pass began.
+struct Running {
+    /// The last checkpoint that a client had asked for.
+    asked: u64,
+    changes: u64,
 }
 
 struct Pass {
     duration: Duration,
     is_failed: bool,
+    /// Everything that was committed at its begin is in the file.
+    is_complete: bool,
 }
 
 impl CheckpointThread {
@@ -197,31 +231,37 @@ impl CheckpointThread {
         let (orders, orders_end) = bounded(1);
         let (reports_end, reports) = bounded(1);
         let checkpointer = Checkpointer::open(&shared.settings.storage)?;
-        let shared = Arc::clone(shared);
+        let thread_shared = Arc::clone(shared);
         let thread = spawn("checkpoint", move || {
             while let Ok(()) = orders_end.recv() {
                 let begun = clock::monotonic();
                 let outcome = checkpointer.passive();
                 if let Err(error) = &outcome {
-                    end_if_sync_failed(&shared, error);
+                    end_if_sync_failed(&thread_shared, error);
                     tracing::error!(%error, "a checkpoint failed");
                 }
-                let pass = Pass { duration: clock::monotonic().duration_since(begun), is_failed: outcome.is_err() };
+                let pass = Pass {
+                    duration: clock::monotonic().duration_since(begun),
+                    is_failed: outcome.is_err(),
+                    is_complete: outcome.is_ok_and(|progress| progress.remaining_bytes() == 0),
+                };
                 if reports_end.send(pass).is_err() {
                     break;
                 }
             }
         })?;
-        Ok(CheckpointThread { orders: Some(orders), reports, is_running: false, thread: Some(thread) })
+        let shared = Arc::clone(shared);
+        Ok(CheckpointThread { shared, orders: Some(orders), reports, running: None, thread: Some(thread) })
     }
 
     fn is_running(&self) -> bool {
-        self.is_running
+        self.running.is_some()
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, asked: u64, statistics: &Statistics) {
         let orders = self.orders.as_ref().expect("orders are given only before the end");
-        self.is_running = orders.try_send(()).is_ok();
+        let changes = statistics.read(Counted::ChangesSinceCheckpoint);
+        self.running = orders.try_send(()).is_ok().then_some(Running { asked, changes });
     }
 
     fn collect(&mut self, statistics: &Statistics) {
@@ -238,12 +278,18 @@ impl CheckpointThread {
     }
 
     fn ended(&mut self, pass: &Pass, statistics: &Statistics) {
-        self.is_running = false;
+        let running = self.running.take();
+        if let (Some(running), true) = (running, pass.is_complete) {
+            let changes = statistics.read(Counted::ChangesSinceCheckpoint).saturating_sub(running.changes);
+            statistics.set(Counted::ChangesSinceCheckpoint, changes);
+            statistics.set(Counted::LastCheckpointSeconds, now_seconds());
+            self.shared.runtime.set(Knob::CheckpointsDone, running.asked);
+        }
+        self.shared.latency.consider_duration(Event::Checkpoint, pass.duration);
         let duration_us = pass.duration.as_micros() as u64;
         statistics.add(Counted::CheckpointsTotal, 1);
         statistics.add(Counted::CheckpointMicrosecondsTotal, duration_us);
         statistics.set(Counted::LastCheckpointFailed, u64::from(pass.is_failed));
-        statistics.set(Counted::LastCheckpointSeconds, (clock::wall_ms() / 1000) as u64);
     }
 
     fn end(&mut self) {
@@ -276,12 +322,12 @@ impl SyncThread {
         let shared = Arc::clone(shared);
         let thread = spawn("sync", move || {
             while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-                let begun_us = clock::wall_us();
+                let begun_ms = clock::uptime_ms();
                 let synced = WalFile::open(&options).and_then(|wal| wal.sync());
                 match synced {
                     Ok(()) => {
                         // Whoever was committed before the sync began may be told.
-                        statistics.set(Counted::SyncedUntilMicroseconds, begun_us as u64);
+                        statistics.set(Counted::SyncedUntilMs, begun_ms);
                         statistics.add(Counted::SyncsTotal, 1);
                     }
                     Err(error) => {

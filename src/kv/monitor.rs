@@ -1,23 +1,59 @@
 //! MONITOR: every worker shows its clients' calls to the monitors of all workers, as Redis writes them, passwords left out.
 
+use std::rc::Rc;
+
 use crate::kv::desk::Desk;
 use crate::kv::flags::Flags;
 use crate::kv::gather::{self, MessageKind};
 use crate::kv::questions::Notice;
+use crate::kv::redaction::{REDACTED, is_secret};
 use crate::kv::session::Client;
 use crate::kv::statistics::Counted;
 use crate::kv::table::Command;
-use crate::server::Effects;
 use crate::server::sys::clock;
+use crate::server::{Effects, Outbox};
 
-/// A call is about to run.
-pub fn feed(desk: &Desk, client: &Client, command: &Command, args: &[&[u8]], effects: &mut Effects) {
+/// A client becomes a monitor.
+pub fn begin(desk: &mut Desk, client: &Rc<Client>) {
+    client.is_monitor.set(true);
+    desk.monitors.push(Rc::clone(client));
+    publish(desk);
+}
+
+/// A client is a monitor no longer, if it was one.
+pub fn end(desk: &mut Desk, client: &Client) {
+    if client.is_monitor.replace(false) {
+        desk.monitors.retain(|monitor| monitor.number != client.number);
+        publish(desk);
+    }
+}
+
+/// Seen by all workers at once: the reply to MONITOR comes after it, so no call that follows is missed.
+fn publish(desk: &Desk) {
+    desk.statistics.set(Counted::Monitors, desk.monitors.len() as u64);
+}
+
+/// A call of `client` has run here, its reply is in `out`; or it goes to a lane.
+pub fn feed(
+    desk: &Desk,
+    client: &Client,
+    command: &Command,
+    args: &[&[u8]],
+    mut out: Option<&mut Outbox>,
+    effects: &mut Effects,
+) {
     let monitors = desk.totals.sum(Counted::Monitors);
     if monitors == 0 || command.flags.has(Flags::SKIP_MONITOR) || command.flags.has(Flags::ADMIN) {
         return;
     }
     let line = line(client, command, args);
-    show(desk, &line, effects);
+    for monitor in &desk.monitors {
+        match &mut out {
+            // What a monitor itself calls is shown right behind the reply, also in a pipeline.
+            Some(out) if monitor.number == client.number => out.buffer().extend_from_slice(&line),
+            _ => effects.write(monitor.id, line.clone()),
+        }
+    }
     for slot in desk.context.board.workers() {
         if slot != desk.context.slot && desk.totals.of(slot, Counted::Monitors) > 0 {
             effects.send(slot, gather::message(MessageKind::Notice, 0, &Notice::Monitored(line.clone()).encode()));
@@ -27,8 +63,8 @@ pub fn feed(desk: &Desk, client: &Client, command: &Command, args: &[&[u8]], eff
 
 /// Writes a line to this worker's monitors.
 pub fn show(desk: &Desk, line: &[u8], effects: &mut Effects) {
-    for client in desk.clients.values().filter(|client| client.is_monitor.get()) {
-        effects.write(client.id, line.to_vec());
+    for monitor in &desk.monitors {
+        effects.write(monitor.id, line.to_vec());
     }
 }
 
@@ -38,9 +74,8 @@ fn line(client: &Client, command: &Command, args: &[&[u8]]) -> Vec<u8> {
         format!("+{}.{:06} [{} {}]", now_us / 1_000_000, now_us % 1_000_000, client.database.get(), client.address)
             .into_bytes();
     for (index, arg) in args.iter().enumerate() {
-        let is_secret = index > 0 && matches!(command.name, "auth" | "hello");
         line.extend_from_slice(b" \"");
-        line.extend(if is_secret { b"(redacted)".to_vec() } else { escaped(arg) });
+        line.extend(if is_secret(command.name, args, index) { REDACTED.to_vec() } else { escaped(arg) });
         line.push(b'"');
     }
     line.extend_from_slice(b"\r\n");

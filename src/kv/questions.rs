@@ -1,8 +1,95 @@
 //! What workers ask and tell each other over the bus, and how each answers for its own clients.
 
+use crate::kv::clients::{self, Selection};
 use crate::kv::desk::Desk;
+use crate::kv::gather::{self, MessageKind};
 use crate::kv::monitor;
-use crate::server::Effects;
+use crate::kv::session::{Outcome, Polled, SessionCall, Wait};
+use crate::kv::slowlog;
+use crate::server::counters::SERVING;
+use crate::server::{Counter, Effects};
+
+/// What one worker asks all others.
+#[derive(Debug, PartialEq)]
+pub enum Question {
+    /// What is there to tell of these clients? Answered as `clients::list`.
+    ListClients(Selection),
+    /// How many of these clients are there? They are closed. Answered with the number (u64).
+    KillClients(Selection),
+    /// The newest entries of the slow log, at most so many. Answered as `slowlog::encode`.
+    SlowLog { count: u32 },
+    /// Answered with the number of entries (u64).
+    SlowLogLength,
+    /// Answered with nothing.
+    SlowLogReset,
+}
+
+impl Question {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let about = |kind: u8, selection: &Selection| {
+            let mut bytes = vec![kind];
+            selection.encode(&mut bytes);
+            bytes
+        };
+        match self {
+            Question::ListClients(selection) => about(b'L', selection),
+            Question::KillClients(selection) => about(b'K', selection),
+            Question::SlowLog { count } => [b"S", &count.to_le_bytes()[..]].concat(),
+            Question::SlowLogLength => b"N".to_vec(),
+            Question::SlowLogReset => b"R".to_vec(),
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Question> {
+        match bytes.split_first()? {
+            (b'L', selection) => Selection::decode(selection).map(Question::ListClients),
+            (b'K', selection) => Selection::decode(selection).map(Question::KillClients),
+            (b'S', count) => Some(Question::SlowLog { count: u32::from_le_bytes(count.try_into().ok()?) }),
+            (b'N', []) => Some(Question::SlowLogLength),
+            (b'R', []) => Some(Question::SlowLogReset),
+            _ => None,
+        }
+    }
+}
+
+/// Asks all workers, this one included, and answers with what `finish` makes of what came within the time: this worker's
+/// answer first.
+pub fn ask(
+    call: &mut SessionCall<'_>,
+    question: &Question,
+    finish: impl FnOnce(&mut SessionCall<'_>, Vec<Vec<u8>>) -> Outcome + 'static,
+) -> Outcome {
+    let question = question.encode();
+    let (slot, board) = (call.desk.context.slot, call.desk.context.board);
+    let own = (slot, answer(call.desk, &question, call.effects));
+    // One that is absent now has no news, and nobody would say that it is gone.
+    let others = board.workers().filter(|&other| other != slot && board.read(other, Counter::State) == SERVING);
+    let connection = call.session.client.id;
+    let (number, deadline) = call.desk.gathers.ask(connection, own, others, &question, call.effects);
+    let take = move |call: &mut SessionCall<'_>| {
+        let answers = call.desk.gathers.take_complete(number)?;
+        Some(answers.into_iter().map(|(_, answer)| answer).collect())
+    };
+    if let Some(answers) = take(call) {
+        return finish(call, answers);
+    }
+    let mut finish = Some(finish);
+    let poll = move |call: &mut SessionCall<'_>| match take(call) {
+        None => Polled::Pending(Some(deadline)),
+        Some(answers) => Polled::Ready(finish.take().expect("a gathering is complete once")(call, answers)),
+    };
+    Outcome::Gather(Wait { until: Some(deadline), poll: Box::new(poll) })
+}
+
+/// Tells all workers, this one included.
+pub fn tell(desk: &mut Desk, notice: &Notice, effects: &mut Effects) {
+    let notice = notice.encode();
+    for slot in desk.context.board.workers().filter(|slot| *slot != desk.context.slot) {
+        effects.send(slot, gather::message(MessageKind::Notice, 0, &notice));
+    }
+    hear(desk, &notice, effects);
+}
 
 /// News for all workers.
 pub enum Notice {
@@ -34,12 +121,34 @@ impl Notice {
 pub fn hear(desk: &mut Desk, notice: &[u8], effects: &mut Effects) {
     match Notice::decode(notice) {
         Some(Notice::Monitored(line)) => monitor::show(desk, &line, effects),
-        Some(Notice::Unpaused) => desk.clients.values().for_each(|client| effects.wake(client.id)),
+        Some(Notice::Unpaused) => {
+            let blocked = desk.clients.values().filter(|client| client.is_blocked.get());
+            blocked.for_each(|client| effects.wake(client.id));
+        }
         None => tracing::error!("news from another worker can't be read"),
     }
 }
 
 /// This worker's answer to a question.
-pub fn answer(_desk: &mut Desk, _question: &[u8], _effects: &mut Effects) -> Vec<u8> {
-    Vec::new()
+pub fn answer(desk: &mut Desk, question: &[u8], effects: &mut Effects) -> Vec<u8> {
+    match Question::decode(question) {
+        Some(Question::ListClients(selection)) => clients::list(desk, &selection),
+        Some(Question::KillClients(selection)) => clients::kill(desk, &selection, effects).to_le_bytes().to_vec(),
+        Some(Question::SlowLog { count }) => slowlog::encode(desk.slow_log.entries.iter().take(count as usize)),
+        Some(Question::SlowLogLength) => (desk.slow_log.entries.len() as u64).to_le_bytes().to_vec(),
+        Some(Question::SlowLogReset) => {
+            desk.slow_log.entries.clear();
+            Vec::new()
+        }
+        None => {
+            tracing::error!("a question of another worker can't be read");
+            Vec::new()
+        }
+    }
+}
+
+/// The sum of answers that are numbers.
+#[must_use]
+pub fn sum(answers: &[Vec<u8>]) -> u64 {
+    answers.iter().filter_map(|answer| answer.first_chunk()).map(|number| u64::from_le_bytes(*number)).sum()
 }

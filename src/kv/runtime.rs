@@ -15,10 +15,8 @@ pub enum Knob {
     SlowlogEntriesMax,
     /// Events slower than this many milliseconds are remembered by LATENCY; 0: none.
     LatencyThresholdMs,
-    /// Commands wait until then (milliseconds since 1970); see `Pausing`.
-    PauseUntilMs,
-    /// `Pausing` as a number.
-    PauseWhat,
+    /// Whether and until when commands wait; see `Runtime::pause`.
+    Pause,
     /// Without a password only loopback peers are served (1).
     ProtectedMode,
     /// Expired keys are removed by the writer on its own (1) or only when they are met (0).
@@ -49,6 +47,12 @@ pub enum Pausing {
     All,
 }
 
+/// The parts of the knob's word: the time, and in the lowest bit whether all is held back.
+fn pause_of(word: u64) -> Option<(Pausing, i64)> {
+    let what = if word & 1 == 1 { Pausing::All } else { Pausing::Writes };
+    (word != 0).then_some((what, (word >> 1) as i64))
+}
+
 #[derive(Clone)]
 pub struct Runtime {
     knobs: &'static [AtomicU64],
@@ -74,6 +78,14 @@ impl Runtime {
         Ok(runtime)
     }
 
+    /// Everything off and no password, for tests.
+    #[cfg(test)]
+    pub(crate) fn with_defaults() -> io::Result<Runtime> {
+        let words = shared::words(KNOBS + 2 + PASSWORD_WORDS)?;
+        let (knobs, rest) = words.split_at(KNOBS);
+        Ok(Runtime { knobs, password_version: &rest[0], password_length: &rest[1], password: &rest[2..] })
+    }
+
     #[must_use]
     pub fn read(&self, knob: Knob) -> u64 {
         self.knobs[knob as usize].load(Ordering::SeqCst)
@@ -92,11 +104,28 @@ impl Runtime {
     /// What is held back now, and until when.
     #[must_use]
     pub fn pausing(&self, now_ms: impl FnOnce() -> i64) -> (Pausing, i64) {
-        let until = self.read(Knob::PauseUntilMs) as i64;
-        if until == 0 || until <= now_ms() {
-            return (Pausing::Nothing, 0);
+        match self.read(Knob::Pause) {
+            0 => (Pausing::Nothing, 0),
+            word => pause_of(word).filter(|(_, until_ms)| *until_ms > now_ms()).unwrap_or((Pausing::Nothing, 0)),
         }
-        (if self.read(Knob::PauseWhat) == Pausing::All as u64 { Pausing::All } else { Pausing::Writes }, until)
+    }
+
+    /// Holds commands back. A pause that is still going on only ever gets longer, and wider.
+    pub fn pause(&self, what: Pausing, until_ms: i64, now_ms: i64) {
+        // One word, so that two workers can't make a pause that nobody asked for.
+        let pause = |word| {
+            let going_on = pause_of(word).filter(|(_, until_ms)| *until_ms > now_ms);
+            let (old_what, old_until_ms) = going_on.unwrap_or((Pausing::Nothing, 0));
+            let is_all = what == Pausing::All || old_what == Pausing::All;
+            let until_ms = until_ms.clamp(old_until_ms, i64::MAX >> 1) as u64;
+            Some(until_ms << 1 | u64::from(is_all))
+        };
+        let paused = self.knobs[Knob::Pause as usize].fetch_update(Ordering::SeqCst, Ordering::SeqCst, pause);
+        debug_assert!(paused.is_ok(), "no pause is refused");
+    }
+
+    pub fn unpause(&self) {
+        self.set(Knob::Pause, 0);
     }
 
     #[must_use]
@@ -151,10 +180,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_kept_whole_whatever_its_length() {
+    fn a_pause_gets_longer_and_wider_until_it_is_over() {
         let words = shared::words(KNOBS + 2 + PASSWORD_WORDS).unwrap();
         let (knobs, rest) = words.split_at(KNOBS);
         let runtime = Runtime { knobs, password_version: &rest[0], password_length: &rest[1], password: &rest[2..] };
+        let pausing = |now_ms| runtime.pausing(|| now_ms);
+        assert_eq!(pausing(0), (Pausing::Nothing, 0));
+        runtime.pause(Pausing::Writes, 100, 0);
+        assert_eq!((pausing(99), pausing(100)), ((Pausing::Writes, 100), (Pausing::Nothing, 0)));
+        runtime.pause(Pausing::All, 50, 0);
+        assert_eq!(pausing(0), (Pausing::All, 100));
+        runtime.pause(Pausing::Writes, 200, 10);
+        assert_eq!(pausing(10), (Pausing::All, 200));
+        runtime.pause(Pausing::Writes, 0, 300);
+        assert_eq!(pausing(0), (Pausing::Nothing, 0), "what is over widens nothing");
+        runtime.pause(Pausing::Writes, i64::MAX, 300);
+        assert_eq!(pausing(300), (Pausing::Writes, i64::MAX >> 1));
+        runtime.unpause();
+        assert_eq!(pausing(300), (Pausing::Nothing, 0));
+    }
+
+    #[test]
+    fn a_password_is_kept_whole_whatever_its_length() {
+        let runtime = Runtime::with_defaults().unwrap();
         for length in [0, 1, 7, 8, 9, PASSWORD_BYTES_MAX, 3, 0] {
             let password: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
             assert!(runtime.set_password(&password));

@@ -3,12 +3,14 @@
 //! A pipeline's run of calls for one lane is one job. A read that follows a write in the same pipeline rides with it: one
 //! commit instead of two hops, and its reply is due only after that commit anyway.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
 use crate::kv::admission::{self, Admission};
 use crate::kv::application::{HEAVY, READ, WRITE};
+use crate::kv::calls::event_of;
 use crate::kv::desk::Desk;
 use crate::kv::errors;
 use crate::kv::gather::{self, MessageKind};
@@ -26,10 +28,12 @@ use crate::resp::protocol_error::ProtocolError;
 use crate::resp::reply::Reply;
 use crate::resp::request::{Limits, Parsed, RequestParser};
 use crate::server::sys::clock;
-use crate::server::{Effects, Input, LaneId, Outbox, Peer, Service, Slot, Step};
+use crate::server::{Counter, Effects, Input, LaneId, Outbox, Peer, Service, Slot, Step};
 
 /// Unsent reply bytes at which a turn ends: the core goes on when they are gone.
 const TURN_BYTES_MAX: usize = 256 << 10;
+/// Who waits for the end of a pause looks again after this long at the latest.
+const PAUSE_LOOK: Duration = Duration::from_secs(60);
 
 pub struct KvService {
     desk: Desk,
@@ -145,31 +149,27 @@ impl KvService {
             return Turn::AfterRun;
         }
         match admission {
-            Admission::Refused(command, text) => {
-                if let Some(command) = command {
-                    self.desk.statistics.rejected(table::number(command));
-                }
-                let text = if command.is_some_and(|command| command.name == "exec") {
-                    // As Redis words it, also outside of a transaction: it ends here, and says why.
-                    session.end_transaction();
-                    errors::exec_abort_because_of(&text)
-                } else {
-                    session.transaction.fail();
-                    text
-                };
-                self.reply(session, &Reply::Error(text), out);
-                session.command_ended();
-                Turn::Consumed
+            Admission::Hostile => {
+                tracing::warn!(peer = %session.client.address, "a web browser was made to speak to this service; closed");
+                Turn::Step(Step::Close)
             }
+            Admission::Refused(command, text) => self.refuse(session, command, args, text, out, effects),
             Admission::Queue(command) => self.queue(session, command, args, out),
             Admission::Later(until_ms) => {
-                let wait = u64::try_from(until_ms - self.desk.shared.clock.now_ms()).unwrap_or(0);
-                Turn::Hold(Step::Park(Some(clock::monotonic() + Duration::from_millis(wait))))
+                session.client.is_blocked.set(true);
+                let wait_ms = u64::try_from(until_ms - self.desk.shared.clock.now_ms()).unwrap_or(0);
+                let wait = Duration::from_millis(wait_ms).min(PAUSE_LOOK);
+                Turn::Hold(Step::Park(Some(clock::monotonic() + wait)))
             }
             Admission::Run(command) => {
-                monitor::feed(&self.desk, &session.client, command, args, effects);
                 session.client.last_command.set(command.name);
-                match self.run_here(session, command, args, false, out, effects) {
+                // EXEC is shown behind the calls that it runs.
+                let is_executing = command.name == "exec" && session.transaction.is_queuing();
+                let step = self.run_here(session, command, args, false, out, effects);
+                if !is_executing {
+                    monitor::feed(&self.desk, &session.client, command, args, Some(out), effects);
+                }
+                match step {
                     None => {
                         session.command_ended();
                         Turn::Consumed
@@ -178,6 +178,33 @@ impl KvService {
                 }
             }
         }
+    }
+
+    /// Answers what did not run with an error. A transaction that is being queued can't run any more then.
+    fn refuse(
+        &mut self,
+        session: &mut Session,
+        command: Option<&'static Command>,
+        args: &[&[u8]],
+        text: Cow<'static, str>,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Turn {
+        session.client.last_command.set(command.map_or("NULL", |command| command.name));
+        if let Some(command) = command {
+            self.desk.statistics.rejected(table::number(command));
+        }
+        session.transaction.fail();
+        match command {
+            Some(command) if command.name == "exec" => {
+                session.end_transaction();
+                self.reply(session, &Reply::Error(errors::exec_abort_because_of(&text)), out);
+                monitor::feed(&self.desk, &session.client, command, args, Some(out), effects);
+            }
+            _ => self.reply(session, &Reply::Error(text), out),
+        }
+        session.command_ended();
+        Turn::Consumed
     }
 
     /// A call for a lane: part of the run, if it goes the same way.
@@ -198,7 +225,7 @@ impl KvService {
                 return Turn::AfterRun;
             }
         }
-        monitor::feed(&self.desk, &session.client, command, args, effects);
+        monitor::feed(&self.desk, &session.client, command, args, None, effects);
         session.client.last_command.set(command.name);
         let run = run.get_or_insert_with(|| Run { lane, calls: Calls::default() });
         run.calls.push(command, session.database(), args);
@@ -216,7 +243,9 @@ impl KvService {
                 return Turn::Consumed;
             }
             queue.calls.push(Queued { command, args: args.iter().map(|arg| arg.to_vec()).collect() });
+            queue.flags = queue.flags.or(command.flags);
             session.client.queued.set(queue.calls.len() as i64);
+            session.client.queued_bytes.set(queue.bytes);
         }
         self.reply(session, &Reply::Simple("QUEUED".into()), out);
         session.command_ended();
@@ -245,6 +274,7 @@ impl KvService {
         let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
         let is_error = matches!(&outcome, Outcome::Reply(Reply::Error(_)));
         self.desk.statistics.called(table::number(command), duration_us, is_error);
+        self.desk.shared.latency.consider(event_of(command), duration_us);
         slowlog::consider(&mut self.desk, &session.client, command, args, started_us, duration_us);
         self.act(session, outcome, out, effects)
     }
@@ -273,11 +303,10 @@ impl KvService {
             }
             Outcome::Execute(execution) => self.begin_executing(session, execution, out, effects),
             Outcome::Wait(wait) => {
-                let until = wait.until;
                 session.client.is_blocked.set(true);
-                session.errand = Errand::Wait(wait);
-                Some(Step::Park(until))
+                Some(park(session, wait.until, Errand::Wait(wait)))
             }
+            Outcome::Gather(wait) => Some(park(session, wait.until, Errand::Wait(wait))),
         }
     }
 
@@ -310,11 +339,12 @@ impl KvService {
                     out.buffer().extend_from_slice(&execution.replies[begin..end]);
                 }
                 execution.taken += 1;
+                monitor::feed(&self.desk, &session.client, queued.command, &queued.slices(), Some(out), effects);
             } else {
                 let (command, args) = (queued.command, queued.args.clone());
                 let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
                 match self.run_here(session, command, &slices, true, out, effects) {
-                    None => {}
+                    None => monitor::feed(&self.desk, &session.client, command, &slices, Some(out), effects),
                     Some(Step::Park(until)) => {
                         let Errand::Wait(wait) = std::mem::replace(&mut session.errand, Errand::None) else {
                             unreachable!("a parked command has said what it waits for")
@@ -329,7 +359,13 @@ impl KvService {
             }
             execution.next += 1;
         }
+        self.show_exec(session, &execution, out, effects);
         None
+    }
+
+    fn show_exec(&self, session: &Session, execution: &Execution, out: &mut Outbox, effects: &mut Effects) {
+        let exec = table::lookup(&execution.name).expect("it was found by that name");
+        monitor::feed(&self.desk, &session.client, exec, &[&execution.name], Some(out), effects);
     }
 
     /// Asks what a command waits for. `None`: it is answered, go on.
@@ -385,8 +421,9 @@ impl KvService {
                 self.reply(session, &Reply::Ok, out);
                 None
             }
-            (Errand::Execute(_), DoneOutcome::NotExecuted) => {
+            (Errand::Execute(execution), DoneOutcome::NotExecuted) => {
                 self.reply(session, &Reply::NullArray, out);
+                self.show_exec(session, &execution, out, effects);
                 None
             }
             (Errand::Execute(mut execution), DoneOutcome::Executed(ends)) => {
@@ -483,9 +520,9 @@ impl Service for KvService {
     ) -> Step<Job> {
         let client = &talk.session.client;
         client.active_ms.set(self.desk.clock.now_ms());
+        client.input_bytes.set(input.len());
         let step = self.turn(talk, input, out, effects);
         talk.session.client.input_bytes.set(input.len());
-        talk.session.client.unsent_bytes.set(out.len());
         step
     }
 
@@ -497,6 +534,7 @@ impl Service for KvService {
         effects: &mut Effects,
     ) -> Step<Job> {
         let session = &mut talk.session;
+        session.client.active_ms.set(self.desk.clock.now_ms());
         self.remember_slow_calls(session, &mut done);
         let step = self.finish(session, done, out, effects);
         self.went_on(session, step)
@@ -525,13 +563,21 @@ impl Service for KvService {
                 }
             }
             // A pause is over: the held request is looked at again.
-            Errand::None | Errand::Run | Errand::Watch(_) => return Step::NeedInput,
+            Errand::None | Errand::Run | Errand::Watch(_) => {
+                session.client.is_blocked.set(false);
+                return Step::NeedInput;
+            }
         };
         self.went_on(session, step)
     }
 
+    fn unsent(&mut self, talk: &mut Conversation, bytes: usize) {
+        talk.session.client.unsent_bytes.set(bytes);
+    }
+
     fn close(&mut self, talk: Conversation, _effects: &mut Effects) {
         let client = &talk.session.client;
+        monitor::end(&mut self.desk, client);
         self.desk.clients.remove(&client.number);
         self.desk.gathers.forget(client.id);
     }
@@ -554,15 +600,16 @@ impl Service for KvService {
 
     fn tick(&mut self, _effects: &mut Effects) {
         self.desk.clock.refresh();
+        self.desk.sampler.tick(&self.desk.totals, clock::uptime_ms());
+        self.desk.statistics.raise(Counted::MemoryBytesMax, self.desk.context.board.sum(Counter::AnonymousBytes));
         let clients = self.desk.clients.values();
-        let (mut monitors, mut blocked, mut watching, mut watched) = (0, 0, 0, 0);
+        let (mut blocked, mut watching, mut watched) = (0, 0, 0);
         for client in clients {
-            monitors += u64::from(client.is_monitor.get());
             blocked += u64::from(client.is_blocked.get());
             watching += u64::from(client.watched.get() > 0);
             watched += client.watched.get() as u64;
         }
-        self.desk.statistics.set(Counted::Monitors, monitors);
+        self.desk.statistics.set(Counted::Monitors, self.desk.monitors.len() as u64);
         self.desk.statistics.set(Counted::BlockedClients, blocked);
         self.desk.statistics.set(Counted::WatchingClients, watching);
         self.desk.statistics.set(Counted::WatchedKeys, watched);

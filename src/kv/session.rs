@@ -38,14 +38,19 @@ pub struct Client {
     pub library_version: RefCell<Vec<u8>>,
     pub last_command: Cell<&'static str>,
     pub is_monitor: Cell<bool>,
+    /// True while a command waits for something to happen, or for the end of a pause.
     pub is_blocked: Cell<bool>,
     pub no_evict: Cell<bool>,
     pub no_touch: Cell<bool>,
-    /// Queued calls of a MULTI, -1 without one.
+    /// Queued calls of a MULTI, -1 without one; and the bytes of their arguments.
     pub queued: Cell<i64>,
+    pub queued_bytes: Cell<usize>,
     pub watched: Cell<usize>,
+    /// Replies that the peer did not take when they were last tried.
     pub unsent_bytes: Cell<usize>,
     pub input_bytes: Cell<usize>,
+    /// Of the arguments of a call that tells of its own client.
+    pub args_bytes: Cell<usize>,
 }
 
 /// Whether replies are sent: CLIENT REPLY.
@@ -104,7 +109,10 @@ pub enum Outcome {
     Submit(LaneId, Job, Errand),
     /// An EXEC without anything for a lane.
     Execute(Box<Execution>),
+    /// The client is blocked until something happens.
     Wait(Wait),
+    /// The other workers' answers are due within a moment: nothing that counts as being blocked.
+    Gather(Wait),
 }
 
 impl Outcome {
@@ -138,9 +146,11 @@ impl Session {
             no_evict: Cell::new(false),
             no_touch: Cell::new(false),
             queued: Cell::new(-1),
+            queued_bytes: Cell::new(0),
             watched: Cell::new(0),
             unsent_bytes: Cell::new(0),
             input_bytes: Cell::new(0),
+            args_bytes: Cell::new(0),
         };
         Session {
             client: Rc::new(client),
@@ -165,6 +175,11 @@ impl Session {
             ReplyMode::Skip => ReplyMode::On,
             lasting => lasting,
         };
+        // EXEC is shown as a part of its transaction to the end.
+        if !self.transaction.is_open() {
+            self.client.queued.set(-1);
+            self.client.queued_bytes.set(0);
+        }
     }
 
     #[must_use]
@@ -176,7 +191,10 @@ impl Session {
     pub fn reset(&mut self, is_authenticated: bool) {
         self.transaction = Transaction::default();
         self.set_version(Version::Resp2);
-        self.reply_mode = ReplyMode::On;
+        // A skip of this very reply stays one.
+        if self.reply_mode != ReplyMode::Skip {
+            self.reply_mode = ReplyMode::On;
+        }
         self.is_authenticated = is_authenticated;
         let client = &self.client;
         client.database.set(0);
@@ -185,6 +203,7 @@ impl Session {
         client.no_evict.set(false);
         client.no_touch.set(false);
         client.queued.set(-1);
+        client.queued_bytes.set(0);
         client.watched.set(0);
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::kv::desk::Desk;
 use crate::kv::flags::Flags;
 use crate::kv::job::SlowCall;
+use crate::kv::redaction::{REDACTED, is_secret};
 use crate::kv::runtime::Knob;
 use crate::kv::session::Client;
 use crate::kv::table::Command;
@@ -40,7 +41,7 @@ pub fn consider(
 ) {
     let threshold_us = desk.shared.runtime.read(Knob::SlowlogUs) as i64;
     if threshold_us >= 0 && duration_us >= threshold_us as u64 && !command.flags.has(Flags::SKIP_SLOWLOG) {
-        remember(desk, client, SlowCall { started_us, duration_us, args: cut(args) });
+        remember(desk, client, SlowCall { started_us, duration_us, args: cut(command, args) });
     }
 }
 
@@ -60,9 +61,13 @@ pub fn remember(desk: &mut Desk, client: &Client, call: SlowCall) {
 
 /// The arguments as the log keeps them.
 #[must_use]
-pub fn cut(args: &[&[u8]]) -> Vec<Vec<u8>> {
+pub fn cut(command: &Command, args: &[&[u8]]) -> Vec<Vec<u8>> {
     let kept = if args.len() > ARGS_MAX { ARGS_MAX - 1 } else { args.len() };
-    let mut cut: Vec<Vec<u8>> = args[..kept].iter().map(|arg| cut_argument(arg)).collect();
+    let shown = (0..kept).map(|index| match is_secret(command.name, args, index) {
+        true => REDACTED.to_vec(),
+        false => cut_argument(args[index]),
+    });
+    let mut cut: Vec<Vec<u8>> = shown.collect();
     if kept < args.len() {
         cut.push(format!("... ({} more arguments)", args.len() - kept).into_bytes());
     }
@@ -76,4 +81,92 @@ fn cut_argument(arg: &[u8]) -> Vec<u8> {
     let mut cut = arg[..ARG_BYTES_MAX].to_vec();
     cut.extend_from_slice(format!("... ({} more bytes)", arg.len() - ARG_BYTES_MAX).as_bytes());
     cut
+}
+
+/// Entries for another worker.
+#[must_use]
+pub fn encode<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let put = |out: &mut Vec<u8>, bytes: &[u8]| {
+        out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        out.extend_from_slice(bytes);
+    };
+    for entry in entries {
+        out.extend_from_slice(&entry.number.to_le_bytes());
+        out.extend_from_slice(&entry.started_us.to_le_bytes());
+        out.extend_from_slice(&entry.duration_us.to_le_bytes());
+        out.extend_from_slice(&(entry.args.len() as u32).to_le_bytes());
+        entry.args.iter().for_each(|arg| put(&mut out, arg));
+        put(&mut out, entry.address.as_bytes());
+        put(&mut out, &entry.name);
+    }
+    out
+}
+
+/// What `encode` made; what follows something else is left out.
+#[must_use]
+pub fn decode(mut bytes: &[u8]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    while let Some(entry) = decode_entry(&mut bytes) {
+        entries.push(entry);
+    }
+    entries
+}
+
+fn decode_entry(rest: &mut &[u8]) -> Option<Entry> {
+    let number = u64::from_le_bytes(take(rest)?);
+    let started_us = i64::from_le_bytes(take(rest)?);
+    let duration_us = u64::from_le_bytes(take(rest)?);
+    let count = u32::from_le_bytes(take(rest)?);
+    let args = (0..count).map(|_| take_bytes(rest)).collect::<Option<_>>()?;
+    let address = String::from_utf8(take_bytes(rest)?).ok()?;
+    Some(Entry { number, started_us, duration_us, args, address, name: take_bytes(rest)? })
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, behind) = rest.split_first_chunk()?;
+    *rest = behind;
+    Some(*first)
+}
+
+fn take_bytes(rest: &mut &[u8]) -> Option<Vec<u8>> {
+    let length = u32::from_le_bytes(take(rest)?) as usize;
+    let (bytes, behind) = rest.split_at_checked(length)?;
+    *rest = behind;
+    Some(bytes.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::table;
+
+    #[test]
+    fn arguments_are_cut_and_passwords_left_out() {
+        let set = table::lookup(b"set").unwrap();
+        let long = [b'x'; 130];
+        let args: Vec<&[u8]> = std::iter::once(&long[..]).chain(std::iter::repeat_n(&b"y"[..], 39)).collect();
+        let cut_args = cut(set, &args);
+        assert_eq!((cut_args.len(), cut_args[31].as_slice()), (32, &b"... (9 more arguments)"[..]));
+        assert_eq!(cut_args[0], [&[b'x'; 128][..], b"... (2 more bytes)"].concat());
+        let config_set = table::lookup_full_name(b"config|set").unwrap();
+        let args: [&[u8]; 4] = [b"CONFIG", b"SET", b"requirepass", b"hunter2"];
+        assert_eq!(cut(config_set, &args)[3], REDACTED);
+    }
+
+    #[test]
+    fn entries_cross_to_another_worker_unchanged() {
+        let entry = |number, name: &[u8]| Entry {
+            number,
+            started_us: -1,
+            duration_us: 12_345,
+            args: vec![b"GET".to_vec(), Vec::new()],
+            address: "[::1]:1".to_owned(),
+            name: name.to_vec(),
+        };
+        let entries = [entry(3, b""), entry(u64::MAX, b"me")];
+        let bytes = encode(entries.iter());
+        assert_eq!(decode(&bytes), entries);
+        assert_eq!(decode(&bytes[..bytes.len() - 1]).len(), 1);
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::kv::table;
-use crate::server::{Board, Slot};
+use crate::server::{Board, Counter, Slot};
 
 /// Counters that are not about one command.
 #[derive(Clone, Copy, Debug)]
@@ -41,12 +41,14 @@ pub enum Counted {
     DataBytes,
     DiskFreeBytes,
     SyncsTotal,
-    /// What was committed before this time (microseconds since 1970) is on the disk, with durability `everysec`.
-    SyncedUntilMicroseconds,
+    /// What was committed before this time (milliseconds of the machine's uptime) is on the disk, with durability `everysec`.
+    SyncedUntilMs,
     ChangesSinceCheckpoint,
     PanicsTotal,
+    /// The most memory of all processes together that this worker has seen.
+    MemoryBytesMax,
 }
-const COUNTED: usize = Counted::PanicsTotal as usize + 1;
+const COUNTED: usize = Counted::MemoryBytesMax as usize + 1;
 
 /// Per database: keys, and those of them that expire. Written by the writer after each commit.
 const DATABASES: usize = 16;
@@ -115,6 +117,11 @@ impl Statistics {
 
     pub fn set(&self, which: Counted, value: u64) {
         self.board.application(self.slot, which as usize).store(value, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn read(&self, which: Counted) -> u64 {
+        self.board.application(self.slot, which as usize).load(Ordering::Relaxed)
     }
 
     pub fn raise(&self, which: Counted, value: u64) {
@@ -221,9 +228,23 @@ impl Totals {
             Counted::LastCheckpointSeconds,
             Counted::LastCheckpointFailed,
             Counted::ChangesSinceCheckpoint,
-            Counted::SyncedUntilMicroseconds,
+            Counted::SyncedUntilMs,
+            Counted::MemoryBytesMax,
         ]
         .map(|which: Counted| which as usize);
+        let core = [
+            Counter::AcceptedTotal,
+            Counter::AcceptEmptyTotal,
+            Counter::TurnedAwayTotal,
+            Counter::InputBytesTotal,
+            Counter::OutputBytesTotal,
+            Counter::InputBytesMax,
+            Counter::OutputBytesMax,
+            Counter::BusDroppedTotal,
+        ];
+        for slot in self.0.slots() {
+            core.into_iter().for_each(|which| self.0.set(slot, which, 0));
+        }
         for slot in self.0.slots() {
             for index in (0..counters()).filter(|index| !kept.contains(index)) {
                 if !(DATABASE_START..ERROR_START).contains(&index) {

@@ -5,7 +5,7 @@ pub use crate::kv::key_specs::{Begin, Find, KeyFlags, KeyPosition, KeySpec, Keys
 
 use std::sync::LazyLock;
 
-use crate::kv::commands::FAMILIES;
+use crate::kv::commands::{FAMILIES, PARTS};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::storage::Keyspace;
 
@@ -162,12 +162,27 @@ pub fn resolve(args: &[&[u8]]) -> Result<&'static Command, CommandError> {
     }
 }
 
-/// All rows, each container followed by its subcommands: a row's place here is its number.
+/// All rows, each container followed by its subcommands, and the parts of commands: a row's place here is its number.
 #[must_use]
 pub fn rows() -> &'static [&'static Command] {
-    static ROWS: LazyLock<Vec<&'static Command>> =
-        LazyLock::new(|| commands().flat_map(|command| std::iter::once(command).chain(command.subcommands)).collect());
+    static ROWS: LazyLock<Vec<&'static Command>> = LazyLock::new(|| {
+        let named = commands().flat_map(|command| std::iter::once(command).chain(command.subcommands));
+        named.chain(PARTS.iter().copied().flatten()).collect()
+    });
     &ROWS
+}
+
+/// The rows that clients can name, in the same order: the parts of commands stand behind them.
+#[must_use]
+pub fn named_rows() -> &'static [&'static Command] {
+    let parts: usize = PARTS.iter().map(|parts| parts.len()).sum();
+    &rows()[..rows().len() - parts]
+}
+
+/// The part of a command with this name, for `Calls`.
+#[must_use]
+pub fn part(name: &str) -> &'static Command {
+    rows().iter().rev().find(|row| row.name == name).expect("commands name their own parts")
 }
 
 #[must_use]

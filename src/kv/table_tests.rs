@@ -93,6 +93,9 @@ fn least_arguments(arguments: &[Argument<'_>]) -> usize {
 fn every_syntax_parses_and_fits_the_arity() {
     // Their arity asks for more than their syntax does.
     let exceptions: BTreeMap<&str, &str> = [
+        ("client|kill", "an address or at least one option"),
+        ("debug", "its subcommands are no rows, in Redis neither"),
+        ("quit", "its arguments mean nothing"),
         ("command|getkeys", "a command with keys has an argument"),
         ("command|getkeysandflags", "a command with keys has an argument"),
     ]
@@ -191,7 +194,7 @@ fn rows_equal_those_of_redis_7_0() {
     let lines = include_str!("testdata/commands-7.0.tsv").lines().filter(|line| !line.starts_with('#'));
     let theirs: BTreeMap<&str, Vec<&str>> =
         lines.filter_map(|line| line.split_once('\t')).map(|(name, rest)| (name, rest.split('\t').collect())).collect();
-    for row in rows() {
+    for row in rows().filter(|row| row.since < "7.2") {
         let Some(theirs) = theirs.get(row.name) else { panic!("redis-server 7.0 has no {}", row.name) };
         let range = row.keys.legacy_range();
         let movable = range.is_movable.then_some("movablekeys");
@@ -211,10 +214,22 @@ fn rows_equal_those_of_redis_7_0() {
     }
 }
 
+const CHOICE_NAMES: &str = "Redis has a name of its own for the choice, or for the group";
+
 /// Rows whose arguments the syntax cannot say as Redis does, with the reason.
 const ARGUMENT_EXCEPTIONS: &[(&str, &str)] = &[
+    ("bgsave", "a choice of one stands for itself"),
+    ("client|kill", CHOICE_NAMES),
+    ("client|list", CHOICE_NAMES),
+    ("client|no-evict", CHOICE_NAMES),
+    ("client|no-touch", CHOICE_NAMES),
+    ("client|pause", CHOICE_NAMES),
+    ("client|reply", CHOICE_NAMES),
+    ("client|setinfo", CHOICE_NAMES),
+    ("hello", CHOICE_NAMES),
     ("bitfield", "the names of its inner groups are made up from their parts; a `value` is a string elsewhere"),
     ("incrbyfloat", "an `increment` is an integer elsewhere"),
+    ("shutdown", "the names of its inner groups are made up from their parts"),
     ("setbit", "a `value` is a string elsewhere"),
 ];
 

@@ -1,5 +1,6 @@
 //! MULTI, EXEC and WATCH as a session sees them. The checks of what is watched are the executor's.
 
+use crate::kv::flags::Flags;
 use crate::kv::job::{Calls, Watched};
 use crate::kv::table::{Command, Handler};
 
@@ -34,6 +35,8 @@ pub enum State {
 pub struct Queue {
     pub calls: Vec<Queued>,
     pub bytes: usize,
+    /// Of all calls together.
+    pub flags: Flags,
 }
 
 pub struct Queued {
@@ -43,6 +46,8 @@ pub struct Queued {
 
 /// An EXEC that is under way: the replies of the lane, and the place from where the calls on the loop are still to run.
 pub struct Execution {
+    /// EXEC, as the client wrote it.
+    pub name: Vec<u8>,
     pub calls: Vec<Queued>,
     pub next: usize,
     /// The lane's replies, and where each of its calls' ends.
@@ -71,6 +76,12 @@ impl Transaction {
     #[must_use]
     pub fn is_open(&self) -> bool {
         !matches!(self.state, State::None)
+    }
+
+    /// True when EXEC would run something.
+    #[must_use]
+    pub fn is_queuing(&self) -> bool {
+        matches!(self.state, State::Queuing(_))
     }
 
     /// A command could not be queued.

@@ -14,6 +14,7 @@ use crate::kv::faults::{Point, reach};
 use crate::kv::housekeeping::Housekeeping;
 use crate::kv::job::{Done, DoneOutcome, Job, Kind, SlowCall, Watched};
 use crate::kv::lane_executor::refused;
+use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
 use crate::kv::statistics::Counted;
 use crate::kv::versions::Marks;
@@ -22,7 +23,7 @@ use crate::resp::reply::Reply;
 use crate::server::sys::{clock, process};
 use crate::server::{ExecutorContext, Global, Task, TaskId};
 use crate::storage::file_system::FileSystem;
-use crate::storage::{self, Change, DATABASES, Keyspace, StorageError};
+use crate::storage::{self, Change, DATABASES, Keyspace, StorageError, failed_sync};
 
 pub struct Writer {
     keyspace: Keyspace,
@@ -61,12 +62,21 @@ type Place = (usize, usize);
 const SYNC_FAILED: i32 = 4;
 
 impl Writer {
-    pub fn new(shared: Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
+    pub fn new(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
+        let started = Self::start(Arc::clone(shared), context);
+        if let Err(error) = &started {
+            end_if_sync_failed(shared, error);
+        }
+        started
+    }
+
+    fn start(shared: Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
         let options = &shared.settings.storage;
-        let must_checkpoint = shared.runtime.read(Knob::MustCheckpoint) != 0;
+        let must_checkpoint = shared.runtime.read(Knob::MustCheckpoint) != 0 || failed_sync::is_noted(options);
         if must_checkpoint {
-            // A sync failed before: nothing that was noted as copied can be believed.
-            storage::checkpoint::distrust_wal_index(options)?;
+            // What was noted as written or copied cannot be believed.
+            tracing::warn!("a sync failed before: everything is written and synced again");
+            failed_sync::distrust(options)?;
         }
         let opened = storage::prepare(options)?;
         if let FileSystem::Shared(name) = opened.file_system {
@@ -81,6 +91,7 @@ impl Writer {
         if must_checkpoint {
             // All of it is copied and synced again, or this writer does not serve.
             storage::checkpoint::Checkpointer::open(options)?.complete()?;
+            failed_sync::forget(options)?;
             shared.runtime.set(Knob::MustCheckpoint, 0);
         }
         let marks = Arc::new(Mutex::new(Marks::take_over(shared.versions.clone())));
@@ -244,6 +255,7 @@ impl Writer {
         let statistics = &self.calls.statistics;
         let commands = tasks.iter().map(|task| task.job.calls.len() as u64).sum();
         let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
+        self.calls.shared.latency.consider(Event::Commit, duration_us);
         statistics.set(Counted::WritesFailing, 0);
         statistics.add(Counted::GroupsTotal, 1);
         statistics.add(Counted::GroupJobsTotal, tasks.len() as u64);
@@ -308,6 +320,10 @@ pub(super) fn end_if_sync_failed(shared: &Shared, error: &StorageError) {
     if let StorageError::SyncFailed(_) = error {
         tracing::error!(%error, "a sync failed: the writer ends, and the next one checkpoints first");
         shared.runtime.set(Knob::MustCheckpoint, 1);
+        if let Err(error) = failed_sync::note(&shared.settings.storage) {
+            // The shared memory has it too, for as long as the service lives.
+            tracing::error!(%error, "a failed sync can't be noted in the data directory");
+        }
         process::exit_at_once(SYNC_FAILED);
     }
 }

@@ -188,11 +188,11 @@ mod tests {
     #[test]
     fn a_stopped_worker_and_one_without_descriptors_are_not_waited_for() {
         let mut here = workers(&[100, 0, 90]);
-        assert_eq!(here.evaluate(NOW_MS).0, false);
+        assert!(!here.evaluate(NOW_MS).0);
         here.board.set(Slot(1), Counter::HeartbeatMs, NOW_MS - HEARTBEAT_FRESH_MS - 1);
-        assert_eq!(here.evaluate(NOW_MS).0, false, "the third is alive and has fewer");
+        assert!(!here.evaluate(NOW_MS).0, "the third is alive and has fewer");
         here.board.set(Slot(2), Counter::HasRoom, 0);
-        assert_eq!(here.evaluate(NOW_MS).0, true);
+        assert!(here.evaluate(NOW_MS).0);
         assert!(!here.acceptor.must_look(NOW_MS), "nothing waits");
         let _client = std::net::TcpStream::connect(socket::local_address(here.acceptor.fd()).unwrap()).unwrap();
         assert!(here.acceptor.must_look(NOW_MS), "one was perhaps woken and is stopped");

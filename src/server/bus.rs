@@ -55,9 +55,9 @@ impl Bus {
         self.links[slot.0].is_some()
     }
 
-    /// Queues a message. Dropped when the other is gone, or does not read.
-    pub(super) fn send(&mut self, to: Slot, message: &[u8]) {
-        self.put(to, APPLICATION, message);
+    /// Queues a message. Dropped, and false, when the other is gone, or does not read.
+    pub(super) fn send(&mut self, to: Slot, message: &[u8]) -> bool {
+        self.put(to, APPLICATION, message)
     }
 
     /// Asks another worker to look whether it should listen, and to `accept` what waits.
@@ -65,12 +65,16 @@ impl Bus {
         self.put(to, if accept { ACCEPT } else { LOOK }, &[]);
     }
 
-    fn put(&mut self, to: Slot, kind: u8, message: &[u8]) {
+    fn put(&mut self, to: Slot, kind: u8, message: &[u8]) -> bool {
         match &mut self.links[to.0] {
             Some(other) if other.link.unsent() + message.len() <= self.unsent_bytes_max => {
                 other.link.put(kind, |out| out.extend_from_slice(message));
+                true
             }
-            _ => self.board.add(self.own, Counter::BusDroppedTotal, 1),
+            _ => {
+                self.board.add(self.own, Counter::BusDroppedTotal, 1);
+                false
+            }
         }
     }
 

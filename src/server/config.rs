@@ -88,3 +88,19 @@ pub const HEARTBEAT_FRESH_MS: u64 = 250;
 pub const DESCRIPTORS_RESERVED: u64 = 64;
 /// A worker listens while it has at most this many connections more than the one with the fewest.
 pub const ACCEPT_SLACK: u64 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_contradict_each_other_are_refused_with_a_word() {
+        assert!(Limits::default().check().is_ok());
+        let refused = |limits: Limits| limits.check().unwrap_err().to_string();
+        let pause = Limits { output_bytes_pause: 10, output_bytes_max: 10, ..Limits::default() };
+        assert!(refused(pause).contains("output_bytes_pause"));
+        assert!(refused(Limits { input_bytes_max: READ_BYTES - 1, ..Limits::default() }).contains("input_bytes_max"));
+        assert!(refused(Limits { connections_max: 0, ..Limits::default() }).contains("connection"));
+        assert!(refused(Limits { lane_input_bytes_max: 0, ..Limits::default() }).contains("lane"));
+    }
+}

@@ -302,3 +302,7 @@ fn end_process(error: &io::Error) -> ! {
     tracing::error!(%error, "the process lane can't go on");
     super::sys::process::exit_at_once(1)
 }
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

@@ -143,3 +143,79 @@ pub(super) fn check(specs: &[LaneSpec], limits: &Limits) -> Result<(), super::se
         None => limits.check(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::counters::Board;
+    use crate::server::sys::socket;
+
+    type Bytes = Vec<u8>;
+
+    fn spec(jobs_max: usize) -> LaneSpec {
+        LaneSpec { name: "test", runs: Runs::Process, jobs_max, batch_max: 64, niceness: 0 }
+    }
+
+    fn everybody(_: ConnectionId) -> bool {
+        true
+    }
+
+    #[test]
+    fn a_round_is_one_hop_however_many_jobs_it_has() {
+        let epoll = Epoll::new(4).unwrap();
+        let (pool, (jobs, _answers)) = Pool::without_threads(64);
+        let mut lane: Lane<Bytes, Bytes> = Lane::new(End::Threads(pool), &spec(64));
+        (0..10).for_each(|id| lane.submit(ConnectionId(id), Bytes::new()));
+        assert_eq!(jobs.len(), 0, "nothing leaves before the end of the round");
+        lane.flush(&epoll, 1).unwrap();
+        assert_eq!((jobs.len(), jobs.recv().unwrap().len()), (1, 10));
+
+        let (own, other) = socket::stream_pair().unwrap();
+        let lane_end = ProcessLane::new(Board::new(1, 0).unwrap());
+        let mut lane: Lane<Bytes, Bytes> =
+            Lane::new(End::Process { lane: lane_end, watch: Watch::Readable }, &spec(64));
+        lane.connect(own, &epoll, 2).unwrap();
+        let mut greeting = crate::server::link::Link::new(other);
+        greeting.put(crate::server::process_lane::HELLO, |out| out.extend_from_slice(&0u64.to_le_bytes()));
+        greeting.flush().unwrap();
+        lane.collect(&mut Vec::new(), everybody).unwrap();
+        (0..10).for_each(|id| lane.submit(ConnectionId(id), Bytes::new()));
+        greeting.fill(1).unwrap();
+        assert!(greeting.next().is_none(), "nothing leaves before the end of the round");
+        lane.flush(&epoll, 2).unwrap();
+        greeting.fill(usize::MAX).unwrap();
+        assert_eq!(std::iter::from_fn(|| greeting.next().map(|_| ())).count(), 10);
+    }
+
+    #[test]
+    fn a_full_lane_makes_connections_wait_in_order_and_forgets_those_that_are_gone() {
+        let epoll = Epoll::new(4).unwrap();
+        let (pool, (jobs, answers)) = Pool::without_threads(2);
+        let mut lane: Lane<Bytes, Bytes> = Lane::new(End::Threads(pool), &spec(2));
+        (0..1000).for_each(|id| lane.submit(ConnectionId(id), Bytes::new()));
+        lane.flush(&epoll, 1).unwrap();
+        assert_eq!((jobs.recv().unwrap().len(), lane.len()), (2, 1000));
+        // All but a few leave while they wait; others come and leave as well, again and again.
+        let stays = |id: ConnectionId| id.0.is_multiple_of(100);
+        (2..1000).filter(|&id| !stays(ConnectionId(id))).for_each(|_| lane.abandon(stays));
+        for id in 1001..20_000 {
+            lane.submit(ConnectionId(id), Bytes::new());
+            lane.abandon(stays);
+        }
+        assert!(lane.len() < 500, "{} jobs of connections that are gone are kept", lane.len());
+        (0..2).for_each(|id| answers.send((ConnectionId(id), Bytes::new())).unwrap());
+        let mut arrived = Vec::new();
+        lane.collect(&mut arrived, stays).unwrap();
+        lane.flush(&epoll, 1).unwrap();
+        let admitted: Vec<u64> = jobs.recv().unwrap().iter().map(|task| task.id.connection.0).collect();
+        assert_eq!((arrived.len(), admitted), (2, vec![100, 200]), "the oldest first");
+    }
+
+    #[test]
+    fn lanes_without_bounds_and_a_second_process_are_refused() {
+        let limits = Limits::default();
+        assert!(check(&[spec(1)], &limits).is_ok());
+        assert!(check(&[spec(0)], &limits).is_err());
+        assert!(check(&[spec(1), spec(1)], &limits).is_err());
+    }
+}

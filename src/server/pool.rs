@@ -344,3 +344,7 @@ impl Drop for EndWithThread {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

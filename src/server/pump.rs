@@ -35,7 +35,7 @@ struct Pumped<S> {
 enum State {
     Open,
     InFlight,
-    Parked,
+    Parked { has_deadline: bool },
     Closing,
 }
 
@@ -137,6 +137,30 @@ impl<A: Application> Pump<A> {
         self.executors[lane.0].idle();
     }
 
+    /// A message from another worker.
+    pub fn hear(&mut self, from: Slot, message: &[u8]) {
+        let mut effects = Effects::default();
+        self.service.hear(from, message, &mut effects);
+        self.apply(effects);
+    }
+
+    /// Another worker is gone.
+    pub fn lose(&mut self, from: Slot) {
+        let mut effects = Effects::default();
+        self.service.lost(from, &mut effects);
+        self.apply(effects);
+    }
+
+    /// The deadline of a parked connection has come, if it has one. True when it was resumed.
+    pub fn expire(&mut self, connection: usize) -> bool {
+        let state = self.connections[connection].as_ref().map(|pumped| pumped.state);
+        let has_deadline = matches!(state, Some(State::Parked { has_deadline: true }));
+        if has_deadline {
+            self.wake(connection);
+        }
+        has_deadline
+    }
+
     pub fn tick(&mut self) {
         let mut effects = Effects::default();
         self.service.tick(&mut effects);
@@ -151,17 +175,20 @@ impl<A: Application> Pump<A> {
         }
     }
 
+    /// Calls the service until it needs more input, or waits for something else.
     fn go_on(&mut self, connection: usize) {
-        let Some(pumped) = &mut self.connections[connection] else { return };
-        if pumped.state != State::Open || pumped.input.is_empty() {
-            return;
-        }
-        let mut effects = Effects::default();
-        let step = self.service.receive(&mut pumped.session, &mut pumped.input, &mut pumped.out, &mut effects);
-        let needs_input = matches!(step, Step::NeedInput);
-        self.act(connection, step, effects);
-        if !needs_input {
-            self.go_on(connection);
+        loop {
+            let Some(pumped) = &mut self.connections[connection] else { return };
+            if pumped.state != State::Open {
+                return;
+            }
+            let mut effects = Effects::default();
+            let step = self.service.receive(&mut pumped.session, &mut pumped.input, &mut pumped.out, &mut effects);
+            let needs_input = matches!(step, Step::NeedInput);
+            self.act(connection, step, effects);
+            if needs_input {
+                return;
+            }
         }
     }
 
@@ -174,7 +201,7 @@ impl<A: Application> Pump<A> {
         if let Some(pumped) = &mut self.connections[connection] {
             match step {
                 Step::NeedInput | Step::Continue => {}
-                Step::Park(_) => pumped.state = State::Parked,
+                Step::Park(until) => pumped.state = State::Parked { has_deadline: until.is_some() },
                 Step::Close => pumped.state = State::Closing,
                 Step::Submit(LaneId(lane), job) => {
                     pumped.state = State::InFlight;
@@ -205,7 +232,7 @@ impl<A: Application> Pump<A> {
 
     fn wake(&mut self, connection: usize) {
         let Some(pumped) = &mut self.connections[connection] else { return };
-        if pumped.state != State::Parked {
+        if !matches!(pumped.state, State::Parked { .. }) {
             return;
         }
         pumped.state = State::Open;
@@ -214,3 +241,7 @@ impl<A: Application> Pump<A> {
         self.after(connection, step, effects);
     }
 }
+
+#[cfg(test)]
+#[path = "pump_tests.rs"]
+mod tests;

@@ -112,10 +112,12 @@ pub trait Service {
     ) -> Step<Self::Job>;
     /// A parked connection was woken, or its time is over.
     fn resume(&mut self, session: &mut Self::Session, out: &mut Outbox, effects: &mut Effects) -> Step<Self::Job>;
+    /// A write has left so many bytes of the connection's replies unsent.
+    fn unsent(&mut self, _session: &mut Self::Session, _bytes: usize) {}
     fn close(&mut self, session: Self::Session, effects: &mut Effects);
     /// Another worker sent a message.
     fn hear(&mut self, from: Slot, message: &[u8], effects: &mut Effects);
-    /// Another worker is gone: it will answer nothing that was sent to it.
+    /// Another worker is gone, or has no room for a message: it will answer nothing that was sent to it.
     fn lost(&mut self, from: Slot, effects: &mut Effects);
     /// Called about twenty times a second.
     fn tick(&mut self, effects: &mut Effects);
@@ -168,7 +170,7 @@ impl Effects {
         self.list.push(Effect::Write(id, bytes));
     }
 
-    /// Sends a message to another worker. It is lost when that worker is gone or does not read; `Service::lost` tells the former.
+    /// Sends a message to another worker. It is lost when that worker is gone or does not read; `Service::lost` tells so.
     pub fn send(&mut self, to: Slot, message: Vec<u8>) {
         self.list.push(Effect::Send(to, message));
     }

@@ -3,6 +3,9 @@
 //! A round: wait; note what each source says; go on with the connections that can; hand each lane its jobs in one hop; write
 //! each connection's replies once. The loop never waits for anything but epoll, and never touches a file.
 
+mod ending;
+mod time;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -521,7 +524,11 @@ impl<A: Application> Worker<A> {
                     Effect::Wake(id) => self.wake(id),
                     Effect::Close(id) => self.flush_and_remove(id),
                     Effect::Write(id, bytes) => self.write(id, &bytes),
-                    Effect::Send(slot, message) => self.bus.send(slot, &message),
+                    Effect::Send(slot, message) => {
+                        if !self.bus.send(slot, &message) {
+                            self.service.lost(slot, &mut self.effects);
+                        }
+                    }
                     Effect::Drain => self.ask_for_drain(),
                 }
             }
@@ -570,207 +577,6 @@ impl<A: Application> Worker<A> {
             }
         }
     }
-
-    // ---- time
-
-    fn tick(&mut self) -> io::Result<()> {
-        self.ticked_at = self.now;
-        self.board.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
-        self.board.set(self.slot, Counter::OutputBytes, self.unsent_bytes as u64);
-        self.acceptor.refresh_limit()?;
-        self.look_at_counts()?;
-        self.look_at_idle_timeout();
-        if self.acceptor.must_look(clock::uptime_ms()) {
-            self.accept()?;
-        }
-        self.service.tick(&mut self.effects);
-        self.apply_effects();
-        Ok(())
-    }
-
-    /// The limit of idle time may have changed: every connection that it is about gets a timer.
-    fn look_at_idle_timeout(&mut self) {
-        let idle_timeout = Duration::from_secs(self.board.global(Global::IdleTimeoutSeconds).load(Ordering::Relaxed));
-        if idle_timeout == self.idle_timeout {
-            return;
-        }
-        self.idle_timeout = idle_timeout;
-        if let Some(time) = self.idle_timeout() {
-            for id in self.connections.ids() {
-                let active_at = self.connections.find(id).map(|connection| connection.active_at);
-                active_at.into_iter().for_each(|at| self.look_again(id, at + time));
-            }
-        }
-    }
-
-    fn look_at_counts(&mut self) -> io::Result<()> {
-        if let Some(ring) = self.acceptor.evaluate(&self.epoll, clock::uptime_ms())? {
-            self.bus.ring(ring.slot, ring.leaves_some);
-        }
-        Ok(())
-    }
-
-    fn idle_timeout(&self) -> Option<Duration> {
-        (!self.idle_timeout.is_zero()).then_some(self.idle_timeout)
-    }
-
-    /// Makes sure that the connection is looked at by then.
-    fn look_again(&mut self, id: ConnectionId, at: Instant) {
-        if let Some(connection) = self.connections.find(id)
-            && connection.timer_at.is_none_or(|set| at < set)
-        {
-            connection.timer_at = Some(at);
-            self.timers.add(at, id);
-        }
-    }
-
-    fn expire_timers(&mut self) {
-        // All that is due first: a connection that parks until a time that has passed waits for the next round.
-        let due: Vec<_> = std::iter::from_fn(|| self.timers.pop_due(self.now)).collect();
-        for (at, id) in due {
-            let Some(connection) = self.connections.find(id) else { continue };
-            if connection.timer_at == Some(at) {
-                connection.timer_at = None;
-                self.look_at_time(id);
-            }
-        }
-    }
-
-    /// Resumes or closes a connection whose time is over, and looks at it again when the next of its times is.
-    fn look_at_time(&mut self, id: ConnectionId) {
-        let idle_timeout = self.idle_timeout();
-        let Some(connection) = self.connections.find(id) else { return };
-        let idle_at = idle_timeout.map(|time| match connection.state {
-            State::Open | State::Closing => connection.active_at + time,
-            State::InFlight | State::Parked { .. } => self.now + time,
-        });
-        if idle_at.is_some_and(|at| at <= self.now) {
-            return self.remove(id);
-        }
-        let until = match connection.state {
-            State::Parked { until } => until,
-            State::Open | State::InFlight | State::Closing => None,
-        };
-        if let Some(at) = until.filter(|&at| at > self.now).into_iter().chain(idle_at).min() {
-            self.look_again(id, at);
-        }
-        if until.is_some_and(|at| at <= self.now) {
-            self.wake(id);
-        }
-    }
-
-    // ---- the end of a round, and of the loop
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.flush_lanes_and_bus()?;
-        let mut dirty = std::mem::take(&mut self.dirty);
-        let sent: usize = dirty.drain(..).map(|id| self.send(id)).sum();
-        if sent > 0 {
-            self.board.add(self.slot, Counter::OutputBytesTotal, sent as u64);
-        }
-        // A removal may have let the service do something: what it writes is sent in the next round, which follows at once.
-        dirty.append(&mut self.dirty);
-        self.dirty = dirty;
-        if !self.effects.list.is_empty() {
-            self.apply_effects();
-            self.flush_lanes_and_bus()?;
-        }
-        Ok(())
-    }
-
-    fn flush_lanes_and_bus(&mut self) -> io::Result<()> {
-        for lane in 0..self.lanes.len() {
-            self.lanes[lane].flush(&self.epoll, LANES + lane as u64)?;
-        }
-        self.bus.flush(&self.epoll, |slot| BUS + slot.0 as u64)
-    }
-
-    /// One write. Returns how many bytes left.
-    fn send(&mut self, id: ConnectionId) -> usize {
-        let Some(connection) = self.connections.find(id) else { return 0 };
-        connection.is_dirty = false;
-        let flushed = if connection.out.is_empty() {
-            Flushed::Wholly(0)
-        } else if connection.is_writable {
-            connection.out.flush(connection.socket.as_fd()).unwrap_or_else(|error| {
-                tracing::debug!(%error, connection = id.0, "a connection failed");
-                Flushed::Closed
-            })
-        } else {
-            Flushed::Partly(0)
-        };
-        self.board.raise(self.slot, Counter::OutputBytesMax, connection.out.len() as u64);
-        let was_paused = connection.out.len() + sent_bytes(flushed) >= self.limits.output_bytes_pause;
-        match flushed {
-            Flushed::Closed => self.remove(id),
-            Flushed::Wholly(_) if connection.state == State::Closing => self.remove(id),
-            Flushed::Wholly(_) => {
-                connection.out.release(&mut self.spare);
-                if was_paused {
-                    self.queue(id);
-                }
-            }
-            Flushed::Partly(_) => {
-                connection.is_writable = false;
-                if was_paused && connection.out.len() < self.limits.output_bytes_pause {
-                    self.queue(id);
-                }
-                self.close_if_flooded(id);
-            }
-        }
-        self.count_unsent(id);
-        sent_bytes(flushed)
-    }
-
-    fn count_unsent(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.find(id) else { return };
-        let unsent = connection.out.len();
-        self.unsent_bytes = self.unsent_bytes + unsent - std::mem::replace(&mut connection.unsent_counted, unsent);
-    }
-
-    /// A connection that does not read what others write to it must not fill the memory.
-    fn close_if_flooded(&mut self, id: ConnectionId) {
-        let unsent = self.connections.find(id).map_or(0, |connection| connection.out.len());
-        if unsent > self.limits.output_bytes_max {
-            tracing::warn!(unsent, "a connection does not read its replies and is closed");
-            self.remove(id);
-        }
-    }
-
-    fn drain(&mut self, within: Duration) {
-        if self.drain_until.is_some() {
-            return;
-        }
-        tracing::info!(connections = self.connections.len(), "draining");
-        self.board.set(self.slot, Counter::State, counters::DRAINING);
-        self.drain_until = Some(self.now + within);
-        self.acceptor.drain();
-        if let Err(error) = self.look_at_counts() {
-            tracing::warn!(%error, "the listener can't be left");
-        }
-    }
-
-    /// While draining: closes the connections that wait for nothing, and says whether that was all.
-    fn finished(&mut self) -> Option<Ended> {
-        let until = self.drain_until?;
-        for id in self.connections.ids() {
-            let Some(connection) = self.connections.find(id) else { continue };
-            let is_idle = match connection.state {
-                State::InFlight => false,
-                State::Open => connection.out.is_empty() && !connection.is_readable && !connection.is_queued,
-                State::Parked { .. } => true,
-                State::Closing => connection.out.is_empty(),
-            };
-            if is_idle {
-                self.flush_and_remove(id);
-            }
-        }
-        self.apply_effects();
-        if self.connections.len() == 0 && self.lanes.iter().all(|lane| lane.len() == 0) {
-            return Some(Ended::Drained);
-        }
-        (self.now >= until).then_some(Ended::TimeIsOver)
-    }
 }
 
 /// How a loop ended that was told to.
@@ -785,13 +591,6 @@ fn mark_dirty<S>(connection: &mut Connection<S>, id: ConnectionId, dirty: &mut V
     if !connection.is_dirty {
         connection.is_dirty = true;
         dirty.push(id);
-    }
-}
-
-fn sent_bytes(flushed: Flushed) -> usize {
-    match flushed {
-        Flushed::Wholly(count) | Flushed::Partly(count) => count,
-        Flushed::Closed => 0,
     }
 }
 

@@ -70,7 +70,7 @@ fn a_killed_worker_is_noticed_by_its_own_connections_only() {
     let mut one = clients.into_iter().zip(places).find(|(_, place)| *place != 1).unwrap().0;
     until("the worker is replaced", || {
         let pid = numbers(&status(&mut one)["pid"])[1];
-        pid != 0 && pid != u64::from(victim)
+        pid != 0 && pid != victim as u64
     });
     server.assert_idle();
 }
@@ -102,7 +102,7 @@ fn with_a_worker_in_back_off_new_connections_are_accepted_within_a_second() {
     for _ in 0..7 {
         let before = victim;
         until("the other worker runs", || {
-            victim = numbers(&status(&mut witness)["pid"])[1 - own] as u32;
+            victim = numbers(&status(&mut witness)["pid"])[1 - own] as i32;
             victim != 0 && victim != before && is_alive(victim)
         });
         signal(victim, Signal::SIGKILL);
@@ -133,7 +133,7 @@ fn connections_over_the_limit_are_turned_away_with_a_word() {
 }
 
 /// Sets the limit of descriptors of a running process. False, with a word, where the tool for it is missing.
-fn limit_descriptors(pid: u32, limit: usize) -> bool {
+fn limit_descriptors(pid: i32, limit: usize) -> bool {
     let set = Command::new("prlimit").args([format!("--pid={pid}"), format!("--nofile={limit}:20000")]).status();
     let is_set = set.is_ok_and(|status| status.success());
     if !is_set {
@@ -161,6 +161,24 @@ fn without_descriptors_the_service_survives_and_accepts_again() {
     assert!(limit_descriptors(workers[0], 1000));
     drop(waiting);
     assert_eq!(server.client().ask("after"), "after");
+    server.assert_idle();
+}
+
+#[test]
+fn a_start_that_fails_is_tried_again_and_what_runs_goes_on() {
+    let server = Server::start("echo", &["--workers", "2"]);
+    let mut witness = server.client();
+    let own: usize = status(&mut witness)["here"].parse().unwrap();
+    let other = |witness: &mut Client| numbers(&status(witness)["pid"])[1 - own] as i32;
+    if !limit_descriptors(server.pid(), 4) {
+        return;
+    }
+    signal(other(&mut witness), Signal::SIGKILL);
+    until("a start fails", || server.has_logged("a process can't be started"));
+    assert_eq!(witness.ask("lane meanwhile"), "lane meanwhile");
+    assert_accepts_soon(&server, "one can't be started");
+    assert!(limit_descriptors(server.pid(), 1000));
+    until("it is started again", || other(&mut witness) != 0);
     server.assert_idle();
 }
 

@@ -86,6 +86,8 @@ fn when_the_supervisor_is_killed_all_its_children_are_gone_within_a_second() {
     client.send("lane slow 5000\n");
     let pids = server.pids();
     assert_eq!(pids.len(), 5);
+    // One that can't hear of it, and one that is busy.
+    signal(pids[1], Signal::SIGSTOP);
     let started = clock::monotonic();
     signal(server.pid(), Signal::SIGKILL);
     until("all are gone", || !pids.iter().any(|&pid| is_alive(pid)));
@@ -97,8 +99,8 @@ fn when_the_supervisor_is_killed_all_its_children_are_gone_within_a_second() {
 }
 
 /// Which processes hold a socket, by its inode.
-fn holders(pids: &[u32]) -> HashMap<u64, HashSet<u32>> {
-    let mut holders: HashMap<u64, HashSet<u32>> = HashMap::new();
+fn holders(pids: &[i32]) -> HashMap<u64, HashSet<i32>> {
+    let mut holders: HashMap<u64, HashSet<i32>> = HashMap::new();
     for &pid in pids {
         sockets_of(pid).into_iter().for_each(|inode| _ = holders.entry(inode).or_default().insert(pid));
     }
@@ -117,10 +119,10 @@ fn listener_inode(port: u16) -> u64 {
 fn assert_descriptors_are_own(server: &Server) {
     let pids = server.pids();
     let (lane, workers) = pids.split_last().unwrap();
-    let all: Vec<u32> = pids.iter().copied().chain([server.pid()]).collect();
+    let all: Vec<i32> = pids.iter().copied().chain([server.pid()]).collect();
     let mut holders = holders(&all);
     let listening = holders.remove(&listener_inode(server.address.port())).unwrap();
-    let expected: HashSet<u32> = workers.iter().copied().chain([server.pid()]).collect();
+    let expected: HashSet<i32> = workers.iter().copied().chain([server.pid()]).collect();
     assert_eq!(listening, expected, "the listener belongs to the supervisor and the workers, not to lane {lane}");
     for (inode, pids) in holders {
         assert_eq!(pids.len(), 1, "socket {inode} is held by {pids:?}: its end of file would not mean death");
@@ -186,7 +188,7 @@ fn a_parked_connection_is_woken_from_any_worker_also_after_one_was_replaced() {
             });
             assert_eq!((client.line().as_str(), client.line().as_str()), ("woken", "next"), "round {round}");
         }
-        let victim = numbers(&status(&mut waker)["pid"])[round] as u32;
+        let victim = numbers(&status(&mut waker)["pid"])[round] as i32;
         drop((parked, waker));
         signal(victim, Signal::SIGKILL);
         until("it is replaced", || !server.pids()[..3].iter().any(|&pid| pid == victim || pid == 0));

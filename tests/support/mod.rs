@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it skips")]
 
 mod connection;
+mod example;
 mod log;
 mod notation;
+mod peer;
 mod processes;
 mod redis;
 mod service;
@@ -13,10 +15,12 @@ pub mod strace;
 mod transcript;
 mod value;
 
-pub use connection::{Connection, encoded};
+pub use connection::{Connection, PATIENCE, encoded};
+pub use example::{Server, numbers, sockets_of, status, threads_of, until};
 pub use log::Log;
 pub use notation::{bytes_of, unescape, words};
-pub use processes::{Process, descendants, is_alive, signal, wait_until};
+pub use peer::Client;
+pub use processes::{Process, anonymous_bytes, descendants, is_alive, signal, thread_named, wait_until};
 pub use redis::{Redis, is_installed};
 pub use service::{Service, number_from_environment};
 pub use transcript::{Section, Transcript, read_all};

@@ -228,8 +228,16 @@ fn info_of(command: &Command) -> Reply {
         Reply::Set(categories.collect()),
         Reply::Set(command.tips.iter().map(|tip| bulk(tip)).collect()),
         Reply::Set(command.keys.specs().iter().map(spec_of).collect()),
-        Reply::Array(command.subcommands.iter().map(info_of).collect()),
+        subcommands_of(command),
     ])
+}
+
+/// Redis sends an empty set where there are none, and an array of the others.
+fn subcommands_of(command: &Command) -> Reply {
+    match command.subcommands {
+        [] => Reply::Set(Vec::new()),
+        subcommands => Reply::Array(subcommands.iter().map(info_of).collect()),
+    }
 }
 
 fn spec_of(spec: &KeySpec) -> Reply {

@@ -5,15 +5,27 @@ use crate::kv::table::Command;
 
 pub const FAMILIES: &[&[Command]] = &[
     commands::bits::COMMANDS,
+    commands::client::COMMANDS,
     commands::command::COMMANDS,
+    commands::connection::COMMANDS,
+    commands::config::COMMANDS,
     commands::counters::COMMANDS,
     commands::databases::COMMANDS,
+    commands::debug::COMMANDS,
     commands::dump::COMMANDS,
     commands::expire::COMMANDS,
+    commands::info::COMMANDS,
     commands::keys::COMMANDS,
+    commands::latency::COMMANDS,
     commands::memory::COMMANDS,
     commands::object::COMMANDS,
+    commands::persistence::COMMANDS,
     commands::scan::COMMANDS,
+    commands::server::COMMANDS,
+    commands::slowlog::COMMANDS,
     commands::strings::COMMANDS,
     commands::transactions::COMMANDS,
 ];
+
+/// Rows that no name leads to: what other commands let a lane run for them.
+pub const PARTS: &[&[Command]] = &[commands::debug::PARTS];

@@ -1,11 +1,14 @@
-//! MEMORY USAGE: what a key and its value take.
+//! MEMORY: what a key and its value take, and what the processes do.
 
 use crate::kv::args;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandResult};
+use crate::kv::session::{Outcome, SessionCall};
+use crate::kv::statistics::Counted;
 use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
-use crate::storage::Keyspace;
+use crate::server::Counter;
+use crate::storage::{DATABASES, Keyspace};
 
 pub const COMMANDS: &[Command] = &[Command {
     name: "memory",
@@ -17,6 +20,17 @@ pub const COMMANDS: &[Command] = &[Command {
     handler: Handler::Container,
     subcommands: &[
         Command {
+            name: "memory|doctor",
+            arity: 2,
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "O(1)",
+            summary: "Outputs a memory problems report.",
+            handler: Handler::Session(memory_doctor),
+            tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+            ..Command::ROW
+        },
+        Command {
             name: "memory|help",
             arity: 2,
             flags: Flags::LOADING.or(Flags::STALE),
@@ -25,6 +39,41 @@ pub const COMMANDS: &[Command] = &[Command {
             complexity: "O(1)",
             summary: "Returns helpful text about the different subcommands.",
             handler: Handler::Pure(memory_help),
+            ..Command::ROW
+        },
+        Command {
+            name: "memory|malloc-stats",
+            arity: 2,
+            flags: Flags::FIXED,
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "Depends on how much memory is allocated, could be slow",
+            summary: "Returns the allocator statistics.",
+            handler: Handler::Pure(memory_malloc_stats),
+            tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+            ..Command::ROW
+        },
+        Command {
+            name: "memory|purge",
+            arity: 2,
+            flags: Flags::FIXED,
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "Depends on how much memory is allocated, could be slow",
+            summary: "Asks the allocator to release memory.",
+            handler: Handler::Pure(memory_purge),
+            tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+            ..Command::ROW
+        },
+        Command {
+            name: "memory|stats",
+            arity: 2,
+            group: Group::Server,
+            since: "4.0.0",
+            complexity: "O(1)",
+            summary: "Returns details about memory usage.",
+            handler: Handler::Session(memory_stats),
+            tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
             ..Command::ROW
         },
         Command {
@@ -62,11 +111,76 @@ fn memory_usage(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
     Ok(Reply::Integer(i64::try_from(bytes).unwrap_or(i64::MAX)))
 }
 
+fn memory_doctor(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
+    let used = call.desk.context.board.sum(Counter::AnonymousBytes);
+    let limit = call.desk.shared.settings.memory_bytes;
+    let text = if used > limit / 10 * 8 {
+        format!(
+            "Sam, I detected an issue in this instance memory implants:\n\n * High memory use: the processes use {used} of \
+             {limit} bytes. The data is on disk, so this is buffers of clients and values under way: look at CLIENT LIST, \
+             and at EMPTYSERVER_QUERY_BYTES_MAX and EMPTYSERVER_OUTPUT_BYTES_MAX.\n"
+        )
+    } else {
+        "Hi Sam, I can't find any memory issue in your instance. I can only account for what occurs on this base.\n"
+            .to_owned()
+    };
+    Outcome::Reply(Reply::Verbatim { format: *b"txt", text: text.into_bytes() })
+}
+
+/// The fields of Redis that mean something where the data is on disk.
+fn memory_stats(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
+    let (board, totals) = (call.desk.context.board, &call.desk.totals);
+    let (used, resident) = (board.sum(Counter::AnonymousBytes), board.sum(Counter::ResidentBytes));
+    let peak = totals.max(Counted::MemoryBytesMax).max(used);
+    let keys: u64 = (0..DATABASES as u8).map(|database| totals.keys(database).0).sum();
+    let ratio = |part: u64, whole: u64| Reply::Double(if whole == 0 { 0.0 } else { part as f64 / whole as f64 });
+    let number = |value: u64| Reply::Integer(value.cast_signed());
+    let fields = [
+        ("peak.allocated", number(peak)),
+        ("total.allocated", number(used)),
+        ("startup.allocated", number(0)),
+        ("replication.backlog", number(0)),
+        ("clients.slaves", number(0)),
+        ("clients.normal", number(board.sum(Counter::OutputBytes))),
+        ("cluster.links", number(0)),
+        ("aof.buffer", number(0)),
+        ("lua.caches", number(0)),
+        ("functions.caches", number(0)),
+        ("overhead.total", number(used)),
+        ("keys.count", number(keys)),
+        ("keys.bytes-per-key", number(0)),
+        ("dataset.bytes", number(0)),
+        ("dataset.percentage", Reply::Double(0.0)),
+        ("peak.percentage", Reply::Double(if peak == 0 { 0.0 } else { 100.0 * used as f64 / peak as f64 })),
+        ("fragmentation", ratio(resident, used)),
+        ("fragmentation.bytes", number(resident.saturating_sub(used))),
+    ];
+    let pairs = fields.into_iter().map(|(name, value)| (Reply::Bulk(name.into()), value));
+    Outcome::Reply(Reply::Map(pairs.collect()))
+}
+
+/// The allocator returns what it does not need by itself.
+fn memory_purge(_args: &[&[u8]]) -> CommandResult {
+    Ok(Reply::Ok)
+}
+
+fn memory_malloc_stats(_args: &[&[u8]]) -> CommandResult {
+    Ok(Reply::Bulk(b"Stats not supported for the current allocator".to_vec()))
+}
+
 fn memory_help(_args: &[&[u8]]) -> CommandResult {
     Ok(help::reply("MEMORY", HELP))
 }
 
 const HELP: &[&str] = &[
+    "DOCTOR",
+    "    Return memory problems reports.",
+    "MALLOC-STATS",
+    "    Return internal statistics report from the memory allocator.",
+    "PURGE",
+    "    Attempt to purge dirty pages for reclamation by the allocator.",
+    "STATS",
+    "    Return information about the memory usage of the server.",
     "USAGE <key> [SAMPLES <count>]",
     "    Return memory in bytes used by <key> and its value. Nested values are",
     "    sampled up to <count> times (default: 5, 0 means sample all).",

@@ -1,12 +1,17 @@
 //! The command families: rows and code of a family in one file.
 
 pub mod bits;
+pub mod client;
+mod client_selection;
 pub mod command;
 mod command_docs;
 #[cfg(test)]
 mod command_tests;
+pub mod config;
+pub mod connection;
 pub mod counters;
 pub mod databases;
+pub mod debug;
 pub mod dump;
 #[cfg(test)]
 mod dump_tests;
@@ -15,15 +20,22 @@ pub mod expire;
 mod expire_tests;
 mod families;
 pub mod help;
+pub mod info;
 pub mod keys;
 #[cfg(test)]
 mod keys_tests;
+pub mod latency;
+mod latency_report;
+mod lolwut;
 pub mod memory;
 pub mod object;
+pub mod persistence;
 pub mod scan;
 #[cfg(test)]
 mod scan_tests;
+pub mod server;
+pub mod slowlog;
 pub mod strings;
 pub mod transactions;
 
-pub use families::FAMILIES;
+pub use families::{FAMILIES, PARTS};

@@ -84,7 +84,7 @@ fn discard(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
     Outcome::Reply(Reply::Ok)
 }
 
-fn exec(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
+fn exec(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     let session = &mut *call.session;
     if !session.transaction.is_open() {
         return Outcome::error(errors::EXEC_WITHOUT_MULTI);
@@ -94,6 +94,7 @@ fn exec(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
     let calls = lane_calls(&queue.calls, session.database());
     let lane = lane_for(&queue.calls, !watches.is_empty());
     let execution = Box::new(Execution {
+        name: args[0].to_vec(),
         calls: queue.calls,
         next: 0,
         replies: Vec::new(),
@@ -153,7 +154,6 @@ fn unwatch(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
 impl Session {
     /// Back to commands that run at once. Returns what was.
     pub(crate) fn end_transaction(&mut self) -> (State, Vec<Watch>) {
-        self.client.queued.set(-1);
         self.client.watched.set(0);
         (std::mem::take(&mut self.transaction.state), std::mem::take(&mut self.transaction.watched))
     }

@@ -2,17 +2,16 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
 
-/// Long for a loaded machine; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
+use super::connection::PATIENCE;
 
-pub(crate) struct Client {
+#[derive(Debug)]
+pub struct Client {
     reader: BufReader<TcpStream>,
 }
 
 impl Client {
-    pub(crate) fn connect(address: SocketAddr) -> Client {
+    pub fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -20,29 +19,29 @@ impl Client {
         Client { reader: BufReader::new(stream) }
     }
 
-    pub(crate) fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &TcpStream {
         self.reader.get_ref()
     }
 
-    pub(crate) fn send(&mut self, text: &str) {
+    pub fn send(&mut self, text: &str) {
         self.reader.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
     /// The next reply, without its line feed.
-    pub(crate) fn line(&mut self) -> String {
+    pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.reader.read_line(&mut line).unwrap();
         assert_eq!(line.pop(), Some('\n'), "the connection ended after {line:?}");
         line
     }
 
-    pub(crate) fn ask(&mut self, line: &str) -> String {
+    pub fn ask(&mut self, line: &str) -> String {
         self.send(&format!("{line}\n"));
         self.line()
     }
 
     /// Everything until the server closes the connection.
-    pub(crate) fn rest(&mut self) -> String {
+    pub fn rest(&mut self) -> String {
         let mut text = String::new();
         match self.reader.read_to_string(&mut text) {
             Ok(_) => {}
@@ -51,17 +50,17 @@ impl Client {
         text
     }
 
-    pub(crate) fn has_ended(&mut self) -> bool {
+    pub fn has_ended(&mut self) -> bool {
         self.rest().is_empty()
     }
 
     /// Says that nothing more will be sent.
-    pub(crate) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         self.stream().shutdown(Shutdown::Write).unwrap();
     }
 
     /// Ends the connection as a peer that crashed: with a reset, not in good order.
-    pub(crate) fn abort(self) {
+    pub fn abort(self) {
         use nix::sys::socket::{setsockopt, sockopt};
         let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
         setsockopt(self.stream(), sockopt::Linger, &linger).unwrap();

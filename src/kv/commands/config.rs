@@ -1,0 +1,157 @@
+//! CONFIG: the settings by the names that Redis gives them. What changes here ends with the service.
+
+use crate::kv::commands::help;
+use crate::kv::errors::{self, CommandResult};
+use crate::kv::glob;
+use crate::kv::parameters::{self, Checked, PARAMETERS, Parameter};
+use crate::kv::session::{Outcome, SessionCall};
+use crate::kv::table::{Command, Flags, Group, Handler};
+use crate::resp::reply::Reply;
+
+pub const COMMANDS: &[Command] = &[Command {
+    name: "config",
+    arity: -2,
+    group: Group::Server,
+    since: "2.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for server configuration commands.",
+    handler: Handler::Container,
+    subcommands: &[
+        Command {
+            name: "config|get",
+            arity: -3,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.0.0",
+            complexity: "O(N) when N is the number of configuration parameters provided",
+            summary: "Returns the effective values of configuration parameters.",
+            syntax: "parameter [parameter ...]",
+            handler: Handler::Session(config_get),
+            history: &[("7.0.0", "Added the ability to pass multiple pattern parameters in one call")],
+            ..Command::ROW
+        },
+        Command {
+            name: "config|help",
+            arity: 2,
+            flags: Flags::LOADING.or(Flags::STALE),
+            group: Group::Server,
+            since: "5.0.0",
+            complexity: "O(1)",
+            summary: "Returns helpful text about the different subcommands.",
+            handler: Handler::Pure(config_help),
+            ..Command::ROW
+        },
+        Command {
+            name: "config|resetstat",
+            arity: 2,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.0.0",
+            complexity: "O(1)",
+            summary: "Resets the server's statistics.",
+            handler: Handler::Session(config_resetstat),
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            ..Command::ROW
+        },
+        Command {
+            name: "config|rewrite",
+            arity: 2,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.8.0",
+            complexity: "O(1)",
+            summary: "Persists the effective configuration to file.",
+            handler: Handler::Session(config_rewrite),
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            ..Command::ROW
+        },
+        Command {
+            name: "config|set",
+            arity: -4,
+            flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+            group: Group::Server,
+            since: "2.0.0",
+            complexity: "O(N) when N is the number of configuration parameters provided",
+            summary: "Sets configuration parameters in-flight.",
+            syntax: "parameter value [parameter value ...]",
+            handler: Handler::Session(config_set),
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            history: &[("7.0.0", "Added the ability to set multiple parameters in one call.")],
+            ..Command::ROW
+        },
+    ],
+    ..Command::ROW
+}];
+
+/// Each parameter once, however many patterns it fits. A name without wildcards is answered as it was asked for.
+fn config_get(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
+    let mut found: Vec<(&[u8], &Parameter)> = Vec::new();
+    for &pattern in &args[2..] {
+        let is_glob = pattern.iter().any(|byte| b"[*?".contains(byte));
+        let fits = |parameter: &&Parameter| match is_glob {
+            true => glob::matches(pattern, parameter.name.as_bytes(), true),
+            false => parameter.name.as_bytes().eq_ignore_ascii_case(pattern),
+        };
+        for parameter in PARAMETERS.iter().filter(fits) {
+            if !found.iter().any(|(_, known)| known.name == parameter.name) {
+                found.push((if is_glob { parameter.name.as_bytes() } else { pattern }, parameter));
+            }
+        }
+    }
+    let shared = &call.desk.shared;
+    let pair =
+        |(name, parameter): (&[u8], &Parameter)| (Reply::Bulk(name.to_vec()), Reply::Bulk(parameter.value(shared)));
+    Outcome::Reply(Reply::Map(found.into_iter().map(pair).collect()))
+}
+
+/// All or nothing: every value is checked before the first is set.
+fn config_set(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
+    if args.len() % 2 == 1 {
+        return Outcome::error(errors::SYNTAX);
+    }
+    let shared = &call.desk.shared;
+    let mut named: Vec<(&Parameter, &[u8])> = Vec::new();
+    for pair in args[2..].chunks_exact(2) {
+        let Some(parameter) = parameters::lookup(pair[0]) else {
+            return Outcome::error(errors::unknown_parameter(pair[0]));
+        };
+        if named.iter().any(|(known, _)| known.name == parameter.name) {
+            return Outcome::error(errors::config_set_failed(parameter.name, "duplicate parameter"));
+        }
+        named.push((parameter, pair[1]));
+    }
+    let mut checked: Vec<Checked> = Vec::with_capacity(named.len());
+    for (parameter, value) in named {
+        match parameter.check(shared, value) {
+            Ok(value) => checked.push(value),
+            Err(reason) => return Outcome::error(errors::config_set_failed(parameter.name, &reason)),
+        }
+    }
+    checked.into_iter().for_each(|value| value.apply(shared));
+    Outcome::Reply(Reply::Ok)
+}
+
+fn config_resetstat(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
+    call.desk.totals.reset();
+    Outcome::Reply(Reply::Ok)
+}
+
+/// The settings are environment variables: there is nothing that could be written.
+fn config_rewrite(_call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
+    Outcome::error(errors::NO_CONFIG_FILE)
+}
+
+fn config_help(_args: &[&[u8]]) -> CommandResult {
+    Ok(help::reply("CONFIG", HELP))
+}
+
+const HELP: &[&str] = &[
+    "GET <pattern>",
+    "    Return parameters matching the glob-like <pattern> and their values.",
+    "SET <directive> <value>",
+    "    Set the configuration <directive> to <value>.",
+    "RESETSTAT",
+    "    Reset statistics reported by the INFO command.",
+    "REWRITE",
+    "    Rewrite the configuration file.",
+];

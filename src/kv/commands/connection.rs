@@ -1,0 +1,242 @@
+//! How a client introduces itself and leaves: AUTH, HELLO, RESET, QUIT; and the small talk: PING, ECHO, SELECT.
+
+use crate::kv::args;
+use crate::kv::commands::client::client_name;
+use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::login::{self, log_in};
+use crate::kv::monitor;
+use crate::kv::session::{Outcome, SessionCall};
+use crate::kv::table::{Command, Deprecated, Flags, Group, Handler};
+use crate::kv::version::REDIS_VERSION;
+use crate::resp::reply::{Reply, Version};
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "auth",
+        arity: -2,
+        flags: Flags::NOSCRIPT
+            .or(Flags::LOADING)
+            .or(Flags::STALE)
+            .or(Flags::FAST)
+            .or(Flags::NO_AUTH)
+            .or(Flags::ALLOW_BUSY),
+        group: Group::Connection,
+        since: "1.0.0",
+        complexity: "O(N) where N is the number of passwords defined for the user",
+        summary: "Authenticates the connection.",
+        syntax: "[username] password",
+        handler: Handler::Session(auth),
+        history: &[("6.0.0", "Added ACL style (username and password).")],
+        ..Command::ROW
+    },
+    Command {
+        name: "echo",
+        arity: 2,
+        flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
+        group: Group::Connection,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Returns the given string.",
+        syntax: "message",
+        handler: Handler::Pure(echo),
+        ..Command::ROW
+    },
+    Command {
+        name: "hello",
+        arity: -1,
+        flags: Flags::NOSCRIPT
+            .or(Flags::LOADING)
+            .or(Flags::STALE)
+            .or(Flags::FAST)
+            .or(Flags::NO_AUTH)
+            .or(Flags::ALLOW_BUSY),
+        group: Group::Connection,
+        since: "6.0.0",
+        complexity: "O(1)",
+        summary: "Handshakes with the server.",
+        syntax: "[protover [AUTH username password] [SETNAME clientname]]",
+        handler: Handler::Session(hello),
+        history: &[(
+            "6.2.0",
+            "`protover` made optional; when called without arguments the command reports the current connection's context.",
+        )],
+        ..Command::ROW
+    },
+    Command {
+        name: "ping",
+        arity: -1,
+        flags: Flags::FAST,
+        group: Group::Connection,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Returns the server's liveliness response.",
+        syntax: "[message]",
+        handler: Handler::Pure(ping),
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        ..Command::ROW
+    },
+    Command {
+        name: "quit",
+        arity: -1,
+        flags: Flags::NOSCRIPT
+            .or(Flags::LOADING)
+            .or(Flags::STALE)
+            .or(Flags::FAST)
+            .or(Flags::NO_AUTH)
+            .or(Flags::ALLOW_BUSY),
+        group: Group::Connection,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Closes the connection.",
+        handler: Handler::Session(quit),
+        deprecated: Some(Deprecated { since: "7.2.0", replaced_by: "just closing the connection" }),
+        ..Command::ROW
+    },
+    Command {
+        name: "reset",
+        arity: 1,
+        flags: Flags::NOSCRIPT
+            .or(Flags::LOADING)
+            .or(Flags::STALE)
+            .or(Flags::FAST)
+            .or(Flags::NO_AUTH)
+            .or(Flags::ALLOW_BUSY),
+        group: Group::Connection,
+        since: "6.2.0",
+        complexity: "O(1)",
+        summary: "Resets the connection.",
+        handler: Handler::Session(reset),
+        ..Command::ROW
+    },
+    Command {
+        name: "select",
+        arity: 2,
+        flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
+        group: Group::Connection,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Changes the selected database.",
+        syntax: "index",
+        handler: Handler::Session(select),
+        ..Command::ROW
+    },
+];
+
+fn auth(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
+    let (user, password) = match args {
+        [_, _] if !call.desk.shared.runtime.has_password() => return Outcome::error(errors::NO_PASSWORD_SET),
+        [_, password] => (login::USER, *password),
+        [_, user, password] => (*user, *password),
+        _ => return Outcome::error(errors::SYNTAX),
+    };
+    match log_in(call.session, call.desk, user, password) {
+        Ok(()) => Outcome::Reply(Reply::Ok),
+        Err(error) => Outcome::Reply(error.into_reply()),
+    }
+}
+
+fn echo(args: &[&[u8]]) -> CommandResult {
+    Ok(Reply::Bulk(args[1].to_vec()))
+}
+
+fn ping(args: &[&[u8]]) -> CommandResult {
+    match args {
+        [_] => Ok(Reply::Simple("PONG".into())),
+        [_, message] => Ok(Reply::Bulk(message.to_vec())),
+        _ => Err(errors::wrong_arity("ping")),
+    }
+}
+
+fn quit(_call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
+    Outcome::Close(Reply::Ok)
+}
+
+fn reset(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
+    monitor::end(call.desk, &call.session.client);
+    call.session.reset(!call.desk.shared.runtime.has_password());
+    Outcome::Reply(Reply::Simple("RESET".into()))
+}
+
+fn select(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
+    match args::database(args[1]) {
+        Ok(database) => {
+            call.session.client.database.set(database);
+            Outcome::Reply(Reply::Ok)
+        }
+        Err(error) => Outcome::Reply(error.into_reply()),
+    }
+}
+
+/// What HELLO asks for.
+#[derive(Default)]
+struct Hello<'a> {
+    version: Option<Version>,
+    /// User and password.
+    login: Option<(&'a [u8], &'a [u8])>,
+    name: Option<&'a [u8]>,
+}
+
+impl<'a> Hello<'a> {
+    fn parse(args: &[&'a [u8]]) -> Result<Hello<'a>, CommandError> {
+        let mut hello = Hello::default();
+        let [_, version, options @ ..] = args else { return Ok(hello) };
+        hello.version = match args::integer_or(version, errors::PROTOCOL_VERSION)? {
+            2 => Some(Version::Resp2),
+            3 => Some(Version::Resp3),
+            _ => return Err(errors::NO_PROTOCOL.into()),
+        };
+        let mut rest = options;
+        while let [option, values @ ..] = rest {
+            rest = match values {
+                [user, password, rest @ ..] if args::is_word(option, "auth") => {
+                    hello.login = Some((user, password));
+                    rest
+                }
+                [name, rest @ ..] if args::is_word(option, "setname") => {
+                    hello.name = Some(client_name(name)?);
+                    rest
+                }
+                _ => return Err(errors::hello_option(option)),
+            };
+        }
+        Ok(hello)
+    }
+}
+
+fn hello(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
+    match greet(call, args) {
+        Ok(()) => Outcome::Reply(greeting(call)),
+        Err(error) => Outcome::Reply(error.into_reply()),
+    }
+}
+
+fn greet(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Result<(), CommandError> {
+    let hello = Hello::parse(args)?;
+    if let Some((user, password)) = hello.login {
+        log_in(call.session, call.desk, user, password)?;
+    }
+    if !call.session.is_authenticated && call.desk.shared.runtime.has_password() {
+        return Err(errors::HELLO_WITHOUT_LOGIN.into());
+    }
+    if let Some(name) = hello.name {
+        call.session.client.name.replace(name.to_vec());
+    }
+    if let Some(version) = hello.version {
+        call.session.set_version(version);
+    }
+    Ok(())
+}
+
+fn greeting(call: &SessionCall<'_>) -> Reply {
+    let bulk = |text: &str| Reply::Bulk(text.as_bytes().to_vec());
+    let version = if call.session.version == Version::Resp3 { 3 } else { 2 };
+    Reply::Map(vec![
+        (bulk("server"), bulk("redis")),
+        (bulk("version"), bulk(REDIS_VERSION)),
+        (bulk("proto"), Reply::Integer(version)),
+        (bulk("id"), Reply::Integer(call.session.client.number.cast_signed())),
+        (bulk("mode"), bulk("standalone")),
+        (bulk("role"), bulk("master")),
+        (bulk("modules"), Reply::Array(Vec::new())),
+    ])
+}

@@ -1,0 +1,159 @@
+//! DEBUG: for tests, there only when the operator allows it.
+
+use std::time::Duration;
+
+use crate::kv::application::{READ, WRITE};
+use crate::kv::args::is_word;
+use crate::kv::commands::help;
+use crate::kv::errors::{self, CommandResult};
+use crate::kv::faults::Point;
+use crate::kv::job::{Calls, Job, Kind};
+use crate::kv::runtime::Knob;
+use crate::kv::session::{Errand, Outcome, Polled, SessionCall, Wait};
+use crate::kv::table::{self, Command, Flags, Group, Handler, KeyFlags, Keys};
+use crate::resp::reply::Reply;
+use crate::server::LaneId;
+use crate::server::sys::clock;
+use crate::storage::{Keyspace, Kind as ValueKind};
+
+pub const COMMANDS: &[Command] = &[Command {
+    name: "debug",
+    arity: -2,
+    // Its subcommands are no rows: in Redis they are not either.
+    flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+    group: Group::Server,
+    since: "1.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for debugging commands.",
+    handler: Handler::Session(debug),
+    ..Command::ROW
+}];
+
+/// The parts of DEBUG that run on a lane. Nobody can call them by name.
+pub const PARTS: &[Command] = &[
+    Command {
+        name: "debug object",
+        arity: 3,
+        flags: Flags::READONLY,
+        keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
+        group: Group::Server,
+        handler: Handler::Read(object),
+        ..Command::ROW
+    },
+    Command {
+        name: "debug panic read",
+        arity: 3,
+        flags: Flags::READONLY,
+        group: Group::Server,
+        handler: Handler::Read(|_, _| panic!("{PANIC_TEXT}")),
+        ..Command::ROW
+    },
+    Command {
+        name: "debug panic write",
+        arity: 3,
+        flags: Flags::WRITE,
+        group: Group::Server,
+        handler: Handler::Write(|_, _| panic!("{PANIC_TEXT}")),
+        ..Command::ROW
+    },
+];
+const PANIC_TEXT: &str = "a client asked for this panic";
+
+/// Longer sleeps would outlive every test.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
+
+fn debug(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
+    let is = |word: &str, count: usize| args.len() == count && is_word(args[1], word);
+    if is("help", 2) {
+        return Outcome::Reply(help::reply("DEBUG", HELP));
+    }
+    if is("sleep", 3) {
+        return sleep(args[2]);
+    }
+    if is("sleep-loop", 3) {
+        clock::pause(duration(args[2]));
+        return Outcome::Reply(Reply::Ok);
+    }
+    if is("set-active-expire", 3) {
+        call.desk.shared.runtime.set(Knob::ActiveExpire, u64::from(atoi(args[2]) != 0));
+        return Outcome::Reply(Reply::Ok);
+    }
+    if is("kill-writer", 3)
+        && let Some((_, point)) = Point::ALL.iter().find(|(name, _)| is_word(args[2], name))
+    {
+        call.desk.shared.runtime.set(Knob::KillAt, *point as u64);
+        return Outcome::Reply(Reply::Ok);
+    }
+    if is("object", 3) {
+        return on_lane(call, READ, "debug object", args);
+    }
+    if is("panic", 3) && is_word(args[2], "read") {
+        return on_lane(call, READ, "debug panic read", args);
+    }
+    if is("panic", 3) && is_word(args[2], "write") {
+        return on_lane(call, WRITE, "debug panic write", args);
+    }
+    Outcome::error(errors::wrong_subcommand_arguments("DEBUG", args[1]))
+}
+
+/// In Redis the whole server sleeps; here the connection that asked for it does.
+fn sleep(seconds: &[u8]) -> Outcome {
+    let until = clock::monotonic() + duration(seconds);
+    let poll = move |_: &mut SessionCall<'_>| match clock::monotonic() >= until {
+        true => Polled::Ready(Outcome::Reply(Reply::Ok)),
+        false => Polled::Pending(Some(until)),
+    };
+    Outcome::Wait(Wait { until: Some(until), poll: Box::new(poll) })
+}
+
+/// What is no number is 0, as for `strtod`.
+fn duration(seconds: &[u8]) -> Duration {
+    let seconds = std::str::from_utf8(seconds).ok().and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
+}
+
+fn atoi(arg: &[u8]) -> i64 {
+    std::str::from_utf8(arg).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn on_lane(call: &SessionCall<'_>, lane: LaneId, part: &str, args: &[&[u8]]) -> Outcome {
+    if call.is_executing {
+        // An EXEC has sent its lane's calls already.
+        return Outcome::error(errors::NOT_IN_MULTI);
+    }
+    let mut calls = Calls::default();
+    calls.push(table::part(part), call.session.database(), args);
+    Outcome::Submit(lane, Job { kind: Kind::Run, version: call.session.version, calls }, Errand::Run)
+}
+
+fn object(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    let Some(entry) = keyspace.entry(args[2])? else { return Err(errors::NO_SUCH_KEY.into()) };
+    let encoding = match entry.kind {
+        ValueKind::String => "raw",
+        ValueKind::List => "quicklist",
+        ValueKind::Set | ValueKind::Hash => "hashtable",
+        ValueKind::SortedSet => "skiplist",
+    };
+    let text = format!(
+        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{} lru:0 lru_seconds_idle:0",
+        entry.length
+    );
+    Ok(Reply::Simple(text.into()))
+}
+
+const HELP: &[&str] = &[
+    "KILL-WRITER <before-commit|after-commit|before-unmark|amid-replies>",
+    "    Kill the writer process the next time that it is there.",
+    "OBJECT <key>",
+    "    Show low level info about `key` and associated value.",
+    "PANIC <READ|WRITE>",
+    "    Let a handler panic on a reader thread, or in the writer.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Setting it to 0 disables expiring keys in background when they are not",
+    "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
+    "    default.",
+    "SLEEP <seconds>",
+    "    Let this connection wait for <seconds>. Decimals allowed.",
+    "SLEEP-LOOP <seconds>",
+    "    Stop the event loop of this connection's worker for <seconds>.",
+];

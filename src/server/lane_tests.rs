@@ -1,0 +1,335 @@
+//! Both ends of a process lane over real socketpairs, in one thread: a test decides who moves when, and who dies.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::*;
+use crate::server::process_lane::{Arrived, ProcessLane};
+use crate::server::service::Refusal;
+use crate::server::sys::socket;
+
+type Bytes = Vec<u8>;
+
+impl Wire for Bytes {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+    fn decode(bytes: &[u8]) -> Option<Bytes> {
+        Some(bytes.to_vec())
+    }
+}
+
+/// What outlives the lane's process, as a database would.
+#[derive(Default)]
+struct World {
+    applied: Vec<(u64, Bytes)>,
+    last: HashMap<u64, u64>,
+    forgotten: Vec<u64>,
+}
+
+struct Keeper {
+    world: Rc<RefCell<World>>,
+}
+
+impl Executor for Keeper {
+    type Job = Bytes;
+    type Done = Bytes;
+
+    fn run(&mut self, tasks: &[Task<Bytes>], answer: &mut dyn FnMut(TaskId, Bytes)) {
+        for task in tasks {
+            let mut world = self.world.borrow_mut();
+            world.applied.push((task.id.number, task.job.clone()));
+            let last = world.last.entry(task.id.incarnation).or_default();
+            assert!(task.id.number > *last, "the jobs of one worker are run in order, each once");
+            *last = task.id.number;
+            answer(task.id, task.job.clone());
+        }
+    }
+    fn refuse(&self, job: &Bytes, why: Refusal) -> Bytes {
+        format!("{why:?} {}", String::from_utf8_lossy(job)).into_bytes()
+    }
+    fn last_applied(&self, incarnation: u64) -> u64 {
+        self.world.borrow().last.get(&incarnation).copied().unwrap_or(0)
+    }
+    fn forget(&mut self, incarnation: u64) {
+        self.world.borrow_mut().forgotten.push(incarnation);
+    }
+}
+
+/// The lane's process, moved by hand. Dropping it is its death.
+struct Process {
+    doorway: Doorway,
+    source: LinkSource<Bytes>,
+    keeper: Keeper,
+    tasks: Vec<Task<Bytes>>,
+}
+
+impl Process {
+    fn new(board: Board, limits: &Limits, batch_max: usize, world: &Rc<RefCell<World>>) -> Process {
+        let (doorway, source) = LinkSource::new(board, board.lane_slot(), limits.clone(), batch_max).unwrap();
+        Process { doorway, source, keeper: Keeper { world: Rc::clone(world) }, tasks: Vec::new() }
+    }
+
+    fn take(&mut self) -> Taken {
+        self.tasks.clear();
+        Source::<Keeper>::take(&mut self.source, &mut self.tasks, Some(Duration::ZERO), &mut self.keeper)
+    }
+
+    /// Runs what was taken. The answers stay in the process until `settle`.
+    fn run(&mut self) {
+        let Process { source, keeper, tasks, .. } = self;
+        keeper.run(tasks, &mut |id, done| Source::<Keeper>::answer(source, id, done));
+    }
+
+    fn settle(&mut self) {
+        Source::<Keeper>::settle(&mut self.source);
+    }
+
+    /// One turn of its thread. Returns how many jobs it ran, and how.
+    fn turn(&mut self) -> (Taken, usize) {
+        let taken = self.take();
+        self.run();
+        self.settle();
+        (taken, self.tasks.len())
+    }
+}
+
+struct Worker {
+    incarnation: u64,
+    lane: ProcessLane,
+    answers: Vec<String>,
+    lost: Vec<u64>,
+}
+
+impl Worker {
+    fn new(board: Board) -> Worker {
+        let incarnation = board.next_incarnation();
+        Worker { incarnation, lane: ProcessLane::new(board), answers: Vec::new(), lost: Vec::new() }
+    }
+
+    /// A fresh pair of sockets, as the supervisor hands them out.
+    fn meet(&mut self, process: &Process) {
+        let (own, others) = socket::stream_pair().unwrap();
+        self.lane.connect(own);
+        process.doorway.worker(self.incarnation, others);
+    }
+
+    fn submit(&mut self, connection: u64, job: &str) {
+        self.lane.submit(ConnectionId(connection), &job.as_bytes().to_vec());
+        self.lane.flush().unwrap();
+    }
+
+    /// Reads and sends. False when the process is gone.
+    fn turn(&mut self) -> bool {
+        let (answers, lost) = (&mut self.answers, &mut self.lost);
+        let is_there = self.lane.receive(&mut |arrived: Arrived<Bytes>| match arrived {
+            Arrived::Answer(_, done) => answers.push(String::from_utf8(done).unwrap()),
+            Arrived::AnswerLost(connection) => lost.push(connection.0),
+        });
+        self.lane.flush().unwrap();
+        is_there.unwrap()
+    }
+}
+
+struct Fixture {
+    board: Board,
+    limits: Limits,
+    world: Rc<RefCell<World>>,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        Fixture { board: Board::new(2, 0).unwrap(), limits: Limits::default(), world: Rc::default() }
+    }
+
+    fn process(&self) -> Process {
+        Process::new(self.board, &self.limits, 16, &self.world)
+    }
+
+    fn applied(&self) -> Vec<String> {
+        self.world.borrow().applied.iter().map(|(_, job)| String::from_utf8_lossy(job).into_owned()).collect()
+    }
+}
+
+#[test]
+fn after_a_death_what_was_applied_closes_its_connections_and_the_rest_is_sent_again_before_anything_new() {
+    let here = Fixture::new();
+    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    worker.meet(&process);
+    process.turn();
+    worker.turn();
+    for (connection, job) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
+        worker.submit(connection, job);
+    }
+    process.source.batch_max = 2;
+    assert_eq!(process.take(), Taken::Batch);
+    process.run();
+    drop(process);
+    assert!(!worker.turn(), "its death is noticed");
+    worker.submit(5, "e");
+    let mut next = here.process();
+    worker.meet(&next);
+    assert_eq!(next.turn(), (Taken::Batch, 0));
+    worker.submit(6, "f");
+    assert!(worker.turn());
+    assert_eq!(worker.lost, [1, 2], "applied, and the answers went down with the process");
+    assert_eq!(next.turn(), (Taken::OneByOne, 2), "one of these may have killed it");
+    assert_eq!(next.turn(), (Taken::Batch, 2));
+    worker.turn();
+    assert_eq!(worker.answers, ["c", "d", "e", "f"]);
+    assert_eq!(here.applied(), ["a", "b", "c", "d", "e", "f"], "each once, in order");
+}
+
+#[test]
+fn answers_that_were_written_before_the_death_are_read_and_nothing_of_them_is_lost() {
+    let here = Fixture::new();
+    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    worker.meet(&process);
+    process.turn();
+    worker.turn();
+    worker.submit(1, "a");
+    worker.submit(2, "b");
+    assert_eq!(process.turn().1, 2);
+    drop(process);
+    while worker.turn() {}
+    assert_eq!((worker.answers.len(), worker.lost.len()), (2, 0));
+}
+
+#[test]
+fn a_dead_workers_whole_messages_are_run_first_and_its_half_one_is_dropped() {
+    let here = Fixture::new();
+    let mut process = here.process();
+    let (mut dead, mut living) = (Worker::new(here.board), Worker::new(here.board));
+    living.meet(&process);
+    process.turn();
+    let (own, others) = socket::stream_pair().unwrap();
+    process.doorway.worker(dead.incarnation, others);
+    // It is greeted before it sends anything.
+    process.turn();
+    let mut link = Link::new(own);
+    let mut put = |number: u64, job: &[u8]| {
+        link.put(JOB, |out| {
+            out.extend_from_slice(&number.to_le_bytes());
+            out.extend_from_slice(&[0; 8]);
+            out.extend_from_slice(job);
+        });
+    };
+    here.board.global(Global::Jobs).store(2, Ordering::SeqCst);
+    put(1, b"whole");
+    put(2, b"half");
+    link.cut(3);
+    link.flush().unwrap();
+    drop(link);
+    living.turn();
+    living.submit(9, "later, elsewhere");
+    for _ in 0..3 {
+        process.turn();
+    }
+    assert_eq!(here.applied(), ["whole", "later, elsewhere"]);
+    assert_eq!(here.world.borrow().forgotten, [dead.incarnation]);
+    assert!(dead.turn());
+}
+
+#[test]
+fn jobs_of_all_workers_run_in_the_order_of_their_numbers() {
+    let here = Fixture::new();
+    let mut process = here.process();
+    let mut workers = [Worker::new(here.board), Worker::new(here.board)];
+    workers.iter_mut().for_each(|worker| worker.meet(&process));
+    process.turn();
+    workers.iter_mut().for_each(|worker| assert!(worker.turn()));
+    for (worker, job) in [(1, "1"), (0, "2"), (1, "3"), (0, "4"), (0, "5"), (1, "6")] {
+        workers[worker].submit(0, job);
+    }
+    process.turn();
+    assert_eq!(here.applied(), ["1", "2", "3", "4", "5", "6"]);
+}
+
+#[test]
+fn a_job_that_was_numbered_after_the_look_at_the_counter_waits_for_the_next_batch() {
+    let here = Fixture::new();
+    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    worker.meet(&process);
+    process.turn();
+    worker.turn();
+    (0..3).for_each(|job| worker.submit(job, &job.to_string()));
+    process.source.look(Some(Duration::ZERO)).unwrap();
+    process.source.drain_links(&mut process.keeper).unwrap();
+    assert_eq!(process.source.form_batch(&mut process.tasks, 2), Taken::Batch);
+    assert_eq!(process.tasks.iter().map(|task| task.id.number).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(process.turn().1, 1, "the third is still there");
+}
+
+#[test]
+fn neither_end_waits_to_send_however_slow_the_other_is() {
+    let mut here = Fixture::new();
+    here.limits.lane_output_bytes_pause = 1 << 20;
+    here.limits.lane_input_bytes_max = 1 << 20;
+    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    worker.meet(&process);
+    process.turn();
+    worker.turn();
+    let job = "x".repeat(100_000);
+    // 20 MB, while the process does not move: the worker keeps what the socket does not take.
+    (0..200).for_each(|connection| worker.submit(connection, &job));
+    assert!(worker.lane.wants_to_send());
+    // The worker sends and does not read: the process stops taking its jobs when the answers pile up, and waits for nothing.
+    for _ in 0..200 {
+        process.turn();
+        worker.lane.flush().unwrap();
+    }
+    let run = here.world.borrow().applied.len();
+    assert!((10..60).contains(&run), "{run} jobs were run for a worker that reads no answers");
+    assert!(process.source.links[0].link.unsent() < 4 << 20);
+    // Another worker is served meanwhile.
+    let mut other = Worker::new(here.board);
+    other.meet(&process);
+    process.turn();
+    other.turn();
+    other.submit(0, "other");
+    process.turn();
+    other.turn();
+    assert_eq!(other.answers, ["other"]);
+    // It reads again, and all is answered, with no more turns than bytes.
+    for _ in 0..2000 {
+        worker.turn();
+        process.turn();
+    }
+    assert_eq!(worker.answers.len(), 200);
+    assert!(!worker.lane.wants_to_send());
+}
+
+#[test]
+fn a_job_that_was_running_alone_at_two_deaths_is_not_run_again() {
+    let here = Fixture::new();
+    let id = TaskId { incarnation: 1, connection: ConnectionId(1), number: 7 };
+    for death in 0..2 {
+        let mut process = here.process();
+        assert!(Source::<Keeper>::begin_alone(&mut process.source, id), "death {death}");
+        drop(process);
+        here.board.accuse_running_job();
+    }
+    let mut process = here.process();
+    assert!(!Source::<Keeper>::begin_alone(&mut process.source, id));
+    assert!(Source::<Keeper>::begin_alone(&mut process.source, TaskId { number: 8, ..id }));
+    Source::<Keeper>::end_alone(&mut process.source);
+    here.board.accuse_running_job();
+    assert_eq!(here.board.deaths_of_job(8), 0, "it ended before the death");
+}
+
+#[test]
+fn a_drained_lane_ends_when_its_last_worker_is_gone() {
+    let here = Fixture::new();
+    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    worker.meet(&process);
+    process.turn();
+    worker.turn();
+    process.doorway.drain();
+    worker.submit(1, "last");
+    assert_eq!(process.turn(), (Taken::Batch, 1));
+    assert_eq!(process.turn().0, Taken::Batch);
+    drop(worker);
+    let ends: Vec<Taken> = (0..3).map(|_| process.take()).collect();
+    assert!(ends.contains(&Taken::End), "{ends:?}");
+}

@@ -1,0 +1,205 @@
+//! What a panic, a poisonous job and a full queue cost: the thread's body on a scripted source, and a real pool.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::*;
+use crate::server::bell::bell;
+
+fn task(number: u64, job: &'static str) -> Task<&'static str> {
+    Task { id: TaskId { incarnation: 1, connection: ConnectionId(number), number }, job }
+}
+
+/// Gives the batches one after the other, and writes down all that is asked of it.
+#[derive(Default)]
+struct Script {
+    batches: VecDeque<(Taken, Vec<Task<&'static str>>)>,
+    poisonous: Vec<u64>,
+    answers: Vec<(u64, String)>,
+    checked: RefCell<Vec<Vec<u64>>>,
+    alone: Vec<u64>,
+}
+
+impl Source<Actor> for Script {
+    fn take(&mut self, tasks: &mut Vec<Task<&'static str>>, _wait: Option<Duration>, _executor: &mut Actor) -> Taken {
+        let (taken, batch) = self.batches.pop_front().unwrap_or((Taken::End, Vec::new()));
+        *tasks = batch;
+        taken
+    }
+    fn answer(&mut self, id: TaskId, done: String) {
+        self.answers.push((id.number, done));
+    }
+    fn settle(&mut self) {}
+    fn begin_alone(&mut self, id: TaskId) -> bool {
+        self.alone.push(id.number);
+        !self.poisonous.contains(&id.number)
+    }
+    fn check_not_applied(&self, _executor: &Actor, tasks: &[Task<&'static str>]) {
+        self.checked.borrow_mut().push(tasks.iter().map(|task| task.id.number).collect());
+    }
+}
+
+#[derive(Default)]
+struct Stage {
+    runs: RefCell<Vec<&'static str>>,
+    living: Cell<usize>,
+    built: Cell<usize>,
+    idle_panics: Cell<usize>,
+    finished: Cell<usize>,
+}
+
+/// Says what it is told; `panic` panics, and `late` is answered after the others.
+struct Actor {
+    stage: Rc<Stage>,
+}
+
+impl Actor {
+    fn new(stage: &Rc<Stage>) -> Actor {
+        assert_eq!(stage.living.replace(1), 0, "the one before it is gone when the next is built");
+        stage.built.set(stage.built.get() + 1);
+        Actor { stage: Rc::clone(stage) }
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        self.stage.living.set(0);
+    }
+}
+
+impl Executor for Actor {
+    type Job = &'static str;
+    type Done = String;
+
+    fn run(&mut self, tasks: &[Task<&'static str>], answer: &mut dyn FnMut(TaskId, String)) {
+        let (late, others): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| task.job == "late");
+        for task in others.into_iter().chain(late) {
+            self.stage.runs.borrow_mut().push(task.job);
+            assert_ne!(task.job, "panic", "as it was told");
+            answer(task.id, task.job.to_owned());
+        }
+    }
+    fn refuse(&self, job: &&'static str, why: Refusal) -> String {
+        format!("{job}: {why:?}")
+    }
+    fn idle(&mut self) -> Option<Duration> {
+        if let Some(left) = self.stage.idle_panics.get().checked_sub(1) {
+            self.stage.idle_panics.set(left);
+            panic!("while idle");
+        }
+        None
+    }
+    fn finish(&mut self) {
+        self.stage.finished.set(self.stage.finished.get() + 1);
+    }
+}
+
+fn play(batches: Vec<(Taken, Vec<Task<&'static str>>)>, poisonous: Vec<u64>, stage: &Rc<Stage>) -> Script {
+    let mut script = Script { batches: batches.into(), poisonous, ..Script::default() };
+    run(Actor::new(stage), || Ok(Actor::new(stage)), &mut script);
+    assert_eq!(stage.finished.get(), 1);
+    script
+}
+
+fn said(answers: &[(u64, &str)]) -> Vec<(u64, String)> {
+    answers.iter().map(|(number, said)| (*number, (*said).to_owned())).collect()
+}
+
+#[test]
+fn after_a_panic_only_the_culprit_is_refused_and_nothing_answered_runs_again() {
+    let stage = Rc::default();
+    let batch = vec![task(1, "a"), task(2, "late"), task(3, "panic"), task(4, "b")];
+    let script = play(vec![(Taken::Batch, batch), (Taken::Batch, vec![task(5, "c")])], vec![], &stage);
+    // The second was not answered when the third panicked, though it came before it.
+    assert_eq!(script.answers, said(&[(1, "a"), (2, "late"), (3, "panic: Panicked"), (4, "b"), (5, "c")]));
+    assert_eq!(*stage.runs.borrow(), ["a", "panic", "late", "panic", "b", "c"]);
+    assert_eq!(stage.built.get(), 3, "anew after each panic");
+    assert_eq!(script.alone, [2, 3, 4]);
+    assert_eq!(*script.checked.borrow(), [vec![2, 3, 4], vec![3]], "nothing that was applied may run again");
+}
+
+#[test]
+fn a_poisonous_job_is_refused_without_being_run() {
+    let stage = Rc::default();
+    let batch = vec![task(7, "a"), task(8, "deadly"), task(9, "b")];
+    let script = play(vec![(Taken::OneByOne, batch)], vec![8], &stage);
+    assert_eq!(script.answers, said(&[(7, "a"), (8, "deadly: Poisoned"), (9, "b")]));
+    assert_eq!(*stage.runs.borrow(), ["a", "b"]);
+}
+
+#[test]
+fn a_panic_between_batches_costs_no_job() {
+    let stage: Rc<Stage> = Rc::default();
+    stage.idle_panics.set(2);
+    let script = play(vec![(Taken::Batch, vec![task(1, "a")]), (Taken::Batch, vec![task(2, "b")])], vec![], &stage);
+    assert_eq!(script.answers, said(&[(1, "a"), (2, "b")]));
+    assert_eq!(stage.built.get(), 3);
+}
+
+/// Jobs are numbers that come back.
+struct Same;
+
+impl Executor for Same {
+    type Job = u64;
+    type Done = u64;
+
+    fn run(&mut self, tasks: &[Task<u64>], answer: &mut dyn FnMut(TaskId, u64)) {
+        tasks.iter().for_each(|task| answer(task.id, task.job));
+    }
+    fn refuse(&self, job: &u64, _why: Refusal) -> u64 {
+        *job
+    }
+}
+
+/// Hands over rounds of every size, waits for the bell only, and counts the answers.
+fn exchange(batch_max: usize, threads: usize) {
+    const JOBS_MAX: usize = 40;
+    let (ringer, bell) = bell().unwrap();
+    let (jobs, jobs_end) = bounded(JOBS_MAX);
+    let (answers_end, answers) = bounded(JOBS_MAX);
+    let start = |_| {
+        let (jobs, answers, ringer) = (jobs_end.clone(), answers_end.clone(), ringer.clone());
+        let mut source = QueueSource { jobs, answers, ringer, batch_max };
+        std::thread::spawn(move || run(Same, || Ok(Same), &mut source))
+    };
+    let threads = (0..threads).map(start).collect();
+    let mut pool = Pool { jobs: Some(jobs), answers, threads, batch_max };
+    let mut epoll = sys::epoll::Epoll::new(1).unwrap();
+    epoll.add(&bell, 1, sys::epoll::Watch::Readable).unwrap();
+    for size in (1..=JOBS_MAX as u64).chain([JOBS_MAX as u64; 200]) {
+        let mut round: Vec<Task<u64>> = (0..size).map(|number| local_task(ConnectionId(number), number)).collect();
+        pool.submit(&mut round);
+        let mut missing = size;
+        while missing > 0 {
+            let rings = epoll.wait(Some(Duration::from_secs(10))).unwrap().count();
+            assert_eq!(rings, 1, "an answer was queued without a ring: {missing} of {size} are missing");
+            bell.clear();
+            while let Some((connection, number)) = pool.next_answer() {
+                assert_eq!(connection.0, number);
+                missing -= 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn no_answer_is_left_in_the_queue_without_a_ring_whatever_the_batches() {
+    for (batch_max, threads) in [(1, 1), (1, 3), (3, 2), (16, 2), (64, 4)] {
+        exchange(batch_max, threads);
+    }
+}
+
+/// Where the jobs come out, and the answers go in.
+type OtherEnds<J, D> = (Receiver<Vec<Task<J>>>, Sender<(ConnectionId, D)>);
+
+impl<J, D> Pool<J, D> {
+    /// One whose jobs a test takes itself.
+    pub(in crate::server) fn without_threads(jobs_max: usize) -> (Pool<J, D>, OtherEnds<J, D>) {
+        let (jobs, jobs_end) = bounded(jobs_max);
+        let (answers_end, answers) = bounded(jobs_max);
+        let thread = std::thread::spawn(|| {});
+        let pool = Pool { jobs: Some(jobs), answers, threads: vec![thread], batch_max: 64 };
+        (pool, (jobs_end, answers_end))
+    }
+}

@@ -1,0 +1,125 @@
+//! The end of a round, when replies leave, and the end of the loop, when all are answered.
+
+use super::*;
+
+impl<A: Application> Worker<A> {
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.flush_lanes_and_bus()?;
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let sent: usize = dirty.drain(..).map(|id| self.send(id)).sum();
+        if sent > 0 {
+            self.board.add(self.slot, Counter::OutputBytesTotal, sent as u64);
+        }
+        // A removal may have let the service do something: what it writes is sent in the next round, which follows at once.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+        if !self.effects.list.is_empty() {
+            self.apply_effects();
+            self.flush_lanes_and_bus()?;
+        }
+        Ok(())
+    }
+
+    fn flush_lanes_and_bus(&mut self) -> io::Result<()> {
+        for lane in 0..self.lanes.len() {
+            self.lanes[lane].flush(&self.epoll, LANES + lane as u64)?;
+        }
+        self.bus.flush(&self.epoll, |slot| BUS + slot.0 as u64)
+    }
+
+    /// One write. Returns how many bytes left.
+    fn send(&mut self, id: ConnectionId) -> usize {
+        let Some(connection) = self.connections.find(id) else { return 0 };
+        connection.is_dirty = false;
+        let flushed = if connection.out.is_empty() {
+            Flushed::Wholly(0)
+        } else if connection.is_writable {
+            connection.out.flush(connection.socket.as_fd()).unwrap_or_else(|error| {
+                tracing::debug!(%error, connection = id.0, "a connection failed");
+                Flushed::Closed
+            })
+        } else {
+            Flushed::Partly(0)
+        };
+        self.board.raise(self.slot, Counter::OutputBytesMax, connection.out.len() as u64);
+        let was_paused = connection.out.len() + sent_bytes(flushed) >= self.limits.output_bytes_pause;
+        match flushed {
+            Flushed::Closed => self.remove(id),
+            Flushed::Wholly(_) if connection.state == State::Closing => self.remove(id),
+            Flushed::Wholly(_) => {
+                self.service.unsent(&mut connection.session, 0);
+                connection.out.release(&mut self.spare);
+                if was_paused {
+                    self.queue(id);
+                }
+            }
+            Flushed::Partly(_) => {
+                self.service.unsent(&mut connection.session, connection.out.len());
+                connection.is_writable = false;
+                if was_paused && connection.out.len() < self.limits.output_bytes_pause {
+                    self.queue(id);
+                }
+                self.close_if_flooded(id);
+            }
+        }
+        self.count_unsent(id);
+        sent_bytes(flushed)
+    }
+
+    fn count_unsent(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.find(id) else { return };
+        let unsent = connection.out.len();
+        self.unsent_bytes = self.unsent_bytes + unsent - std::mem::replace(&mut connection.unsent_counted, unsent);
+    }
+
+    /// A connection that does not read what others write to it must not fill the memory.
+    fn close_if_flooded(&mut self, id: ConnectionId) {
+        let unsent = self.connections.find(id).map_or(0, |connection| connection.out.len());
+        if unsent > self.limits.output_bytes_max {
+            tracing::warn!(unsent, "a connection does not read its replies and is closed");
+            self.remove(id);
+        }
+    }
+
+    pub(super) fn drain(&mut self, within: Duration) {
+        if self.drain_until.is_some() {
+            return;
+        }
+        tracing::info!(connections = self.connections.len(), "draining");
+        self.board.set(self.slot, Counter::State, counters::DRAINING);
+        self.drain_until = Some(self.now + within);
+        self.acceptor.drain();
+        if let Err(error) = self.look_at_counts() {
+            tracing::warn!(%error, "the listener can't be left");
+        }
+    }
+
+    /// While draining: closes the connections that wait for nothing, and says whether that was all.
+    pub(super) fn finished(&mut self) -> Option<Ended> {
+        let until = self.drain_until?;
+        for id in self.connections.ids() {
+            let Some(connection) = self.connections.find(id) else { continue };
+            let is_idle = match connection.state {
+                State::InFlight => false,
+                State::Open => connection.out.is_empty() && !connection.is_readable && !connection.is_queued,
+                State::Parked { .. } => true,
+                State::Closing => connection.out.is_empty(),
+            };
+            if is_idle {
+                self.flush_and_remove(id);
+            }
+        }
+        self.apply_effects();
+        if self.connections.len() == 0 && self.lanes.iter().all(|lane| lane.len() == 0) {
+            return Some(Ended::Drained);
+        }
+        (self.now >= until).then_some(Ended::TimeIsOver)
+    }
+}
+
+fn sent_bytes(flushed: Flushed) -> usize {
+    match flushed {
+        Flushed::Wholly(count) | Flushed::Partly(count) => count,
+        Flushed::Closed => 0,
+    }
+}

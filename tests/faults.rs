@@ -1,0 +1,12 @@
+//! Bad times, made for the real program: syncs and writes that fail, a disk that is full, processes that stand still,
+//! files that are not ours, a second service.
+
+#[path = "faults/disk.rs"]
+mod disk;
+#[path = "faults/files.rs"]
+mod files;
+#[path = "faults/stopped.rs"]
+mod stopped;
+mod support;
+#[path = "faults/syncs.rs"]
+mod syncs;

@@ -1,0 +1,71 @@
+# Sourced by the scripts beside it: scratch servers that are ready when their log says so, and gone when the script ends.
+# shellcheck shell=bash
+
+binary=${BINARY:-target/release/emptyserver}
+scratch=$(mktemp -d)
+started=()
+
+complain() {
+    echo "$(basename "$0"): $1" >&2
+    exit 1
+}
+
+finish() {
+    local pid
+    for pid in "${started[@]}"; do
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    rm -rf "$scratch"
+}
+trap finish EXIT
+
+[[ -x $binary ]] || complain "no $binary (cargo build --release)"
+
+# The path of a tool that is not ours: ../shared/tools lies beside the checkout.
+shared_tool() {
+    local folder
+    for folder in ../shared ${SHARED:-}; do
+        [[ -f $folder/tools/$1 ]] && echo "$folder/tools/$1" && return
+    done
+    complain "no $1 in ../shared/tools (or \$SHARED/tools)"
+}
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# await LOG PID: prints the line that says that the server is ready.
+await() {
+    grep -m 1 -i 'ready to accept connections' < <(timeout 30 tail --pid="$2" -n +1 -F "$1" 2>/dev/null) || {
+        cat "$1" >&2
+        complain "a server does not start"
+    }
+}
+
+# start_redis: a redis-server on $redis_port.
+start_redis() {
+    command -v redis-server >/dev/null || complain "no redis-server (Debian: apt-get install redis-server)"
+    redis_port=$(free_port)
+    redis-server --port "$redis_port" --bind 127.0.0.1 --save "" --appendonly no --dir "$scratch" --enable-debug-command yes \
+        >"$scratch/redis.log" 2>&1 &
+    started+=($!)
+    await "$scratch/redis.log" $! >/dev/null
+}
+
+# start_service NAME=VALUE…: the service with these settings, on $service_address.
+start_service() {
+    local data
+    data=$(mktemp -d -p "$scratch")
+    env EMPTYSERVER_LISTEN=127.0.0.1:0 EMPTYSERVER_DATA="$data" EMPTYSERVER_LOG_FORMAT=json "$@" "$binary" 2>"$data.log" &
+    started+=($!)
+    service_address=$(await "$data.log" $! | sed -E 's/.*"address":"([^"]+)".*/\1/')
+}
+
+# The last one that was started, to its orderly end.
+stop_service() {
+    local pid=${started[-1]}
+    unset 'started[-1]'
+    kill "$pid"
+    wait "$pid" || complain "the service ends with code $?"
+}
