@@ -102,6 +102,13 @@ impl Keyspace {
         done.map(|(_, blocked)| !blocked)
     }
 
+    /// By how much a checkpoint makes the data file longer, or (negative) shorter.
+    pub fn growth_bytes(&self) -> Result<i64> {
+        let path = self.connection.path().unwrap_or_default();
+        let now = std::fs::metadata(path).map_err(|error| StorageError::Io(format!("{path}: {error}")))?.len();
+        Ok(self.data_bytes()?.cast_signed() - now.cast_signed())
+    }
+
     /// What is in the -wal now. After a commit: how near the budget it is.
     pub fn wal_progress(&self) -> Result<Progress> {
         progress(&self.connection)
@@ -218,6 +225,23 @@ mod tests {
         let after = fixture.writer.wal_progress().unwrap();
         assert!(after.log_frames < before.log_frames / 4, "{after:?}");
         assert_eq!(wal_bytes(&fixture.options), size, "written from its start");
+    }
+
+    #[test]
+    fn what_a_checkpoint_will_add_to_the_file_is_known_before() {
+        let mut fixture = Fixture::new();
+        fill(&mut fixture, 1, 20);
+        let growth = fixture.writer.growth_bytes().unwrap();
+        assert!(growth > 50_000, "{growth}");
+        assert!(fixture.writer.restart_wal().unwrap());
+        assert_eq!(fixture.writer.growth_bytes().unwrap(), 0);
+        fixture.write(|keyspace| keyspace.flush_database()).unwrap();
+        while fixture.write(|keyspace| keyspace.sweep_orphans(1000)).unwrap() > 0 {}
+        while fixture.write(|keyspace| keyspace.vacuum(1000, 0)).unwrap() > 0 {}
+        let growth = fixture.writer.growth_bytes().unwrap();
+        assert!(growth < -50_000, "{growth}");
+        assert!(fixture.writer.restart_wal().unwrap());
+        assert_eq!(fixture.writer.growth_bytes().unwrap(), 0);
     }
 
     #[test]

@@ -145,8 +145,8 @@ fn a_failed_sync_is_remembered_when_the_whole_service_ends_before_it_is_made_goo
     connection.send(&["SET", "b", "2"]);
     let note = service.data().join("data.db-sync-failed");
     wait_until("the note", Duration::from_secs(20), || note.exists().then_some(()));
-    drop(strace);
     service.kill_all();
+    drop(strace);
     assert!(connection.is_closed(), "nothing was answered");
     service.restart();
     assert!(!note.exists());
