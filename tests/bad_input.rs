@@ -363,8 +363,8 @@ fn a_client_that_goes_away_amid_a_big_request_or_reply_leaves_nothing_behind() {
     }
     assert_eq!(connection.ask("EXISTS never"), ":0");
     // Buffers are given back.
-    wait_until("memory as before", Duration::from_secs(20), || {
+    wait_until("memory as before", Duration::from_secs(5), || {
         assert_eq!(connection.ask("PING"), "+PONG");
-        (largest_bytes(&service) < 100 * MEBI as u64).then_some(())
+        (largest_bytes(&service) < 48 * MEBI as u64).then_some(())
     });
 }

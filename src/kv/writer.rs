@@ -16,6 +16,7 @@ use crate::kv::job::{Done, DoneOutcome, Job, Kind, SlowCall, Watched};
 use crate::kv::lane_executor::refused;
 use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
+use crate::kv::settings::JOB_REPLY_BYTES_MAX;
 use crate::kv::statistics::Counted;
 use crate::kv::versions::Marks;
 use crate::resp::encode;
@@ -194,13 +195,20 @@ impl Writer {
 
     fn job(&mut self, index: usize, job: &Job, panicked: &[Place]) -> Result<Result<Applied, Place>, StorageError> {
         let (mut replies, mut slow) = (Vec::with_capacity(job.calls.len()), Vec::new());
+        let mut reply_bytes = 0;
         for (number, call) in job.calls.iter().enumerate() {
+            if job.kind == Kind::Run && reply_bytes >= JOB_REPLY_BYTES_MAX {
+                break;
+            }
             if panicked.contains(&(index, number)) {
                 replies.push(Reply::Error(errors::INTERNAL.into()));
                 continue;
             }
             match self.calls.run(&mut self.keyspace, Access::Write, &call, &mut slow) {
-                Ran::Reply(reply) => replies.push(reply),
+                Ran::Reply(reply) => {
+                    reply_bytes += reply.bytes_len();
+                    replies.push(reply);
+                }
                 Ran::Panicked => return Ok(Err((index, number))),
                 Ran::Failed(error) => return Err(error),
             }
@@ -337,6 +345,9 @@ fn done(job: &Job, applied: Applied) -> Done {
         encode::encode(reply, job.version, &mut replies);
         ends.push(replies.len() as u32);
     }
-    let outcome = if job.kind == Kind::Run { DoneOutcome::Run } else { DoneOutcome::Executed(ends) };
+    let outcome = match job.kind {
+        Kind::Run => DoneOutcome::of_run(job, ends.len()),
+        Kind::Exec(_) | Kind::Watch => DoneOutcome::Executed(ends),
+    };
     Done { outcome, replies, slow }
 }
