@@ -250,6 +250,38 @@ fn clients_that_never_read_are_not_read_either_and_cost_bounded_memory() {
 }
 
 #[test]
+fn a_pipeline_with_large_replies_is_answered_whole_and_in_order_on_every_lane() {
+    let service = Service::start(&[("WORKERS", "1")]);
+    let mut connection = service.connect();
+    let value = "v".repeat(60_000);
+    assert_eq!(connection.call(&["SET", "big", &value]).to_string(), "+OK");
+    let mut pipeline = Vec::new();
+    for _ in 0..100 {
+        // Reads behind a write ride with it; then a run of reads alone.
+        pipeline.extend_from_slice(b"INCR count\r\nGET big\r\nGET big\r\nPING\r\n");
+        pipeline.extend_from_slice(&b"GET big\r\nGET count\r\n".repeat(3));
+    }
+    let stream = connection.stream.try_clone().unwrap();
+    let sender = thread::spawn(move || {
+        let mut stream = stream;
+        stream.write_all(&pipeline).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let is_big = |reply: &support::Value| matches!(reply, support::Value::Bulk(bytes) if bytes.len() == 60_000);
+    for n in 1..=100 {
+        assert_eq!(connection.read().to_string(), format!(":{n}"));
+        assert!(is_big(&connection.read()) && is_big(&connection.read()));
+        assert_eq!(connection.read().to_string(), "+PONG");
+        for _ in 0..3 {
+            assert!(is_big(&connection.read()));
+            assert_eq!(connection.read().to_string(), format!("\"{n}\""));
+        }
+    }
+    sender.join().unwrap();
+    assert!(connection.is_closed());
+}
+
+#[test]
 fn a_value_at_the_limit_is_taken_and_one_over_it_is_refused_by_every_command() {
     let service = Service::start(&[("WORKERS", "2"), ("VALUE_BYTES_MAX", "1Mi")]);
     let mut connection = service.connect();

@@ -132,6 +132,17 @@ fn a_sync_that_fails_and_is_forgotten_by_the_kernel_costs_no_acknowledged_write(
 }
 
 #[test]
+fn without_a_sync_in_each_commit_a_power_cut_loses_late_writes_and_never_damages_the_file() {
+    if !strace::is_available() {
+        return;
+    }
+    let (lines, journal) = record(&[("DURABILITY", "os")], &[], true);
+    let mut random = random();
+    let cuts = random_cuts(&lines, &journal, &mut random);
+    check_cuts(&lines, &journal.without_acknowledgements(), cuts, &mut random);
+}
+
+#[test]
 fn the_sync_comes_before_the_first_byte_of_any_reply_to_a_pipeline() {
     if !strace::is_available() {
         return;

@@ -184,12 +184,11 @@ impl Writer {
         }
         reach(&self.calls.shared.runtime, Point::BeforeCommit);
         let has_changes = self.marks.lock().expect("marking does not panic").has_marks();
-        if has_changes {
-            self.record_tickets(tasks)?;
-        }
+        let last = if has_changes { self.record_tickets(tasks)? } else { HashMap::new() };
         self.publish_sizes();
         self.keyspace.commit()?;
         reach(&self.calls.shared.runtime, Point::AfterCommit);
+        self.applied.extend(last);
         Ok(Ok(applied))
     }
 
@@ -223,18 +222,18 @@ impl Writer {
         has_expired || !self.calls.shared.versions.is_current(watched.slot, watched.version, watched.epoch)
     }
 
-    /// In the same transaction as what the jobs did: after a crash they are known as applied exactly when they are.
-    fn record_tickets(&mut self, tasks: &[Task<Job>]) -> Result<(), StorageError> {
+    /// In the same transaction as what the jobs did: after a crash they are known as applied exactly when they are. Returns
+    /// the last of each worker.
+    fn record_tickets(&mut self, tasks: &[Task<Job>]) -> Result<HashMap<u64, u64>, StorageError> {
         let mut last: HashMap<u64, u64> = HashMap::new();
         for task in tasks {
             let number = last.entry(task.id.incarnation).or_default();
             *number = task.id.number.max(*number);
         }
-        for (incarnation, number) in last {
+        for (&incarnation, &number) in &last {
             self.keyspace.record_ticket(incarnation, number)?;
-            self.applied.insert(incarnation, number);
         }
-        Ok(())
+        Ok(last)
     }
 
     fn unmark(&mut self) {
