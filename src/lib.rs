@@ -1,3 +1,4 @@
+//! The library below the program `emptyserver`; `src/ARCHITECTURE.md` follows.
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod client;

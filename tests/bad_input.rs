@@ -1,5 +1,6 @@
 //! Bad input for the real program: whatever a client sends or does not read, it is answered as Redis words it, costs
 //! bounded memory, and disturbs nobody else.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it saw")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! A GET that is sent after a write was acknowledged never sees an older value, on any connection of any worker, and no
 //! two reads one after the other see new then old: also while writers are killed.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it saw")]
 
 mod support;
 

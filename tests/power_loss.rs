@@ -2,6 +2,7 @@
 //! rebuilt as a disk may have them at points of that recording, and every write that was acknowledged before is found.
 //!
 //! `POWER_LOSS_WRITES`, `POWER_LOSS_CUTS` and `POWER_LOSS_SEED` make a longer or a certain run.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it saw")]
 
 #[path = "power_loss/clients.rs"]
 mod clients;

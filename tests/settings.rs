@@ -4,6 +4,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use emptyserver::config::SETTINGS;
+use emptyserver::kv::parameters::PARAMETERS;
+
 const BEGIN: &str = "<!-- settings: begin (emptyserver config --markdown) -->\n";
 const END: &str = "<!-- settings: end -->";
 
@@ -26,4 +29,16 @@ fn the_readme_has_the_table_that_the_program_prints() {
     let written = between_the_marks(&readme).expect("README.md has both marks");
     let printed = printed_table();
     assert!(written == printed, "put this between the marks of README.md:\n{printed}");
+}
+
+#[test]
+fn what_the_table_calls_changeable_is_what_config_set_changes() {
+    for setting in SETTINGS {
+        let parameters: Vec<_> = PARAMETERS.iter().filter(|parameter| parameter.setting == setting.name).collect();
+        let is_changed = parameters.iter().any(|parameter| parameter.is_changeable());
+        assert_eq!(is_changed, setting.changeable, "{}", setting.name);
+    }
+    for parameter in PARAMETERS.iter().filter(|parameter| !parameter.setting.is_empty()) {
+        assert!(SETTINGS.iter().any(|setting| setting.name == parameter.setting), "{}", parameter.setting);
+    }
 }

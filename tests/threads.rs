@@ -1,5 +1,6 @@
 //! Who touches the disk: pool threads, and nobody else. What each thread of the real program asks the kernel for is
 //! recorded under a mixed load.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it saw")]
 
 mod support;
 

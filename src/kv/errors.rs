@@ -236,8 +236,10 @@ pub fn unknown_parameter(name: &[u8]) -> CommandError {
     reply(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
 }
 
+/// `parameter` as it was sent.
 #[must_use]
-pub fn config_set_failed(parameter: &str, reason: &str) -> CommandError {
+pub fn config_set_failed(parameter: &[u8], reason: &str) -> CommandError {
+    let parameter = lossy(parameter, parameter.len());
     reply(format!("ERR CONFIG SET failed (possibly related to argument '{parameter}') - {reason}"))
 }
 

@@ -33,7 +33,8 @@ fn publish(desk: &Desk) {
     desk.statistics.set(Counted::Monitors, desk.monitors.len() as u64);
 }
 
-/// A call of `client` has run here, its reply is in `out`; or it goes to a lane.
+/// A call of `client` has run here, and its reply is in `out`; or it goes to a lane, or was the client's last. A monitor that
+/// is the client itself sees it only with `out`.
 pub fn feed(
     desk: &Desk,
     client: &Client,
@@ -48,10 +49,11 @@ pub fn feed(
     }
     let line = line(client, command, args);
     for monitor in &desk.monitors {
-        match &mut out {
-            // What a monitor itself calls is shown right behind the reply, also in a pipeline.
-            Some(out) if monitor.number == client.number => out.buffer().extend_from_slice(&line),
-            _ => effects.write(monitor.id, line.clone()),
+        if monitor.number != client.number {
+            effects.write(monitor.id, line.clone());
+        } else if let Some(out) = &mut out {
+            // Right behind the reply, also in a pipeline.
+            out.buffer().extend_from_slice(&line);
         }
     }
     for slot in desk.context.board.workers() {

@@ -167,7 +167,8 @@ impl KvService {
                 let is_executing = command.name == "exec" && session.transaction.is_queuing();
                 let step = self.run_here(session, command, args, false, out, effects);
                 if !is_executing {
-                    monitor::feed(&self.desk, &session.client, command, args, Some(out), effects);
+                    let out = (step != Some(Step::Close)).then_some(out);
+                    monitor::feed(&self.desk, &session.client, command, args, out, effects);
                 }
                 match step {
                     None => {

@@ -107,9 +107,9 @@ fn after_a_killed_predecessor_a_start_takes_no_time_and_after_one_that_hangs_it_
     for round in 0..3 {
         assert_eq!(service.connect().ask("INCR a"), format!(":{}", round + 1));
         if round % 2 == 0 {
-            service.kill_all()
+            service.kill_all();
         } else {
-            service.kill_supervisor()
+            service.kill_supervisor();
         }
         let begun = clock::monotonic();
         service.restart();

@@ -127,7 +127,7 @@ impl Transcript {
             let versions: &[u8] = if section.versions.is_empty() { &[2, 3] } else { &section.versions };
             // The other protocol is for the next run, which knows what this one has recorded.
             for version in versions.iter().take(if is_recording { 1 } else { 2 }) {
-                for failure in section.play(server, *version, is_recording) {
+                for failure in section.play(server, self.password(), *version, is_recording) {
                     match failure.recorded {
                         Some(recorded) if is_recording => lines[failure.line] = recorded,
                         _ => wrong.push(format!(
@@ -145,6 +145,10 @@ impl Transcript {
             fs::write(&self.path, lines.join("\n") + "\n").unwrap();
         }
         wrong
+    }
+
+    fn password(&self) -> Option<&str> {
+        self.settings.iter().find(|(name, _)| name == "PASSWORD").map(|(_, password)| password.as_str())
     }
 }
 
@@ -172,8 +176,11 @@ fn step(line: &str, at: usize, last: u32) -> Option<Step> {
 
 impl Section {
     /// From an empty database, each connection new. Ends with the first failure, unless it is recording.
-    fn play(&self, server: SocketAddr, version: u8, is_recording: bool) -> Vec<Failure> {
+    fn play(&self, server: SocketAddr, password: Option<&str>, version: u8, is_recording: bool) -> Vec<Failure> {
         let mut control = Connection::open(server);
+        if let Some(password) = password {
+            assert_eq!(control.call(&["AUTH", password]).to_string(), "+OK");
+        }
         assert_eq!(control.ask("FLUSHALL"), "+OK");
         let mut stage = Stage { server, version, is_both: self.versions.is_empty(), connections: BTreeMap::new() };
         let mut failures = Vec::new();

@@ -110,21 +110,21 @@ fn config_set(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         return Outcome::error(errors::SYNTAX);
     }
     let shared = &call.desk.shared;
-    let mut named: Vec<(&Parameter, &[u8])> = Vec::new();
+    let mut named: Vec<(&Parameter, &[&[u8]])> = Vec::new();
     for pair in args[2..].chunks_exact(2) {
         let Some(parameter) = parameters::lookup(pair[0]) else {
             return Outcome::error(errors::unknown_parameter(pair[0]));
         };
         if named.iter().any(|(known, _)| known.name == parameter.name) {
-            return Outcome::error(errors::config_set_failed(parameter.name, "duplicate parameter"));
+            return Outcome::error(errors::config_set_failed(pair[0], "duplicate parameter"));
         }
-        named.push((parameter, pair[1]));
+        named.push((parameter, pair));
     }
     let mut checked: Vec<Checked> = Vec::with_capacity(named.len());
-    for (parameter, value) in named {
-        match parameter.check(shared, value) {
+    for (parameter, pair) in named {
+        match parameter.check(shared, pair[1]) {
             Ok(value) => checked.push(value),
-            Err(reason) => return Outcome::error(errors::config_set_failed(parameter.name, &reason)),
+            Err(reason) => return Outcome::error(errors::config_set_failed(pair[0], &reason)),
         }
     }
     checked.into_iter().for_each(|value| value.apply(shared));

@@ -97,6 +97,8 @@ fn swapdb(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
     args::integer_32_or(args[1], errors::INVALID_FIRST_DB_INDEX)?;
     args::integer_32_or(args[2], errors::INVALID_SECOND_DB_INDEX)?;
     let (first, second) = (args::database(args[1])?, args::database(args[2])?);
-    keyspace.swap_databases(first, second)?;
+    if first != second {
+        keyspace.swap_databases(first, second)?;
+    }
     Ok(Reply::Ok)
 }

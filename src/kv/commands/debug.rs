@@ -16,19 +16,6 @@ use crate::server::LaneId;
 use crate::server::sys::clock;
 use crate::storage::{Keyspace, Kind as ValueKind};
 
-pub const COMMANDS: &[Command] = &[Command {
-    name: "debug",
-    arity: -2,
-    // Its subcommands are no rows: in Redis they are not either.
-    flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
-    group: Group::Server,
-    since: "1.0.0",
-    complexity: "Depends on subcommand.",
-    summary: "A container for debugging commands.",
-    handler: Handler::Session(debug),
-    ..Command::ROW
-}];
-
 /// The parts of DEBUG that run on a lane. Nobody can call them by name.
 pub const PARTS: &[Command] = &[
     Command {
@@ -58,6 +45,19 @@ pub const PARTS: &[Command] = &[
     },
 ];
 const PANIC_TEXT: &str = "a client asked for this panic";
+
+pub const COMMANDS: &[Command] = &[Command {
+    name: "debug",
+    arity: -2,
+    // Its subcommands are no rows: in Redis they are not either.
+    flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+    group: Group::Server,
+    since: "1.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for debugging commands.",
+    handler: Handler::Session(debug),
+    ..Command::ROW
+}];
 
 /// Longer sleeps would outlive every test.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);

@@ -23,10 +23,10 @@ pub(super) fn doctor(shared: &Shared) -> String {
     for (number, (name, event, samples)) in observed.iter().enumerate() {
         let Summary { average_ms, deviation_ms, period_seconds } = summary(samples);
         // Writing to a string can't fail.
-        write!(
+        writeln!(
             report,
             "{}. {name}: {} latency spikes (average {average_ms}ms, mean deviation {deviation_ms}ms, period \
-             {period_seconds:.2} sec). Worst all time event {}ms.\n",
+             {period_seconds:.2} sec). Worst all time event {}ms.",
             number + 1,
             samples.len(),
             shared.latency.max_ms(*event)

@@ -46,7 +46,7 @@ fn cell(surface: &[usize], column: usize, row: usize) -> char {
     for (x, dots) in DOTS.iter().enumerate() {
         for (y, dot) in dots.iter().enumerate() {
             let depth = (4 * row + y).checked_sub(surface[2 * column + x]);
-            if depth.is_some_and(|depth| depth == 0 || depth % 3 == 0 && (column + x) % 2 == 0) {
+            if depth.is_some_and(|depth| depth == 0 || depth % 3 == 0 && (column + x).is_multiple_of(2)) {
                 bits |= dot;
             }
         }
