@@ -110,7 +110,7 @@ impl Application for KeyValue {
 
     fn executor(&self, lane: LaneId, context: &ExecutorContext) -> Result<LaneExecutor, StartError> {
         let built = match lane {
-            WRITE => LaneExecutor::writer(Arc::clone(&self.shared), context),
+            WRITE => LaneExecutor::writer(&self.shared, context),
             _ => LaneExecutor::reader(Arc::clone(&self.shared), context),
         };
         built.map_err(|error| StartError::new(error.to_string()))

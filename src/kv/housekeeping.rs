@@ -31,7 +31,10 @@ pub struct Housekeeping {
     _syncs: Option<SyncThread>,
     wal_looked_at: Instant,
     swept_at: Instant,
-    disk_looked_at: Instant,
+    /// There is less room than the reserve: nothing may grow, and what is not needed is given back.
+    is_disk_short: bool,
+    /// A checkpoint would make the file shorter.
+    can_shrink: bool,
     /// The last sweep found all that it may take at once: there is more.
     has_more_to_sweep: bool,
     disk_reserve_bytes: u64,
@@ -45,13 +48,18 @@ const WAL_EVERY: Duration = Duration::from_millis(2);
 const ASKED_PASS_EVERY: Duration = Duration::from_millis(20);
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
 const SWEEP_BESIDE_EVERY: Duration = Duration::from_millis(10);
-const DISK_EVERY: Duration = Duration::from_millis(500);
 /// Rows of one bite: a millisecond or two.
 const EXPIRED_ROWS: usize = 200;
 const ORPHAN_ROWS: usize = 1000;
 const VACUUM_PAGES: u32 = 64;
+/// Unused pages up to this share of the file are kept for what will be written next, while the disk has room.
+const UNUSED_PERCENT: u64 = 25;
+/// On a disk that is nearly full the `-wal` begins anew as soon as it has this much.
+const WAL_BYTES_WHEN_SHORT: u64 = 64 << 10;
 /// Between two attempts at the last step, when readers block it.
 const RESTART_EVERY: Duration = Duration::from_millis(50);
+/// After a pass that failed.
+const FAILED_PASS_AGAIN: Duration = Duration::from_millis(200);
 /// How long the writer stands still at first so that a pass gains on it.
 const PAUSE: Duration = Duration::from_millis(20);
 const PAUSE_DOUBLINGS_MAX: u32 = 5;
@@ -73,7 +81,8 @@ impl Housekeeping {
             _syncs: syncs,
             wal_looked_at: now,
             swept_at: now,
-            disk_looked_at: now - DISK_EVERY,
+            is_disk_short: false,
+            can_shrink: false,
             has_more_to_sweep: true,
             disk_reserve_bytes: 2 * options.wal_bytes_max,
             asked_pass_at: now - ASKED_PASS_EVERY,
@@ -83,12 +92,9 @@ impl Housekeeping {
     /// What is due now; `is_idle`: no group ran since the last call. Returns when to come again if no job comes before.
     pub fn bite(&mut self, keyspace: &mut Keyspace, calls: &Calls, is_idle: bool) -> Result<Duration, StorageError> {
         let now = clock::monotonic();
-        if now.duration_since(self.disk_looked_at) >= DISK_EVERY {
-            self.disk_looked_at = now;
-            self.look_at_disk(calls);
-        }
         if now.duration_since(self.wal_looked_at) >= WAL_EVERY {
             self.wal_looked_at = now;
+            self.look_at_disk(keyspace, calls)?;
             self.look_at_wal(keyspace, calls)?;
         }
         // A bite is a commit of its own: beside a busy writer it takes its turn, and an idle one goes on without a break.
@@ -99,7 +105,7 @@ impl Housekeeping {
         };
         if is_due {
             self.swept_at = now;
-            self.has_more_to_sweep = sweep(keyspace, calls)?;
+            self.has_more_to_sweep = sweep(keyspace, calls, if self.is_disk_short { 0 } else { UNUSED_PERCENT })?;
             calls.shared.latency.consider_duration(Event::ExpireCycle, clock::monotonic().duration_since(now));
         }
         Ok(match self.has_more_to_sweep {
@@ -117,7 +123,7 @@ impl Housekeeping {
         let mut progress = keyspace.wal_progress()?;
         let (now, asked) = (clock::monotonic(), calls.shared.runtime.read(Knob::CheckpointsAsked));
         let is_asked = is_asked_for(&calls.shared) && now.duration_since(self.asked_pass_at) >= ASKED_PASS_EVERY;
-        if !self.checkpoints.is_running() && (is_asked || self.pace.wants_pass(&progress)) {
+        if self.checkpoints.can_begin(now) && (is_asked || self.pace.wants_pass(&progress)) {
             self.asked_pass_at = now;
             self.passes += u32::from(!is_asked);
             self.checkpoints.begin(asked, statistics);
@@ -135,7 +141,10 @@ impl Housekeeping {
             progress = keyspace.wal_progress()?;
         }
         let now = clock::monotonic();
-        if !self.checkpoints.is_running() && self.pace.wants_restart(&progress) && now >= self.restart_at {
+        // With no room left the -wal can be written only where it has been before, and the file shrinks only by this.
+        let is_due = progress.log_bytes() >= WAL_BYTES_WHEN_SHORT || self.can_shrink;
+        let wants_restart = self.is_disk_short && is_due || self.pace.wants_restart(&progress);
+        if !self.checkpoints.is_running() && wants_restart && now >= self.restart_at {
             self.restart(keyspace, statistics, now)?;
         }
         statistics.set(Counted::WalBytes, progress.log_bytes());
@@ -143,7 +152,12 @@ impl Housekeeping {
     }
 
     fn restart(&mut self, keyspace: &mut Keyspace, statistics: &Statistics, now: Instant) -> Result<(), StorageError> {
-        if keyspace.restart_wal()? {
+        let is_done = match keyspace.restart_wal() {
+            // The file can't grow: sweeping and deleting go on in what room the -wal has.
+            Err(StorageError::Full) => false,
+            tried => tried?,
+        };
+        if is_done {
             self.passes = 0;
             statistics.set(Counted::ChangesSinceCheckpoint, 0);
             statistics.set(Counted::LastCheckpointSeconds, now_seconds());
@@ -155,15 +169,22 @@ impl Housekeeping {
         Ok(())
     }
 
-    fn look_at_disk(&self, calls: &Calls) {
+    /// Looks as often as at the `-wal`: a busy writer fills a reserve of a few megabytes in some ten milliseconds.
+    fn look_at_disk(&mut self, keyspace: &Keyspace, calls: &Calls) -> Result<(), StorageError> {
         let directory = &calls.shared.settings.storage.directory;
         match file_system::available_bytes(directory) {
             Ok(bytes) => {
+                // What is committed and not yet in the file will make that longer.
+                let growth_bytes = keyspace.growth_bytes()?;
+                let room = bytes.saturating_sub(u64::try_from(growth_bytes).unwrap_or(0));
+                self.is_disk_short = room < self.disk_reserve_bytes;
+                self.can_shrink = growth_bytes < 0;
                 calls.statistics.set(Counted::DiskFreeBytes, bytes);
-                calls.statistics.set(Counted::DiskNearlyFull, u64::from(bytes < self.disk_reserve_bytes));
+                calls.statistics.set(Counted::DiskNearlyFull, u64::from(self.is_disk_short));
             }
             Err(error) => tracing::warn!(%error, "the free space of the disk can't be read"),
         }
+        Ok(())
     }
 
     /// Everything into the file.
@@ -183,12 +204,12 @@ fn now_seconds() -> u64 {
 }
 
 /// One transaction of cleaning. True when there is more.
-fn sweep(keyspace: &mut Keyspace, calls: &Calls) -> Result<bool, StorageError> {
+fn sweep(keyspace: &mut Keyspace, calls: &Calls, unused_percent: u64) -> Result<bool, StorageError> {
     keyspace.begin_write(calls.shared.clock.now_ms())?;
     let is_active = calls.shared.runtime.read(Knob::ActiveExpire) != 0;
     let expired = if is_active { keyspace.sweep_expired(EXPIRED_ROWS)? } else { 0 };
     let orphans = keyspace.sweep_orphans(ORPHAN_ROWS)?;
-    let pages = if expired + orphans == 0 { keyspace.vacuum(VACUUM_PAGES)? } else { 0 };
+    let pages = if expired + orphans == 0 { keyspace.vacuum(VACUUM_PAGES, unused_percent)? } else { 0 };
     calls.statistics.set(Counted::DataBytes, keyspace.data_bytes()?);
     if expired + orphans == 0 && pages == 0 {
         keyspace.rollback()?;
@@ -209,6 +230,8 @@ struct CheckpointThread {
     orders: Option<Sender<()>>,
     reports: Receiver<Pass>,
     running: Option<Running>,
+    /// The last pass failed: not before then.
+    not_before: Option<Instant>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -251,11 +274,22 @@ impl CheckpointThread {
             }
         })?;
         let shared = Arc::clone(shared);
-        Ok(CheckpointThread { shared, orders: Some(orders), reports, running: None, thread: Some(thread) })
+        Ok(CheckpointThread {
+            shared,
+            orders: Some(orders),
+            reports,
+            running: None,
+            not_before: None,
+            thread: Some(thread),
+        })
     }
 
     fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+
+    fn can_begin(&self, now: Instant) -> bool {
+        !self.is_running() && self.not_before.is_none_or(|at| at <= now)
     }
 
     fn begin(&mut self, asked: u64, statistics: &Statistics) {
@@ -279,6 +313,7 @@ impl CheckpointThread {
 
     fn ended(&mut self, pass: &Pass, statistics: &Statistics) {
         let running = self.running.take();
+        self.not_before = pass.is_failed.then(|| clock::monotonic() + FAILED_PASS_AGAIN);
         if let (Some(running), true) = (running, pass.is_complete) {
             let changes = statistics.read(Counted::ChangesSinceCheckpoint).saturating_sub(running.changes);
             statistics.set(Counted::ChangesSinceCheckpoint, changes);

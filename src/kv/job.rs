@@ -81,6 +81,14 @@ impl Calls {
         self.bytes.len()
     }
 
+    /// Those behind the first `count`.
+    #[must_use]
+    pub fn after(&self, count: usize) -> Calls {
+        let mut rest = Calls::default();
+        self.iter().skip(count).for_each(|call| rest.push(call.command, call.database, &call.args));
+        rest
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = Call<'_>> {
         let mut rest = &self.bytes[..];
         (0..self.count).map(move |_| {
@@ -112,6 +120,8 @@ pub struct Done {
 #[derive(Debug, PartialEq)]
 pub enum DoneOutcome {
     Run,
+    /// A run whose replies are large: these calls of it were not run yet.
+    Cut(Calls),
     /// Where the replies of the calls end within `replies`: the session puts those of its own between them.
     Executed(Vec<u32>),
     /// Something watched had changed: nothing was run.
@@ -127,6 +137,14 @@ pub struct SlowCall {
     pub duration_us: u64,
     /// Cut as the slow log shows them.
     pub args: Vec<Vec<u8>>,
+}
+
+impl DoneOutcome {
+    /// Of a run of which so many calls were answered.
+    #[must_use]
+    pub fn of_run(job: &Job, answered: usize) -> DoneOutcome {
+        if answered == job.calls.len() { DoneOutcome::Run } else { DoneOutcome::Cut(job.calls.after(answered)) }
+    }
 }
 
 impl Done {
@@ -192,6 +210,11 @@ impl Wire for Done {
         match &self.outcome {
             DoneOutcome::Run => out.push(0),
             DoneOutcome::NotExecuted => out.push(1),
+            DoneOutcome::Cut(calls) => {
+                list(out, 4, calls.len());
+                out.extend_from_slice(&(calls.bytes.len() as u32).to_le_bytes());
+                out.extend_from_slice(&calls.bytes);
+            }
             DoneOutcome::Executed(ends) => {
                 list(out, 2, ends.len());
                 ends.iter().for_each(|end| out.extend_from_slice(&end.to_le_bytes()));
@@ -226,6 +249,7 @@ impl Wire for Done {
                 let count = u32::from_le_bytes(take(rest));
                 DoneOutcome::Watched((0..count).map(|_| expiry(i64::from_le_bytes(take(rest)))).collect())
             }
+            [4] => DoneOutcome::Cut(Calls { count: u32::from_le_bytes(take(rest)), bytes: take_bytes(rest) }),
             _ => return None,
         };
         let count = u32::from_le_bytes(take(rest));
@@ -287,8 +311,11 @@ mod tests {
             job.encode(&mut bytes);
             assert_eq!(Job::decode(&bytes), Some(job));
         }
+        let rest = calls.after(1);
+        assert_eq!(rest.iter().map(|call| (call.command.name, call.args.len())).collect::<Vec<_>>(), [("get", 2)]);
         for outcome in [
             DoneOutcome::Run,
+            DoneOutcome::Cut(rest),
             DoneOutcome::NotExecuted,
             DoneOutcome::Executed(vec![3, 9]),
             DoneOutcome::Watched(vec![None, Some(5)]),

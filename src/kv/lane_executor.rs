@@ -22,7 +22,7 @@ impl LaneExecutor {
         Ok(LaneExecutor::Reader(Box::new(Reader::new(shared, context)?)))
     }
 
-    pub fn writer(shared: Arc<Shared>, context: &ExecutorContext) -> Result<LaneExecutor, StorageError> {
+    pub fn writer(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<LaneExecutor, StorageError> {
         Ok(LaneExecutor::Writer(Box::new(Writer::new(shared, context)?)))
     }
 }

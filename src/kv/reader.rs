@@ -8,6 +8,7 @@ use crate::kv::calls::{Access, Calls, Ran};
 use crate::kv::errors;
 use crate::kv::job::{Done, DoneOutcome, Job, Kind, SlowCall};
 use crate::kv::lane_executor::refused;
+use crate::kv::settings::JOB_REPLY_BYTES_MAX;
 use crate::kv::statistics::Counted;
 use crate::resp::encode;
 use crate::resp::reply::Reply;
@@ -50,8 +51,8 @@ impl Reader {
         match &job.kind {
             Kind::Watch => self.watch(job),
             Kind::Run => {
-                let (replies, _, slow) = self.answer_calls(job);
-                Done { outcome: DoneOutcome::Run, replies, slow }
+                let (replies, ends, slow) = self.answer_calls(job);
+                Done { outcome: DoneOutcome::of_run(job, ends.len()), replies, slow }
             }
             Kind::Exec(_) => {
                 // All of it from one snapshot.
@@ -63,10 +64,13 @@ impl Reader {
         }
     }
 
-    /// The replies of all calls, where each ends, and which were slow.
+    /// The replies of the calls, where each ends, and which were slow. Of a run with large replies not all calls.
     fn answer_calls(&mut self, job: &Job) -> (Vec<u8>, Vec<u32>, Vec<SlowCall>) {
         let (mut replies, mut ends, mut slow) = (Vec::new(), Vec::new(), Vec::new());
         for call in job.calls.iter() {
+            if job.kind == Kind::Run && replies.len() >= JOB_REPLY_BYTES_MAX {
+                break;
+            }
             let reply = match self.calls.run(&mut self.keyspace, Access::Read, &call, &mut slow) {
                 Ran::Reply(reply) => reply,
                 Ran::Failed(error) => {

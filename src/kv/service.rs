@@ -427,6 +427,13 @@ impl KvService {
                 execution.ends = ends;
                 self.begin_executing(session, execution, out, effects)
             }
+            (Errand::Run(lane), DoneOutcome::Cut(calls)) => {
+                out.buffer().extend_from_slice(&done.replies);
+                let job = Job { kind: Kind::Run, version: session.version, calls };
+                session.errand = Errand::Rest(lane, job);
+                // The core goes on when the replies are gone.
+                Some(Step::Continue)
+            }
             // A run; or an error instead of anything else.
             (_, _) => {
                 if !session.is_muted() {
@@ -471,7 +478,7 @@ impl Session {
     /// Sends the run, if there is one, on its way.
     fn submit(&mut self, run: Option<Run>) -> Option<Step<Job>> {
         let Run { lane, calls } = run?;
-        self.errand = Errand::Run;
+        self.errand = Errand::Run(lane);
         Some(Step::Submit(lane, Job { kind: Kind::Run, version: self.version, calls }))
     }
 }
@@ -517,6 +524,13 @@ impl Service for KvService {
         let client = &talk.session.client;
         client.active_ms.set(self.desk.clock.now_ms());
         client.input_bytes.set(input.len());
+        match std::mem::replace(&mut talk.session.errand, Errand::None) {
+            Errand::Rest(lane, job) => {
+                talk.session.errand = Errand::Run(lane);
+                return Step::Submit(lane, job);
+            }
+            other => talk.session.errand = other,
+        }
         let step = self.turn(talk, input, out, effects);
         talk.session.client.input_bytes.set(input.len());
         step
@@ -559,7 +573,7 @@ impl Service for KvService {
                 }
             }
             // A pause is over: the held request is looked at again.
-            Errand::None | Errand::Run | Errand::Watch(_) => {
+            Errand::None | Errand::Run(_) | Errand::Rest(..) | Errand::Watch(_) => {
                 session.client.is_blocked.set(false);
                 return Step::NeedInput;
             }

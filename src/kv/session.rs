@@ -67,8 +67,10 @@ pub enum ReplyMode {
 /// What the session waits for, beyond bytes.
 pub enum Errand {
     None,
-    /// The answer to a run of calls.
-    Run,
+    /// The answer to a run of calls of this lane.
+    Run(LaneId),
+    /// That the replies so far have left: then the rest of the run goes to the lane.
+    Rest(LaneId, Job),
     /// The answer to a WATCH of these keys.
     Watch(Vec<Watch>),
     /// The answer to an EXEC, or its calls that run on the loop.

@@ -36,6 +36,8 @@ pub struct Settings {
 /// A run of calls of one connection becomes one job, cut at these.
 pub const JOB_CALLS_MAX: usize = 1024;
 pub const JOB_BYTES_MAX: usize = 1 << 20;
+/// Once the replies of a run have so many bytes, the rest of it waits until these have left.
+pub const JOB_REPLY_BYTES_MAX: usize = 256 << 10;
 /// Requests that one connection gets answered before others have their turn.
 pub const REQUESTS_PER_TURN: usize = 256;
 /// Calls that a MULTI queues at most, and their bytes: an EXEC is one job.

@@ -77,5 +77,34 @@ mod tests {
         assert_eq!(clock.advance(10_000), 10_000);
         assert_ne!(versions.epoch(), epoch, "what was cached is void");
         assert_eq!(clock.advance(10_001), 10_001);
+        // A step forward, and the correction of it.
+        assert_eq!(clock.advance(9_000_000), 9_000_000);
+        assert_eq!(clock.advance(10_500), 10_500);
+        assert_eq!(clock.advance(-5), 0, "before 1970 it is 1970");
+    }
+
+    #[test]
+    fn nobody_reads_a_time_before_one_that_somebody_has_used_while_the_clock_trembles() {
+        let versions = Versions::new().unwrap();
+        let (clock, used) = (ServiceClock::new(versions.clone()).unwrap(), AtomicI64::new(0));
+        let epoch = versions.epoch();
+        std::thread::scope(|scope| {
+            for reader in 0..4_i64 {
+                let (clock, used) = (&clock, &used);
+                scope.spawn(move || {
+                    for turn in 0..20_000_i64 {
+                        let before = used.load(Ordering::SeqCst);
+                        // All clocks go forward, and none is more than a second behind another.
+                        let now = clock.advance(
+                            before.max(1_000_000) + (turn * 7 + reader * 131) % 900 - 899
+                                + i64::from(turn % 50 == 0) * 900,
+                        );
+                        assert!(now >= before, "{now} after {before}");
+                        used.fetch_max(now, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(versions.epoch(), epoch, "no step was seen");
     }
 }

@@ -16,6 +16,7 @@ use crate::kv::job::{Done, DoneOutcome, Job, Kind, SlowCall, Watched};
 use crate::kv::lane_executor::refused;
 use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
+use crate::kv::settings::JOB_REPLY_BYTES_MAX;
 use crate::kv::statistics::Counted;
 use crate::kv::versions::Marks;
 use crate::resp::encode;
@@ -23,7 +24,7 @@ use crate::resp::reply::Reply;
 use crate::server::sys::{clock, process};
 use crate::server::{ExecutorContext, Global, Task, TaskId};
 use crate::storage::file_system::FileSystem;
-use crate::storage::{self, Change, DATABASES, Keyspace, StorageError};
+use crate::storage::{self, Change, DATABASES, Keyspace, StorageError, failed_sync};
 
 pub struct Writer {
     keyspace: Keyspace,
@@ -62,12 +63,21 @@ type Place = (usize, usize);
 const SYNC_FAILED: i32 = 4;
 
 impl Writer {
-    pub fn new(shared: Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
+    pub fn new(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
+        let started = Self::start(Arc::clone(shared), context);
+        if let Err(error) = &started {
+            end_if_sync_failed(shared, error);
+        }
+        started
+    }
+
+    fn start(shared: Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
         let options = &shared.settings.storage;
-        let must_checkpoint = shared.runtime.read(Knob::MustCheckpoint) != 0;
+        let must_checkpoint = shared.runtime.read(Knob::MustCheckpoint) != 0 || failed_sync::is_noted(options);
         if must_checkpoint {
-            // A sync failed before: nothing that was noted as copied can be believed.
-            storage::checkpoint::distrust_wal_index(options)?;
+            // What was noted as written or copied cannot be believed.
+            tracing::warn!("a sync failed before: everything is written and synced again");
+            failed_sync::distrust(options)?;
         }
         let opened = storage::prepare(options)?;
         if let FileSystem::Shared(name) = opened.file_system {
@@ -82,6 +92,7 @@ impl Writer {
         if must_checkpoint {
             // All of it is copied and synced again, or this writer does not serve.
             storage::checkpoint::Checkpointer::open(options)?.complete()?;
+            failed_sync::forget(options)?;
             shared.runtime.set(Knob::MustCheckpoint, 0);
         }
         let marks = Arc::new(Mutex::new(Marks::take_over(shared.versions.clone())));
@@ -173,24 +184,30 @@ impl Writer {
         }
         reach(&self.calls.shared.runtime, Point::BeforeCommit);
         let has_changes = self.marks.lock().expect("marking does not panic").has_marks();
-        if has_changes {
-            self.record_tickets(tasks)?;
-        }
+        let last = if has_changes { self.record_tickets(tasks)? } else { HashMap::new() };
         self.publish_sizes();
         self.keyspace.commit()?;
         reach(&self.calls.shared.runtime, Point::AfterCommit);
+        self.applied.extend(last);
         Ok(Ok(applied))
     }
 
     fn job(&mut self, index: usize, job: &Job, panicked: &[Place]) -> Result<Result<Applied, Place>, StorageError> {
         let (mut replies, mut slow) = (Vec::with_capacity(job.calls.len()), Vec::new());
+        let mut reply_bytes = 0;
         for (number, call) in job.calls.iter().enumerate() {
+            if job.kind == Kind::Run && reply_bytes >= JOB_REPLY_BYTES_MAX {
+                break;
+            }
             if panicked.contains(&(index, number)) {
                 replies.push(Reply::Error(errors::INTERNAL.into()));
                 continue;
             }
             match self.calls.run(&mut self.keyspace, Access::Write, &call, &mut slow) {
-                Ran::Reply(reply) => replies.push(reply),
+                Ran::Reply(reply) => {
+                    reply_bytes += reply.bytes_len();
+                    replies.push(reply);
+                }
                 Ran::Panicked => return Ok(Err((index, number))),
                 Ran::Failed(error) => return Err(error),
             }
@@ -205,18 +222,18 @@ impl Writer {
         has_expired || !self.calls.shared.versions.is_current(watched.slot, watched.version, watched.epoch)
     }
 
-    /// In the same transaction as what the jobs did: after a crash they are known as applied exactly when they are.
-    fn record_tickets(&mut self, tasks: &[Task<Job>]) -> Result<(), StorageError> {
+    /// In the same transaction as what the jobs did: after a crash they are known as applied exactly when they are. Returns
+    /// the last of each worker.
+    fn record_tickets(&mut self, tasks: &[Task<Job>]) -> Result<HashMap<u64, u64>, StorageError> {
         let mut last: HashMap<u64, u64> = HashMap::new();
         for task in tasks {
             let number = last.entry(task.id.incarnation).or_default();
             *number = task.id.number.max(*number);
         }
-        for (incarnation, number) in last {
+        for (&incarnation, &number) in &last {
             self.keyspace.record_ticket(incarnation, number)?;
-            self.applied.insert(incarnation, number);
         }
-        Ok(())
+        Ok(last)
     }
 
     fn unmark(&mut self) {
@@ -310,6 +327,10 @@ pub(super) fn end_if_sync_failed(shared: &Shared, error: &StorageError) {
     if let StorageError::SyncFailed(_) = error {
         tracing::error!(%error, "a sync failed: the writer ends, and the next one checkpoints first");
         shared.runtime.set(Knob::MustCheckpoint, 1);
+        if let Err(error) = failed_sync::note(&shared.settings.storage) {
+            // The shared memory has it too, for as long as the service lives.
+            tracing::error!(%error, "a failed sync can't be noted in the data directory");
+        }
         process::exit_at_once(SYNC_FAILED);
     }
 }
@@ -323,6 +344,9 @@ fn done(job: &Job, applied: Applied) -> Done {
         encode::encode(reply, job.version, &mut replies);
         ends.push(replies.len() as u32);
     }
-    let outcome = if job.kind == Kind::Run { DoneOutcome::Run } else { DoneOutcome::Executed(ends) };
+    let outcome = match job.kind {
+        Kind::Run => DoneOutcome::of_run(job, ends.len()),
+        Kind::Exec(_) | Kind::Watch => DoneOutcome::Executed(ends),
+    };
     Done { outcome, replies, slow }
 }

@@ -35,6 +35,25 @@ pub enum Reply {
     Raw(Vec<u8>),
 }
 
+impl Reply {
+    /// About how many bytes it will have: those of its strings, and a few for each element.
+    #[must_use]
+    pub fn bytes_len(&self) -> usize {
+        const AROUND: usize = 16;
+        AROUND
+            + match self {
+                Reply::Bulk(bytes) | Reply::Raw(bytes) | Reply::Verbatim { text: bytes, .. } => bytes.len(),
+                Reply::Simple(text) | Reply::Error(text) => text.len(),
+                Reply::BigNumber(digits) => digits.len(),
+                Reply::Array(replies) | Reply::Set(replies) | Reply::Push(replies) => {
+                    replies.iter().map(Reply::bytes_len).sum()
+                }
+                Reply::Map(pairs) => pairs.iter().map(|(key, value)| key.bytes_len() + value.bytes_len()).sum(),
+                Reply::Ok | Reply::Integer(_) | Reply::Null | Reply::NullArray | Reply::Double(_) | Reply::Bool(_) => 0,
+            }
+    }
+}
+
 /// The protocol version that a connection has negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {

@@ -20,7 +20,7 @@ use super::sys::epoll::{Epoll, Watch};
 use super::sys::lock::FileLock;
 use super::sys::process::{self, Ended};
 use super::sys::signals::{Asked, Signals};
-use super::sys::{clock, descriptors, socket, thread};
+use super::sys::{clock, descriptors, memory, socket, thread};
 
 /// What the caller prepared before the first process is started.
 pub struct Start<A> {
@@ -35,6 +35,7 @@ pub struct Start<A> {
 
 /// Runs the service until it is told to end. The result is the exit code.
 pub fn run<A: Application>(start: Start<A>) -> Result<i32, StartError> {
+    memory::give_back_large_buffers();
     let lanes = start.application.lanes();
     lanes::check(&lanes, &start.config.limits)?;
     let failed = |what: &'static str| move |error: io::Error| StartError::new(format!("can't {what}: {error}"));

@@ -10,10 +10,8 @@
 //! past 1 GB in seconds); and the whole work on the writer's thread stalls commits for 50-250 ms.
 //! The -wal is restarted, not truncated: overwriting allocated blocks syncs 1.75 times faster than appending.
 
-use std::fs::{File, OpenOptions};
-use std::io;
+use std::fs::File;
 use std::mem::ManuallyDrop;
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -77,9 +75,8 @@ impl Checkpointer {
         Ok(progress)
     }
 
-    /// The whole -wal into the file, both synced: after a failed sync (and `distrust_wal_index`), before a new writer
-    /// serves. Waits for readers up
-    /// to the busy timeout; `Busy` when they did not end.
+    /// The whole -wal into the file, both synced: after a failed sync (see `failed_sync`), before a new writer serves. Waits
+    /// for readers up to the busy timeout; `Busy` when they did not end.
     pub fn complete(&self) -> Result<Progress> {
         whole(&self.connection, "RESTART")
     }
@@ -105,6 +102,13 @@ impl Keyspace {
         done.map(|(_, blocked)| !blocked)
     }
 
+    /// By how much a checkpoint makes the data file longer, or (negative) shorter.
+    pub fn growth_bytes(&self) -> Result<i64> {
+        let path = self.connection.path().unwrap_or_default();
+        let now = std::fs::metadata(path).map_err(|error| StorageError::Io(format!("{path}: {error}")))?.len();
+        Ok(self.data_bytes()?.cast_signed() - now.cast_signed())
+    }
+
     /// What is in the -wal now. After a commit: how near the budget it is.
     pub fn wal_progress(&self) -> Result<Progress> {
         progress(&self.connection)
@@ -127,25 +131,6 @@ impl WalFile {
     pub fn sync(&self) -> Result<()> {
         self.0.sync_data().map_err(|error| StorageError::SyncFailed(format!("-wal: {error}")))
     }
-}
-
-/// After a failed sync, before this process opens its first connection and then runs `Checkpointer::complete`: makes
-/// SQLite forget how much of the -wal is in the file, so that all of it is copied again.
-///
-/// Why: a passive pass notes frames as copied before the file is synced, and after a failed sync the kernel drops what it
-/// could not write and reports success the next time. The note lives in `-shm`, which outlives the writer as long as any
-/// reader has it open. Its first 96 bytes are a header in two copies; when they are not valid the next transaction
-/// rebuilds it from the -wal, as after a crash (<https://www.sqlite.org/walformat.html#recovery>).
-pub fn distrust_wal_index(options: &Options) -> Result<()> {
-    let mut path = options.data_path().into_os_string();
-    path.push("-shm");
-    let file = match OpenOptions::new().write(true).open(path) {
-        Ok(file) => file,
-        // Then it is rebuilt anyway.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(StorageError::Io(format!("open -shm: {error}"))),
-    };
-    file.write_all_at(&[0; 96], 0).map_err(|error| StorageError::Io(format!("write -shm: {error}")))
 }
 
 /// When to work on the -wal, and how much the writer must give way. Pure arithmetic over the budget.
@@ -243,6 +228,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_checkpoint_will_add_to_the_file_is_known_before() {
+        let mut fixture = Fixture::new();
+        fill(&mut fixture, 1, 20);
+        let growth = fixture.writer.growth_bytes().unwrap();
+        assert!(growth > 50_000, "{growth}");
+        assert!(fixture.writer.restart_wal().unwrap());
+        assert_eq!(fixture.writer.growth_bytes().unwrap(), 0);
+        fixture.write(|keyspace| keyspace.flush_database()).unwrap();
+        while fixture.write(|keyspace| keyspace.sweep_orphans(1000)).unwrap() > 0 {}
+        while fixture.write(|keyspace| keyspace.vacuum(1000, 0)).unwrap() > 0 {}
+        let growth = fixture.writer.growth_bytes().unwrap();
+        assert!(growth < -50_000, "{growth}");
+        assert!(fixture.writer.restart_wal().unwrap());
+        assert_eq!(fixture.writer.growth_bytes().unwrap(), 0);
+    }
+
+    #[test]
     fn the_last_step_gives_up_on_a_reader_and_succeeds_when_it_has_gone() {
         let mut fixture = Fixture::new();
         fill(&mut fixture, 4, 2);
@@ -304,25 +306,6 @@ mod tests {
         });
         assert!(largest < 8 << 20, "{largest}");
         fixture.write(|keyspace| assert_eq!(keyspace.verify().unwrap().problems, [""; 0]));
-    }
-
-    #[test]
-    fn after_a_failed_sync_all_of_the_wal_is_copied_again() {
-        let mut fixture = Fixture::new();
-        fill(&mut fixture, 8, 5);
-        let checkpointer = Checkpointer::open(&fixture.options).unwrap();
-        let passed = checkpointer.passive().unwrap();
-        assert_eq!(passed.remaining_bytes(), 0);
-        let mut reader = fixture.reader();
-        distrust_wal_index(&fixture.options).unwrap();
-        reader.begin_read(NOW_MS).unwrap();
-        assert_eq!(reader.key_count().unwrap(), 100);
-        reader.end_read().unwrap();
-        assert_eq!(checkpointer.progress().unwrap(), Progress { checkpointed: 0, ..passed });
-        assert_eq!(checkpointer.complete().unwrap(), passed);
-        fill(&mut fixture, 9, 6);
-        fixture.writer.begin_write(NOW_MS).unwrap();
-        assert_eq!(fixture.writer.verify().unwrap().problems, [""; 0]);
     }
 
     #[test]

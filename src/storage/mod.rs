@@ -16,6 +16,7 @@ mod connection;
 mod databases;
 mod error;
 mod expiry;
+pub mod failed_sync;
 pub mod file_system;
 #[cfg(test)]
 mod fixture;

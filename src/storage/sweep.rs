@@ -10,9 +10,6 @@ use super::keyspace::Keyspace;
 use super::rows::Row;
 use super::slots::{first_slot, last_slot, space_of};
 
-/// Unused pages up to this share of the file are kept for what will be written next.
-const UNUSED_SHARE: u64 = 4;
-
 impl Keyspace {
     /// Removes keys whose time has passed, of all databases, the oldest first. Returns how many entries of the index it
     /// worked off: 0 when nothing is due.
@@ -118,14 +115,14 @@ impl Keyspace {
         Ok(rows.len())
     }
 
-    /// Gives unused pages back to the file system when they are more than a quarter of the file. Returns how many.
-    pub fn vacuum(&mut self, pages_max: u32) -> Result<u32> {
+    /// Gives unused pages back to the file system when they are more than `kept_percent` of the file. Returns how many.
+    pub fn vacuum(&mut self, pages_max: u32, kept_percent: u64) -> Result<u32> {
         self.writing()?;
         let number = |name: &str| -> rusqlite::Result<u64> {
             self.connection.prepare_cached(&format!("PRAGMA {name}"))?.query_row([], |row| row.get(0))
         };
         let (unused, all) = (number("freelist_count")?, number("page_count")?);
-        let excess = unused.saturating_sub(all / UNUSED_SHARE).min(u64::from(pages_max)) as u32;
+        let excess = unused.saturating_sub(all * kept_percent / 100).min(u64::from(pages_max)) as u32;
         if excess > 0 {
             let mut statement = self.connection.prepare(&format!("PRAGMA incremental_vacuum({excess})"))?;
             let mut rows = statement.query([])?;
@@ -195,7 +192,7 @@ mod tests {
                 break;
             }
         }
-        while fixture.write(|keyspace| keyspace.vacuum(200)).unwrap() > 0 {}
+        while fixture.write(|keyspace| keyspace.vacuum(200, 25)).unwrap() > 0 {}
         fixture.write(|keyspace| {
             assert!(keyspace.data_bytes().unwrap() < full / 10, "{} of {full}", keyspace.data_bytes().unwrap());
             assert_eq!(keyspace.string(b"new").unwrap(), Lookup::Found(b"1".to_vec()));

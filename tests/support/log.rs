@@ -55,6 +55,11 @@ impl Log {
         self.lines().len()
     }
 
+    /// No stream that is gathered is open any more.
+    pub fn is_at_end(&self) -> bool {
+        self.state.0.lock().unwrap_or_else(PoisonError::into_inner).sources == 0
+    }
+
     pub fn lines(&self) -> Vec<String> {
         self.state.0.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
     }

@@ -11,15 +11,16 @@ mod peer;
 mod processes;
 mod redis;
 mod service;
+pub mod strace;
 mod transcript;
 mod value;
 
-pub use connection::Connection;
+pub use connection::{Connection, PATIENCE, encoded};
 pub use example::{Server, numbers, sockets_of, status, threads_of, until};
 pub use log::Log;
 pub use notation::{bytes_of, unescape, words};
 pub use peer::Client;
-pub use processes::{Process, descendants, is_alive, signal, wait_until};
+pub use processes::{Process, anonymous_bytes, descendants, is_alive, signal, thread_named, wait_until};
 pub use redis::{Redis, is_installed};
 pub use service::{Service, number_from_environment};
 pub use transcript::{Section, Transcript, read_all};

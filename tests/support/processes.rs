@@ -43,6 +43,22 @@ fn read(name: &std::ffi::OsStr) -> Option<Process> {
     (!matches!(state, "Z" | "X")).then_some(Process { name, pid, parent })
 }
 
+/// The id of a process's thread of that name: `write-0`, `read-1`.
+pub fn thread_named(pid: i32, name: &str) -> i32 {
+    let mut tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten().map(|entry| entry.path());
+    let is_it =
+        |path: &std::path::PathBuf| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name);
+    let found = tasks.find(is_it).unwrap_or_else(|| panic!("process {pid} has no thread {name}"));
+    found.file_name().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+/// Bytes of memory that are the process's own: not of files, not shared.
+pub fn anonymous_bytes(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
 pub fn is_alive(pid: i32) -> bool {
     read(pid.to_string().as_ref()).is_some()
 }

@@ -51,7 +51,8 @@ impl Service {
         service
     }
 
-    fn wait_until_ready(&mut self, from: usize) {
+    /// From line number `from` of the log on.
+    pub fn wait_until_ready(&mut self, from: usize) {
         let line = self.log.wait_for(from, PATIENCE, |line| line.contains("\"ready to accept connections\""));
         let line = line.unwrap_or_else(|| panic!("the service does not get ready:\n{}", self.log.lines().join("\n")));
         let fields: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -61,18 +62,36 @@ impl Service {
 
     /// Starts it again on the same data, at the same address; it has to have ended.
     pub fn restart(&mut self) {
+        let from = self.begin();
+        self.wait_until_ready(from);
+    }
+
+    /// `restart` that does not wait. Gives the number of the first line that it will log.
+    pub fn begin(&mut self) -> usize {
         self.settings[0].1 = self.address.to_string();
         let from = self.log.len();
         self.child = spawn(&self.settings, &self.wrapper, self.data.path(), &self.log);
-        self.wait_until_ready(from);
+        from
+    }
+
+    /// A start that must fail: what the program says then.
+    pub fn refused_start(&mut self) -> String {
+        let from = self.begin();
+        let status = self.wait_for_end(PATIENCE);
+        assert!(!status.success(), "it ended well");
+        wait_until("the end of the log", PATIENCE, || self.log.is_at_end().then_some(()));
+        self.log.lines()[from..].join("\n")
+    }
+
+    /// For the next start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
     }
 
     /// The same with settings changed or added.
     pub fn restart_with(&mut self, settings: &[(&str, &str)]) {
-        for (name, value) in settings {
-            self.settings.retain(|(known, _)| known != name);
-            self.settings.push(((*name).to_owned(), (*value).to_owned()));
-        }
+        settings.iter().for_each(|(name, value)| self.set(name, value));
         self.restart();
     }
 

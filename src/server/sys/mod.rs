@@ -7,6 +7,7 @@ pub mod container;
 pub mod descriptors;
 pub mod epoll;
 pub mod lock;
+pub mod memory;
 pub mod process;
 pub mod shared;
 pub mod signals;

@@ -1,0 +1,403 @@
+//! Bad input for the real program: whatever a client sends or does not read, it is answered as Redis words it, costs
+//! bounded memory, and disturbs nobody else.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it saw")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::thread;
+use std::time::Duration;
+
+use emptyserver::server::sys::clock;
+use support::{Connection, Service, anonymous_bytes, encoded, number_from_environment, wait_until};
+
+const MEBI: usize = 1 << 20;
+
+fn assert_alive(service: &Service) {
+    assert_eq!(service.connect().ask("PING"), "+PONG");
+}
+
+/// The most memory that any process of the service has of its own.
+fn largest_bytes(service: &Service) -> u64 {
+    service.processes().iter().map(|process| anonymous_bytes(process.pid)).max().unwrap()
+}
+
+#[test]
+fn what_breaks_the_protocol_is_told_so_in_the_words_of_redis_and_disconnected() {
+    let service = Service::start(&[("WORKERS", "2"), ("VALUE_BYTES_MAX", "1Mi")]);
+    let long_inline = [b"SET a ".to_vec(), vec![b'x'; 70_000]].concat();
+    let long_count = [b"*".to_vec(), vec![b'1'; 70_000]].concat();
+    let long_length = [b"*1\r\n$".to_vec(), vec![b'1'; 70_000]].concat();
+    let cases: [(&[u8], &str); 18] = [
+        (b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$-1\r\n", "invalid bulk length"),
+        (b"*1\r\n$-5\r\n", "invalid bulk length"),
+        (b"*1\r\n$abc\r\n", "invalid bulk length"),
+        (b"*1\r\n$\r\n", "invalid bulk length"),
+        (b"*1\r\n$99999999999999999999\r\n", "invalid bulk length"),
+        // Over the largest value, refused before any of it is taken.
+        (b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1048577\r\n", "invalid bulk length"),
+        (b"*2\r\n$3\r\nGET\r\n:1\r\n", "expected '$', got ':'"),
+        (b"*2\r\n\r\n", "expected '$', got '\r'"),
+        (b"*abc\r\n", "invalid multibulk length"),
+        (b"*1048577\r\n", "invalid multibulk length"),
+        (b"*99999999999999999999\r\n", "invalid multibulk length"),
+        (b"*1.5\r\n", "invalid multibulk length"),
+        (b"SET a \"unbalanced\r\n", "unbalanced quotes in request"),
+        (b"SET a 'b'c\r\n", "unbalanced quotes in request"),
+        (&long_inline, "too big inline request"),
+        (&long_count, "too big mbulk count string"),
+        (&long_length, "too big bulk count string"),
+        (b"PING\r\nSET a 1\r\n*1\r\n$x\r\nPING\r\n", "invalid bulk length"),
+    ];
+    for (bytes, words) in cases {
+        let mut connection = service.connect();
+        connection.send_bytes(bytes);
+        let what = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+        if what.starts_with("PING") {
+            assert_eq!(connection.read().to_string(), "+PONG");
+            assert_eq!(connection.read().to_string(), "+OK", "what came before is answered");
+        }
+        let reply = connection.read().to_string();
+        let expected = format!("-ERR Protocol error: {}", words.replace('\r', " "));
+        assert_eq!(reply.replace("\\r", " "), expected, "{what}");
+        assert!(connection.is_closed(), "{what}");
+    }
+    assert_eq!(service.connect().ask("GET a"), "\"1\"");
+}
+
+#[test]
+fn frames_without_arguments_and_blank_lines_are_passed_over() {
+    let service = Service::start(&[("WORKERS", "1")]);
+    let mut connection = service.connect();
+    connection.send_bytes(b"\r\n\r\n*0\r\n*-1\r\n*-10\r\n\n  \r\nPING\r\n");
+    assert_eq!(connection.read().to_string(), "+PONG");
+    connection.send_bytes(b"*1\r\n$0\r\n\r\n");
+    assert!(connection.read().to_string().starts_with("-ERR unknown command ''"));
+    assert_eq!(connection.ask("PING"), "+PONG");
+}
+
+#[test]
+fn half_a_frame_is_waited_for_and_dropped_with_its_connection() {
+    let service = Service::start(&[("WORKERS", "2")]);
+    let whole = encoded(&["SET", "half", "value"]);
+    for length in 1..whole.len() {
+        let mut connection = service.connect();
+        connection.send_bytes(&whole[..length]);
+        drop(connection);
+    }
+    let mut connection = service.connect();
+    for (n, byte) in whole.iter().enumerate() {
+        assert_eq!(service.connect().ask("EXISTS half"), ":0", "after {n} bytes");
+        connection.send_bytes(std::slice::from_ref(byte));
+    }
+    assert_eq!(connection.read().to_string(), "+OK");
+    assert_eq!(connection.ask("GET half"), "\"value\"");
+}
+
+#[test]
+fn bytes_one_at_a_time_from_many_senders_are_as_good_as_frames() {
+    let service = Service::start(&[("WORKERS", "2")]);
+    thread::scope(|scope| {
+        for sender in 0..8 {
+            let service = &service;
+            scope.spawn(move || {
+                let mut connection = service.connect();
+                let key = format!("key:{sender}");
+                let bytes =
+                    [encoded(&["SET", &key, "1"]), format!("INCR {key}\r\nGET {key}\r\n").into_bytes()].concat();
+                for byte in &bytes {
+                    connection.send_bytes(std::slice::from_ref(byte));
+                }
+                let replies: Vec<String> = (0..3).map(|_| connection.read().to_string()).collect();
+                assert_eq!(replies, ["+OK", ":2", "\"2\""]);
+            });
+        }
+    });
+}
+
+#[test]
+fn random_bytes_end_their_own_connection_at_most() {
+    let service = Service::start(&[("WORKERS", "2")]);
+    let mut watcher = service.connect();
+    assert_eq!(watcher.ask("SET a 1"), "+OK");
+    let mut state = 0x1234_5678_9abc_def1_u64;
+    for round in 0..200 {
+        let mut connection = service.connect();
+        let mut bytes = Vec::new();
+        for _ in 0..300 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            // Mostly what a protocol is made of; never a whole command that changes anything.
+            bytes.push(b"*$\r\n0123456789-+:PINGpingGET\"' \x00\xff"[state as usize % 33]);
+        }
+        bytes.extend_from_slice(b"\r\n\r\n");
+        // The service may have closed already.
+        if connection.try_send_bytes(&bytes).is_ok() {
+            connection.patience = Duration::from_millis(1);
+            while connection.try_read().is_ok() {}
+        }
+        if round % 20 == 0 {
+            assert_eq!(watcher.ask("GET a"), "\"1\"");
+        }
+    }
+    assert_eq!(service.workers().len(), 2);
+    assert!(!service.log().lines().iter().any(|line| line.contains("panicked") || line.contains("died")));
+}
+
+#[test]
+fn clients_that_send_nothing_or_half_a_request_are_disconnected_after_the_idle_time_and_others_are_not() {
+    let service = Service::start(&[("WORKERS", "2"), ("IDLE_TIMEOUT_SECONDS", "2")]);
+    let begun = clock::monotonic();
+    let mut silent: Vec<Connection> = (0..20).map(|_| service.connect()).collect();
+    for connection in silent.iter_mut().step_by(2) {
+        connection.send_bytes(b"*3\r\n$3\r\nSET\r\n$1\r\na");
+    }
+    let mut busy = service.connect();
+    wait_until("the end of the silent ones", Duration::from_secs(20), || {
+        assert_eq!(busy.ask("PING"), "+PONG");
+        let count = busy.ask("CLIENT LIST").matches("id=").count();
+        (count == 1).then_some(())
+    });
+    let took = clock::monotonic().duration_since(begun);
+    assert!(silent.iter_mut().all(Connection::is_closed));
+    assert!(took >= Duration::from_millis(1900) && took < Duration::from_secs(8), "{took:?}");
+}
+
+#[test]
+fn a_client_that_drips_bytes_holds_up_nobody() {
+    let service = Service::start(&[("WORKERS", "2")]);
+    let mut slow: Vec<Connection> = (0..200).map(|_| service.connect()).collect();
+    let frame = encoded(&["SET", "slow", "value"]);
+    let mut other = service.connect();
+    let mut slowest = Duration::ZERO;
+    for byte in &frame {
+        slow.iter_mut().for_each(|connection| connection.send_bytes(std::slice::from_ref(byte)));
+        let begun = clock::monotonic();
+        assert_eq!(other.ask("INCR count").chars().next(), Some(':'));
+        slowest = slowest.max(clock::monotonic().duration_since(begun));
+    }
+    for connection in &mut slow {
+        assert_eq!(connection.read().to_string(), "+OK");
+    }
+    println!("the slowest INCR beside 200 slow senders took {slowest:?}");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+}
+
+#[test]
+fn a_pipeline_of_a_million_commands_is_answered_in_order_and_in_bounded_memory() {
+    let service = Service::start(&[("WORKERS", "2")]);
+    let count = number_from_environment("PIPELINE_COMMANDS", 1_000_000);
+    let mut connection = service.connect();
+    assert_eq!(connection.ask("SET counter 0"), "+OK");
+    let before = largest_bytes(&service);
+    let stream = connection.stream.try_clone().unwrap();
+    let sender = thread::spawn(move || {
+        let mut stream = stream;
+        let piece = "PING\r\n".repeat(999) + "INCR counter\r\n";
+        for _ in 0..count / 1000 {
+            stream.write_all(piece.as_bytes()).unwrap();
+        }
+    });
+    let mut most = before;
+    let mut number = 0;
+    let pongs = "+PONG\r\n".repeat(999);
+    for piece in 1..=count / 1000 {
+        assert!(connection.read_bytes(pongs.len()).unwrap() == pongs.as_bytes(), "piece {piece}");
+        assert_eq!(connection.read().to_string(), format!(":{piece}"));
+        number += 1000;
+        if piece % 50 == 0 {
+            most = most.max(largest_bytes(&service));
+        }
+    }
+    sender.join().unwrap();
+    println!(
+        "{number} commands; memory of the largest process {} KiB before, {} KiB at most",
+        before >> 10,
+        most >> 10
+    );
+    assert!(most < before + 24 * MEBI as u64, "{before} then {most}");
+}
+
+#[test]
+fn clients_that_never_read_are_not_read_either_and_cost_bounded_memory() {
+    let service = Service::start(&[("WORKERS", "2")]);
+    let mut other = service.connect();
+    assert_eq!(other.call(&["SET", "big", &"v".repeat(100_000)]).to_string(), "+OK");
+    let before = largest_bytes(&service);
+    // Each asks for a gigabyte and reads none of it.
+    let mut deaf: Vec<Connection> = (0..20).map(|_| service.connect()).collect();
+    let request = encoded(&["GET", "big"]).repeat(10_000);
+    for connection in &mut deaf {
+        connection.stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+        // As much as the sockets take.
+        let _sent = connection.stream.write(&request).unwrap();
+    }
+    let mut most = 0;
+    for n in 0..300 {
+        assert_eq!(other.ask(&format!("SET key {n}")), "+OK");
+        assert_eq!(other.ask("GET key"), format!("\"{n}\""));
+        most = most.max(largest_bytes(&service));
+    }
+    println!("20 deaf clients: {} KiB before, {} KiB at most", before >> 10, most >> 10);
+    assert!(most < before + 64 * MEBI as u64, "{before} then {most}");
+    // One of them reads after all, and finds everything in order.
+    let mut one = deaf.pop().unwrap();
+    drop(deaf);
+    for _ in 0..50 {
+        assert!(matches!(one.read(), support::Value::Bulk(bytes) if bytes.len() == 100_000));
+    }
+    assert_alive(&service);
+}
+
+#[test]
+fn a_pipeline_with_large_replies_is_answered_whole_and_in_order_on_every_lane() {
+    let service = Service::start(&[("WORKERS", "1")]);
+    let mut connection = service.connect();
+    let value = "v".repeat(60_000);
+    assert_eq!(connection.call(&["SET", "big", &value]).to_string(), "+OK");
+    let mut pipeline = Vec::new();
+    for _ in 0..100 {
+        // Reads behind a write ride with it; then a run of reads alone.
+        pipeline.extend_from_slice(b"INCR count\r\nGET big\r\nGET big\r\nPING\r\n");
+        pipeline.extend_from_slice(&b"GET big\r\nGET count\r\n".repeat(3));
+    }
+    let stream = connection.stream.try_clone().unwrap();
+    let sender = thread::spawn(move || {
+        let mut stream = stream;
+        stream.write_all(&pipeline).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let is_big = |reply: &support::Value| matches!(reply, support::Value::Bulk(bytes) if bytes.len() == 60_000);
+    for n in 1..=100 {
+        assert_eq!(connection.read().to_string(), format!(":{n}"));
+        assert!(is_big(&connection.read()) && is_big(&connection.read()));
+        assert_eq!(connection.read().to_string(), "+PONG");
+        for _ in 0..3 {
+            assert!(is_big(&connection.read()));
+            assert_eq!(connection.read().to_string(), format!("\"{n}\""));
+        }
+    }
+    sender.join().unwrap();
+    assert!(connection.is_closed());
+}
+
+#[test]
+fn a_value_at_the_limit_is_taken_and_one_over_it_is_refused_by_every_command() {
+    let service = Service::start(&[("WORKERS", "2"), ("VALUE_BYTES_MAX", "1Mi")]);
+    let mut connection = service.connect();
+    let (most, over) = (vec![b'v'; MEBI], vec![b'v'; MEBI + 1]);
+    assert_eq!(connection.call(&[b"SET", b"a".as_slice(), &most]).to_string(), "+OK");
+    assert_eq!(connection.ask("STRLEN a"), format!(":{MEBI}"));
+    let too_long = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+    assert_eq!(connection.ask("APPEND a x"), too_long);
+    assert_eq!(connection.ask(&format!("SETRANGE a {MEBI} x")), too_long);
+    assert_eq!(connection.ask(&format!("SETRANGE new {MEBI} x")), too_long);
+    assert_eq!(connection.ask(&format!("SETRANGE a {} x", MEBI - 1)), format!(":{MEBI}"));
+    assert_eq!(connection.ask("SETRANGE a 9223372036854775807 x"), too_long);
+    assert_eq!(connection.ask(&format!("SETBIT a {} 1", MEBI * 8 - 1)), ":0");
+    assert!(connection.ask(&format!("SETBIT a {} 1", MEBI * 8)).starts_with("-ERR"));
+    assert_eq!(connection.ask("EXISTS new"), ":0");
+    assert_eq!(connection.ask(&format!("BITFIELD a SET u8 {} 1", MEBI * 8)).chars().next(), Some('-'));
+    // Nobody else's write suffers in the same group.
+    let mut others: Vec<Connection> = (0..8).map(|_| service.connect()).collect();
+    for (n, other) in others.iter_mut().enumerate() {
+        other.send(&["SET", &format!("other:{n}"), "1"]);
+        connection.send(&["APPEND", "a", "x"]);
+    }
+    for other in &mut others {
+        assert_eq!(other.read().to_string(), "+OK");
+        assert_eq!(connection.read().to_string(), too_long);
+    }
+    // As a frame it is refused before any of it is taken.
+    let mut sender = service.connect();
+    let frame = encoded(&[b"SET", b"b".as_slice(), &over]);
+    sender.send_bytes(&frame[..100]);
+    assert_eq!(sender.read().to_string(), "-ERR Protocol error: invalid bulk length");
+    assert!(sender.is_closed());
+    assert_eq!(connection.ask("EXISTS b"), ":0");
+    assert_eq!(connection.ask("STRLEN a"), format!(":{MEBI}"));
+}
+
+#[test]
+fn big_values_come_and_go_while_others_are_answered() {
+    let service = Service::start(&[("WORKERS", "2"), ("VALUE_BYTES_MAX", "128Mi")]);
+    let mebibytes = number_from_environment("BIG_VALUE_MEBIBYTES", 64) as usize;
+    let value = vec![b'v'; mebibytes * MEBI];
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let mut reading: Vec<Connection> = (0..4).map(|_| service.connect()).collect();
+    for (n, connection) in reading.iter_mut().enumerate() {
+        assert_eq!(connection.ask(&format!("SET small:{n} {n}")), "+OK");
+    }
+    let slowest = thread::scope(|scope| {
+        let readers: Vec<_> = reading
+            .iter_mut()
+            .enumerate()
+            .map(|(n, connection)| {
+                let is_over = &is_over;
+                scope.spawn(move || {
+                    let mut slowest = Duration::ZERO;
+                    while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
+                        let begun = clock::monotonic();
+                        assert_eq!(connection.ask(&format!("GET small:{n}")), format!("\"{n}\""));
+                        slowest = slowest.max(clock::monotonic().duration_since(begun));
+                    }
+                    slowest
+                })
+            })
+            .collect();
+        let mut connection = service.connect();
+        let step = |name: &str, connection: &mut Connection, args: &[&[u8]]| {
+            let begun = clock::monotonic();
+            let reply = connection.call(args);
+            println!("{name} {mebibytes} MiB: {:?}", clock::monotonic().duration_since(begun));
+            reply
+        };
+        assert_eq!(step("SET", &mut connection, &[b"SET", b"big", &value]).to_string(), "+OK");
+        let begun = clock::monotonic();
+        connection.send(&["GET", "big"]);
+        let header = format!("${}\r\n", value.len());
+        assert_eq!(connection.read_bytes(header.len()).unwrap(), header.as_bytes());
+        assert!(connection.read_bytes(value.len()).unwrap() == value);
+        assert_eq!(connection.read_bytes(2).unwrap(), b"\r\n");
+        println!("GET {mebibytes} MiB: {:?}", clock::monotonic().duration_since(begun));
+        let length = value.len() + 3;
+        assert_eq!(
+            step("APPEND 3 to", &mut connection, &[b"APPEND", b"big", b"end"]).to_string(),
+            format!(":{length}")
+        );
+        let reply = step("SETRANGE 3 in", &mut connection, &[b"SETRANGE", b"big", b"1000000", b"mid"]);
+        assert_eq!(reply.to_string(), format!(":{length}"));
+        assert_eq!(connection.ask("GETRANGE big 999999 1000003"), "\"vmidv\"");
+        assert_eq!(connection.ask("GETRANGE big -4 -1"), "\"vend\"");
+        assert_eq!(step("DEL", &mut connection, &[b"DEL", b"big"]).to_string(), ":1");
+        assert_eq!(connection.ask("EXISTS big"), ":0");
+        is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+        readers.into_iter().map(|reader| reader.join().unwrap()).max().unwrap()
+    });
+    println!("the slowest small GET meanwhile: {slowest:?}");
+    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+}
+
+#[test]
+fn a_client_that_goes_away_amid_a_big_request_or_reply_leaves_nothing_behind() {
+    let service = Service::start(&[("WORKERS", "2"), ("VALUE_BYTES_MAX", "64Mi")]);
+    let mut connection = service.connect();
+    let value = vec![b'v'; 16 * MEBI];
+    assert_eq!(connection.call(&[b"SET", b"big".as_slice(), &value]).to_string(), "+OK");
+    let frame = encoded(&[b"SET", b"never".as_slice(), &value]);
+    for _ in 0..8 {
+        let mut sender = service.connect();
+        sender.send_bytes(&frame[..frame.len() - 1]);
+        let mut reader = service.connect();
+        reader.send(&["GET", "big"]);
+        let mut some = [0; 1000];
+        reader.stream.read_exact(&mut some).unwrap();
+    }
+    assert_eq!(connection.ask("EXISTS never"), ":0");
+    // Buffers are given back.
+    wait_until("memory as before", Duration::from_secs(5), || {
+        assert_eq!(connection.ask("PING"), "+PONG");
+        (largest_bytes(&service) < 48 * MEBI as u64).then_some(())
+    });
+}

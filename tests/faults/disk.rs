@@ -1,0 +1,192 @@
+//! A disk that is full: a small file system of its own, which needs root to be made.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::{Connection, Service, wait_until};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A file system in memory, for as long as this lives. The service on it has to end before.
+struct SmallDisk {
+    directory: Option<tempfile::TempDir>,
+}
+
+impl SmallDisk {
+    /// `None`, and a printed line, where this user may not mount.
+    fn mount(mebibytes: u32) -> Option<Self> {
+        let directory = tempfile::Builder::new().prefix("small-disk-").tempdir().unwrap();
+        let options = format!("size={mebibytes}m");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "emptyserver-test"])
+            .arg(directory.path())
+            .output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self { directory: Some(directory) });
+        }
+        println!("SKIPPED: only root may mount the small file system that this test fills");
+        None
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.as_ref().unwrap().path()
+    }
+
+    fn start(&self, settings: &[(&str, &str)]) -> Service {
+        let data = tempfile::Builder::new().prefix("data-").tempdir_in(self.path()).unwrap();
+        let all: Vec<(&str, &str)> = [("WORKERS", "2"), ("WAL_BYTES_MAX", "1Mi"), ("VALUE_BYTES_MAX", "8Mi")]
+            .into_iter()
+            .chain(settings.iter().copied())
+            .collect();
+        Service::start_on(data, &[], &all)
+    }
+
+    /// Somebody else's file takes all that is left.
+    fn fill(&self) -> PathBuf {
+        let path = self.path().join("filler");
+        let mut file = std::fs::File::create(&path).unwrap();
+        let piece = vec![1; 1 << 16];
+        while std::io::Write::write_all(&mut file, &piece).is_ok() {}
+        path
+    }
+
+    fn set_read_only(&self, is_read_only: bool) {
+        let options = if is_read_only { "remount,ro" } else { "remount,rw" };
+        assert!(Command::new("mount").args(["-o", options]).arg(self.path()).status().unwrap().success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let ended = Command::new("umount").arg("-l").arg(self.path()).status();
+        if !ended.is_ok_and(|status| status.success()) {
+            println!("{} stays mounted", self.path().display());
+            // Deleting what is in it would be deleting what somebody else may look at.
+            let _kept = self.directory.take().map(tempfile::TempDir::keep);
+        }
+    }
+}
+
+/// Sets `key:N` from `from` on until that is refused. Returns how many were not.
+fn set_until_refused(connection: &mut Connection, value: &str, from: u32) -> (u32, String) {
+    for n in from..100_000 {
+        let reply = connection.call(&["SET", &format!("key:{n}"), value]).to_string();
+        if reply != "+OK" {
+            return (n, reply);
+        }
+    }
+    panic!("the disk never gets full");
+}
+
+fn free_bytes(disk: &SmallDisk) -> u64 {
+    emptyserver::storage::file_system::available_bytes(disk.path()).unwrap()
+}
+
+#[test]
+fn near_the_end_of_the_disk_growth_is_refused_and_deleting_heals_it() {
+    let Some(disk) = SmallDisk::mount(24) else { return };
+    let mut service = disk.start(&[]);
+    let mut connection = service.connect();
+    let value = "v".repeat(8_000);
+    let (count, reply) = set_until_refused(&mut connection, &value, 0);
+    assert!(reply.starts_with("-MISCONF The disk is nearly full"), "{reply}");
+    println!("refused after {count} values, {} bytes free", free_bytes(&disk));
+    assert_eq!(connection.ask("STRLEN key:0"), ":8000", "reads go on");
+    assert_eq!(connection.ask("PEXPIRE key:0 1"), ":1");
+    wait_until("expiry goes on", SOON, || (connection.ask("EXISTS key:0") == ":0").then_some(()));
+    let swept = format!(":{}", count - 1);
+    wait_until("the sweeper", SOON, || (connection.ask("DBSIZE") == swept).then_some(()));
+    // Deleting gives room back without any write that grows the data.
+    for n in 1..count / 2 {
+        let command = if n % 2 == 0 { "DEL" } else { "UNLINK" };
+        assert_eq!(connection.ask(&format!("{command} key:{n}")), ":1");
+    }
+    wait_until("room again", SOON, || (connection.ask("SET healed 1") == "+OK").then_some(()));
+    let (more, reply) = set_until_refused(&mut connection, &value, count);
+    assert!(reply.starts_with("-MISCONF"), "{reply}");
+    assert!(more > count + count / 4, "what was deleted is room for others: {count} and {more}");
+    assert_eq!(connection.ask("FLUSHALL"), "+OK");
+    wait_until("room again", SOON, || (connection.ask("SET healed 2") == "+OK").then_some(()));
+    assert_eq!(set_until_refused(&mut connection, &value, 0).1.split(' ').next(), Some("-MISCONF"));
+    drop(connection);
+    service.kill_all();
+    service.restart();
+    assert_eq!(service.connect().ask("GET healed"), "\"2\"");
+    assert_eq!(service.connect().ask("FLUSHALL"), "+OK");
+}
+
+#[test]
+fn a_disk_that_gets_full_in_the_middle_of_a_commit_loses_nothing_that_was_acknowledged() {
+    let Some(disk) = SmallDisk::mount(24) else { return };
+    let mut service = disk.start(&[]);
+    let mut connection = service.connect();
+    let mut acknowledged: Vec<(String, String)> = Vec::new();
+    for round in 0..4 {
+        let filler = disk.fill();
+        // Before the writer looks at the disk again, and after.
+        let mut refused = 0;
+        for n in 0..200 {
+            let (key, value) = (format!("{round}:{n}"), format!("{round}").repeat(20_000));
+            match connection.call(&["SET", &key, &value]).to_string().as_str() {
+                "+OK" => acknowledged.push((key, value)),
+                error => {
+                    assert!(error.starts_with("-MISCONF The disk is"), "{error}");
+                    refused += 1;
+                    assert_eq!(connection.call(&["EXISTS", &key]).to_string(), ":0");
+                }
+            }
+        }
+        assert!(refused > 0, "round {round}: the disk is full");
+        std::fs::remove_file(filler).unwrap();
+        wait_until("room again", SOON, || (connection.ask("SET room 1") == "+OK").then_some(()));
+        let last = acknowledged.len().saturating_sub(100);
+        for (key, value) in &acknowledged[last..] {
+            assert_eq!(connection.call(&["GET", key]).to_string(), format!("\"{value}\""));
+        }
+        for (key, _) in acknowledged.drain(..last) {
+            assert_eq!(connection.call(&["DEL", &key]).to_string(), ":1");
+        }
+    }
+    let failures = service.log().lines().iter().filter(|line| line.contains("a group of changes failed")).count();
+    println!("{failures} groups met the end of the disk");
+    service.kill_all();
+    service.restart();
+    let mut connection = service.connect();
+    for (key, value) in &acknowledged {
+        assert_eq!(connection.call(&["GET", key]).to_string(), format!("\"{value}\""));
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_to_the_last_byte_still_takes_deletions() {
+    let Some(disk) = SmallDisk::mount(16) else { return };
+    let service = disk.start(&[]);
+    let mut connection = service.connect();
+    let value = "v".repeat(8_000);
+    let (count, _) = set_until_refused(&mut connection, &value, 0);
+    assert_eq!(connection.ask("SAVE"), "+OK");
+    let filler = disk.fill();
+    for n in 0..count {
+        assert_eq!(connection.ask(&format!("DEL key:{n}")), ":1", "{n} of {count}");
+    }
+    assert_eq!(connection.ask("DBSIZE"), ":0");
+    // What it gave back is enough to go on, though the other file is still there.
+    wait_until("room again", SOON, || (connection.ask("SET healed 1") == "+OK").then_some(()));
+    std::fs::remove_file(filler).unwrap();
+}
+
+#[test]
+fn a_file_system_that_turns_read_only_refuses_changes_and_heals() {
+    let Some(disk) = SmallDisk::mount(32) else { return };
+    // A file system does not turn read-only while files are open for writing, but a new start may meet one.
+    let mut service = disk.start(&[]);
+    assert_eq!(service.connect().ask("SET a 1"), "+OK");
+    service.stop();
+    disk.set_read_only(true);
+    let said = service.refused_start();
+    assert!(said.contains("EMPTYSERVER_DATA") && said.contains("Read-only"), "{said}");
+    disk.set_read_only(false);
+    service.restart();
+    assert_eq!(service.connect().ask("GET a"), "\"1\"");
+}

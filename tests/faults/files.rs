@@ -1,0 +1,133 @@
+//! Files and places that the service must not serve from: it says why, and leaves them as they are.
+
+use std::fs;
+use std::time::Duration;
+
+use emptyserver::server::sys::clock;
+use nix::sys::signal::Signal;
+
+use crate::support::{Service, signal, wait_until};
+
+/// A service that was there and ended in good order, so that everything is in the one file.
+fn stopped() -> Service {
+    let mut service = Service::start(&[("WORKERS", "2")]);
+    assert_eq!(service.connect().ask("SET a 1"), "+OK");
+    assert_eq!(service.stop().code(), Some(0));
+    service
+}
+
+fn patch(service: &Service, offset: usize, bytes: &[u8]) -> Vec<u8> {
+    let path = service.data().join("data.db");
+    let mut file = fs::read(&path).unwrap();
+    file[offset..offset + bytes.len()].copy_from_slice(bytes);
+    fs::write(&path, &file).unwrap();
+    file
+}
+
+#[test]
+fn what_is_not_our_file_is_refused_with_the_way_out_and_not_touched() {
+    let mut service = stopped();
+    let whole = fs::read(service.data().join("data.db")).unwrap();
+    // Places in SQLite's header: application_id, user_version; then the magic word itself.
+    let cases: [(usize, &[u8], &str); 4] = [
+        (68, b"ABCD", "belongs to another program"),
+        (60, &[0, 0, 99, 0], "run the newer program"),
+        (0, b"not a database, but a text", "restore a backup"),
+        (100, &[0xAA; 60], "restore a backup"),
+    ];
+    for (offset, bytes, words) in cases {
+        let patched = patch(&service, offset, bytes);
+        let said = service.refused_start();
+        assert!(said.contains(words), "{offset}: {said}");
+        assert!(fs::read(service.data().join("data.db")).unwrap() == patched, "{offset}: it was changed");
+        fs::write(service.data().join("data.db"), &whole).unwrap();
+    }
+    // Half of it is gone.
+    fs::write(service.data().join("data.db"), &whole[..whole.len() / 2]).unwrap();
+    let said = service.refused_start();
+    assert!(said.contains("restore a backup"), "{said}");
+    fs::write(service.data().join("data.db"), &whole).unwrap();
+    service.restart();
+    assert_eq!(service.connect().ask("GET a"), "\"1\"");
+}
+
+#[test]
+fn a_place_that_cannot_be_a_data_directory_is_refused_with_its_name() {
+    let mut service = stopped();
+    let file = service.data().join("data.db").to_str().unwrap().to_owned();
+    for place in [file.as_str(), "/proc/self/data", "/dev/null/data"] {
+        service.set("DATA", place);
+        let said = service.refused_start();
+        assert!(said.contains("EMPTYSERVER_DATA") && said.contains(place), "{said}");
+    }
+}
+
+#[test]
+fn a_damaged_page_that_is_met_later_is_an_error_and_not_an_end() {
+    let mut service = Service::start(&[("WORKERS", "2")]);
+    let mut connection = service.connect();
+    for n in 0..500 {
+        assert_eq!(connection.call(&["SET", &format!("key:{n}"), &"v".repeat(300)]).to_string(), "+OK");
+    }
+    service.stop();
+    let path = service.data().join("data.db");
+    let mut file = fs::read(&path).unwrap();
+    let pages = file.len() / 2048;
+    // Leaves of the largest table: most of the file. The first pages are the schema's and the roots'.
+    for page in (20..pages).step_by(5) {
+        file[page * 2048..page * 2048 + 200].fill(0xEE);
+    }
+    fs::write(&path, &file).unwrap();
+    service.restart();
+    let mut connection = service.connect();
+    let replies: Vec<String> = (0..500).map(|n| connection.ask(&format!("STRLEN key:{n}"))).collect();
+    let damaged = replies.iter().filter(|reply| reply.starts_with("-ERR The data file is damaged")).count();
+    let fine = replies.iter().filter(|reply| *reply == ":300").count();
+    println!("{damaged} keys lie in damaged pages, {fine} do not");
+    assert!(damaged > 0 && fine > 0, "{damaged} {fine}");
+    assert_eq!(damaged + fine, 500, "no value is wrong, and none is silently gone");
+}
+
+#[test]
+fn a_second_service_on_the_same_directory_is_refused_and_names_the_first() {
+    let first = Service::start(&[("WORKERS", "2")]);
+    let mut second = stopped();
+    let begun = clock::monotonic();
+    second.set("DATA", first.data().to_str().unwrap());
+    let said = second.refused_start();
+    let waited = clock::monotonic().duration_since(begun);
+    assert!(said.contains(&format!("process {}", first.pid())), "{said}");
+    assert!(Duration::from_secs(8) < waited && waited < Duration::from_secs(15), "{waited:?}");
+    assert_eq!(first.connect().ask("SET a 1"), "+OK");
+}
+
+#[test]
+fn after_a_killed_predecessor_a_start_takes_no_time_and_after_one_that_hangs_it_waits_for_its_end() {
+    let mut service = Service::start(&[("WORKERS", "2")]);
+    for round in 0..3 {
+        assert_eq!(service.connect().ask("INCR a"), format!(":{}", round + 1));
+        if round % 2 == 0 {
+            service.kill_all();
+        } else {
+            service.kill_supervisor();
+        }
+        let begun = clock::monotonic();
+        service.restart();
+        let took = clock::monotonic().duration_since(begun);
+        println!("served again {took:?} after the start");
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
+    // The supervisor is gone and one of its children is not yet.
+    let worker = service.process("worker-0").unwrap();
+    let mut second = stopped();
+    second.set("DATA", service.data().to_str().unwrap());
+    let from = second.begin();
+    assert!(second.log().wait_for(from, Duration::from_millis(300), |line| line.contains("ready")).is_none());
+    signal(worker, Signal::SIGSTOP);
+    service.kill_supervisor();
+    second.wait_until_ready(from);
+    assert_eq!(second.connect().ask("GET a"), "\"3\"");
+    wait_until("the end of the stopped one", Duration::from_secs(5), || {
+        (!crate::support::is_alive(worker)).then_some(())
+    });
+}

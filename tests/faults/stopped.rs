@@ -1,0 +1,132 @@
+//! Processes that stand still in the middle of their work: others go on, and nothing is lost when they go on too.
+
+use std::time::Duration;
+
+use emptyserver::server::sys::clock;
+use nix::sys::signal::Signal;
+
+use crate::support::{Connection, Service, signal};
+
+/// Stands still until this is dropped.
+struct Stopped(i32);
+
+impl Stopped {
+    fn new(pid: i32) -> Self {
+        signal(pid, Signal::SIGSTOP);
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal(self.0, Signal::SIGCONT);
+    }
+}
+
+/// Connections of which each worker has some, with what `INFO` calls the worker of each.
+fn connections(service: &Service, count: usize) -> Vec<Connection> {
+    let mut connections: Vec<Connection> = (0..count).map(|_| service.connect()).collect();
+    for (n, connection) in connections.iter_mut().enumerate() {
+        assert_eq!(connection.ask(&format!("SET own:{n} 0")), "+OK");
+    }
+    connections
+}
+
+#[test]
+fn while_the_writer_stands_still_reads_go_on_and_writes_wait_and_no_connection_is_lost() {
+    let service = Service::start(&[("WORKERS", "2"), ("LANE_JOBS_MAX", "20")]);
+    let mut connections = connections(&service, 100);
+    let stopped = Stopped::new(service.process("write").unwrap());
+    let (writing, reading) = connections.split_at_mut(80);
+    for (n, connection) in writing.iter_mut().enumerate() {
+        // More jobs than the lane takes: the others wait in the workers.
+        let pipeline = format!("INCR own:{n}\r\n").repeat(10) + &format!("GET own:{n}\r\nINCR all\r\n");
+        connection.send_bytes(pipeline.as_bytes());
+    }
+    let mut slowest = Duration::ZERO;
+    for round in 0..20 {
+        for (n, connection) in reading.iter_mut().enumerate() {
+            let begun = clock::monotonic();
+            assert_eq!(connection.ask(&format!("GET own:{}", 80 + n)), "\"0\"", "round {round}");
+            slowest = slowest.max(clock::monotonic().duration_since(begun));
+        }
+    }
+    println!("the slowest of 400 reads took {slowest:?}");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    let mut late = service.connect();
+    assert_eq!(late.ask("PING"), "+PONG", "and new connections come");
+    for connection in writing.iter_mut() {
+        connection.patience = Duration::from_millis(1);
+        assert!(connection.try_read().is_err(), "nothing is acknowledged meanwhile");
+        connection.patience = crate::support::PATIENCE;
+    }
+    drop(stopped);
+    for connection in writing.iter_mut() {
+        for number in 1..=10 {
+            assert_eq!(connection.read().to_string(), format!(":{number}"));
+        }
+        assert_eq!(connection.read().to_string(), "\"10\"");
+        connection.read();
+    }
+    assert_eq!(late.ask("GET all"), "\"80\"");
+}
+
+#[test]
+fn a_worker_that_stands_still_while_it_holds_jobs_stops_nobody_else_and_answers_afterwards() {
+    let service = Service::start(&[("WORKERS", "2")]);
+    let mut connections = connections(&service, 40);
+    for connection in &mut connections {
+        connection.send_bytes("APPEND word x\r\n".repeat(50).as_bytes());
+    }
+    let stopped = Stopped::new(service.process("worker-0").unwrap());
+    // Those of the other worker have all their answers; the others none, or some that were on their way.
+    let (mut waiting, mut answered) = (Vec::new(), Vec::new());
+    for (n, mut connection) in connections.into_iter().enumerate() {
+        connection.patience = Duration::from_millis(300);
+        let mut replies = 0;
+        while replies < 50 && connection.try_read().is_ok() {
+            replies += 1;
+        }
+        if replies == 50 { answered.push((n, connection)) } else { waiting.push((n, connection, replies)) }
+    }
+    println!("{} connections go on, {} wait", answered.len(), waiting.len());
+    assert!(answered.len() >= 10, "{}", answered.len());
+    for (n, connection) in &mut answered {
+        connection.patience = crate::support::PATIENCE;
+        let begun = clock::monotonic();
+        assert_eq!(connection.ask(&format!("INCR own:{n}")), ":1");
+        assert_eq!(connection.ask(&format!("GET own:{n}")), "\"1\"");
+        assert!(clock::monotonic().duration_since(begun) < Duration::from_secs(2));
+    }
+    drop(stopped);
+    for (n, connection, replies) in &mut waiting {
+        connection.patience = crate::support::PATIENCE;
+        (*replies..50).for_each(|_| drop(connection.read()));
+        assert_eq!(connection.ask(&format!("INCR own:{n}")), ":1");
+    }
+    assert_eq!(service.connect().ask("STRLEN word"), format!(":{}", 40 * 50));
+}
+
+#[test]
+fn a_worker_killed_while_the_writer_stands_still_leaves_whole_jobs_or_nothing() {
+    let service = Service::start(&[("WORKERS", "2")]);
+    let mut connections = connections(&service, 20);
+    let stopped = Stopped::new(service.process("write").unwrap());
+    for connection in &mut connections {
+        connection.send_bytes(b"MULTI\r\nINCR one\r\nINCR two\r\nEXEC\r\n");
+    }
+    // Their jobs lie in the sockets of the lane when they die.
+    for connection in &mut connections {
+        for word in ["+OK", "+QUEUED", "+QUEUED"] {
+            assert_eq!(connection.read().to_string(), word);
+        }
+    }
+    service.replace("worker-0");
+    service.replace("worker-1");
+    drop(stopped);
+    let mut connection = service.connect();
+    assert_eq!(connection.ask("SET after 1"), "+OK", "what the dead left behind came before");
+    let (one, two) = (connection.ask("GET one"), connection.ask("GET two"));
+    assert_eq!(one, two);
+    println!("{one} of 20 transactions of killed workers were applied");
+}
