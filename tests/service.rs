@@ -2,7 +2,11 @@
 
 mod support;
 
-use support::Service;
+use std::time::Duration;
+
+use support::{Service, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_stop_and_after_a_kill() {
@@ -22,13 +26,19 @@ fn what_was_acknowledged_is_there_after_a_stop_and_after_a_kill() {
 #[test]
 fn a_killed_worker_closes_its_own_connections_only() {
     let service = Service::start(&[("WORKERS", "2")]);
-    let mut connections: Vec<_> = (0..8).map(|_| service.connect()).collect();
-    for connection in &mut connections {
-        assert_eq!(connection.ask("SET a 1"), "+OK");
-    }
+    let mut connections = vec![service.connect()];
+    assert_eq!(connections[0].ask("SET a 1"), "+OK");
+    // Usually the first few do; a machine with much to do may let one worker sleep, and the other takes more.
+    wait_until("both workers have connections", PATIENCE, || {
+        connections.push(service.connect());
+        let workers = connections[0].call(&["INFO", "workers"]).text();
+        let mut lines = workers.lines().filter(|line| line.starts_with("worker"));
+        lines.all(|line| !line.contains("connections=0,")).then_some(())
+    });
     service.replace("worker-0");
+    let all = connections.len();
     let alive = connections.iter_mut().filter_map(|connection| connection.try_call(&["GET", "a"]).ok()).count();
-    assert!((1..8).contains(&alive), "{alive} of 8 are alive");
+    assert!((1..all).contains(&alive), "{alive} of {all} are alive");
     assert_eq!(service.connect().ask("GET a"), "\"1\"");
 }
 

@@ -2,6 +2,7 @@
 //! is lost or done twice, whether the writer dies meanwhile or not.
 //!
 //! `WATCH_SECONDS=20 cargo test --release --test watch -- --nocapture` goes on for so long.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and prints what it measured")]
 
 mod support;
 

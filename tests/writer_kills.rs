@@ -2,6 +2,7 @@
 //! unique ids: what was acknowledged is there exactly once, everything else at most once.
 //!
 //! `WRITER_KILLS=200 cargo test --release --test writer_kills -- --nocapture` kills so often at each point.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -38,6 +38,8 @@ pub mod runtime;
 pub mod sampler;
 pub mod service;
 pub mod session;
+#[cfg(test)]
+mod session_tests;
 pub mod set_options;
 pub mod settings;
 pub mod slowlog;

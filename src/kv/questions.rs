@@ -6,7 +6,7 @@ use crate::kv::gather::{self, MessageKind};
 use crate::kv::monitor;
 use crate::kv::session::{Outcome, Polled, SessionCall, Wait};
 use crate::kv::slowlog;
-use crate::server::counters::SERVING;
+use crate::server::counters::{DRAINING, SERVING};
 use crate::server::{Counter, Effects};
 
 /// What one worker asks all others.
@@ -63,8 +63,9 @@ pub fn ask(
     let question = question.encode();
     let (slot, board) = (call.desk.context.slot, call.desk.context.board);
     let own = (slot, answer(call.desk, &question, call.effects));
-    // One that is absent now has no news, and nobody would say that it is gone.
-    let others = board.workers().filter(|&other| other != slot && board.read(other, Counter::State) == SERVING);
+    // One that is absent, or not ready yet, has no clients.
+    let has_clients = |other| matches!(board.read(other, Counter::State), SERVING | DRAINING);
+    let others = board.workers().filter(|&other| other != slot && has_clients(other));
     let connection = call.session.client.id;
     let (number, deadline) = call.desk.gathers.ask(connection, own, others, &question, call.effects);
     let take = move |call: &mut SessionCall<'_>| {

@@ -334,13 +334,8 @@ impl KvService {
     ) -> Option<Step<Job>> {
         while let Some(queued) = execution.calls.get(execution.next) {
             if queued.is_for_a_lane() {
-                let begin = execution.taken.checked_sub(1).map_or(0, |last| execution.ends[last] as usize);
-                let end = execution.ends[execution.taken] as usize;
-                if !session.is_muted() {
-                    out.buffer().extend_from_slice(&execution.replies[begin..end]);
-                }
-                execution.taken += 1;
                 monitor::feed(&self.desk, &session.client, queued.command, &queued.slices(), Some(out), effects);
+                execution.take_reply(session.version, session.is_muted(), out.buffer());
             } else {
                 let (command, args) = (queued.command, queued.args.clone());
                 let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();

@@ -1,8 +1,12 @@
 //! MULTI, EXEC and WATCH as a session sees them. The checks of what is watched are the executor's.
 
+use crate::kv::errors;
 use crate::kv::flags::Flags;
 use crate::kv::job::{Calls, Watched};
 use crate::kv::table::{Command, Handler};
+use crate::resp::encode;
+use crate::resp::reply::Version;
+use crate::resp::response::{ResponseLimits, ResponseParser};
 
 /// A session's transaction.
 #[derive(Default)]
@@ -50,13 +54,35 @@ pub struct Execution {
     pub name: Vec<u8>,
     pub calls: Vec<Queued>,
     pub next: usize,
-    /// The lane's replies, and where each of its calls' ends.
+    /// The lane's replies, as this version writes them, and where each of its calls' ends.
+    pub version: Version,
     pub replies: Vec<u8>,
     pub ends: Vec<u32>,
     /// How many of the lane's replies are out.
     pub taken: usize,
     /// What a call on the loop waits for.
     pub wait: Option<crate::kv::session::Wait>,
+}
+
+impl Execution {
+    /// Takes the lane's next reply into `out`, as `version` writes it.
+    pub fn take_reply(&mut self, version: Version, is_muted: bool, out: &mut Vec<u8>) {
+        let begin = self.taken.checked_sub(1).map_or(0, |last| self.ends[last] as usize);
+        let mut reply = &self.replies[begin..self.ends[self.taken] as usize];
+        self.taken += 1;
+        if is_muted {
+            return;
+        }
+        if version == self.version {
+            return out.extend_from_slice(reply);
+        }
+        // A HELLO before this call has changed the version; RESP3 tells all that RESP2 needs.
+        let mut parser = ResponseParser::new(ResponseLimits::default());
+        match parser.parse(&mut reply) {
+            Ok(Some(reply)) => encode::encode(&reply, version, out),
+            Ok(None) | Err(_) => encode::error(errors::INTERNAL, out),
+        }
+    }
 }
 
 impl Queued {
@@ -78,7 +104,7 @@ impl Transaction {
         !matches!(self.state, State::None)
     }
 
-    /// True when EXEC would run something.
+    /// True when EXEC would be answered by its calls.
     #[must_use]
     pub fn is_queuing(&self) -> bool {
         matches!(self.state, State::Queuing(_))

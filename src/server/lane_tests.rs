@@ -282,6 +282,11 @@ fn neither_end_waits_to_send_however_slow_the_other_is() {
     let run = here.world.borrow().applied.len();
     assert!((10..60).contains(&run), "{run} jobs were run for a worker that reads no answers");
     assert!(process.source.links[0].link.unsent() < 4 << 20);
+    assert_eq!(
+        process.source.epoll.wait(Some(Duration::ZERO)).unwrap().count(),
+        0,
+        "it would spin until the worker reads"
+    );
     // Another worker is served meanwhile.
     let mut other = Worker::new(here.board);
     other.meet(&process);

@@ -112,7 +112,7 @@ pub trait Service {
     ) -> Step<Self::Job>;
     /// A parked connection was woken, or its time is over.
     fn resume(&mut self, session: &mut Self::Session, out: &mut Outbox, effects: &mut Effects) -> Step<Self::Job>;
-    /// A write has left so many bytes of the connection's replies unsent.
+    /// So many bytes of the connection's replies are unsent now: not the same as before.
     fn unsent(&mut self, _session: &mut Self::Session, _bytes: usize) {}
     fn close(&mut self, session: Self::Session, effects: &mut Effects);
     /// Another worker sent a message.

@@ -304,7 +304,10 @@ impl<A: Application> Worker<A> {
             let id = self.runnable.pop_front().expect("counted");
             let Some(connection) = self.connections.find(id) else { continue };
             connection.is_queued = false;
-            if connection.state == State::Open && connection.out.len() < self.limits.output_bytes_pause {
+            // Whose replies the socket does not take goes on when they have left: until then there would only be more of them.
+            let is_read_by_peer = connection.is_writable || connection.out.is_empty();
+            let may_go_on = is_read_by_peer && connection.out.len() < self.limits.output_bytes_pause;
+            if connection.state == State::Open && may_go_on {
                 self.advance(id);
             }
         }

@@ -40,18 +40,12 @@ fn while_a_lane_computes_its_worker_answers_others_at_once_and_those_that_wait_k
         client.send(&format!("primes {below}\nthen this\n"));
         assert_eq!(witness.ask("it was read"), "it was read");
     }
-    let readers: Vec<_> = clients
-        .into_iter()
-        .map(|mut client| {
-            std::thread::spawn(move || {
-                let lines = (client.line(), client.line());
-                (clock::monotonic(), lines)
-            })
-        })
-        .collect();
     let mut slowest = Duration::ZERO;
     let mut asked = 0;
-    while !readers.iter().all(std::thread::JoinHandle::is_finished) {
+    while !clients.iter().all(Client::has_reply) {
+        // From the last to the first: those before one that has its reply must have theirs when they are looked at later.
+        let answered: Vec<bool> = clients.iter().rev().map(Client::has_reply).collect();
+        assert!(answered.is_sorted(), "a connection that waited longer was served later: {answered:?}, the last first");
         let started = clock::monotonic();
         assert_eq!(witness.ask("quick"), "quick");
         slowest = slowest.max(clock::monotonic() - started);
@@ -59,9 +53,9 @@ fn while_a_lane_computes_its_worker_answers_others_at_once_and_those_that_wait_k
         clock::pause(Duration::from_millis(1));
     }
     println!("ten jobs of 60 ms and more; meanwhile {asked} quick answers, the slowest after {slowest:?}");
-    let finished: Vec<_> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
-    assert!(finished.iter().all(|(_, lines)| *lines == (answer.clone(), "then this".into())));
-    assert!(finished.is_sorted_by_key(|(at, _)| *at), "a connection that waited longer was served later");
-    assert!(asked >= 20 && slowest < Duration::from_millis(500), "{asked} answers, {slowest:?}");
+    for client in &mut clients {
+        assert_eq!((client.line(), client.line()), (answer.clone(), "then this".into()));
+    }
+    assert!(asked >= 20 && slowest < Duration::from_secs(1), "{asked} answers, {slowest:?}");
     server.assert_idle();
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use emptyserver::server::sys::clock;
 use nix::sys::signal::Signal;
 
-use super::support::{Client, Server, is_alive, numbers, signal, sockets_of, status, threads_of, until};
+use super::support::{Client, Server, descendants, is_alive, numbers, signal, sockets_of, status, threads_of, until};
 
 #[test]
 fn jobs_in_flight_survive_the_death_of_the_lanes_process_in_order() {
@@ -95,6 +95,25 @@ fn when_the_supervisor_is_killed_all_its_children_are_gone_within_a_second() {
     println!("all children were gone {took:?} after the supervisor");
     assert!(took < Duration::from_secs(1), "{took:?}");
     assert!(client.has_ended());
+    assert_eq!(server.wait(), -9);
+}
+
+#[test]
+fn a_child_that_waits_for_something_else_dies_with_the_supervisor_too() {
+    let mut server = Server::start("echo", &["--workers", "1", "--drain-seconds", "60"]);
+    let pids = server.pids();
+    let mut client = server.client();
+    client.send("lane slow 20000\n");
+    assert_eq!(server.client().ask("it was read"), "it was read");
+    signal(pids[0], Signal::SIGKILL);
+    assert!(client.has_ended());
+    signal(server.pid(), Signal::SIGTERM);
+    until("only the lane is left", || !descendants(server.pid()).iter().any(|child| child.pid != pids[1]));
+    // It finishes the dead worker's job and hears nobody meanwhile.
+    signal(server.pid(), Signal::SIGKILL);
+    let started = clock::monotonic();
+    until("it is gone", || !is_alive(pids[1]));
+    assert!(clock::monotonic() - started < Duration::from_secs(1));
     assert_eq!(server.wait(), -9);
 }
 

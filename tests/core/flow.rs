@@ -58,6 +58,10 @@ fn a_pipeline_flood_from_a_client_that_does_not_read_stays_in_bounds_and_in_orde
         };
         assert_eq!(other.ask("meanwhile"), "meanwhile");
         println!("{word}: {count} requests are on their way");
+        // Whoever waits for a peer to read does not wait in a busy loop.
+        if word == "direct" {
+            server.assert_idle();
+        }
         for number in 0..count {
             assert_eq!(client.line(), format!("{word} {number}"));
         }
@@ -69,6 +73,18 @@ fn a_pipeline_flood_from_a_client_that_does_not_read_stays_in_bounds_and_in_orde
         assert_eq!(client.ask("last"), cut + "last");
         server.assert_idle();
     }
+}
+
+#[test]
+fn what_stands_behind_a_large_reply_is_answered_when_that_has_left() {
+    let server = Server::start("echo", &["--workers", "1"]);
+    let mut client = server.client();
+    // All is read at once, so nothing but the room for replies can make it go on.
+    client.send("bytes 12000000\nbehind\nlane last\n");
+    assert_eq!(server.client().ask("meanwhile"), "meanwhile");
+    server.assert_idle();
+    assert_eq!(client.line().len(), 12_000_000);
+    assert_eq!((client.line().as_str(), client.line().as_str()), ("behind", "lane last"));
 }
 
 #[test]

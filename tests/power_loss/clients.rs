@@ -22,10 +22,10 @@ struct Entry {
 }
 
 /// Everything that all clients wrote.
-pub struct Journal(Vec<Entry>);
+pub(crate) struct Journal(Vec<Entry>);
 
 /// Returns when the clients have done so many writes together. `disturb` is called twice meanwhile.
-pub fn write_for_a_while(address: SocketAddr, writes: u64, mut disturb: impl FnMut()) -> Journal {
+pub(crate) fn write_for_a_while(address: SocketAddr, writes: u64, mut disturb: impl FnMut()) -> Journal {
     let each = writes / CLIENTS as u64;
     let (tell, told) = mpsc::channel();
     let clients: Vec<_> = (0..CLIENTS)
@@ -94,18 +94,18 @@ fn value(key: &str, number: u64) -> Vec<u8> {
 
 impl Journal {
     /// For a durability that promises nothing about the last writes.
-    pub fn without_acknowledgements(mut self) -> Self {
+    pub(crate) fn without_acknowledgements(mut self) -> Self {
         self.0.iter_mut().for_each(|entry| entry.acknowledged_us = None);
         self
     }
 
-    pub fn begun_us(&self) -> i64 {
+    pub(crate) fn begun_us(&self) -> i64 {
         self.0.iter().map(|entry| entry.sent_us).min().unwrap()
     }
 
     /// Of each key: its value is the last that was acknowledged by then, or a later one that was sent by then. Returns how
     /// many acknowledged writes were compared.
-    pub fn check(&self, keyspace: &Keyspace, at_us: i64) -> Result<usize, String> {
+    pub(crate) fn check(&self, keyspace: &Keyspace, at_us: i64) -> Result<usize, String> {
         let mut keys: Vec<&str> = self.0.iter().map(|entry| entry.key.as_str()).collect();
         keys.sort_unstable();
         keys.dedup();

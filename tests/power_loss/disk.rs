@@ -10,7 +10,7 @@ use crate::support::strace::Line;
 const SECTOR_BYTES: usize = 512;
 
 /// splitmix64
-pub struct Random {
+pub(crate) struct Random {
     seed: u64,
     state: u64,
 }
@@ -22,11 +22,11 @@ impl fmt::Display for Random {
 }
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { seed, state: seed }
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut bits = self.state;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -34,14 +34,14 @@ impl Random {
         bits ^ (bits >> 31)
     }
 
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 }
 
 /// The files below the data directory, by their names.
 #[derive(Default)]
-pub struct Disk {
+pub(crate) struct Disk {
     files: BTreeMap<String, File>,
     /// Of each thread: the call that has begun and not ended.
     begun: BTreeMap<i32, Begun>,
@@ -84,7 +84,7 @@ enum Begun {
 }
 
 impl Disk {
-    pub fn apply(&mut self, line: &Line) {
+    pub(crate) fn apply(&mut self, line: &Line) {
         if !line.is_end_only {
             self.begin(line);
         }
@@ -144,7 +144,7 @@ impl Disk {
     }
 
     /// The files after a power cut now. Of what was not synced `kept_percent` of the sectors are there.
-    pub fn write_to(&self, directory: &Path, random: &mut Random, kept_percent: u64) {
+    pub(crate) fn write_to(&self, directory: &Path, random: &mut Random, kept_percent: u64) {
         for (name, file) in &self.files {
             // SQLite's rollback journal lives only while the file is made, before anybody is served.
             if !name.ends_with("-journal") {

@@ -40,6 +40,14 @@ impl Client {
         self.line()
     }
 
+    /// True when something has come that was not read.
+    pub fn has_reply(&self) -> bool {
+        self.stream().set_nonblocking(true).unwrap();
+        let has_come = !self.reader.buffer().is_empty() || self.stream().peek(&mut [0]).is_ok();
+        self.stream().set_nonblocking(false).unwrap();
+        has_come
+    }
+
     /// Everything until the server closes the connection.
     pub fn rest(&mut self) -> String {
         let mut text = String::new();

@@ -9,7 +9,7 @@ use crate::kv::service::lane_of;
 use crate::kv::session::{Errand, Outcome, Session, SessionCall};
 use crate::kv::table::{self, Command, Handler};
 use crate::kv::transaction::{Execution, Queue, Queued, State, Watch, lane_calls};
-use crate::resp::reply::Reply;
+use crate::resp::reply::{Reply, Version};
 
 const IN_TRANSACTIONS: Flags = Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::ALLOW_BUSY);
 
@@ -93,10 +93,14 @@ fn exec(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     let State::Queuing(queue) = state else { return Outcome::error(errors::EXEC_ABORT) };
     let calls = lane_calls(&queue.calls, session.database());
     let lane = lane_for(&queue.calls, !watches.is_empty());
+    // Replies behind a HELLO may be due in another version; only RESP3 can be told in both.
+    let has_hello = queue.calls.iter().any(|queued| queued.command.name == "hello");
+    let version = if has_hello { Version::Resp3 } else { session.version };
     let execution = Box::new(Execution {
         name: args[0].to_vec(),
         calls: queue.calls,
         next: 0,
+        version,
         replies: Vec::new(),
         ends: Vec::new(),
         taken: 0,
@@ -106,11 +110,7 @@ fn exec(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         None => Outcome::Execute(execution),
         Some(lane) => {
             let watched = watches.into_iter().map(|watch| watch.seen).collect();
-            Outcome::Submit(
-                lane,
-                Job { kind: Kind::Exec(watched), version: session.version, calls },
-                Errand::Execute(execution),
-            )
+            Outcome::Submit(lane, Job { kind: Kind::Exec(watched), version, calls }, Errand::Execute(execution))
         }
     }
 }

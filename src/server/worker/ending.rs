@@ -42,23 +42,20 @@ impl<A: Application> Worker<A> {
             Flushed::Partly(0)
         };
         self.board.raise(self.slot, Counter::OutputBytesMax, connection.out.len() as u64);
-        let was_paused = connection.out.len() + sent_bytes(flushed) >= self.limits.output_bytes_pause;
         match flushed {
             Flushed::Closed => self.remove(id),
             Flushed::Wholly(_) if connection.state == State::Closing => self.remove(id),
             Flushed::Wholly(_) => {
                 self.service.unsent(&mut connection.session, 0);
                 connection.out.release(&mut self.spare);
-                if was_paused {
+                // It may have been held back until now.
+                if connection.state == State::Open && (connection.is_readable || !connection.needs_input) {
                     self.queue(id);
                 }
             }
             Flushed::Partly(_) => {
                 self.service.unsent(&mut connection.session, connection.out.len());
                 connection.is_writable = false;
-                if was_paused && connection.out.len() < self.limits.output_bytes_pause {
-                    self.queue(id);
-                }
                 self.close_if_flooded(id);
             }
         }
@@ -69,7 +66,11 @@ impl<A: Application> Worker<A> {
     fn count_unsent(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.find(id) else { return };
         let unsent = connection.out.len();
-        self.unsent_bytes = self.unsent_bytes + unsent - std::mem::replace(&mut connection.unsent_counted, unsent);
+        let counted = std::mem::replace(&mut connection.unsent_counted, unsent);
+        self.unsent_bytes = self.unsent_bytes + unsent - counted;
+        if unsent != counted {
+            self.service.unsent(&mut connection.session, unsent);
+        }
     }
 
     /// A connection that does not read what others write to it must not fill the memory.

@@ -1,0 +1,339 @@
+//! Sessions on one worker of two, stepped by hand: what happens when two of them, or another worker, come in between.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use crate::kv::application::{KeyValue, READ, Shared, WRITE};
+use crate::kv::gather::{self, MessageKind};
+use crate::kv::questions::Notice;
+use crate::kv::settings::Settings;
+use crate::server::counters::SERVING;
+use crate::server::pump::Pump;
+use crate::server::{Counter, Slot, sys::clock};
+use crate::storage::{Durability, Options};
+
+const OTHER: Slot = Slot(1);
+
+struct Stage {
+    pump: Pump<KeyValue>,
+    shared: Arc<Shared>,
+    _data: TempDir,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        Stage::with_password(None)
+    }
+
+    fn with_password(password: Option<&[u8]>) -> Stage {
+        let data = tempfile::tempdir().unwrap();
+        let storage = Options { durability: Durability::Os, ..Options::new(data.path()) };
+        let settings = Settings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            storage,
+            readers: 1,
+            lane_jobs_max: 64,
+            password: password.map(<[u8]>::to_vec),
+            is_protected: true,
+            debug_commands: false,
+            slowlog_us: -1,
+            slowlog_entries_max: 0,
+            workers: 2,
+            memory_bytes: 0,
+            query_bytes_max: 1 << 20,
+            output_bytes_max: 1 << 20,
+            keep_alive_seconds: 0,
+            drain_seconds: 1,
+        };
+        let shared = Arc::new(Shared::new(settings).unwrap());
+        shared.board.set(OTHER, Counter::State, SERVING);
+        let pump = Pump::new(&KeyValue { shared: Arc::clone(&shared) }, shared.board).unwrap();
+        Stage { pump, shared, _data: data }
+    }
+
+    /// Sends inline requests, runs no lane, and gives what came back so far.
+    fn send(&mut self, client: usize, requests: &str) -> String {
+        self.pump.receive(client, format!("{}\r\n", requests.replace(" / ", "\r\n")).as_bytes());
+        self.replies(client)
+    }
+
+    fn replies(&mut self, client: usize) -> String {
+        String::from_utf8(self.pump.sent_to(client)).unwrap().replace("\r\n", " ").trim_end().to_owned()
+    }
+
+    /// Sends, runs all lanes, and gives what came back.
+    fn call(&mut self, client: usize, requests: &str) -> String {
+        let begun = self.send(client, requests);
+        self.pump.settle();
+        format!("{begun} {}", self.replies(client)).trim().to_owned()
+    }
+
+    /// The question that was sent to the other worker, and its number.
+    fn question(&mut self) -> (u64, Vec<u8>) {
+        let (to, message) = self.pump.sent.pop().expect("the other worker was asked");
+        let (kind, number, question) = gather::parse(&message).unwrap();
+        assert_eq!((to, kind), (OTHER, MessageKind::Question));
+        (number, question.to_vec())
+    }
+
+    fn answer(&mut self, number: u64, answer: &[u8]) {
+        self.pump.hear(OTHER, &gather::message(MessageKind::Answer, number, answer));
+    }
+
+    /// What this worker answers when the other asks.
+    fn answer_to_other(&mut self, question: &[u8]) -> Vec<u8> {
+        self.pump.hear(OTHER, &gather::message(MessageKind::Question, 77, question));
+        let (_, message) = self.pump.sent.pop().unwrap();
+        let (kind, number, answer) = gather::parse(&message).unwrap();
+        assert_eq!((kind, number), (MessageKind::Answer, 77));
+        answer.to_vec()
+    }
+}
+
+#[test]
+fn a_change_after_watch_was_sent_counts_even_before_it_is_answered() {
+    let mut stage = Stage::new();
+    let (one, two) = (stage.pump.connect(), stage.pump.connect());
+    assert_eq!(stage.send(one, "WATCH a"), "");
+    assert_eq!(stage.send(two, "SET a 2"), "");
+    stage.pump.run_lane(WRITE, 1);
+    assert_eq!((stage.replies(one), stage.replies(two)), (String::new(), "+OK".to_owned()));
+    stage.pump.run_lane(READ, 1);
+    assert_eq!(stage.replies(one), "+OK");
+    assert_eq!(stage.call(one, "MULTI / SET a 1 / EXEC"), "+OK +QUEUED *-1");
+    assert_eq!(stage.call(one, "GET a"), "$1 2");
+}
+
+#[test]
+fn of_two_transactions_in_one_group_that_watch_a_key_one_runs() {
+    let mut stage = Stage::new();
+    let clients = [stage.pump.connect(), stage.pump.connect()];
+    for client in clients {
+        assert_eq!(stage.call(client, "WATCH a / GET a"), "+OK $-1");
+    }
+    for client in clients {
+        assert_eq!(stage.send(client, "MULTI / INCR a / EXEC"), "+OK +QUEUED");
+    }
+    assert_eq!(stage.pump.run_lane(WRITE, 2), 2);
+    assert_eq!(clients.map(|client| stage.replies(client)), ["*1 :1", "*-1"]);
+}
+
+#[test]
+fn what_is_watched_twice_keeps_what_was_seen_first() {
+    let mut stage = Stage::new();
+    let (one, two) = (stage.pump.connect(), stage.pump.connect());
+    assert_eq!(stage.call(one, "WATCH a"), "+OK");
+    assert_eq!(stage.call(two, "SET a 2"), "+OK");
+    assert_eq!(stage.call(one, "WATCH a b / MULTI / PING / EXEC"), "+OK +OK +QUEUED *-1");
+    assert_eq!(stage.call(one, "WATCH a / UNWATCH / WATCH b"), "+OK +OK +OK");
+    assert_eq!(stage.call(two, "SET a 3"), "+OK");
+    assert_eq!(stage.call(one, "MULTI / UNWATCH / EXEC"), "+OK +QUEUED *1 +OK");
+}
+
+#[test]
+fn a_transaction_answers_lane_and_loop_in_the_order_of_its_calls() {
+    let mut stage = Stage::new();
+    let one = stage.pump.connect();
+    let calls = "MULTI / PING 1 / SET a 1 / SELECT 2 / SET a 2 / GET a / CLIENT GETNAME / SELECT 0 / GET a / PING 2";
+    assert_eq!(stage.send(one, calls), format!("+OK{}", " +QUEUED".repeat(9)));
+    assert_eq!(stage.send(one, "EXEC / GET a"), "", "one job for all of it");
+    assert_eq!((stage.pump.queued(WRITE), stage.pump.queued(READ)), (1, 0));
+    stage.pump.run_lane(WRITE, 1);
+    assert_eq!(stage.replies(one), "*9 $1 1 +OK +OK +OK $1 2 $-1 +OK $1 1 $1 2");
+    stage.pump.settle();
+    assert_eq!(stage.replies(one), "$1 1");
+}
+
+#[test]
+fn a_transaction_of_the_loop_alone_needs_no_lane_and_one_of_reads_needs_no_writer() {
+    let mut stage = Stage::new();
+    let one = stage.pump.connect();
+    assert_eq!(stage.send(one, "MULTI / PING / EXEC / MULTI / EXEC"), "+OK +QUEUED *1 +PONG +OK *0");
+    assert_eq!(stage.send(one, "MULTI / GET a / STRLEN a / EXEC"), "+OK +QUEUED +QUEUED");
+    assert_eq!((stage.pump.queued(WRITE), stage.pump.queued(READ)), (0, 1));
+    stage.pump.settle();
+    assert_eq!(stage.replies(one), "*2 $-1 :0");
+}
+
+#[test]
+fn a_call_that_asks_all_workers_waits_within_a_transaction_and_keeps_its_place() {
+    let mut stage = Stage::new();
+    let one = stage.pump.connect();
+    assert_eq!(
+        stage.send(one, "MULTI / SET a 1 / CLIENT LIST ID 7 / GET a / EXEC / PING"),
+        "+OK +QUEUED +QUEUED +QUEUED"
+    );
+    stage.pump.settle();
+    assert_eq!(stage.replies(one), "*3 +OK");
+    let (number, _) = stage.question();
+    // A wake-up alone answers nothing.
+    assert!(stage.pump.expire(one));
+    assert_eq!(stage.replies(one), "");
+    stage.answer(number, b"");
+    assert_eq!(stage.replies(one), "$0  $1 1 +PONG");
+}
+
+#[test]
+fn a_list_has_the_clients_of_all_workers_in_their_order() {
+    let mut stage = Stage::new();
+    let (one, _two) = (stage.pump.connect(), stage.pump.connect());
+    assert_eq!(stage.send(one, "CLIENT LIST"), "");
+    let (number, question) = stage.question();
+    let mut answer = stage.answer_to_other(&question);
+    // Number 1 of this worker becomes number 9 of the other.
+    answer[0] = 9;
+    stage.answer(number, &answer);
+    let list = stage.replies(one);
+    let ids: Vec<&str> = list.split("id=").skip(1).map(|line| &line[..line.find(' ').unwrap()]).collect();
+    assert_eq!(ids, ["1", "2", "2", "1"], "sorted by the numbers that come with the lines: 1, 2, 2, 9");
+    assert_eq!(list.matches("cmd=client|list").count(), 2);
+    stage.answer(number, &answer);
+    assert_eq!(stage.replies(one), "", "a second answer comes too late");
+}
+
+#[test]
+fn nobody_waits_for_a_worker_that_is_gone() {
+    let mut stage = Stage::new();
+    let (one, two) = (stage.pump.connect(), stage.pump.connect());
+    assert_eq!(stage.send(one, "CLIENT KILL TYPE normal / PING"), "");
+    assert!(!stage.pump.is_open(two));
+    assert_eq!(stage.replies(one), "");
+    stage.pump.lose(OTHER);
+    assert_eq!(stage.replies(one), ":1 +PONG");
+    let three = stage.pump.connect();
+    assert_eq!(stage.send(three, "CLIENT LIST"), "");
+    stage.pump.disconnect(three);
+    stage.pump.lose(OTHER);
+}
+
+#[test]
+fn who_kills_itself_is_answered_first() {
+    let mut stage = Stage::new();
+    let one = stage.pump.connect();
+    assert_eq!(stage.send(one, "CLIENT KILL TYPE normal SKIPME no / PING"), "");
+    let (number, _) = stage.question();
+    stage.answer(number, &2_u64.to_le_bytes());
+    assert_eq!(stage.replies(one), ":3");
+    assert!(!stage.pump.is_open(one));
+}
+
+#[test]
+fn a_client_that_is_killed_while_its_job_runs_gets_nothing_and_the_job_is_done() {
+    let mut stage = Stage::new();
+    let (one, two) = (stage.pump.connect(), stage.pump.connect());
+    assert_eq!(stage.send(two, "SET a 1"), "");
+    assert_eq!(stage.send(one, "CLIENT KILL ID 2"), "");
+    stage.pump.settle();
+    stage.pump.lose(OTHER);
+    assert_eq!((stage.replies(one), stage.replies(two)), (":1".to_owned(), String::new()));
+    assert_eq!(stage.call(one, "GET a"), "$1 1");
+}
+
+#[test]
+fn a_pause_of_writes_holds_a_pipeline_at_its_first_write() {
+    let mut stage = Stage::new();
+    let (one, two) = (stage.pump.connect(), stage.pump.connect());
+    assert_eq!(stage.call(two, "CLIENT PAUSE 100000 WRITE"), "+OK");
+    assert_eq!(stage.call(one, "GET a / PING / SET a 1 / GET a / PING"), "$-1 +PONG");
+    assert_eq!(stage.call(two, "CLIENT INFO").matches(" flags=N ").count(), 1);
+    assert!(stage.pump.expire(one), "it looks again from time to time");
+    assert_eq!(stage.replies(one), "");
+    assert_eq!(stage.send(two, "CLIENT LIST ID 1"), "");
+    stage.pump.lose(OTHER);
+    assert!(stage.replies(two).contains(" flags=b "));
+    // The pause is over, as another worker tells.
+    stage.shared.runtime.unpause();
+    stage.pump.hear(OTHER, &gather::message(MessageKind::Notice, 0, &Notice::Unpaused.encode()));
+    stage.pump.settle();
+    assert_eq!(stage.replies(one), "+OK $1 1 +PONG");
+}
+
+#[test]
+fn a_pause_of_writes_holds_the_exec_that_has_some() {
+    let mut stage = Stage::new();
+    let (one, two, three) = (stage.pump.connect(), stage.pump.connect(), stage.pump.connect());
+    assert_eq!(stage.call(one, "MULTI / GET a / SET a 1"), "+OK +QUEUED +QUEUED");
+    assert_eq!(stage.call(two, "MULTI / GET a"), "+OK +QUEUED");
+    assert_eq!(stage.call(three, "CLIENT PAUSE 100000 WRITE"), "+OK");
+    assert_eq!(stage.call(one, "EXEC"), "");
+    assert_eq!(stage.call(two, "EXEC"), "*1 $-1");
+    assert_eq!(stage.call(two, "MULTI / DISCARD"), "+OK +OK");
+    assert_eq!(stage.call(three, "CLIENT UNPAUSE"), "+OK");
+    assert_eq!(stage.replies(one), "*2 $-1 +OK");
+    assert_eq!(stage.pump.sent.pop().map(|(to, _)| to), Some(OTHER), "the other worker is told");
+}
+
+#[test]
+fn a_pause_of_all_holds_all_but_its_end() {
+    let mut stage = Stage::new();
+    let (one, two) = (stage.pump.connect(), stage.pump.connect());
+    let now_ms = clock::wall_ms();
+    stage.shared.runtime.pause(crate::kv::runtime::Pausing::All, now_ms + 100_000, now_ms);
+    assert_eq!(stage.call(one, "PING"), "");
+    assert_eq!(stage.call(two, "CLIENT UNPAUSE"), "+OK");
+    assert_eq!(stage.replies(one), "+PONG");
+}
+
+#[test]
+fn a_monitor_sees_each_call_once_and_a_transaction_behind_its_calls() {
+    let mut stage = Stage::new();
+    let (one, monitor) = (stage.pump.connect(), stage.pump.connect());
+    assert_eq!(stage.call(monitor, "MONITOR"), "+OK");
+    let seen = |stage: &mut Stage| {
+        let lines = stage.replies(monitor);
+        let names = lines.split('"').skip(1).step_by(2);
+        names.map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(stage.call(one, "SET a 1 / GET a"), "+OK $1 1");
+    assert_eq!(seen(&mut stage), "SET a 1 GET a");
+    assert_eq!(stage.call(one, "MULTI / INCR a / SELECT 3 / exec"), "+OK +QUEUED +QUEUED *2 :2 +OK");
+    assert_eq!(seen(&mut stage), "MULTI INCR a SELECT 3 exec");
+    assert_eq!(stage.call(one, "WATCH b / SET b 1 / MULTI / GET b / EXEC"), "+OK +OK +OK +QUEUED *-1");
+    assert_eq!(seen(&mut stage), "WATCH b SET b 1 MULTI EXEC");
+    stage.pump.hear(OTHER, &gather::message(MessageKind::Notice, 0, &Notice::Monitored(b"+x\r\n".to_vec()).encode()));
+    assert_eq!(stage.replies(monitor), "+x");
+    assert_eq!(stage.call(monitor, "RESET"), "+RESET");
+    assert_eq!(stage.call(one, "PING"), "+PONG");
+    assert_eq!(stage.replies(monitor), "");
+}
+
+#[test]
+fn skipped_replies_of_lanes_are_skipped_one_by_one() {
+    let mut stage = Stage::new();
+    let one = stage.pump.connect();
+    let calls =
+        "SET a 1 / CLIENT REPLY SKIP / INCR a / GET a / CLIENT REPLY OFF / INCR a / BOGUS / CLIENT REPLY ON / GET a";
+    assert_eq!(stage.call(one, calls), "+OK $1 2 +OK $1 3");
+    let calls = "CLIENT REPLY OFF / MULTI / INCR a / CLIENT LIST / EXEC / WATCH a / CLIENT REPLY ON / GET a";
+    assert_eq!(stage.call(one, calls), "");
+    stage.pump.lose(OTHER);
+    stage.pump.settle();
+    assert_eq!(stage.replies(one), "+OK $1 4");
+}
+
+#[test]
+fn a_password_that_comes_later_is_asked_of_those_who_come_later() {
+    let mut stage = Stage::new();
+    let early = stage.pump.connect();
+    assert!(stage.shared.runtime.set_password(b"secret"));
+    let late = stage.pump.connect();
+    assert_eq!(stage.call(early, "PING"), "+PONG");
+    assert_eq!(stage.call(late, "PING / AUTH secret / PING"), "-NOAUTH Authentication required. +OK +PONG");
+    assert_eq!(stage.call(early, "RESET / PING"), "+RESET -NOAUTH Authentication required.");
+    assert!(stage.shared.runtime.set_password(b""));
+    assert_eq!(stage.call(early, "PING"), "+PONG");
+}
+
+#[test]
+fn before_the_password_only_small_requests_are_read() {
+    let mut stage = Stage::with_password(Some(b"secret"));
+    let one = stage.pump.connect();
+    stage.pump.receive(one, b"*11\r\n");
+    assert_eq!(stage.replies(one), "-ERR Protocol error: unauthenticated multibulk length");
+    assert!(!stage.pump.is_open(one));
+    let two = stage.pump.connect();
+    assert_eq!(stage.call(two, "AUTH secret"), "+OK");
+    stage.pump.receive(two, b"*11\r\n");
+    assert!(stage.pump.is_open(two));
+}
