@@ -5,6 +5,7 @@
 mod support;
 
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -319,12 +320,21 @@ fn a_value_at_the_limit_is_taken_and_one_over_it_is_refused_by_every_command() {
     assert_eq!(connection.ask("STRLEN a"), format!(":{MEBI}"));
 }
 
+/// Ends the others' loops also when the test panics.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn big_values_come_and_go_while_others_are_answered() {
     let service = Service::start(&[("WORKERS", "2"), ("VALUE_BYTES_MAX", "128Mi")]);
     let mebibytes = number_from_environment("BIG_VALUE_MEBIBYTES", 64) as usize;
     let value = vec![b'v'; mebibytes * MEBI];
-    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let is_over = AtomicBool::new(false);
     let mut reading: Vec<Connection> = (0..4).map(|_| service.connect()).collect();
     for (n, connection) in reading.iter_mut().enumerate() {
         assert_eq!(connection.ask(&format!("SET small:{n} {n}")), "+OK");
@@ -337,7 +347,7 @@ fn big_values_come_and_go_while_others_are_answered() {
                 let is_over = &is_over;
                 scope.spawn(move || {
                     let mut slowest = Duration::ZERO;
-                    while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
+                    while !is_over.load(Ordering::SeqCst) {
                         let begun = clock::monotonic();
                         assert_eq!(connection.ask(&format!("GET small:{n}")), format!("\"{n}\""));
                         slowest = slowest.max(clock::monotonic().duration_since(begun));
@@ -346,6 +356,7 @@ fn big_values_come_and_go_while_others_are_answered() {
                 })
             })
             .collect();
+        let end = SetAtEnd(&is_over);
         let mut connection = service.connect();
         let step = |name: &str, connection: &mut Connection, args: &[&[u8]]| {
             let begun = clock::monotonic();
@@ -372,7 +383,7 @@ fn big_values_come_and_go_while_others_are_answered() {
         assert_eq!(connection.ask("GETRANGE big -4 -1"), "\"vend\"");
         assert_eq!(step("DEL", &mut connection, &[b"DEL", b"big"]).to_string(), ":1");
         assert_eq!(connection.ask("EXISTS big"), ":0");
-        is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+        drop(end);
         readers.into_iter().map(|reader| reader.join().unwrap()).max().unwrap()
     });
     println!("the slowest small GET meanwhile: {slowest:?}");

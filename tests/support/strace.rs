@@ -4,13 +4,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use emptyserver::server::sys::clock;
 use nix::sys::signal::Signal;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::connection::PATIENCE;
 use super::log::Log;
-use super::processes::{signal, wait_until};
+use super::processes::signal;
 
 /// Options of a recording that `read` understands.
 pub const RECORD: &[&str] = &["-f", "-Y", "-yy", "-ttt", "-xx", "-s", "20000000"];
@@ -62,7 +64,14 @@ impl Strace {
     fn end(&mut self) {
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             signal(i32::try_from(self.child.id()).unwrap(), Signal::SIGINT);
-            wait_until("the end of strace", PATIENCE, || self.child.try_wait().unwrap());
+            // It may wait for ever for a process that has ended and that nobody has reaped.
+            let deadline = clock::monotonic() + Duration::from_secs(5);
+            while self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+                if clock::monotonic() >= deadline {
+                    self.child.kill().unwrap();
+                }
+                std::thread::park_timeout(Duration::from_millis(2));
+            }
         }
     }
 }
