@@ -25,26 +25,35 @@ impl ServiceClock {
     /// Milliseconds since 1970. Read once per batch or group, after its last job was taken.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        self.advance(clock::wall_ms())
+        self.advance(clock::wall_ms)
     }
 
-    /// `now_ms` for a wall clock that shows `wall_ms`.
-    fn advance(&self, wall_ms: i64) -> i64 {
-        let wall = wall_ms.max(0) as u64;
-        let high = self.high_water_ms.fetch_max(wall, Ordering::SeqCst);
-        if high <= wall {
-            return wall as i64;
+    /// `now_ms` for what a wall clock shows when it is read.
+    fn advance(&self, wall_ms: impl Fn() -> i64) -> i64 {
+        loop {
+            let high = self.high_water_ms.load(Ordering::SeqCst);
+            // Read after the mark was: whoever set it had read the clock before. So however long this process stands still
+            // between two of these lines, a clock behind the mark is one that went back.
+            let wall = wall_ms().max(0) as u64;
+            if wall >= high {
+                return self.high_water_ms.fetch_max(wall, Ordering::SeqCst).max(wall) as i64;
+            }
+            if !is_step(high, wall) {
+                return high as i64;
+            }
+            // Whoever is first to see the step follows it; what was cached with the old time is void.
+            if self.high_water_ms.compare_exchange(high, wall, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                self.versions.void_all();
+                tracing::warn!(back_ms = high - wall, "the wall clock was set back");
+                return wall as i64;
+            }
         }
-        if high - wall <= STEP_MS as u64 {
-            return high as i64;
-        }
-        // Whoever is first to see the step follows it; what was cached with the old time is void.
-        if self.high_water_ms.compare_exchange(high, wall, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            self.versions.void_all();
-            tracing::warn!(back_ms = high - wall, "the wall clock was set back");
-        }
-        wall as i64
     }
+}
+
+/// True when the clock went back from `high` by so much that the service has to follow.
+fn is_step(high: u64, wall: u64) -> bool {
+    high.saturating_sub(wall) > STEP_MS as u64
 }
 
 /// A time that only one loop uses, refreshed at its ticks: for idle times and ages, which nobody needs to the millisecond.
@@ -71,16 +80,27 @@ mod tests {
         let versions = Versions::new().unwrap();
         let clock = ServiceClock::new(versions.clone()).unwrap();
         let epoch = versions.epoch();
-        assert_eq!(clock.advance(50_000), 50_000);
-        assert_eq!(clock.advance(49_500), 50_000, "within a second the high-water mark holds");
+        assert_eq!(clock.advance(|| 50_000), 50_000);
+        assert_eq!(clock.advance(|| 49_500), 50_000, "within a second the high-water mark holds");
         assert_eq!(versions.epoch(), epoch);
-        assert_eq!(clock.advance(10_000), 10_000);
+        assert_eq!(clock.advance(|| 10_000), 10_000);
         assert_ne!(versions.epoch(), epoch, "what was cached is void");
-        assert_eq!(clock.advance(10_001), 10_001);
+        assert_eq!(clock.advance(|| 10_001), 10_001);
         // A step forward, and the correction of it.
-        assert_eq!(clock.advance(9_000_000), 9_000_000);
-        assert_eq!(clock.advance(10_500), 10_500);
-        assert_eq!(clock.advance(-5), 0, "before 1970 it is 1970");
+        assert_eq!(clock.advance(|| 9_000_000), 9_000_000);
+        assert_eq!(clock.advance(|| 10_500), 10_500);
+        assert_eq!(clock.advance(|| -5), 0, "before 1970 it is 1970");
+    }
+
+    #[test]
+    fn a_process_that_stood_still_between_reading_and_comparing_sees_no_step() {
+        let versions = Versions::new().unwrap();
+        let clock = ServiceClock::new(versions.clone()).unwrap();
+        let epoch = versions.epoch();
+        assert_eq!(clock.advance(|| 60_000), 60_000);
+        let shown = std::cell::Cell::new(10_000);
+        assert_eq!(clock.advance(|| shown.replace(60_001)), 60_001);
+        assert_eq!(versions.epoch(), epoch);
     }
 
     #[test]
@@ -94,11 +114,8 @@ mod tests {
                 scope.spawn(move || {
                     for turn in 0..20_000_i64 {
                         let before = used.load(Ordering::SeqCst);
-                        // All clocks go forward, and none is more than a second behind another.
-                        let now = clock.advance(
-                            before.max(1_000_000) + (turn * 7 + reader * 131) % 900 - 899
-                                + i64::from(turn % 50 == 0) * 900,
-                        );
+                        // All go forward, and none is a second behind another, wherever the threads are.
+                        let now = clock.advance(|| 1_000_000 + turn / 1000 + (turn * 7 + reader * 131) % 900);
                         assert!(now >= before, "{now} after {before}");
                         used.fetch_max(now, Ordering::SeqCst);
                     }

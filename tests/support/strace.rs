@@ -152,7 +152,11 @@ fn line(text: &str) -> Option<Line> {
     }
     let (args, result) = match rest.rsplit_once(" = ") {
         Some((args, result)) => (args.trim_end().strip_suffix(')')?, Some(result.to_owned())),
-        None => (rest.strip_suffix("<unfinished ...>")?.trim_end(), None),
+        // Others came between, or strace let go in the middle.
+        None => {
+            let begun = rest.strip_suffix("<unfinished ...>").or_else(|| rest.strip_suffix("<detached ...>"));
+            (begun?.trim_end(), None)
+        }
     };
     Some(Line {
         thread_id: thread_id.parse().ok()?,
