@@ -93,13 +93,16 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_stood_still_between_reading_and_comparing_sees_no_step() {
+    fn a_process_that_stood_still_after_it_read_the_clock_sees_no_step() {
         let versions = Versions::new().unwrap();
         let clock = ServiceClock::new(versions.clone()).unwrap();
         let epoch = versions.epoch();
-        assert_eq!(clock.advance(|| 60_000), 60_000);
-        let shown = std::cell::Cell::new(10_000);
-        assert_eq!(clock.advance(|| shown.replace(60_001)), 60_001);
+        assert_eq!(clock.advance(|| 10_000), 10_000);
+        let read_then_stand_still = || {
+            assert_eq!(clock.advance(|| 60_000), 60_000, "another process, fifty seconds later");
+            10_001
+        };
+        assert_eq!(clock.advance(read_then_stand_still), 60_000);
         assert_eq!(versions.epoch(), epoch);
     }
 
