@@ -179,5 +179,6 @@ fn the_sync_comes_before_the_first_byte_of_any_reply_to_a_pipeline() {
             replies += 1;
         }
     }
-    assert!(replies >= rounds, "{replies}");
+    // The last may be cut off: the client has its bytes before strace has written the line.
+    assert!(replies + 1 >= rounds, "{replies}");
 }

@@ -123,6 +123,7 @@ impl Writer {
         let mut panicked: Vec<Place> = Vec::new();
         let begun = clock::monotonic();
         self.has_run = true;
+        let mut has_begun_anew = false;
         let group = loop {
             match self.group(tasks, &panicked) {
                 Group::Panicked(place) => {
@@ -131,6 +132,13 @@ impl Writer {
                     tracing::error!("a handler panicked; its group is run again without it");
                     self.roll_back();
                     panicked.push(place);
+                }
+                // Once: a group that only deletes needs no more room than the `-wal` has.
+                Group::Failed(StorageError::Full) if !has_begun_anew => {
+                    has_begun_anew = true;
+                    if !self.begin_wal_anew() {
+                        break Group::Failed(StorageError::Full);
+                    }
                 }
                 ended => break ended,
             }
@@ -250,6 +258,17 @@ impl Writer {
         self.roll_back();
     }
 
+    /// On a full disk the `-wal` can be written only where it has been before. False when readers or a pass were in the way.
+    fn begin_wal_anew(&mut self) -> bool {
+        (0..RESTARTS_WHEN_FULL).any(|_| match self.keyspace.restart_wal() {
+            Ok(is_done) => is_done,
+            Err(error) => {
+                end_if_sync_failed(&self.calls.shared, &error);
+                false
+            }
+        })
+    }
+
     fn roll_back(&mut self) {
         if let Err(error) = self.keyspace.rollback() {
             // A transaction that can be neither finished nor undone: the next writer finds the file as it was before.
@@ -318,6 +337,8 @@ impl Writer {
     }
 }
 
+/// Attempts of at most 10 ms each.
+const RESTARTS_WHEN_FULL: usize = 20;
 /// After a failure of housekeeping.
 const RETRY: Duration = Duration::from_millis(100);
 
