@@ -125,7 +125,7 @@ impl Housekeeping {
         let is_asked = is_asked_for(&calls.shared) && now.duration_since(self.asked_pass_at) >= ASKED_PASS_EVERY;
         if self.checkpoints.can_begin(now) && (is_asked || self.pace.wants_pass(&progress)) {
             self.asked_pass_at = now;
-            self.passes += u32::from(!is_asked);
+            self.passes += u32::from(!is_asked && self.pace.is_due(&progress));
             self.checkpoints.begin(asked, statistics);
         }
         let is_over = progress.log_bytes() > self.wal_bytes_max;

@@ -144,15 +144,20 @@ impl Pace {
         Self { budget_bytes: wal_bytes_max.max(FRAME_BYTES) }
     }
 
-    /// Time for a passive pass: half of the budget is used and enough of it is not copied yet. The other half is what
-    /// the writer may fill while the passes run.
+    /// Time for a passive pass: a sixteenth of the budget is not copied yet. Small passes, since the disk does a commit's
+    /// sync behind a pass's: 32 MB at once made commits wait for 100 ms.
     pub fn wants_pass(&self, progress: &Progress) -> bool {
-        progress.log_bytes() >= self.budget_bytes / 2 && !self.wants_restart(progress)
+        progress.remaining_bytes() > self.budget_bytes / 16
     }
 
-    /// Time for the writer's last step: what is left to copy is a sixteenth of the budget, a matter of milliseconds.
+    /// The -wal should begin anew: half of the budget is used. The other half is what the writer may fill until it does.
+    pub fn is_due(&self, progress: &Progress) -> bool {
+        progress.log_bytes() >= self.budget_bytes / 2
+    }
+
+    /// Time for the writer's last step: what is left to copy is a matter of milliseconds.
     pub fn wants_restart(&self, progress: &Progress) -> bool {
-        progress.log_bytes() >= self.budget_bytes / 2 && progress.remaining_bytes() <= self.budget_bytes / 16
+        self.is_due(progress) && !self.wants_pass(progress)
     }
 
     /// How long the writer pauses after a group that took `group`, so that the passes gain on it: nothing within the
@@ -321,10 +326,11 @@ mod tests {
     }
 
     #[test]
-    fn passes_begin_at_half_of_the_budget_and_the_writer_gives_way_above_it() {
+    fn passes_are_small_the_restart_comes_at_half_of_the_budget_and_the_writer_gives_way_above_it() {
         let pace = Pace::new(1000 * FRAME_BYTES);
         let at = |log_frames, checkpointed| Progress { log_frames, checkpointed };
-        assert!(!pace.wants_pass(&at(499, 0)) && !pace.wants_restart(&at(499, 499)));
+        assert!(!pace.wants_pass(&at(62, 0)) && pace.wants_pass(&at(63, 0)));
+        assert!(!pace.wants_restart(&at(499, 499)) && pace.wants_restart(&at(500, 499)));
         assert!(pace.wants_pass(&at(500, 0)) && !pace.wants_restart(&at(500, 0)));
         assert!(!pace.wants_pass(&at(600, 560)) && pace.wants_restart(&at(600, 560)));
         let group = Duration::from_millis(4);
