@@ -1,13 +1,14 @@
-//! Tells the program which commit it is: EMPTYSERVER_COMMIT, or what git says, or "unknown".
+//! Tells the program which commit it is: BUILD_COMMIT, or what git says, or "unknown".
 
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    println!("cargo:rerun-if-env-changed=EMPTYSERVER_COMMIT");
-    let given = option_env_at_build("EMPTYSERVER_COMMIT");
+    println!("cargo:rerun-if-env-changed=BUILD_COMMIT");
+    let given = option_env_at_build("BUILD_COMMIT");
     let commit = given.or_else(commit_from_git).unwrap_or_else(|| "unknown".to_owned());
-    println!("cargo:rustc-env=EMPTYSERVER_COMMIT={commit}");
+    // Not with our prefix: `cargo run` hands this variable on to the program, which refuses unknown settings.
+    println!("cargo:rustc-env=BUILD_COMMIT={commit}");
 }
 
 fn option_env_at_build(name: &str) -> Option<String> {

@@ -17,7 +17,7 @@ const FAILURE: u8 = 1;
 /// The command line or a setting cannot be understood. clap's code for the command line is the same.
 const USAGE: u8 = 2;
 
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("EMPTYSERVER_COMMIT"), ")");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ")");
 
 /// A durable key-value service that any Redis client can talk to.
 ///

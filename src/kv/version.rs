@@ -5,4 +5,4 @@ pub const REDIS_VERSION: &str = "7.2.5";
 /// Of this program.
 pub const EMPTYSERVER_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit that it was built from.
-pub const COMMIT: &str = env!("EMPTYSERVER_COMMIT");
+pub const COMMIT: &str = env!("BUILD_COMMIT");
