@@ -60,6 +60,8 @@ const WAL_BYTES_WHEN_SHORT: u64 = 64 << 10;
 const RESTART_EVERY: Duration = Duration::from_millis(50);
 /// After a pass that failed.
 const FAILED_PASS_AGAIN: Duration = Duration::from_millis(200);
+/// A pass that takes longer has a disk that is in trouble.
+const PASS_MAX: Duration = Duration::from_secs(1);
 /// How long the writer stands still at first so that a pass gains on it.
 const PAUSE: Duration = Duration::from_millis(20);
 const PAUSE_DOUBLINGS_MAX: u32 = 5;
@@ -149,6 +151,13 @@ impl Housekeeping {
         }
         statistics.set(Counted::WalBytes, progress.log_bytes());
         Ok(())
+    }
+
+    /// Until no pass is running, which is a matter of milliseconds.
+    pub fn await_pass(&mut self, statistics: &Statistics) {
+        if self.checkpoints.is_running() {
+            self.checkpoints.wait(PASS_MAX, statistics);
+        }
     }
 
     fn restart(&mut self, keyspace: &mut Keyspace, statistics: &Statistics, now: Instant) -> Result<(), StorageError> {

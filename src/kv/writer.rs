@@ -260,6 +260,8 @@ impl Writer {
 
     /// On a full disk the `-wal` can be written only where it has been before. False when readers or a pass were in the way.
     fn begin_wal_anew(&mut self) -> bool {
+        // Beside a running pass the last step gives up at once.
+        self.housekeeping.await_pass(&self.calls.statistics);
         (0..RESTARTS_WHEN_FULL).any(|_| match self.keyspace.restart_wal() {
             Ok(is_done) => is_done,
             Err(error) => {
