@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crate::resp::Reply;
+use crate::resp::inline;
 use crate::resp::number::DoubleText;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,18 +112,7 @@ fn plain_bytes(reply: &Reply) -> &[u8] {
 /// In double quotes, what is not printable ASCII escaped: can be given back to the command line as it is.
 fn quote(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    for &byte in bytes {
-        match byte {
-            b'\\' | b'"' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0x07 => out.extend_from_slice(b"\\a"),
-            0x08 => out.extend_from_slice(b"\\b"),
-            b' '..=b'~' => out.push(byte),
-            _ => put(out, format_args!("\\x{byte:02x}")),
-        }
-    }
+    inline::escape(bytes, out);
     out.push(b'"');
 }
 

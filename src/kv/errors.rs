@@ -60,7 +60,6 @@ pub const NO_SUCH_KEY: &str = "ERR no such key";
 pub const BUSY_KEY: &str = "BUSYKEY Target key name already exists.";
 pub const SAME_OBJECT: &str = "ERR source and destination objects are the same";
 pub const DB_INDEX_OUT_OF_RANGE: &str = "ERR DB index is out of range";
-pub const INVALID_DB_INDEX: &str = "ERR invalid DB index";
 pub const INVALID_FIRST_DB_INDEX: &str = "ERR invalid first DB index";
 pub const INVALID_SECOND_DB_INDEX: &str = "ERR invalid second DB index";
 pub const NO_LFU: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. \

@@ -10,6 +10,7 @@ use crate::kv::redaction::{REDACTED, is_secret};
 use crate::kv::session::Client;
 use crate::kv::statistics::Counted;
 use crate::kv::table::Command;
+use crate::resp::inline;
 use crate::server::sys::clock;
 use crate::server::{Effects, Outbox};
 
@@ -77,35 +78,19 @@ fn line(client: &Client, command: &Command, args: &[&[u8]]) -> Vec<u8> {
             .into_bytes();
     for (index, arg) in args.iter().enumerate() {
         line.extend_from_slice(b" \"");
-        line.extend(if is_secret(command.name, args, index) { REDACTED.to_vec() } else { escaped(arg) });
+        inline::escape(if is_secret(command.name, args, index) { REDACTED } else { arg }, &mut line);
         line.push(b'"');
     }
     line.extend_from_slice(b"\r\n");
     line
 }
 
-/// As `sdscatrepr` of Redis writes bytes.
-fn escaped(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    for &byte in bytes {
-        match byte {
-            b'\\' | b'"' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            7 => out.extend_from_slice(b"\\a"),
-            8 => out.extend_from_slice(b"\\b"),
-            b' '..=b'~' => out.push(byte),
-            _ => out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     #[test]
     fn bytes_are_shown_as_redis_escapes_them() {
-        assert_eq!(super::escaped(b"a\"\\\r\n\t\x07\x08\0\xff~"), br#"a\"\\\r\n\t\a\b\x00\xff~"#);
+        let mut out = Vec::new();
+        crate::resp::inline::escape(b"a\"\\\r\n\t\x07\x08\0\xff~", &mut out);
+        assert_eq!(out, br#"a\"\\\r\n\t\a\b\x00\xff~"#);
     }
 }
