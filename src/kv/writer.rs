@@ -144,6 +144,7 @@ impl Writer {
             }
         };
         self.unmark();
+        self.calls.settle();
         match group {
             Group::Committed(applied) => {
                 self.count_group(tasks, begun);
@@ -177,6 +178,7 @@ impl Writer {
     fn apply(&mut self, tasks: &[Task<Job>], panicked: &[Place]) -> Result<Result<Vec<Applied>, Place>, StorageError> {
         // After the group's last job was taken, and before anything of it runs.
         self.keyspace.begin_write(self.calls.shared.clock.now_ms())?;
+        self.calls.begin();
         let mut applied = Vec::with_capacity(tasks.len());
         for (index, task) in tasks.iter().enumerate() {
             if let Kind::Exec(watched) = &task.job.kind
@@ -360,7 +362,7 @@ pub(super) fn end_if_sync_failed(shared: &Shared, error: &StorageError) {
 
 fn done(job: &Job, applied: Applied) -> Done {
     let Applied::Replies(values, slow) = applied else {
-        return Done { outcome: DoneOutcome::NotExecuted, replies: Vec::new(), slow: Vec::new() };
+        return Done::new(DoneOutcome::NotExecuted, Vec::new());
     };
     let (mut replies, mut ends) = (Vec::new(), Vec::new());
     for reply in &values {
@@ -371,5 +373,5 @@ fn done(job: &Job, applied: Applied) -> Done {
         Kind::Run => DoneOutcome::of_run(job, ends.len()),
         Kind::Exec(_) | Kind::Watch => DoneOutcome::Executed(ends),
     };
-    Done { outcome, replies, slow }
+    Done { slow, ..Done::new(outcome, replies) }
 }

@@ -120,6 +120,20 @@ impl Keyspace {
         Ok(self.live_row(key)?.map(|row| row.entry()))
     }
 
+    /// Shows the key, with its string where that lies in the key's own row.
+    pub fn with_entry<R>(&self, key: &[u8], f: impl FnOnce(Option<&Entry>, Option<&[u8]>) -> R) -> Result<R> {
+        let mut f = Some(f);
+        let mut show = |entry: Option<&Entry>, value: Option<&[u8]>| {
+            let f = f.take().expect("shown once");
+            f(entry, value)
+        };
+        let shown = self.with_row(self.space(self.selected)?, key, |row, value| match self.is_live(&row) {
+            true => show(Some(&row.entry()), value.filter(|_| row.id.is_none() && row.kind == Kind::String)),
+            false => show(None, None),
+        })?;
+        Ok(shown.unwrap_or_else(|| show(None, None)))
+    }
+
     /// The whole string.
     pub fn string(&self, key: &[u8]) -> Result<Lookup<Vec<u8>>> {
         self.with_string(key, <[u8]>::to_vec)
