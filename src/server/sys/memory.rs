@@ -51,5 +51,5 @@ pub fn prefetch<T>(value: &T) {
         std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) std::ptr::from_ref(value), options(nostack, readonly, preserves_flags));
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = value;
+    std::hint::black_box(value);
 }
