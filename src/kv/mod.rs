@@ -55,6 +55,7 @@ mod table_tests;
 pub mod tally;
 pub mod time;
 pub mod transaction;
+pub mod unseen;
 pub mod version;
 pub mod versions;
 pub mod writer;

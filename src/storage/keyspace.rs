@@ -22,6 +22,8 @@ pub struct Keyspace {
     /// True while `renew_snapshot` does nothing, see there.
     pub(super) snapshot_is_held: bool,
     pub(super) hook: Option<ChangeHook>,
+    /// Whether the last string that was put had one to overwrite: a guess for the next, which only time depends on.
+    pub(super) overwrites: bool,
     pub(super) selected: u8,
     pub(super) now_ms: i64,
     value_bytes_max: u64,
@@ -91,6 +93,7 @@ impl Keyspace {
             spaces: SpaceCache::default(),
             snapshot_is_held: false,
             hook,
+            overwrites: false,
             selected: 0,
             now_ms: 0,
             value_bytes_max: options.value_bytes_max.min(Layout::STANDARD.value_bytes_max()),
