@@ -2,6 +2,7 @@
 //! with ratios. `-- --list` prints the loads, `-- --help` the flags.
 
 mod alone;
+mod chart;
 mod disturbance;
 mod generator;
 mod loads;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use options::Options;
+use options::{Durability, Options};
 use report::Report;
 
 fn main() -> ExitCode {
@@ -68,7 +69,14 @@ fn write(options: &Options, results: &[results::LoadResult], output: &std::path:
     let flags: Vec<String> = std::env::args().skip(1).filter(|flag| flag != "--bench").collect();
     let command_line = format!("cargo bench --bench versus -- {}", flags.join(" ")).trim_end_matches(" -- ").to_owned();
     let report = Report { results, command_line, rounds: options.rounds, seconds: options.seconds };
-    std::fs::write(output.join("README.md"), report.markdown())
+    std::fs::write(output.join("README.md"), report.markdown())?;
+    for durability in [Durability::Always, Durability::Everysec] {
+        let those: Vec<_> = results.iter().filter(|result| result.durability == durability).cloned().collect();
+        if !those.is_empty() {
+            std::fs::write(output.join(report::chart_name(durability)), chart::svg(&those))?;
+        }
+    }
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]

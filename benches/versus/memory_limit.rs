@@ -3,6 +3,9 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use emptyserver::server::sys::clock;
 
 /// Removed with its value: nothing may run in it any more.
 pub(crate) struct MemoryLimit {
@@ -63,12 +66,20 @@ impl MemoryLimit {
 }
 
 impl Drop for MemoryLimit {
+    /// Killed processes leave the group a moment after they have become zombies.
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir(&self.directory) {
-            eprintln!("versus: {}", named(&self.directory, &error));
+        let deadline = clock::monotonic() + REMOVAL_PATIENCE;
+        while let Err(error) = fs::remove_dir(&self.directory) {
+            if clock::monotonic() > deadline {
+                eprintln!("versus: {}", named(&self.directory, &error));
+                return;
+            }
+            clock::pause(Duration::from_millis(10));
         }
     }
 }
+
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where groups with the memory controller can be made.
 fn root() -> io::Result<(PathBuf, Version)> {

@@ -22,7 +22,8 @@ impl Report<'_> {
             let results: Vec<&LoadResult> =
                 self.results.iter().filter(|result| result.durability == durability).collect();
             if !results.is_empty() {
-                add(&mut out, format_args!("\n## Durability `{}`\n\n", durability.name()));
+                let (name, chart) = (durability.name(), chart_name(durability));
+                add(&mut out, format_args!("\n## Durability `{name}`\n\n![ours by theirs]({chart})\n\n"));
                 out += &summary(&results);
                 for result in results {
                     out += &table(result);
@@ -51,6 +52,11 @@ impl Report<'_> {
                 again and again, and is itself the limit in many of these loads\n";
         out
     }
+}
+
+/// The file of the picture.
+pub(crate) fn chart_name(durability: Durability) -> String {
+    format!("chart-{}.svg", durability.name())
 }
 
 /// What each load is about, with the ratios.
