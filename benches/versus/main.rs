@@ -44,6 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(options: &Options) -> io::Result<()> {
+    peers::adopt_orphans()?;
     let peers = peers::find(options);
     let mut loads = loads::all(options.scale);
     loads.retain(|load| options.wants_load(&load.name));

@@ -11,6 +11,7 @@ use emptyserver::client::{Connection, Target, connection::Patience};
 use emptyserver::resp::Reply;
 use emptyserver::server::sys::clock;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use crate::options::{Durability, Options};
@@ -184,11 +185,7 @@ impl Running {
         first.iter().for_each(|pid| signal(*pid, Signal::SIGSTOP));
         processes::tree(self.pid()).into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
         self.child.wait()?;
-        let is_there =
-            |pid: &&i32| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"));
-        while first.iter().find(is_there).is_some() {
-            clock::pause(Duration::from_millis(1));
-        }
+        first.iter().filter(|pid| **pid != self.pid()).for_each(|pid| await_end(*pid));
         Ok(())
     }
 
@@ -231,6 +228,20 @@ fn signal(pid: i32, signal: Signal) {
     {
         eprintln!("versus: process {pid} cannot be signalled: {error}");
     }
+}
+
+/// Waits for an orphan, which has become our child (see `adopt_orphans`); one that is gone was waited for by its parent.
+fn await_end(pid: i32) {
+    if let Err(error) = waitpid(Pid::from_raw(pid), None)
+        && error != nix::errno::Errno::ECHILD
+    {
+        eprintln!("versus: process {pid} cannot be waited for: {error}");
+    }
+}
+
+/// From now on the processes of a killed supervisor become our children, and we hear of their end.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }
 
 /// Somebody else may take it in the moment between: then the start fails, and says so.
