@@ -40,26 +40,24 @@ pub(crate) fn end(child: Child) -> io::Result<Generated> {
     generated(&report["measurements"][0]).ok_or_else(|| unreadable("emptyserver bench"))
 }
 
-/// The same load by redis-benchmark, which counts requests and knows no seconds; `None` where it cannot make the load.
-pub(crate) fn redis_benchmark(
-    port: u16,
-    data: &Data,
-    traffic: &Traffic,
-    requests: u64,
-) -> Option<io::Result<Generated>> {
-    let is_known = matches!(traffic.mix, "get" | "set" | "incr") && traffic.distribution != "zipf";
-    is_known.then(|| {
-        let mut command = Command::new("redis-benchmark");
-        command.args(["-p", &port.to_string(), "-t", traffic.mix, "-n", &requests.to_string()]);
-        command.args(["-c", &traffic.connections.to_string(), "-P", &traffic.pipeline.to_string()]);
-        command.args(["-d", &data.value_bytes.to_string()]);
-        if traffic.distribution == "uniform" {
-            command.args(["-r", &data.keys.to_string()]);
-        }
-        let output = command.stdin(Stdio::null()).output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        parse_redis_benchmark(&text, requests as f64).ok_or_else(|| unreadable("redis-benchmark"))
-    })
+/// True for loads that redis-benchmark has.
+pub(crate) fn has_redis_benchmark(traffic: &Traffic) -> bool {
+    matches!(traffic.mix, "get" | "set" | "incr")
+}
+
+/// The same load by redis-benchmark, which counts requests and knows no seconds.
+pub(crate) fn redis_benchmark(port: u16, data: &Data, traffic: &Traffic, requests: u64) -> io::Result<Generated> {
+    let mut command = Command::new("redis-benchmark");
+    command.args(["-p", &port.to_string(), "-t", traffic.mix, "-n", &requests.to_string()]);
+    command.args(["-c", &traffic.connections.to_string(), "-P", &traffic.pipeline.to_string()]);
+    command.args(["-d", &data.value_bytes.to_string()]);
+    // Without a range it has one key.
+    if traffic.distribution == "uniform" {
+        command.args(["-r", &data.keys.to_string()]);
+    }
+    let output = command.stdin(Stdio::null()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    parse_redis_benchmark(&text, requests as f64).ok_or_else(|| unreadable("redis-benchmark"))
 }
 
 /// Its long report: `99.902% <= 1.535 milliseconds (cumulative count 99909)`, and a line of figures below their names.

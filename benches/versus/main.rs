@@ -21,7 +21,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use options::{Durability, Options};
+use loads::{Kind, Load};
+use options::{Durability, GeneratorChoice, Options};
 use report::Report;
 
 fn main() -> ExitCode {
@@ -47,7 +48,7 @@ fn measure(options: &Options) -> io::Result<()> {
     peers::adopt_orphans()?;
     let peers = peers::find(options);
     let mut loads = loads::all(options.scale);
-    loads.retain(|load| options.wants_load(&load.name));
+    loads.retain(|load| options.wants_load(&load.name) && can_be_made(options, load));
     if peers.is_empty() || loads.is_empty() {
         return Err(io::Error::other("no such peer or no such load: see --list"));
     }
@@ -63,6 +64,15 @@ fn measure(options: &Options) -> io::Result<()> {
     }
     say(&format!("written to {}", output.display()));
     Ok(())
+}
+
+/// redis-benchmark has few of the loads.
+fn can_be_made(options: &Options, load: &Load) -> bool {
+    match &load.kind {
+        _ if options.generator == GeneratorChoice::Ours => true,
+        Kind::Traffic(traffic) | Kind::Warm(traffic) => generator::has_redis_benchmark(traffic),
+        _ => false,
+    }
 }
 
 /// After each load, so that an end before the end loses little.

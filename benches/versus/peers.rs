@@ -124,7 +124,8 @@ impl Peer {
 
     fn spawn(&self, start: &Start, directory: &Path, port: u16) -> io::Result<Child> {
         let program = self.program.to_string_lossy().into_owned();
-        let words: Vec<String> = start.wrapper.iter().cloned().chain([program]).collect();
+        let leash = leash().iter().map(|word| (*word).to_owned());
+        let words: Vec<String> = leash.chain(start.wrapper.iter().cloned()).chain([program]).collect();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         match self.kind {
@@ -145,6 +146,12 @@ impl Peer {
             command.env(CACHE_SETTING, bytes.to_string());
         }
     }
+}
+
+/// Words before a program that end it when we are killed; none where there is no setpriv (util-linux).
+fn leash() -> &'static [&'static str] {
+    let is_there = Command::new("setpriv").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if is_there { &["setpriv", "--pdeathsig", "KILL"] } else { &[] }
 }
 
 fn set_redis(command: &mut Command, start: &Start, directory: &Path, port: u16) {
