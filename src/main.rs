@@ -4,8 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use emptyserver::client::cli::{self, CliArguments, Surroundings};
-use emptyserver::client::{Target, health};
+use emptyserver::client::bench::{self, BenchArguments};
+use emptyserver::client::cli::{self, CliArguments};
+use emptyserver::client::{Surroundings, Target, health};
 use emptyserver::config::{self, Secret, Settings, SettingsError, Values};
 use emptyserver::logging;
 use emptyserver::server::sys::container::Container;
@@ -48,6 +49,8 @@ enum Command {
     Health,
     /// Send commands to a service
     Cli(CliArguments),
+    /// Put load on a service and measure how it bears it
+    Bench(BenchArguments),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
             Ok(line) => write_out(&(line + "\n")),
             Err(line) => fail(&line, FAILURE),
         },
+        Command::Bench(arguments) => ExitCode::from(bench::run(&arguments, &surroundings(&settings)) as u8),
         Command::Cli(arguments) => ExitCode::from(cli::run(arguments, &surroundings(&settings)) as u8),
     }
 }

@@ -9,47 +9,24 @@ use clap::Args;
 
 use super::connection::{ClientError, Connection, Patience};
 use super::print::{Style, print};
-use super::target::Target;
+use super::target_arguments::{Surroundings, TargetArguments};
 use crate::resp::{Reply, inline};
 
 /// Flags as redis-cli has them.
 #[derive(Args, Debug)]
 #[command(disable_help_flag = true)]
 pub struct CliArguments {
-    /// Name or address of the service
-    #[arg(short = 'h', long)]
-    host: Option<String>,
-    #[arg(short, long)]
-    port: Option<u16>,
+    #[command(flatten)]
+    target: TargetArguments,
     /// Number of the database
     #[arg(short = 'n', long = "db")]
     database: Option<u32>,
-    #[arg(long)]
-    user: Option<String>,
-    /// Other programs can see it here: the variable REDISCLI_AUTH hides it
-    #[arg(short = 'a', long = "password", visible_alias = "pass")]
-    password: Option<String>,
-    /// redis://[[user]:password@]host[:port][/database], instead of EMPTYSERVER_URL
-    #[arg(short = 'u', long)]
-    url: Option<String>,
-    /// Speak RESP3
-    #[arg(short = '3', long)]
-    resp3: bool,
     /// Print help
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
     /// The command and its arguments; without them, one command a line from standard input
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
-}
-
-/// What the environment says about where to connect to.
-#[derive(Clone, Debug)]
-pub struct Surroundings {
-    pub url: Option<String>,
-    pub password: Option<String>,
-    /// The service that this environment configures, with its password: where to go if nothing else is said.
-    pub local: Target,
 }
 
 /// How it ended, worst last.
@@ -68,7 +45,7 @@ pub enum Outcome {
 #[must_use]
 pub fn run(arguments: CliArguments, surroundings: &Surroundings) -> Outcome {
     let style = if io::stdout().is_terminal() { Style::Quoted } else { Style::Raw };
-    let outcome = match arguments.target(surroundings) {
+    let outcome = match arguments.target.target(arguments.database, surroundings) {
         Ok(target) => Connection::connect(&target, Patience::default())
             .map_err(Failure::Client)
             .and_then(|connection| converse(connection, arguments.command, style)),
@@ -84,28 +61,6 @@ fn converse(connection: Connection, command: Vec<OsString>, style: Style) -> Res
     } else {
         let command: Vec<Vec<u8>> = command.into_iter().map(OsStringExt::into_vec).collect();
         session.run_command(&command)
-    }
-}
-
-impl CliArguments {
-    /// Flags win over the URL, `--url` over the variable; the service of this environment is asked only if none of them
-    /// says where to go, because it is the only one that its password belongs to.
-    fn target(&self, surroundings: &Surroundings) -> Result<Target, String> {
-        let url = self.url.as_ref().or(surroundings.url.as_ref());
-        let mut target = match url {
-            Some(url) => Target::from_url(url).map_err(|error| error.to_string())?,
-            None if self.host.is_some() || self.port.is_some() => Target::default(),
-            None => surroundings.local.clone(),
-        };
-        if let Some(host) = &self.host {
-            target.host.clone_from(host);
-        }
-        target.port = self.port.unwrap_or(target.port);
-        target.database = self.database.unwrap_or(target.database);
-        target.user = self.user.clone().or(target.user);
-        target.password = self.password.clone().or_else(|| surroundings.password.clone()).or(target.password);
-        target.is_resp3 = self.resp3;
-        Ok(target)
     }
 }
 
@@ -216,6 +171,7 @@ fn split_line(line: &[u8]) -> Option<Vec<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Target;
     use clap::Parser;
 
     #[derive(Parser)]
@@ -228,6 +184,10 @@ mod tests {
         Program::try_parse_from([&["cli"], words].concat()).unwrap().arguments
     }
 
+    fn target_of(arguments: &CliArguments, surroundings: &Surroundings) -> Result<Target, String> {
+        arguments.target.target(arguments.database, surroundings)
+    }
+
     fn surroundings() -> Surroundings {
         let local = Target { port: 7000, password: Some("local".into()), ..Target::default() };
         Surroundings { url: None, password: None, local }
@@ -236,20 +196,20 @@ mod tests {
     #[test]
     fn flags_end_where_the_command_begins() {
         let arguments = arguments(&["-p", "1", "-3", "set", "a", "-1", "-h", "--", "x"]);
-        assert_eq!((arguments.port, arguments.resp3), (Some(1), true));
+        assert_eq!((arguments.target.port, arguments.target.resp3), (Some(1), true));
         assert_eq!(arguments.command, ["set", "a", "-1", "-h", "--", "x"]);
     }
 
     #[test]
     fn without_flags_the_service_of_this_environment_is_asked() {
-        let target = arguments(&["ping"]).target(&surroundings()).unwrap();
+        let target = target_of(&arguments(&["ping"]), &surroundings()).unwrap();
         assert_eq!((target.port, target.password.as_deref()), (7000, Some("local")));
     }
 
     #[test]
     fn another_host_or_port_never_gets_the_local_password() {
         for words in [["-h", "other"], ["-p", "7001"]] {
-            assert_eq!(arguments(&words).target(&surroundings()).unwrap().password, None);
+            assert_eq!(target_of(&arguments(&words), &surroundings()).unwrap().password, None);
         }
     }
 
@@ -257,14 +217,14 @@ mod tests {
     fn flags_win_over_the_url_and_the_url_flag_over_the_variable() {
         let mut surroundings = surroundings();
         surroundings.url = Some("redis://:pw@one:1/1".into());
-        let target = arguments(&["-n", "5", "-p", "9"]).target(&surroundings).unwrap();
+        let target = target_of(&arguments(&["-n", "5", "-p", "9"]), &surroundings).unwrap();
         assert_eq!((target.host.as_str(), target.port, target.database), ("one", 9, 5));
         assert_eq!(target.password.as_deref(), Some("pw"));
-        let target = arguments(&["-u", "redis://two", "-a", "x"]).target(&surroundings).unwrap();
+        let target = target_of(&arguments(&["-u", "redis://two", "-a", "x"]), &surroundings).unwrap();
         assert_eq!((target.host.as_str(), target.password.as_deref()), ("two", Some("x")));
         surroundings.password = Some("auth".into());
-        assert_eq!(arguments(&[]).target(&surroundings).unwrap().password.as_deref(), Some("auth"));
-        assert!(arguments(&["-u", "http://two"]).target(&surroundings).is_err());
+        assert_eq!(target_of(&arguments(&[]), &surroundings).unwrap().password.as_deref(), Some("auth"));
+        assert!(target_of(&arguments(&["-u", "http://two"]), &surroundings).is_err());
     }
 
     #[test]

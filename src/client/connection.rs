@@ -110,6 +110,11 @@ impl Connection {
         }
     }
 
+    /// The socket, for somebody who does its own reading and writing. Nothing must be on its way.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// The next reply that answers a command.
     fn receive_answer(&mut self) -> Result<Reply, ClientError> {
         loop {
