@@ -14,18 +14,19 @@ use crate::kv::latency::Event;
 use crate::kv::look::{Look, Shape, Told, part};
 use crate::kv::runtime::Knob;
 use crate::kv::slowlog;
-use crate::kv::statistics::Statistics;
+use crate::kv::statistics::{Counted, Statistics, Totals};
 use crate::kv::table::{self, Command, Handler};
 use crate::kv::tally::Tally;
 use crate::resp::encode;
 use crate::resp::reply::{Reply, Version};
-use crate::server::ExecutorContext;
 use crate::server::sys::clock;
+use crate::server::{Board, ExecutorContext};
 use crate::storage::{Entry, Keyspace, StorageError};
 
 pub struct Calls {
     pub shared: Arc<Shared>,
     pub statistics: Statistics,
+    board: Board,
     tally: Tally,
     /// When the last call ended, which is when the next one begins.
     ended: Instant,
@@ -57,12 +58,19 @@ impl Calls {
     #[must_use]
     pub fn new(shared: Arc<Shared>, context: &ExecutorContext) -> Calls {
         let statistics = Statistics::new(context.board, context.slot);
-        Calls { shared, statistics, tally: Tally::new(statistics), ended: clock::monotonic() }
+        Calls { shared, statistics, board: context.board, tally: Tally::new(statistics), ended: clock::monotonic() }
     }
 
     /// A batch begins. Each call's time counts from the end of the one before.
     pub fn begin(&mut self) {
         self.ended = clock::monotonic();
+    }
+
+    /// Between transactions: reads through a map while the file fits into memory, together with all else. One that may not be
+    /// mapped at all stays as it is.
+    pub fn fit_map(&self, keyspace: &mut Keyspace, may_map: bool) -> Result<(), StorageError> {
+        let data_bytes = Totals(self.board).max(Counted::DataBytes);
+        keyspace.set_mapped(may_map && data_bytes <= self.shared.settings.memory_bytes / 2)
     }
 
     /// What was counted becomes visible: before the replies leave.

@@ -34,7 +34,9 @@ impl Reader {
 
     pub fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
         let now_ms = self.calls.shared.clock.now_ms();
-        if let Err(error) = self.keyspace.begin_read(now_ms) {
+        let begun =
+            self.calls.fit_map(&mut self.keyspace, self.options.mmap).and_then(|()| self.keyspace.begin_read(now_ms));
+        if let Err(error) = begun {
             tracing::error!(%error, "a snapshot can't be taken");
             let text = errors::storage_text(&error);
             tasks.iter().for_each(|task| answer(task.id, refused(&task.job, &text)));

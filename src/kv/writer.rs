@@ -328,6 +328,10 @@ impl Writer {
     }
 
     pub fn idle(&mut self) -> Duration {
+        let may_map = self.calls.shared.settings.storage.mmap;
+        if let Err(error) = self.calls.fit_map(&mut self.keyspace, may_map) {
+            tracing::warn!(%error, "the map of the data file can't be changed");
+        }
         let is_idle = !std::mem::take(&mut self.has_run);
         let next = self.housekeeping.bite(&mut self.keyspace, &self.calls, is_idle);
         self.unmark();

@@ -78,6 +78,10 @@ pub(super) fn connect(options: &Options, role: Role) -> Result<Connection> {
     Ok(connection)
 }
 
+pub(super) fn set_mapped(connection: &Connection, is_mapped: bool) -> Result<()> {
+    Ok(connection.pragma_update(None, "mmap_size", if is_mapped { MMAP_BYTES } else { 0 })?)
+}
+
 fn set_up(connection: &Connection, options: &Options, role: Role) -> Result<()> {
     let set = |name: &str, value: i64| connection.pragma_update(None, name, value);
 
@@ -97,7 +101,7 @@ fn set_up(connection: &Connection, options: &Options, role: Role) -> Result<()> 
 
     // mmap_size: without it each page read is a system call and a copy, and since every commit of the writer empties a
     // reader's page cache, readers beside a busy writer would pay that for every page.
-    set("mmap_size", if options.mmap { MMAP_BYTES } else { 0 })?;
+    set_mapped(connection, options.mmap)?;
 
     // cache_size (in KiB when negative): pages that a transaction changed stay here until COMMIT; too small, and a
     // group of ordinary size is written to the -wal twice. A value of many megabytes still spills, so memory is bounded.

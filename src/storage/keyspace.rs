@@ -3,7 +3,7 @@
 
 use super::changes::ChangeHook;
 use super::chunks::Layout;
-use super::connection::{Options, Role, connect};
+use super::connection::{Options, Role, connect, set_mapped};
 use super::databases::SpaceCache;
 use super::error::{Result, StorageError};
 use super::rows::{Place, Row};
@@ -26,6 +26,7 @@ pub struct Keyspace {
     pub(super) overwrites: bool,
     pub(super) selected: u8,
     pub(super) now_ms: i64,
+    is_mapped: bool,
     value_bytes_max: u64,
 }
 
@@ -96,8 +97,19 @@ impl Keyspace {
             overwrites: false,
             selected: 0,
             now_ms: 0,
+            is_mapped: options.mmap,
             value_bytes_max: options.value_bytes_max.min(Layout::STANDARD.value_bytes_max()),
         })
+    }
+
+    /// Whether the file is read through a map, which is faster as long as memory holds the file: beyond that each fault reads the
+    /// pages around the one that is needed as well, and pushes out others that are. Between transactions.
+    pub fn set_mapped(&mut self, is_mapped: bool) -> Result<()> {
+        if is_mapped != self.is_mapped {
+            set_mapped(&self.connection, is_mapped)?;
+            self.is_mapped = is_mapped;
+        }
+        Ok(())
     }
 
     /// The database that all calls with a key are about, until the next `select`; it survives transactions.
