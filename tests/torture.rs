@@ -52,7 +52,8 @@ fn fill(service: &Service) {
 /// Kills at random moments and, through the writers, at the named points, until the time is over. Says how often at random.
 fn kill(service: &Service, arena: &Arena, until: Instant, seed: u64) -> (u64, u64) {
     let mut dice = Dice::new(seed);
-    let flushing = arena.objects.iter().position(|object| object.family == Family::Flush).unwrap();
+    let of = |family| (0..arena.objects.len()).filter(move |number| arena.objects[*number].family == family);
+    let (flushing, twice) = (of(Family::Flush).next().unwrap(), of(Family::Exec).collect::<Vec<usize>>());
     let (mut writers, mut workers) = (0, 0);
     let is_over = || arena.is_over() || clock::monotonic() >= until;
     for death in 0.. {
@@ -71,8 +72,12 @@ fn kill(service: &Service, arena: &Arena, until: Instant, seed: u64) -> (u64, u6
                 workers += 1;
             }
             _ => {
-                // What changes everything at once has its own rules, and is rare otherwise.
-                let number = if dice.is_one_of(3) { flushing } else { dice.roll(arena.objects.len()) };
+                // What changes everything at once has its own rules, and so has what is changed twice; both are rare otherwise.
+                let number = match dice.roll(3) {
+                    0 => flushing,
+                    1 => twice[dice.roll(twice.len())],
+                    _ => dice.roll(arena.objects.len()),
+                };
                 *arena.order.lock().unwrap() = Some((number, POINTS[dice.roll(POINTS.len())]));
             }
         }
@@ -97,6 +102,7 @@ fn of_info(connection: &mut Connection, name: &str) -> u64 {
 fn nothing_that_is_read_is_older_than_what_was_acknowledged_or_seen_whoever_dies() {
     let seconds = number_from_environment("TORTURE_SECONDS", 12);
     let seed = number_from_environment("TORTURE_SEED", u64::from(std::process::id()));
+    let contenders = number_from_environment("TORTURE_CONTENDERS", 6);
     let workers = WORKERS.to_string();
     let settings =
         [("WORKERS", workers.as_str()), ("CACHE_BYTES", CACHE_BYTES), ("DEBUG_COMMANDS", "yes"), ("DURABILITY", "os")];
@@ -106,7 +112,7 @@ fn nothing_that_is_read_is_older_than_what_was_acknowledged_or_seen_whoever_dies
     let until = clock::monotonic() + Duration::from_secs(seconds);
     let (arena, service) = (&arena, &service);
     let (random_kills, worker_kills, count) = thread::scope(|scope| {
-        let contenders = scope.spawn(|| writers::contend(arena));
+        let contending = scope.spawn(|| writers::contend(arena, contenders));
         for part in 0..WRITERS {
             scope.spawn(move || writers::write(arena, part, WRITERS, seed + part as u64));
         }
@@ -115,7 +121,7 @@ fn nothing_that_is_read_is_older_than_what_was_acknowledged_or_seen_whoever_dies
         }
         let (writers, workers) = kill(service, arena, until, seed + 1000);
         arena.end();
-        (writers, workers, contenders.join().unwrap())
+        (writers, workers, contending.join().unwrap())
     });
     let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::SeqCst);
     let mut connection = service.connect();
@@ -141,6 +147,7 @@ fn nothing_that_is_read_is_older_than_what_was_acknowledged_or_seen_whoever_dies
         "finding: lost exclusion: each EXEC counts one"
     );
     assert!(of(&arena.reads) > 500 * seconds && hits > 200 * seconds, "too few reads to prove anything");
-    assert!(of(&arena.writes) > 50 * seconds && of(&arena.execs) > 5 * seconds, "too few writes to prove anything");
+    assert!(of(&arena.writes) > 50 * seconds, "too few writes to prove anything");
+    assert!(contenders == 0 || of(&arena.execs) > 5 * seconds, "too few transactions to prove anything");
     assert!(random_kills + worker_kills > 0 && of(&arena.kills_at_points) > seconds / 4, "too few deaths");
 }

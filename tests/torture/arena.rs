@@ -21,6 +21,8 @@ pub(crate) struct Arena {
     pub(crate) gate: RwLock<()>,
     /// The object that the readers look at most: the one that a death is near.
     pub(crate) hot: AtomicUsize,
+    /// Readers ask nothing: a worker that does not look while the writer process is gone has to find out later.
+    pub(crate) is_quiet: AtomicBool,
     /// An object, and the point of its next step at which the writer process is to die.
     pub(crate) order: Mutex<Option<(usize, &'static str)>>,
     pub(crate) reads: AtomicU64,
@@ -62,6 +64,7 @@ impl Arena {
             is_over: AtomicBool::new(false),
             gate: RwLock::new(()),
             hot: AtomicUsize::new(NONE),
+            is_quiet: AtomicBool::new(false),
             order: Mutex::new(None),
             reads: zero(),
             peeks: zero(),

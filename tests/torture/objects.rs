@@ -32,7 +32,7 @@ pub(crate) enum Family {
     Rename,
     /// Three keys of one MSET.
     Mset,
-    /// Two keys of one EXEC.
+    /// Two keys of one EXEC, which changes one of them twice.
     Exec,
     /// FLUSHDB and SWAPDB.
     Flush,
@@ -190,7 +190,7 @@ impl Object {
             }
             (Family::Exec, _) => {
                 let rest = [one(&["INCR", &self.keys[1].1]), one(&["EXEC"])].concat();
-                [one(&["MULTI"]), vec![set(key)], rest].concat()
+                [one(&["MULTI"]), one(&["DEL", key]), vec![set(key)], rest].concat()
             }
             (Family::Flush, _) => {
                 let change = match next % 5 {
@@ -203,6 +203,12 @@ impl Object {
             }
         };
         (requests, next)
+    }
+
+    /// True when the next step is FLUSHDB or SWAPDB.
+    pub(crate) fn next_changes_everything(&self) -> bool {
+        let next = self.sent.load(Ordering::SeqCst) + 1;
+        self.family == Family::Flush && next > 1 && !matches!(next % 5, 0 | 2)
     }
 
     /// What makes it be of this version, whatever it was before.

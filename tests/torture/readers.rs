@@ -1,6 +1,7 @@
 //! Readers: batches of questions on connections of several workers, each reply held against what was known before it was asked.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use emptyserver::server::sys::clock;
 
@@ -10,7 +11,8 @@ use crate::support::{Connection, Null, Value, encoded};
 
 /// Of a reader, so that it speaks to several workers.
 const CONNECTIONS: usize = 4;
-const BATCH_MAX: usize = 40;
+/// Sizes of batches, at most.
+const BATCHES: [usize; 4] = [1, 4, 8, 40];
 /// Keys that never change, many more than a cache has room for.
 pub(crate) const BALLAST_KEYS: usize = 4000;
 
@@ -34,6 +36,10 @@ pub(crate) fn read(arena: &Arena, seed: u64) {
         return;
     };
     while !arena.is_over() {
+        if arena.is_quiet.load(Ordering::SeqCst) {
+            std::thread::park_timeout(Duration::from_micros(200));
+            continue;
+        }
         let (bytes, asked) = batch(arena, &mut dice);
         let connection = &mut connections[dice.roll(CONNECTIONS)];
         if exchange(arena, connection, &bytes, asked).is_err() {
@@ -47,7 +53,9 @@ pub(crate) fn read(arena: &Arena, seed: u64) {
 }
 
 fn batch(arena: &Arena, dice: &mut Dice) -> (Vec<u8>, Vec<Asked>) {
-    let size = if dice.is_one_of(4) { 1 } else { 1 + dice.roll(BATCH_MAX) };
+    // What follows a miss in a pipeline goes the same way: the shorter, the more is answered from the cache.
+    let size_max = BATCHES[dice.roll(BATCHES.len())];
+    let size = 1 + dice.roll(size_max);
     let now_s = clock::wall_ms() / 1000;
     let hot = arena.hot.load(Ordering::SeqCst);
     let (mut bytes, mut asked) = (Vec::new(), Vec::new());

@@ -12,6 +12,8 @@ use crate::support::{Connection, Value, encoded};
 /// Readers look at an object for so long before the writer process dies at its next step, and after.
 const HOT_BEFORE: Duration = Duration::from_millis(12);
 const HOT_AFTER: Duration = Duration::from_millis(60);
+/// Until what the readers have asked is answered.
+const QUIET_BEFORE: Duration = Duration::from_millis(6);
 /// Steps of an object that empties all caches are so far apart: one of so many.
 const SELDOM: usize = 60;
 
@@ -22,7 +24,7 @@ pub(crate) fn write(arena: &Arena, part: usize, parts: usize, seed: u64) {
     let Some(mut connection) = arena.connect() else { return };
     while !arena.is_over() {
         if let Some((number, point)) = take_order(arena, &own) {
-            die_at(arena, &mut connection, number, point);
+            die_at(arena, &mut connection, &mut dice, number, point);
             continue;
         }
         let object = &arena.objects[own[dice.roll(own.len())]];
@@ -42,13 +44,23 @@ fn take_order(arena: &Arena, own: &[usize]) -> Option<(usize, &'static str)> {
 }
 
 /// One step of this object alone, at which the writer process dies.
-fn die_at(arena: &Arena, connection: &mut Connection, number: usize, point: &str) {
+fn die_at(arena: &Arena, connection: &mut Connection, dice: &mut Dice, number: usize, point: &str) {
     let gate = arena.gate.write().unwrap();
+    let object = &arena.objects[number];
+    if object.family == Family::Flush && !object.next_changes_everything() {
+        step(arena, connection, object);
+    }
     arena.hot.store(number, Ordering::SeqCst);
     thread::park_timeout(HOT_BEFORE);
+    let is_quiet = dice.is_one_of(2);
+    if is_quiet {
+        arena.is_quiet.store(true, Ordering::SeqCst);
+        thread::park_timeout(QUIET_BEFORE);
+    }
     let armed = connection.try_call(&["DEBUG", "KILL-WRITER", point]);
     let is_armed = armed.is_ok_and(|reply| reply.to_string() == "+OK");
-    step(arena, connection, &arena.objects[number]);
+    step(arena, connection, object);
+    arena.is_quiet.store(false, Ordering::SeqCst);
     drop(gate);
     arena.kills_at_points.fetch_add(u64::from(is_armed), Ordering::Relaxed);
     thread::park_timeout(HOT_AFTER);
@@ -67,8 +79,12 @@ fn step(arena: &Arena, connection: &mut Connection, object: &Object) {
         assert!(!replies.iter().any(Value::is_error), "{:?} at {next}: {replies:?}", object.family);
         return acknowledge(arena, object, next);
     }
-    // It happened or not; this settles it.
+    // It happened or not.
     arena.unknown_writes.fetch_add(1, Ordering::Relaxed);
+    if arena.is_quiet.load(Ordering::SeqCst) {
+        look_again(arena, connection);
+    }
+    // This settles it.
     let mut version = next;
     while let Some(fresh) = arena.connect() {
         *connection = fresh;
@@ -77,6 +93,18 @@ fn step(arena: &Arena, connection: &mut Connection, object: &Object) {
         if let Ok(replies) = exchange(connection, &object.establish(version)) {
             assert!(!replies.iter().any(Value::is_error), "{:?} at {version}: {replies:?}", object.family);
             return acknowledge(arena, object, version);
+        }
+    }
+}
+
+/// The readers look at the object again once there is another writer process, and before anything is changed.
+fn look_again(arena: &Arena, connection: &mut Connection) {
+    while let Some(fresh) = arena.connect() {
+        *connection = fresh;
+        if connection.try_call(&["SET", "settled", "1"]).is_ok() {
+            arena.is_quiet.store(false, Ordering::SeqCst);
+            thread::park_timeout(HOT_AFTER);
+            return;
         }
     }
 }
@@ -92,16 +120,14 @@ fn exchange(connection: &mut Connection, requests: &[Request]) -> std::io::Resul
     requests.iter().map(|_| connection.try_read()).collect()
 }
 
-/// Clients that count one key up together, by WATCH and EXEC.
-const CONTENDERS: usize = 6;
-
-/// All of them watch, all of them read, all of them try: one may succeed. Says how high the key must be.
-pub(crate) fn contend(arena: &Arena) -> u64 {
-    let Some(mut connections) = (0..CONTENDERS).map(|_| arena.connect()).collect::<Option<Vec<Connection>>>() else {
+/// Clients that count one key up together, by WATCH and EXEC: all of them watch, all of them read, all of them try, and one may
+/// succeed. Says how high the key must be.
+pub(crate) fn contend(arena: &Arena, clients: u64) -> u64 {
+    let Some(mut connections) = (0..clients).map(|_| arena.connect()).collect::<Option<Vec<Connection>>>() else {
         return 0;
     };
     let mut claims: HashMap<u64, usize> = HashMap::new();
-    while !arena.is_over() {
+    while !arena.is_over() && clients > 0 {
         let gate = arena.gate.read().unwrap();
         let look = [request(&["WATCH", "count"]), request(&["GET", "count"])];
         let looked = all(&mut connections, |_| look.to_vec());
