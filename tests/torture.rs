@@ -61,7 +61,7 @@ fn kill(service: &Service, arena: &Arena, until: Instant, seed: u64) -> (u64, u6
         if is_over() {
             return (writers, workers);
         }
-        match dice.roll(6) {
+        match death % 6 {
             0 => {
                 service.process("write").into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
                 writers += 1;

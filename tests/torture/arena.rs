@@ -87,7 +87,7 @@ impl Arena {
     }
 
     /// One is enough: all threads end.
-    pub(crate) fn report(&self, finding: Finding, what: String) {
+    pub(crate) fn report(&self, finding: Finding, what: &str) {
         let mut findings = self.findings.lock().unwrap();
         *findings.0.entry(finding.name()).or_default() += 1;
         if findings.1.len() < FINDINGS_MAX {

@@ -149,7 +149,7 @@ fn hold_against(
         }
         Verdict::Wrong(fault) => {
             let what = format!("{:?} {:?} {question:?} {reply} {window:?}", object.family, object.keys);
-            arena.report(Finding::Read(fault), what);
+            arena.report(Finding::Read(fault), &what);
         }
     }
 }

@@ -163,7 +163,7 @@ pub(crate) fn contend(arena: &Arena, clients: u64) -> u64 {
             if let (true, Some(number)) = (was_executed, number)
                 && let Some(other) = claims.insert(number, client)
             {
-                arena.report(Finding::LostExclusion, format!("clients {other} and {client} made it {number}"));
+                arena.report(Finding::LostExclusion, &format!("clients {other} and {client} made it {number}"));
             }
         }
     }
