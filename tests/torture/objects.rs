@@ -32,7 +32,7 @@ pub(crate) enum Family {
     Rename,
     /// Three keys of one MSET.
     Mset,
-    /// Two keys of one EXEC, which changes one of them twice.
+    /// Two keys of one EXEC, which changes each of them twice.
     Exec,
     /// FLUSHDB and SWAPDB.
     Flush,
@@ -189,7 +189,8 @@ impl Object {
                 vec![std::iter::once("MSET".to_owned()).chain(pairs).collect()]
             }
             (Family::Exec, _) => {
-                let rest = [one(&["INCR", &self.keys[1].1]), one(&["EXEC"])].concat();
+                let count = self.keys[1].1.as_str();
+                let rest = [one(&["INCRBY", count, "2"]), one(&["DECR", count]), one(&["EXEC"])].concat();
                 [one(&["MULTI"]), one(&["DEL", key]), vec![set(key)], rest].concat()
             }
             (Family::Flush, _) => {
