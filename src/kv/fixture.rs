@@ -1,17 +1,41 @@
 //! A keyspace on a temporary directory and a way to run commands on it, for the tests of this layer.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
 
 use crate::kv::calls::look_as_value;
+use crate::kv::settings::Settings;
 use crate::kv::table::{self, Handler};
 use crate::resp::reply::Reply;
 use crate::storage::{Change, Durability, Expiry, Keyspace, Kind, Options, prepare};
 
 /// The time of a test that needs no other.
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
+
+/// Of one worker of two on this directory, without a cache.
+pub(crate) fn settings(directory: &Path) -> Settings {
+    Settings {
+        cache_bytes: 0,
+        listen: ([127, 0, 0, 1], 0).into(),
+        storage: Options { durability: Durability::Os, ..Options::new(directory) },
+        readers: 1,
+        lane_jobs_max: 64,
+        password: None,
+        is_protected: true,
+        debug_commands: false,
+        slowlog_us: -1,
+        slowlog_entries_max: 0,
+        workers: 2,
+        memory_bytes: 0,
+        query_bytes_max: 1 << 20,
+        output_bytes_max: 1 << 20,
+        keep_alive_seconds: 0,
+        drain_seconds: 1,
+    }
+}
 
 pub(crate) struct Fixture {
     pub(crate) writer: Keyspace,

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::kv::application::{KeyValue, READ, Shared, WRITE};
+use crate::kv::fixture;
 use crate::kv::gather::{self, MessageKind};
 use crate::kv::questions::Notice;
 use crate::kv::settings::Settings;
 use crate::server::counters::SERVING;
 use crate::server::pump::Pump;
 use crate::server::{Counter, Slot, sys::clock};
-use crate::storage::{Durability, Options};
 
 const OTHER: Slot = Slot(1);
 
@@ -28,25 +28,7 @@ impl Stage {
 
     fn with_password(password: Option<&[u8]>) -> Stage {
         let data = tempfile::tempdir().unwrap();
-        let storage = Options { durability: Durability::Os, ..Options::new(data.path()) };
-        let settings = Settings {
-            cache_bytes: 0,
-            listen: ([127, 0, 0, 1], 0).into(),
-            storage,
-            readers: 1,
-            lane_jobs_max: 64,
-            password: password.map(<[u8]>::to_vec),
-            is_protected: true,
-            debug_commands: false,
-            slowlog_us: -1,
-            slowlog_entries_max: 0,
-            workers: 2,
-            memory_bytes: 0,
-            query_bytes_max: 1 << 20,
-            output_bytes_max: 1 << 20,
-            keep_alive_seconds: 0,
-            drain_seconds: 1,
-        };
+        let settings = Settings { password: password.map(<[u8]>::to_vec), ..fixture::settings(data.path()) };
         let shared = Arc::new(Shared::new(settings).unwrap());
         shared.board.set(OTHER, Counter::State, SERVING);
         let pump = Pump::new(&KeyValue { shared: Arc::clone(&shared) }, shared.board).unwrap();

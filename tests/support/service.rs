@@ -190,7 +190,7 @@ fn kill_together(pid: i32) {
 }
 
 fn spawn(settings: &[(String, String)], wrapper: &[String], data: &Path, log: &Log) -> Child {
-    let program = env!("CARGO_BIN_EXE_emptyserver").to_owned();
+    let program = program();
     let words: Vec<&String> = wrapper.iter().chain([&program]).collect();
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).env_clear().env("EMPTYSERVER_DATA", data).env("EMPTYSERVER_LOG_FORMAT", "json");
@@ -199,6 +199,12 @@ fn spawn(settings: &[(String, String)], wrapper: &[String], data: &Path, log: &L
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     log.gather(child.stderr.take().unwrap());
     child
+}
+
+/// The program that was built for the test, or another one: `tests/broken_variants.sh` tries programs that have to fail it.
+fn program() -> String {
+    let given = std::env::var_os("EMPTYSERVER_UNDER_TEST").map(|path| path.into_string().unwrap());
+    given.unwrap_or_else(|| env!("CARGO_BIN_EXE_emptyserver").to_owned())
 }
 
 /// How often or how long a test does its thing: `default` unless a longer run says otherwise.

@@ -154,3 +154,7 @@ impl Cache {
 pub fn asked<'a>(versions: &Versions, database: u8, key: &'a [u8]) -> Asked<'a> {
     Asked { hash: versions.hash_of(database, key), database, key }
 }
+
+#[cfg(test)]
+#[path = "front_tests.rs"]
+mod tests;

@@ -150,3 +150,7 @@ fn answer<'a>(
     }
     Answer::Replied { is_miss }
 }
+
+#[cfg(test)]
+#[path = "looking_tests.rs"]
+mod tests;
