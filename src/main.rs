@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use emptyserver::client::cli::{self, CliArguments, Surroundings};
 use emptyserver::client::{Target, health};
-use emptyserver::config::{self, Secret, Settings, SettingsError, Values};
+use emptyserver::config::{self, Person, Secret, Settings, SettingsError, Values};
 use emptyserver::logging;
 use emptyserver::server::sys::container::Container;
 
@@ -46,8 +46,8 @@ enum Command {
     Check,
     /// Ask the running service whether it answers; exit code 0 or 1
     Health,
-    /// Send commands to a service
-    Cli(CliArguments),
+    /// Send commands to a service: a prompt, one command, or many
+    Cli(Box<CliArguments>),
 }
 
 fn main() -> ExitCode {
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
             Ok(line) => write_out(&(line + "\n")),
             Err(line) => fail(&line, FAILURE),
         },
-        Command::Cli(arguments) => ExitCode::from(cli::run(arguments, &surroundings(&settings)) as u8),
+        Command::Cli(arguments) => ExitCode::from(cli::run(&arguments, &surroundings(&settings)) as u8),
     }
 }
 
@@ -89,7 +89,15 @@ fn local_service(settings: &Settings) -> Target {
 fn surroundings(settings: &Settings) -> Surroundings {
     let text = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.reveal().to_owned());
     let client = &settings.client;
-    Surroundings { url: text(&client.url), password: text(&client.password), local: local_service(settings) }
+    let person = Person::from_environment();
+    Surroundings {
+        url: text(&client.url),
+        password: text(&client.password),
+        local: local_service(settings),
+        history: person.path(&client.history),
+        pager: person.pager,
+        is_colourless: person.is_colourless,
+    }
 }
 
 /// A reader that has seen enough (`| head`) is no failure.

@@ -1,11 +1,33 @@
-//! The line-protocol client: one connection, a command line on top of it, and the health probe. It speaks the protocol
-//! and knows nothing of how the service is made.
+//! The line-protocol client: a small synchronous library ([`Connection`], [`Target`], [`Subscription`]), the command line on
+//! top of it, and the health probe. It speaks the protocol and knows nothing of how the service is made.
+//!
+//! ```text
+//! target, connection, subscription     the library           stream, tls        the bytes below it
+//! arguments, cli, failure              flags, what they ask for, how it ends
+//! script                               commands from arguments or lines, without a prompt
+//! modes/                               what it does instead of commands: --pipe, --scan, --latency …
+//! print/                               replies as text       words              a typed line as words
+//! terminal, interrupt, clock           the person's side
+//! ```
 
+mod arguments;
 pub mod cli;
+mod clock;
 pub mod connection;
+mod failure;
 pub mod health;
+mod interrupt;
+mod modes;
 pub mod print;
+mod script;
+mod stream;
+mod subscription;
 pub mod target;
+mod terminal;
+mod tls;
+mod words;
 
-pub use connection::{ClientError, Connection};
+pub use connection::{ClientError, Connection, Patience};
+pub use subscription::{Message, Subscription};
 pub use target::{Target, UrlError};
+pub use tls::{Tls, TlsError};
