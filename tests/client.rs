@@ -12,6 +12,10 @@ mod keys;
 mod pipe;
 #[path = "client/program.rs"]
 mod program;
+#[path = "client/prompt.rs"]
+mod prompt;
 mod support;
+#[path = "client/terminal.rs"]
+mod terminal;
 #[path = "client/watching.rs"]
 mod watching;

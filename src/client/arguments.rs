@@ -262,13 +262,17 @@ impl CliArguments {
 
     /// How to print where nothing else is said: quoted for a person, raw for a program.
     pub(crate) fn style(&self, is_terminal: bool) -> Style {
+        self.chosen_style().unwrap_or(if is_terminal { Style::Quoted } else { Style::Raw })
+    }
+
+    /// What a flag says of it.
+    pub(crate) fn chosen_style(&self) -> Option<Style> {
         match self.output {
-            OutputArguments { raw: true, .. } => Style::Raw,
-            OutputArguments { no_raw: true, .. } => Style::Quoted,
-            OutputArguments { json: true, .. } => Style::Json,
-            OutputArguments { csv: true, .. } => Style::Csv,
-            _ if is_terminal => Style::Quoted,
-            _ => Style::Raw,
+            OutputArguments { raw: true, .. } => Some(Style::Raw),
+            OutputArguments { no_raw: true, .. } => Some(Style::Quoted),
+            OutputArguments { json: true, .. } => Some(Style::Json),
+            OutputArguments { csv: true, .. } => Some(Style::Csv),
+            _ => None,
         }
     }
 

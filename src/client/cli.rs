@@ -13,6 +13,7 @@ use super::failure::Failure;
 pub use super::failure::Outcome;
 use super::modes::{self, Sampling, Selection};
 use super::print::Style;
+use super::repl::{self, Preferences};
 use super::script::{Repetition, Script};
 use super::target::Target;
 use super::terminal;
@@ -35,8 +36,22 @@ fn perform(arguments: &CliArguments, surroundings: &Surroundings) -> Result<Outc
         target.password = Some(terminal::ask_password().map_err(Failure::Usage)?);
     }
     match arguments.task() {
+        Task::Commands(words) if words.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal() => {
+            repl::run(target, preferences(arguments, surroundings))
+        }
         Task::Commands(words) => run_commands(arguments, words, &target),
         mode => run_mode(arguments, mode, Connection::connect(&target, Patience::default())?),
+    }
+}
+
+fn preferences(arguments: &CliArguments, surroundings: &Surroundings) -> Preferences {
+    Preferences {
+        history: surroundings.history.clone(),
+        pager: surroundings.pager.clone(),
+        is_paged: !arguments.output.no_pager,
+        is_coloured: !surroundings.is_colourless,
+        is_timed: arguments.output.timing,
+        style: arguments.chosen_style(),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use super::interrupt::{Interrupts, Woken};
 use super::stream::Stream;
 use super::subscription::{Subscription, is_answer, subscribes};
 use super::target::{Target, UrlError};
@@ -184,6 +186,40 @@ impl Connection {
         let mut bytes = Vec::new();
         encode_command(command, &mut bytes);
         self.send_bytes(&bytes)
+    }
+
+    /// `receive` that Ctrl-C and time can end: then it says which.
+    pub(crate) fn receive_unless(
+        &mut self,
+        interrupts: &Interrupts,
+        timeout: Option<Duration>,
+    ) -> Result<Result<Reply, Woken>, ClientError> {
+        loop {
+            if let Some(reply) = self.parse_one()? {
+                return Ok(Ok(reply));
+            }
+            if !self.stream.holds_input() {
+                match interrupts.wait(Some(self.stream.as_fd()), timeout).map_err(ClientError::Io)? {
+                    Woken::Readable => {}
+                    woken => return Ok(Err(woken)),
+                }
+            }
+            self.read_more()?;
+        }
+    }
+
+    /// True exactly when the other side has closed, as far as is known without asking it.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        if self.stream.set_nonblocking(true).is_err() {
+            return true;
+        }
+        let outcome = self.read_more();
+        let is_open = match outcome {
+            Ok(()) => true,
+            Err(ClientError::Io(error)) => error.kind() == io::ErrorKind::WouldBlock,
+            Err(_) => false,
+        };
+        self.stream.set_nonblocking(false).is_err() || !is_open
     }
 
     /// The stream below, for who sends and receives at the same time; nothing may have been received and not parsed.

@@ -6,6 +6,7 @@
 //! arguments, cli, failure              flags, what they ask for, how it ends
 //! script                               commands from arguments or lines, without a prompt
 //! modes/                               what it does instead of commands: --pipe, --scan, --latency …
+//! repl/                                the prompt at a terminal
 //! print/                               replies as text       words              a typed line as words
 //! terminal, interrupt, clock           the person's side
 //! ```
@@ -19,6 +20,7 @@ pub mod health;
 mod interrupt;
 mod modes;
 pub mod print;
+mod repl;
 mod script;
 mod stream;
 mod subscription;

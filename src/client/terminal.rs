@@ -1,12 +1,17 @@
 //! The terminal as such: its size, and a question whose answer it must not show.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 use super::interrupt::{Interrupts, Woken};
+
+/// (columns, lines) of the terminal that standard output is; `None` where it is none.
+pub(crate) fn size() -> Option<(usize, usize)> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(width, height)| (usize::from(width.0), usize::from(height.0)))
+}
 
 /// Asks at the terminal, whatever the standard streams are. The error is a line for people.
 pub(crate) fn ask_password() -> Result<String, String> {
