@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use emptyserver::client::cli::{self, CliArguments, Surroundings};
 use emptyserver::client::{Target, health};
 use emptyserver::config::{self, Person, Secret, Settings, SettingsError, Values};
@@ -48,6 +49,13 @@ enum Command {
     Health,
     /// Send commands to a service: a prompt, one command, or many
     Cli(Box<CliArguments>),
+    /// Print the completions for a shell
+    Completions { shell: Shell },
+    /// Print the man page, of the program or of one of its commands
+    Man {
+        #[arg(value_name = "COMMAND")]
+        of: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -70,7 +78,32 @@ fn main() -> ExitCode {
             Ok(line) => write_out(&(line + "\n")),
             Err(line) => fail(&line, FAILURE),
         },
+        Command::Completions { shell } => completions(shell),
+        Command::Man { of } => man_page(of.as_deref()),
         Command::Cli(arguments) => ExitCode::from(cli::run(&arguments, &surroundings(&settings)) as u8),
+    }
+}
+
+fn completions(shell: Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Program::command(), "emptyserver", &mut script);
+    write_out(&String::from_utf8_lossy(&script))
+}
+
+fn man_page(of: Option<&str>) -> ExitCode {
+    let mut program = Program::command();
+    program.build();
+    let command = match of {
+        None => Some(&program),
+        Some(name) => program.find_subcommand(name),
+    };
+    let Some(command) = command.cloned() else {
+        return fail("there is no such command; emptyserver --help lists them", USAGE);
+    };
+    let mut page = Vec::new();
+    match clap_mangen::Man::new(command).source(concat!("emptyserver ", env!("CARGO_PKG_VERSION"))).render(&mut page) {
+        Ok(()) => write_out(&String::from_utf8_lossy(&page)),
+        Err(error) => fail(&error, FAILURE),
     }
 }
 

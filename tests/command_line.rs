@@ -152,6 +152,40 @@ fn cli_authenticates_with_what_the_environment_says() {
 }
 
 #[test]
+fn completions_know_the_commands_and_flags_for_each_shell() {
+    for (shell, checker) in [("bash", "bash"), ("zsh", "zsh"), ("fish", "fish")] {
+        let (code, script, _) = told(&run(&["completions", shell], &[]));
+        assert_eq!(code, 0);
+        assert!(script.contains("health") && script.contains("bigkeys") && script.contains("cacert"), "{script}");
+        // Only the shells that are here can say whether they understand it.
+        let mut syntax = Command::new(checker);
+        let Ok(mut child) = syntax.arg("-n").stdin(Stdio::piped()).spawn() else { continue };
+        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{shell}");
+    }
+    assert_eq!(told(&run(&["completions", "tcl"], &[])).0, 2);
+}
+
+#[test]
+fn bash_completes_with_the_script() {
+    let script = told(&run(&["completions", "bash"], &[])).1;
+    let asking = format!(
+        "{script}\nCOMP_WORDS=(emptyserver cli --big); COMP_CWORD=2; _emptyserver emptyserver --big cli; echo \"${{COMPREPLY[@]}}\""
+    );
+    let output = Command::new("bash").args(["-c", &asking]).output().unwrap();
+    assert_eq!(told(&output).1, "--bigkeys\n");
+}
+
+#[test]
+fn the_man_page_is_one_of_the_program_or_of_a_command() {
+    let (code, page, _) = told(&run(&["man"], &[]));
+    assert!(code == 0 && page.contains(".TH emptyserver 1") && page.contains("emptyserver\\-cli(1)"), "{page}");
+    let (code, page, _) = told(&run(&["man", "cli"], &[]));
+    assert!(code == 0 && page.matches(".TH ").count() == 1 && page.contains("\\-\\-bigkeys"), "{page}");
+    assert_eq!(told(&run(&["man", "nonsense"], &[])).0, 2);
+}
+
+#[test]
 fn health_is_one_line_and_a_code() {
     let (address, service) = service(&["+OK\r\n", "+PONG\r\n"]);
     let listen = format!("0.0.0.0:{}", address.port());

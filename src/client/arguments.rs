@@ -13,8 +13,12 @@ use super::print::Style;
 use super::target::Target;
 use super::tls::Tls;
 
+/// For `--help` and the man page.
+const AFTER_HELP: &str = "Exit codes: 0 all is well, 1 the service answered with an error, 2 the command line, an input or a \
+                          file cannot be understood, 3 no connection. At the prompt `help` says more.";
+
 #[derive(Args, Debug)]
-#[command(disable_help_flag = true)]
+#[command(disable_help_flag = true, after_help = AFTER_HELP)]
 pub struct CliArguments {
     #[command(flatten, next_help_heading = "Connection")]
     pub(crate) connection: ConnectionArguments,
@@ -40,6 +44,7 @@ pub(crate) struct ConnectionArguments {
     /// Name or address of the service
     #[arg(short = 'h', long)]
     host: Option<String>,
+    /// Port of the service [6379]
     #[arg(short, long)]
     port: Option<u16>,
     /// Path of a unix socket, instead of host and port
@@ -48,6 +53,7 @@ pub(crate) struct ConnectionArguments {
     /// Number of the database
     #[arg(short = 'n', long = "db")]
     database: Option<u32>,
+    /// Who logs in, where it is not the user `default`
     #[arg(long)]
     user: Option<String>,
     /// Other programs can see it here: --askpass and the variable REDISCLI_AUTH hide it
