@@ -4,6 +4,8 @@
 
 #[path = "client/connections.rs"]
 mod connections;
+#[path = "client/document.rs"]
+mod document;
 #[path = "client/formats.rs"]
 mod formats;
 #[path = "client/keys.rs"]
