@@ -10,6 +10,8 @@ mod document;
 mod formats;
 #[path = "client/keys.rs"]
 mod keys;
+#[path = "client/library.rs"]
+mod library;
 #[path = "client/pipe.rs"]
 mod pipe;
 #[path = "client/program.rs"]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::interrupt::{Interrupts, Woken};
@@ -22,8 +23,13 @@ const PIECE_BYTES_MAX: usize = 32 * 1024;
 ///
 /// ```
 /// use emptyserver::client::Connection;
-/// # use emptyserver::client::Target;
-/// # let url = emptyserver::client::scripted(&["+OK\r\n", "$5\r\nhello\r\n", ":1\r\n", ":2\r\n"]);
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let url = format!("redis://{}", listener.local_addr()?);
+/// # std::thread::spawn(move || {
+/// #     let (mut stream, _) = listener.accept().unwrap();
+/// #     std::io::Write::write_all(&mut stream, b"+OK\r\n$5\r\nhello\r\n:1\r\n:2\r\n").unwrap();
+/// #     std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+/// # });
 ///
 /// let mut kv = Connection::open(&url)?; // redis://[[user]:password@]host[:port][/database]
 /// kv.call(&["SET", "greeting", "hello"])?;
@@ -40,6 +46,7 @@ pub struct Connection {
     /// What has been read and not parsed.
     input: Vec<u8>,
     input_start: usize,
+    interrupts: Option<Arc<Interrupts>>,
 }
 
 /// How long to wait; `None`: for ever.
@@ -64,6 +71,8 @@ pub enum ClientError {
     /// It went away.
     Closed,
     Io(io::Error),
+    /// Ctrl-C came before the reply; only who asks for it sees this.
+    Interrupted,
     /// It does not speak the protocol.
     Protocol(ResponseError),
 }
@@ -90,7 +99,8 @@ impl Connection {
     pub fn connect(target: &Target, patience: Patience) -> Result<Self, ClientError> {
         let stream = Stream::dial(target, patience)
             .map_err(|error| ClientError::Connect { target: target.to_string(), error })?;
-        let mut connection = Self { stream, parser: ResponseParser::default(), input: Vec::new(), input_start: 0 };
+        let mut connection =
+            Self { stream, parser: ResponseParser::default(), input: Vec::new(), input_start: 0, interrupts: None };
         let introduction = introduction(target);
         for reply in connection.pipeline(&introduction)? {
             if let Reply::Error(text) = reply {
@@ -188,24 +198,9 @@ impl Connection {
         self.send_bytes(&bytes)
     }
 
-    /// `receive` that Ctrl-C and time can end: then it says which.
-    pub(crate) fn receive_unless(
-        &mut self,
-        interrupts: &Interrupts,
-        timeout: Option<Duration>,
-    ) -> Result<Result<Reply, Woken>, ClientError> {
-        loop {
-            if let Some(reply) = self.parse_one()? {
-                return Ok(Ok(reply));
-            }
-            if !self.stream.holds_input() {
-                match interrupts.wait(Some(self.stream.as_fd()), timeout).map_err(ClientError::Io)? {
-                    Woken::Readable => {}
-                    woken => return Ok(Err(woken)),
-                }
-            }
-            self.read_more()?;
-        }
+    /// From now on Ctrl-C ends the waiting for a reply, with [`ClientError::Interrupted`].
+    pub(crate) fn heed(&mut self, interrupts: &Arc<Interrupts>) {
+        self.interrupts = Some(Arc::clone(interrupts));
     }
 
     /// True exactly when the other side has closed, as far as is known without asking it.
@@ -213,7 +208,7 @@ impl Connection {
         if self.stream.set_nonblocking(true).is_err() {
             return true;
         }
-        let outcome = self.read_more();
+        let outcome = self.read_once();
         let is_open = match outcome {
             Ok(()) => true,
             Err(ClientError::Io(error)) => error.kind() == io::ErrorKind::WouldBlock,
@@ -236,6 +231,17 @@ impl Connection {
 
     /// Waits for bytes and appends them to what there is.
     fn read_more(&mut self) -> Result<(), ClientError> {
+        if let Some(interrupts) = self.interrupts.as_ref().filter(|_| !self.stream.holds_input()) {
+            while match interrupts.wait(Some(self.stream.as_fd()), None).map_err(ClientError::Io)? {
+                Woken::Interrupted => return Err(ClientError::Interrupted),
+                Woken::TimedOut => true,
+                Woken::Readable => false,
+            } {}
+        }
+        self.read_once()
+    }
+
+    fn read_once(&mut self) -> Result<(), ClientError> {
         self.input.drain(..self.input_start);
         self.input_start = 0;
         let kept = self.input.len();
@@ -308,6 +314,7 @@ impl fmt::Display for ClientError {
             Self::Connect { error, .. } if is_about_tls(error) => error.fmt(f),
             Self::Connect { target, error } => write!(f, "cannot connect to {target}: {error}"),
             Self::Refused(text) => f.write_str(text),
+            Self::Interrupted => f.write_str("interrupted before the service answered"),
             Self::Closed => f.write_str("the service closed the connection"),
             Self::Io(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                 f.write_str("the service does not answer")

@@ -2,12 +2,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::connection::Connection;
+use super::failure::Failure;
 
 /// While it lives SIGINT ends nothing: it is noticed where somebody waits. Made before any other thread, which inherits
 /// that; programs that this one starts do not.
@@ -39,6 +43,13 @@ impl Interrupts {
         set.thread_block()?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         Ok(Self { set, signals })
+    }
+
+    /// For a whole mode: Ctrl-C ends the waiting for this connection too.
+    pub(crate) fn heeded_by(connection: &mut Connection) -> Result<Arc<Self>, Failure> {
+        let interrupts = Arc::new(Self::new().map_err(|error| Failure::Usage(error.to_string()))?);
+        connection.heed(&interrupts);
+        Ok(interrupts)
     }
 
     /// True exactly when Ctrl-C came since somebody last asked.

@@ -1,6 +1,8 @@
 //! The prompt at a terminal: what the screen shows.
 
 use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::program::run;
@@ -238,6 +240,24 @@ fn a_password_that_is_asked_for_is_not_shown() {
     terminal.keys(CTRL_C);
     terminal.sees("no password was given");
     assert_eq!(terminal.end().code(), Some(2));
+}
+
+#[test]
+fn a_service_that_is_silent_can_be_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    for arguments in [&["--latency"][..], &["--bigkeys"], &["ping"]] {
+        let mut terminal = Terminal::start(listener.local_addr().unwrap(), arguments, &[]);
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 4]).unwrap();
+        terminal.keys(CTRL_C);
+        assert!(!terminal.end().success());
+    }
+    let mut terminal = Terminal::start(listener.local_addr().unwrap(), &[], &[]);
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+    terminal.keys(CTRL_C);
+    terminal.line("exit");
+    assert!(terminal.end().success());
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(crate) struct Sampling {
 
 /// Until Ctrl-C at a terminal, for a second elsewhere, or for so many samples.
 pub(crate) fn latency(mut connection: Connection, sampling: Sampling) -> Result<Outcome, Failure> {
-    let interrupts = Interrupts::new().map_err(|error| Failure::Usage(error.to_string()))?;
+    let interrupts = Interrupts::heeded_by(&mut connection)?;
     let mut live = Live::new();
     let mut measured = Measured::default();
     let began = clock::monotonic();
@@ -55,7 +55,7 @@ pub(crate) fn latency(mut connection: Connection, sampling: Sampling) -> Result<
 
 /// A line for each interval, until Ctrl-C or for so many lines.
 pub(crate) fn latency_history(mut connection: Connection, sampling: Sampling) -> Result<Outcome, Failure> {
-    let interrupts = Interrupts::new().map_err(|error| Failure::Usage(error.to_string()))?;
+    let interrupts = Interrupts::heeded_by(&mut connection)?;
     let every = sampling.interval.unwrap_or(HISTORY_EVERY);
     let mut live = Live::new();
     let mut lines = 0;

@@ -116,6 +116,7 @@ impl Pipe {
     fn send(&mut self) -> io::Result<()> {
         while self.output_start < self.output.len() {
             match self.stream.write(&self.output[self.output_start..]) {
+                Ok(0) => break,
                 Ok(count) => self.output_start += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

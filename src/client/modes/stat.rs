@@ -20,7 +20,7 @@ pub(crate) fn stat(
     samples: Option<u64>,
     is_json: bool,
 ) -> Result<Outcome, Failure> {
-    let interrupts = Interrupts::new().map_err(|error| Failure::Usage(error.to_string()))?;
+    let interrupts = Interrupts::heeded_by(&mut connection)?;
     let interval = interval.unwrap_or(Duration::from_secs(1));
     let mut before: Option<(u64, Instant)> = None;
     let mut lines = 0;

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 
 use super::progress::Progress;
 use super::walk::{Selection, Walk, key_count};
-use crate::client::connection::Connection;
+use crate::client::connection::{ClientError, Connection};
 use crate::client::failure::{Failure, Outcome};
 use crate::client::interrupt::Interrupts;
 use crate::client::print::{Align, cell, table};
@@ -39,17 +39,22 @@ pub(crate) fn survey(
     top: usize,
     is_json: bool,
 ) -> Result<Outcome, Failure> {
-    let interrupts = Interrupts::new().map_err(|error| Failure::Usage(error.to_string()))?;
+    let interrupts = Interrupts::heeded_by(&mut connection)?;
     let mut progress = Progress::of_keys(key_count(&mut connection)?);
     let mut walk = Walk::over(selection);
     let mut found = Found { kind, top, keys: 0, by_type: BTreeMap::new(), largest: Vec::new(), is_whole: true };
-    while let Some(keys) = walk.next(&mut connection)? {
-        found.look_at(&mut connection, keys)?;
-        progress.at(found.keys, String::new);
-        if interrupts.take() {
-            found.is_whole = false;
-            break;
+    loop {
+        match found.step(&mut walk, &mut connection) {
+            Ok(true) if interrupts.take() => found.is_whole = false,
+            Ok(true) => {
+                progress.at(found.keys, String::new);
+                continue;
+            }
+            Ok(false) => {}
+            Err(Failure::Client(ClientError::Interrupted)) => found.is_whole = false,
+            Err(failure) => return Err(failure),
         }
+        break;
     }
     drop(progress);
     let report = if is_json { found.json().to_string() + "\n" } else { found.text() };
@@ -102,6 +107,12 @@ impl Sizes {
 }
 
 impl Found {
+    /// False: there are no more keys.
+    fn step(&mut self, walk: &mut Walk, connection: &mut Connection) -> Result<bool, Failure> {
+        let Some(keys) = walk.next(connection)? else { return Ok(false) };
+        self.look_at(connection, keys).map(|()| true)
+    }
+
     fn look_at(&mut self, connection: &mut Connection, keys: Vec<Vec<u8>>) -> Result<(), Failure> {
         let questions: Vec<[&[u8]; 2]> = keys.iter().map(|key| [&b"TYPE"[..], key]).collect();
         let types: Vec<String> = connection.pipeline(&questions)?.into_iter().map(type_of).collect();

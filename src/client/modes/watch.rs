@@ -23,7 +23,7 @@ pub(crate) fn watch(
     interval: Option<Duration>,
     samples: Option<u64>,
 ) -> Result<Outcome, Failure> {
-    let interrupts = Interrupts::new().map_err(|error| Failure::Usage(error.to_string()))?;
+    let interrupts = Interrupts::heeded_by(&mut connection)?;
     let mut shown: Option<Reply> = None;
     let mut changes = 0;
     loop {

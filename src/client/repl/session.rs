@@ -1,9 +1,10 @@
 //! The prompt's connection: what it has become (database, login, version, transaction) is remembered, so that it comes
 //! back as it was after it broke, after Ctrl-C, and after what can only be left by closing.
 
+use std::sync::Arc;
+
 use crate::client::connection::{ClientError, Connection, Patience};
-use crate::client::interrupt::{Interrupts, Woken};
-use crate::client::script::streams;
+use crate::client::interrupt::Interrupts;
 use crate::client::subscription::is_answer;
 use crate::client::target::Target;
 use crate::resp::Reply;
@@ -12,7 +13,7 @@ pub(super) struct Session {
     target: Target,
     connection: Option<Connection>,
     is_in_transaction: bool,
-    interrupts: Interrupts,
+    interrupts: Arc<Interrupts>,
 }
 
 /// Why a command has no reply.
@@ -38,7 +39,7 @@ pub(super) struct Answer {
 
 impl Session {
     pub(super) fn new(target: Target, interrupts: Interrupts) -> Self {
-        Self { target, connection: None, is_in_transaction: false, interrupts }
+        Self { target, connection: None, is_in_transaction: false, interrupts: Arc::new(interrupts) }
     }
 
     /// Where it goes, and as whom, at present.
@@ -58,7 +59,9 @@ impl Session {
     pub(super) fn connect(&mut self) -> Result<(), ClientError> {
         self.connection = None;
         self.is_in_transaction = false;
-        self.connection = Some(Connection::connect(&self.target, Patience::default())?);
+        let mut connection = Connection::connect(&self.target, Patience::default())?;
+        connection.heed(&self.interrupts);
+        self.connection = Some(connection);
         Ok(())
     }
 
@@ -83,18 +86,12 @@ impl Session {
     /// The next message of a subscription or of MONITOR. `None`: Ctrl-C; the connection is a new one.
     pub(super) fn next_message(&mut self) -> Result<Option<Reply>, ClientError> {
         let Some(connection) = self.connection.as_mut() else { return Ok(None) };
-        loop {
-            match connection.receive_unless(&self.interrupts, None) {
-                Ok(Ok(reply)) => return Ok(Some(reply)),
-                Ok(Err(Woken::Interrupted)) => {
-                    self.connect()?;
-                    return Ok(None);
-                }
-                Ok(Err(_)) => {}
-                Err(error) => {
-                    self.connection = None;
-                    return Err(error);
-                }
+        match connection.receive() {
+            Ok(reply) => Ok(Some(reply)),
+            Err(ClientError::Interrupted) => self.connect().map(|()| None),
+            Err(error) => {
+                self.connection = None;
+                Err(error)
             }
         }
     }
@@ -116,18 +113,16 @@ impl Session {
         let connection = self.connection.as_mut().expect("it is connected");
         let outcome = connection.send(command).and_then(|()| {
             loop {
-                match connection.receive_unless(&self.interrupts, None)? {
-                    Ok(reply @ Reply::Push(_)) if !(streams(command) && is_answer(&reply, command)) => pushed(&reply),
-                    Ok(reply) => return Ok(Some(reply)),
-                    Err(Woken::Interrupted) => return Ok(None),
-                    Err(_) => {}
+                match connection.receive()? {
+                    reply @ Reply::Push(_) if !is_answer(&reply, command) => pushed(&reply),
+                    reply => return Ok(reply),
                 }
             }
         });
         match outcome {
-            Ok(Some(reply)) => Ok(reply),
+            Ok(reply) => Ok(reply),
             // The service cancels what a client that leaves was waiting for.
-            Ok(None) => {
+            Err(ClientError::Interrupted) => {
                 self.connect().map_err(Trouble::Unreachable)?;
                 Err(Trouble::Interrupted)
             }
