@@ -112,6 +112,23 @@ fn a_transaction_shows_in_the_prompt() {
 }
 
 #[test]
+fn nothing_of_a_transaction_that_was_lost_is_run() {
+    let service = Service::start(&[("WORKERS", "1")]);
+    let mut terminal = Terminal::start(service.address(), &[], &[]);
+    for begin in ["multi", "watch n"] {
+        terminal.line(begin);
+        terminal.wait_for_prompt();
+        assert_ne!(run(service.address(), &["client", "kill", "type", "normal"]).out, "0\n");
+        terminal.line("incr n");
+        terminal.sees("the command was not sent");
+        terminal.line("clear");
+    }
+    assert_eq!(run(service.address(), &["exists", "n"]).out, "0\n");
+    terminal.line("incr n");
+    terminal.sees("(integer) 1");
+}
+
+#[test]
 fn a_subscription_is_followed_and_left() {
     let Some(redis) = Redis::start(&[]) else { return };
     for flag in ["-2", "-3"] {
@@ -223,6 +240,35 @@ fn long_replies_go_to_the_pager_and_timing_is_on_request() {
     terminal.line("command list");
     terminal
         .wait_for("all of it", |screen| screen.contents().lines().filter(|line| line.contains(") \"")).count() > 15);
+}
+
+#[test]
+fn flags_and_variables_say_how_it_looks() {
+    let service = Service::start(&[("WORKERS", "1")]);
+    let variables = [("PAGER", "head -n 2"), ("NO_COLOR", "1")];
+    let mut terminal = Terminal::start(service.address(), &["--no-pager", "--timing", "--no-raw"], &variables);
+    terminal.line("command list");
+    terminal.sees(" ms)");
+    terminal
+        .wait_for("all of it", |screen| screen.contents().lines().filter(|line| line.contains(") \"")).count() > 15);
+    terminal.wait_for_prompt();
+    terminal.keys("get ");
+    terminal.sees("get key");
+    terminal.wait_for("a hint like any text", |screen| {
+        let (line, column) = screen.cursor_position();
+        screen.cell(line, column).is_some_and(|cell| cell.contents() == "k" && !cell.dim())
+    });
+}
+
+#[test]
+fn what_the_service_has_is_learnt_after_the_login() {
+    let Some(redis) = Redis::start(&["--requirepass", "pw"]) else { return };
+    let mut terminal = Terminal::start(redis.address(), &[], &[]);
+    terminal.line("auth pw");
+    terminal.sees("OK");
+    terminal.wait_for_prompt();
+    terminal.keys("hget ");
+    terminal.sees("hget key field");
 }
 
 #[test]

@@ -104,8 +104,11 @@ impl Prompt {
         format!("{target}{database}{transaction}> ")
     }
 
-    /// What the service has beyond our table. One that does not say adds nothing.
+    /// What the service has beyond our table. One that does not say adds nothing; in a transaction it would be queued.
     fn learn(&mut self) {
+        if self.session.is_in_transaction() {
+            return;
+        }
         let command = [b"COMMAND".to_vec(), b"DOCS".to_vec()];
         if let Ok(answer) = self.session.call(&command, |_| {}) {
             self.shared.dictionary.borrow_mut().add_docs(&answer.reply);
@@ -160,15 +163,14 @@ impl Prompt {
         if answer.is_reconnected {
             self.display.remark("(the connection had ended: this is a new one)")?;
         }
-        if answer.is_transaction_lost {
-            self.display.complaint("the transaction was lost with the old connection")?;
-        }
-        if !was_connected {
-            self.learn();
-        }
         self.display.reply(command, &answer.reply)?;
         if self.is_timed {
             self.display.remark(&timing(took))?;
+        }
+        // A service may tell nothing to somebody that it does not know.
+        let is_login = command[0].eq_ignore_ascii_case(b"auth") && answer.reply == Reply::Ok;
+        if (!was_connected || is_login) && !streams(command) {
+            self.learn();
         }
         if streams(command) && !matches!(answer.reply, Reply::Error(_)) {
             self.follow()?;
@@ -195,7 +197,15 @@ impl Prompt {
                 .display
                 .complaint("the service closed the connection before it answered: perhaps the command was run"),
             Trouble::Lost(error) => self.display.complaint(&format!("{error}: perhaps the command was run")),
-            Trouble::Interrupted => self.display.remark("(cancelled; this is a new connection)"),
+            Trouble::TransactionLost => self.display.complaint(
+                "the connection had ended, and with it the transaction and what was watched: the command was not sent",
+            ),
+            Trouble::Interrupted { is_transaction_lost: false } => {
+                self.display.remark("(cancelled; this is a new connection)")
+            }
+            Trouble::Interrupted { is_transaction_lost: true } => self
+                .display
+                .remark("(cancelled; this is a new connection, without the transaction and what was watched)"),
         }
     }
 }

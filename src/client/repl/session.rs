@@ -13,6 +13,8 @@ pub(super) struct Session {
     target: Target,
     connection: Option<Connection>,
     is_in_transaction: bool,
+    /// True exactly when keys are watched for a transaction to come.
+    is_watching: bool,
     interrupts: Arc<Interrupts>,
 }
 
@@ -23,8 +25,11 @@ pub(super) enum Trouble {
     Unreachable(ClientError),
     /// It was sent, and the connection broke before its reply: perhaps it was run.
     Lost(ClientError),
-    /// Ctrl-C.
-    Interrupted,
+    /// It was not sent: the transaction that it would have been a part of, or the watched keys that it relied on, are
+    /// gone with the old connection. There is a new one.
+    TransactionLost,
+    /// Ctrl-C, and a new connection.
+    Interrupted { is_transaction_lost: bool },
 }
 
 /// A reply, and what went before it.
@@ -33,13 +38,17 @@ pub(super) struct Answer {
     pub(super) reply: Reply,
     /// The connection had broken meanwhile and is a new one.
     pub(super) is_reconnected: bool,
-    /// With the old one a transaction was lost.
-    pub(super) is_transaction_lost: bool,
 }
 
 impl Session {
     pub(super) fn new(target: Target, interrupts: Interrupts) -> Self {
-        Self { target, connection: None, is_in_transaction: false, interrupts: Arc::new(interrupts) }
+        Self {
+            target,
+            connection: None,
+            is_in_transaction: false,
+            is_watching: false,
+            interrupts: Arc::new(interrupts),
+        }
     }
 
     /// Where it goes, and as whom, at present.
@@ -59,6 +68,7 @@ impl Session {
     pub(super) fn connect(&mut self) -> Result<(), ClientError> {
         self.connection = None;
         self.is_in_transaction = false;
+        self.is_watching = false;
         let mut connection = Connection::connect(&self.target, Patience::default())?;
         connection.heed(&self.interrupts);
         self.connection = Some(connection);
@@ -68,19 +78,18 @@ impl Session {
     /// Sends a command and waits for its reply, or for Ctrl-C. `pushed` gets what comes out of band meanwhile.
     pub(super) fn call(&mut self, command: &[Vec<u8>], mut pushed: impl FnMut(&Reply)) -> Result<Answer, Trouble> {
         let had_connection = self.connection.is_some();
-        let was_in_transaction = self.is_in_transaction;
+        let was_in_transaction = self.is_in_transaction || self.is_watching;
         let is_broken = self.connection.as_mut().is_none_or(Connection::is_closed);
         if is_broken {
             self.connect_for(command).map_err(Trouble::Unreachable)?;
+            if was_in_transaction {
+                return Err(Trouble::TransactionLost);
+            }
         }
         self.interrupts.take();
         let reply = self.exchange(command, &mut pushed)?;
         self.note(command, &reply);
-        Ok(Answer {
-            reply,
-            is_reconnected: is_broken && had_connection,
-            is_transaction_lost: is_broken && was_in_transaction,
-        })
+        Ok(Answer { reply, is_reconnected: is_broken && had_connection })
     }
 
     /// The next message of a subscription or of MONITOR. `None`: Ctrl-C; the connection is a new one.
@@ -123,12 +132,14 @@ impl Session {
             Ok(reply) => Ok(reply),
             // The service cancels what a client that leaves was waiting for.
             Err(ClientError::Interrupted) => {
+                let is_transaction_lost = self.is_in_transaction || self.is_watching;
                 self.connect().map_err(Trouble::Unreachable)?;
-                Err(Trouble::Interrupted)
+                Err(Trouble::Interrupted { is_transaction_lost })
             }
             Err(error) => {
-                self.is_in_transaction = false;
                 self.connection = None;
+                self.is_in_transaction = false;
+                self.is_watching = false;
                 Err(Trouble::Lost(error))
             }
         }
@@ -142,9 +153,11 @@ impl Session {
         match (name.as_slice(), command.len()) {
             (b"multi", _) if !is_error => self.is_in_transaction = true,
             // An EXEC that fails ends the transaction too.
-            (b"exec" | b"discard" | b"reset", _) => self.is_in_transaction = false,
+            (b"exec" | b"discard" | b"reset", _) => (self.is_in_transaction, self.is_watching) = (false, false),
             // In a transaction it is only queued.
             _ if self.is_in_transaction || is_error => {}
+            (b"watch", _) => self.is_watching = true,
+            (b"unwatch", _) => self.is_watching = false,
             (b"select", 2) => {
                 self.target.database = text(1).and_then(|number| number.parse().ok()).unwrap_or(self.target.database);
             }
@@ -202,5 +215,9 @@ mod tests {
         assert_eq!(session.target().database, 0);
         noted(&mut session, "EXEC", &Reply::Error("EXECABORT".into()));
         assert!(!session.is_in_transaction());
+        noted(&mut session, "WATCH k", &Reply::Ok);
+        assert!(session.is_watching);
+        noted(&mut session, "UNWATCH", &Reply::Ok);
+        assert!(!session.is_watching);
     }
 }
