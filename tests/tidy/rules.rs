@@ -112,7 +112,7 @@ const HOMES: &[(&str, &str)] = &[
     ("axum::", "src/admin/"),
     ("clap::", "src/client/"),
     ("rustyline::", "src/client/repl/"),
-    ("indicatif::", "src/client/modes/"),
+    ("indicatif::", "src/client/"),
     ("rustls::", "src/client/"),
     ("envy::", "src/config/"),
 ];
