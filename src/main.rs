@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use emptyserver::client::cli::{self, CliArguments, Surroundings};
-use emptyserver::client::{Target, health};
+use emptyserver::client::bench::{self, BenchArguments};
+use emptyserver::client::cli::{self, CliArguments};
+use emptyserver::client::{Surroundings, Target, health};
 use emptyserver::config::{self, Person, Secret, Settings, SettingsError, Values};
 use emptyserver::logging;
 use emptyserver::server::sys::container::Container;
@@ -49,6 +50,8 @@ enum Command {
     Health,
     /// Send commands to a service: a prompt, one command, or many
     Cli(Box<CliArguments>),
+    /// Put load on a service and measure how it bears it
+    Bench(Box<BenchArguments>),
     /// Print the completions for a shell
     Completions { shell: Shell },
     /// Print the man page, of the program or of one of its commands
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         },
         Command::Completions { shell } => completions(shell),
         Command::Man { of } => man_page(of.as_deref()),
+        Command::Bench(arguments) => ExitCode::from(bench::run(&arguments, &surroundings(&settings)) as u8),
         Command::Cli(arguments) => ExitCode::from(cli::run(&arguments, &surroundings(&settings)) as u8),
     }
 }

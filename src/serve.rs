@@ -103,6 +103,7 @@ fn kv_settings(settings: &Settings, config: &ServerConfig, listen: SocketAddr, c
         listen,
         storage: storage_options(settings),
         readers: settings.server.readers,
+        cache_bytes: kv.cache_bytes,
         lane_jobs_max: settings.server.lane_jobs_max,
         password: kv.password.as_ref().map(|password| password.reveal().as_bytes().to_vec()),
         is_protected: kv.protected_mode,

@@ -157,6 +157,7 @@ fn completions_know_the_commands_and_flags_for_each_shell() {
         let (code, script, _) = told(&run(&["completions", shell], &[]));
         assert_eq!(code, 0);
         assert!(script.contains("health") && script.contains("bigkeys") && script.contains("cacert"), "{script}");
+        assert!(script.contains("bench") && script.contains("warm-up"), "{script}");
         // Only the shells that are here can say whether they understand it.
         let mut syntax = Command::new(checker);
         let Ok(mut child) = syntax.arg("-n").stdin(Stdio::piped()).spawn() else { continue };
@@ -180,8 +181,11 @@ fn bash_completes_with_the_script() {
 fn the_man_page_is_one_of_the_program_or_of_a_command() {
     let (code, page, _) = told(&run(&["man"], &[]));
     assert!(code == 0 && page.contains(".TH emptyserver 1") && page.contains("emptyserver\\-cli(1)"), "{page}");
-    let (code, page, _) = told(&run(&["man", "cli"], &[]));
-    assert!(code == 0 && page.matches(".TH ").count() == 1 && page.contains("\\-\\-bigkeys"), "{page}");
+    assert!(page.contains("emptyserver\\-bench(1)"), "{page}");
+    for (command, flag) in [("cli", "\\-\\-bigkeys"), ("bench", "\\-\\-warm\\-up")] {
+        let (code, page, _) = told(&run(&["man", command], &[]));
+        assert!(code == 0 && page.matches(".TH ").count() == 1 && page.contains(flag), "{page}");
+    }
     assert_eq!(told(&run(&["man", "nonsense"], &[])).0, 2);
 }
 

@@ -83,6 +83,8 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ("src/kv/a.rs", "//! A.\nlet x = Instant::now();\n", "2: time comes from server::sys::clock"),
     ("src/kv/a.rs", "//! A.\n#[cfg(test)]\nmod tests {\nlet x = Instant::now();\n}\n", ""),
     ("src/server/sys/clock.rs", "//! A.\nlet x = Instant::now();\n", ""),
+    ("src/client/clock.rs", "//! A.\nlet x = Instant::now();\n", ""),
+    ("src/client/bench/a.rs", "//! A.\nlet x = t.elapsed();\n", "2: time comes from server::sys::clock"),
     ("src/kv/a.rs", "//! A.\nstd::env::var_os(x);\n", "2: only config reads the environment"),
     ("src/config/a.rs", "//! A.\nstd::env::vars_os();\n", ""),
     ("src/kv/a.rs", "fn f() {}\n", "1: the file does not begin with `//!` and what it is"),

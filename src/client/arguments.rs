@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
+use super::connection_arguments::ConnectionArguments;
 use super::modes::SurveyKind;
 use super::print::Style;
+use super::surroundings::Surroundings;
 use super::target::Target;
 use super::tls::Tls;
 
@@ -17,11 +19,15 @@ use super::tls::Tls;
 const AFTER_HELP: &str = "Exit codes: 0 all is well, 1 the service answered with an error, 2 the command line, an input or a \
                           file cannot be understood, 3 no connection. At the prompt `help` says more.";
 
+/// The short flags of the socket and of the database are redis-cli's; `bench` has them for something else.
 #[derive(Args, Debug)]
 #[command(disable_help_flag = true, after_help = AFTER_HELP)]
+#[command(mut_arg("socket", |flag| flag.short('s')), mut_arg("database", |flag| flag.short('n')))]
 pub struct CliArguments {
     #[command(flatten, next_help_heading = "Connection")]
     pub(crate) connection: ConnectionArguments,
+    #[command(flatten, next_help_heading = "Connection")]
+    own_connection: CliConnectionArguments,
     #[command(flatten, next_help_heading = "Output")]
     pub(crate) output: OutputArguments,
     #[command(flatten, next_help_heading = "Commands")]
@@ -39,43 +45,17 @@ pub struct CliArguments {
     command: Vec<OsString>,
 }
 
+/// What of a connection only the cli offers. The load generator's loop has no TLS, so its command line has none either.
 #[derive(Args, Debug)]
-pub(crate) struct ConnectionArguments {
-    /// Name or address of the service
-    #[arg(short = 'h', long)]
-    host: Option<String>,
-    /// Port of the service [6379]
-    #[arg(short, long)]
-    port: Option<u16>,
-    /// Path of a unix socket, instead of host and port
-    #[arg(short, long, conflicts_with_all = ["host", "port", "url", "tls"])]
-    socket: Option<PathBuf>,
-    /// Number of the database
-    #[arg(short = 'n', long = "db")]
-    database: Option<u32>,
-    /// Who logs in, where it is not the user `default`
-    #[arg(long)]
-    user: Option<String>,
-    /// Other programs can see it here: --askpass and the variable REDISCLI_AUTH hide it
-    #[arg(short = 'a', long = "password", visible_alias = "pass")]
-    password: Option<String>,
-    /// Ask for the password
-    #[arg(long, conflicts_with = "password")]
-    pub(crate) askpass: bool,
+pub(crate) struct CliConnectionArguments {
     /// Do not warn of a password on the command line
     #[arg(long)]
     no_auth_warning: bool,
-    /// redis://[[user]:password@]host[:port][/database], rediss:// for TLS; instead of EMPTYSERVER_URL
-    #[arg(short = 'u', long)]
-    url: Option<String>,
     /// Speak RESP2 (what happens without --json)
-    #[arg(short = '2', long)]
+    #[arg(short = '2', long, conflicts_with = "resp3")]
     resp2: bool,
-    /// Speak RESP3
-    #[arg(short = '3', long, conflicts_with = "resp2")]
-    resp3: bool,
-    /// Encrypt, and check the service's certificate
-    #[arg(long)]
+    /// Encrypt, and check the service's certificate; a rediss:// URL says the same
+    #[arg(long, conflicts_with = "socket")]
     tls: bool,
     /// Authorities to trust, as PEM, instead of those of this machine
     #[arg(long, value_name = "FILE")]
@@ -199,52 +179,17 @@ pub(crate) enum Task {
     Watch(Vec<u8>),
 }
 
-/// What the environment says about where to connect to, and about the person at the terminal.
-#[derive(Clone, Debug)]
-pub struct Surroundings {
-    pub url: Option<String>,
-    pub password: Option<String>,
-    /// The service that this environment configures, with its password: where to go if nothing else is said.
-    pub local: Target,
-    /// Where the prompt keeps its history; `None`: nowhere.
-    pub history: Option<PathBuf>,
-    /// The program that shows long replies.
-    pub pager: Option<String>,
-    pub is_colourless: bool,
-}
-
 impl CliArguments {
-    /// Flags win over the URL, `--url` over the variable; the service of this environment is asked only if none of them
-    /// says where to go, because it is the only one that its password belongs to.
     pub(crate) fn target(&self, surroundings: &Surroundings) -> Result<Target, String> {
-        let flags = &self.connection;
-        let is_elsewhere = flags.host.is_some() || flags.port.is_some() || flags.socket.is_some();
-        let url = flags.url.as_ref().or_else(|| surroundings.url.as_ref().filter(|_| flags.socket.is_none()));
-        let mut target = match url {
-            Some(url) => Target::from_url(url).map_err(|error| error.to_string())?,
-            None if is_elsewhere => Target::default(),
-            None => surroundings.local.clone(),
-        };
-        if let Some(host) = &flags.host {
-            target.host.clone_from(host);
-        }
-        target.port = flags.port.unwrap_or(target.port);
-        target.socket.clone_from(&flags.socket);
-        target.database = flags.database.unwrap_or(target.database);
-        target.user = flags.user.clone().or(target.user);
-        target.password = flags.password.clone().or_else(|| surroundings.password.clone()).or(target.password);
-        target.is_resp3 = flags.resp3 || (self.output.json && !flags.resp2);
-        target.tls = flags.tls(target.tls.is_some())?;
-        Ok(target)
+        let target = self.connection.target(surroundings)?;
+        let is_resp3 = target.is_resp3 || (self.output.json && !self.own_connection.resp2);
+        let tls = self.own_connection.tls(target.tls.is_some())?;
+        Ok(Target { is_resp3, tls, ..target })
     }
 
     /// What to say about a password that other programs can see.
     pub(crate) fn warning(&self) -> Option<&'static str> {
-        let flags = &self.connection;
-        let is_in_url =
-            || flags.url.as_ref().is_some_and(|url| Target::from_url(url).is_ok_and(|it| it.password.is_some()));
-        let is_visible = flags.password.is_some() || is_in_url();
-        (is_visible && !flags.no_auth_warning).then_some(
+        (self.connection.shows_password() && !self.own_connection.no_auth_warning).then_some(
             "a password on the command line is visible to other programs; --askpass or REDISCLI_AUTH hides it",
         )
     }
@@ -318,7 +263,7 @@ impl CliArguments {
     }
 }
 
-impl ConnectionArguments {
+impl CliConnectionArguments {
     fn tls(&self, is_in_url: bool) -> Result<Option<Tls>, String> {
         let identity = self.cert.clone().zip(self.key.clone());
         let is_described = self.cacert.is_some() || identity.is_some() || self.sni.is_some() || self.insecure;
@@ -354,49 +299,21 @@ mod tests {
 
     fn surroundings() -> Surroundings {
         let local = Target { port: 7000, password: Some("local".into()), ..Target::default() };
-        Surroundings { url: None, password: None, local, history: None, pager: None, is_colourless: false }
+        Surroundings { local, ..Surroundings::default() }
     }
 
     #[test]
     fn flags_end_where_the_command_begins() {
         let arguments = arguments(&["-p", "1", "-3", "set", "a", "-1", "-h", "--", "x"]);
-        assert_eq!((arguments.connection.port, arguments.connection.resp3), (Some(1), true));
+        let target = arguments.target(&surroundings()).unwrap();
+        assert_eq!((target.port, target.is_resp3), (1, true));
         assert_eq!(arguments.command, ["set", "a", "-1", "-h", "--", "x"]);
     }
 
     #[test]
-    fn without_flags_the_service_of_this_environment_is_asked() {
-        let target = arguments(&["ping"]).target(&surroundings()).unwrap();
-        assert_eq!((target.port, target.password.as_deref()), (7000, Some("local")));
-    }
-
-    #[test]
-    fn another_host_or_port_never_gets_the_local_password() {
-        for words in [["-h", "other"], ["-p", "7001"]] {
-            assert_eq!(arguments(&words).target(&surroundings()).unwrap().password, None);
-        }
-    }
-
-    #[test]
-    fn flags_win_over_the_url_and_the_url_flag_over_the_variable() {
-        let mut surroundings = surroundings();
-        surroundings.url = Some("redis://:pw@one:1/1".into());
-        let target = arguments(&["-n", "5", "-p", "9"]).target(&surroundings).unwrap();
-        assert_eq!((target.host.as_str(), target.port, target.database), ("one", 9, 5));
-        assert_eq!(target.password.as_deref(), Some("pw"));
-        let target = arguments(&["-u", "redis://two", "-a", "x"]).target(&surroundings).unwrap();
-        assert_eq!((target.host.as_str(), target.password.as_deref()), ("two", Some("x")));
-        surroundings.password = Some("auth".into());
-        assert_eq!(arguments(&[]).target(&surroundings).unwrap().password.as_deref(), Some("auth"));
-        assert!(arguments(&["-u", "http://two"]).target(&surroundings).is_err());
-    }
-
-    #[test]
-    fn a_socket_needs_neither_host_nor_url() {
-        let mut surroundings = surroundings();
-        surroundings.url = Some("redis://:pw@one:1/1".into());
-        let target = arguments(&["-s", "/run/kv.sock", "ping"]).target(&surroundings).unwrap();
-        assert_eq!((target.to_string().as_str(), target.password), ("/run/kv.sock", None));
+    fn socket_and_database_have_the_short_flags_of_redis_cli() {
+        let target = arguments(&["-s", "/run/kv.sock", "-n", "5", "ping"]).target(&surroundings()).unwrap();
+        assert_eq!((target.to_string().as_str(), target.database), ("/run/kv.sock", 5));
     }
 
     #[test]

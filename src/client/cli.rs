@@ -6,8 +6,8 @@ use std::io::{self, IsTerminal, Read, StdoutLock};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+pub use super::arguments::CliArguments;
 use super::arguments::Task;
-pub use super::arguments::{CliArguments, Surroundings};
 use super::connection::{Connection, Patience};
 use super::failure::Failure;
 pub use super::failure::Outcome;
@@ -15,13 +15,13 @@ use super::modes::{self, Sampling, Selection};
 use super::print::Style;
 use super::repl::{self, Preferences};
 use super::script::{Repetition, Script};
+use super::surroundings::Surroundings;
 use super::target::Target;
-use super::terminal;
 
 /// Runs what the arguments say, with the standard streams.
 #[must_use]
 pub fn run(arguments: &CliArguments, surroundings: &Surroundings) -> Outcome {
-    perform(arguments, surroundings).unwrap_or_else(Failure::report)
+    perform(arguments, surroundings).unwrap_or_else(|failure| failure.report("cli"))
 }
 
 fn perform(arguments: &CliArguments, surroundings: &Surroundings) -> Result<Outcome, Failure> {
@@ -32,8 +32,8 @@ fn perform(arguments: &CliArguments, surroundings: &Surroundings) -> Result<Outc
     if let Some(text) = arguments.warning() {
         eprintln!("emptyserver cli: {text}");
     }
-    if arguments.connection.askpass {
-        target.password = Some(terminal::ask_password().map_err(Failure::Usage)?);
+    if let Some(password) = arguments.connection.ask_password().map_err(Failure::Usage)? {
+        target.password = Some(password);
     }
     match arguments.task() {
         Task::Commands(words) if words.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal() => {

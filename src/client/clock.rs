@@ -19,3 +19,20 @@ pub(crate) fn wall() -> Duration {
 pub(crate) fn pause(how_long: Duration) {
     std::thread::sleep(how_long);
 }
+
+/// Counts nanoseconds from the moment it was made: moments of a run as plain numbers, which cost little to keep for each
+/// request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self { start: monotonic() }
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
+    }
+}

@@ -1,4 +1,4 @@
-//! How the command line ends, as a code that scripts can use, and why it ends early, as a line for people.
+//! How `cli` and `bench` end, as a code that scripts can use, and why it ends early, as a line for people.
 
 use std::io;
 
@@ -46,7 +46,8 @@ impl Failure {
         Self::Usage(format!("standard input cannot be read: {error}"))
     }
 
-    pub(crate) fn report(self) -> Outcome {
+    /// `command`: that of the program which ended so.
+    pub(crate) fn report(self, command: &str) -> Outcome {
         let (text, outcome) = match self {
             Self::Usage(text) => (text, Outcome::Usage),
             Self::Server(text) | Self::Client(ClientError::Refused(text)) => (text, Outcome::ServerError),
@@ -54,7 +55,7 @@ impl Failure {
             Self::Client(error) => (error.to_string(), Outcome::Connection),
             Self::OutputClosed => return Outcome::Ok,
         };
-        eprintln!("emptyserver cli: {text}");
+        eprintln!("emptyserver {command}: {text}");
         outcome
     }
 }

@@ -68,6 +68,8 @@ pub struct KvSettings {
     pub slowlog_microseconds: i64,
     pub slowlog_entries_max: usize,
     pub debug_commands: bool,
+    /// 0: off.
+    pub cache_bytes: usize,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -183,6 +185,7 @@ mod tests {
                 slowlog_microseconds: 10_000,
                 slowlog_entries_max: 128,
                 debug_commands: false,
+                cache_bytes: 2 << 30,
             }
         );
         assert_eq!(settings.log, LogSettings { log: "info".into(), log_format: LogFormat::Auto });

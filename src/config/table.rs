@@ -51,6 +51,8 @@ pub enum DefaultValue {
 use DefaultValue::{Computed, Fixed, Nothing};
 use Layer::{Client, Kv, Log, Server, Storage};
 
+const CACHE_BYTES_MAX: u64 = 1024 * GIBI;
+
 /// All settings, in the order in which people read them.
 pub const SETTINGS: &[Setting] = &[
     setting(Server, "EMPTYSERVER_LISTEN", Unit::Address, Fixed("127.0.0.1:6379"))
@@ -80,6 +82,13 @@ pub const SETTINGS: &[Setting] = &[
     setting(Kv, "EMPTYSERVER_PROTECTED_MODE", Unit::Switch, Fixed("yes"))
         .means("without a password serve loopback clients only")
         .changeable(),
+    setting(
+        Kv,
+        "EMPTYSERVER_CACHE_BYTES",
+        Unit::bytes(0, CACHE_BYTES_MAX),
+        Computed { text: "1/4 of the memory limit", from: cache_bytes },
+    )
+    .means("memory for values that were read lately, all workers together; `0` = none"),
     setting(Storage, "EMPTYSERVER_WAL_BYTES_MAX", Unit::bytes(MEBI, 64 * GIBI), Fixed("64Mi"))
         .means("budget of the write-ahead file `data.db-wal`"),
     setting(
@@ -153,6 +162,10 @@ fn value_bytes_max(container: &Container) -> u64 {
 /// Twice the largest value: a request or a reply holds one value and what stands around it.
 fn exchange_bytes_max(container: &Container) -> u64 {
     share_of_memory(container, 4).clamp(2 * MEBI, GIBI)
+}
+
+fn cache_bytes(container: &Container) -> u64 {
+    share_of_memory(container, 4).min(CACHE_BYTES_MAX)
 }
 
 /// In whole Mi, so that people can read it.
@@ -278,7 +291,7 @@ mod tests {
     fn sizes_end_in_their_unit() {
         for setting in SETTINGS {
             match setting.unit {
-                Unit::Bytes { .. } => assert!(setting.name.ends_with("_BYTES_MAX"), "{}", setting.name),
+                Unit::Bytes { .. } => assert!(setting.name.contains("_BYTES"), "{}", setting.name),
                 Unit::Number { of: "seconds", .. } => assert!(setting.name.ends_with("_SECONDS"), "{}", setting.name),
                 _ => {}
             }

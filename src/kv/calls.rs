@@ -3,30 +3,38 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::kv::application::Shared;
-use crate::kv::errors::{self, CommandError};
+use crate::kv::cache::{Learning, asked};
+use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::flags::Flags;
 use crate::kv::job::{Call, SlowCall};
 use crate::kv::latency::Event;
+use crate::kv::look::{Look, Shape, Told, part};
 use crate::kv::runtime::Knob;
 use crate::kv::slowlog;
-use crate::kv::statistics::{Counted, Statistics};
+use crate::kv::statistics::Statistics;
 use crate::kv::table::{self, Command, Handler};
-use crate::resp::reply::Reply;
+use crate::kv::tally::Tally;
+use crate::resp::encode;
+use crate::resp::reply::{Reply, Version};
 use crate::server::ExecutorContext;
 use crate::server::sys::clock;
-use crate::storage::{Keyspace, StorageError};
+use crate::storage::{Entry, Keyspace, StorageError};
 
 pub struct Calls {
     pub shared: Arc<Shared>,
     pub statistics: Statistics,
+    tally: Tally,
+    /// When the last call ended, which is when the next one begins.
+    ended: Instant,
 }
 
 /// What became of a call.
-pub enum Ran {
+pub enum Ran<T> {
     /// Answered; an error reply has left nothing behind.
-    Reply(Reply),
+    Reply(T),
     /// The storage failed: in a group of changes nothing of the group can stand.
     Failed(StorageError),
     /// The handler panicked: what it did has to be undone.
@@ -40,46 +48,141 @@ pub enum Access {
     Write,
 }
 
+/// What is counted of an answered call.
+struct Answered {
+    is_miss: bool,
+}
+
 impl Calls {
     #[must_use]
     pub fn new(shared: Arc<Shared>, context: &ExecutorContext) -> Calls {
-        Calls { shared, statistics: Statistics::new(context.board, context.slot) }
+        let statistics = Statistics::new(context.board, context.slot);
+        Calls { shared, statistics, tally: Tally::new(statistics), ended: clock::monotonic() }
     }
 
-    pub fn run(&self, keyspace: &mut Keyspace, access: Access, call: &Call<'_>, slow: &mut Vec<SlowCall>) -> Ran {
+    /// A batch begins. Each call's time counts from the end of the one before.
+    pub fn begin(&mut self) {
+        self.ended = clock::monotonic();
+    }
+
+    /// What was counted becomes visible: before the replies leave.
+    pub fn settle(&mut self) {
+        self.tally.settle();
+    }
+
+    /// Runs a call; its reply is a value.
+    pub fn run(
+        &mut self,
+        keyspace: &mut Keyspace,
+        access: Access,
+        call: &Call<'_>,
+        slow: &mut Vec<SlowCall>,
+    ) -> Ran<Reply> {
+        self.guard(keyspace, call, slow, |keyspace| {
+            let reply = match (call.command.handler, access) {
+                (Handler::Look(look), _) => look_as_value(keyspace, &look, &call.args),
+                (Handler::Read(handler), _) => handler(keyspace, &call.args),
+                (Handler::Write(handler), Access::Write) => handler(keyspace, &call.args),
+                _ => Err(errors::INTERNAL.into()),
+            }?;
+            let is_miss = matches!(reply, Reply::Null | Reply::Integer(-2));
+            Ok((reply, Answered { is_miss }))
+        })
+    }
+
+    /// Runs a call that only reads; its reply goes to `out`, and what was seen of its keys to `learning`. An error leaves
+    /// nothing in `out`, but for an error reply.
+    pub fn read(
+        &mut self,
+        keyspace: &mut Keyspace,
+        call: &Call<'_>,
+        version: Version,
+        learning: &mut Learning<'_>,
+        out: &mut Vec<u8>,
+        slow: &mut Vec<SlowCall>,
+    ) -> Ran<()> {
+        let begin = out.len();
+        let shared = Arc::clone(&self.shared);
+        let ran = self.guard(keyspace, call, slow, |keyspace| match call.command.handler {
+            Handler::Look(look) => {
+                let is_miss = read_keys(keyspace, &look, call, version, learning, &shared, out)?;
+                Ok((Reply::Ok, Answered { is_miss }))
+            }
+            Handler::Read(handler) => {
+                let reply = handler(keyspace, &call.args)?;
+                let is_miss = matches!(reply, Reply::Null | Reply::Integer(-2));
+                encode::encode(&reply, version, out);
+                Ok((Reply::Ok, Answered { is_miss }))
+            }
+            _ => Err(errors::INTERNAL.into()),
+        });
+        match ran {
+            Ran::Reply(Reply::Error(text)) => {
+                out.truncate(begin);
+                encode::error(&text, out);
+                Ran::Reply(())
+            }
+            Ran::Reply(_) => Ran::Reply(()),
+            Ran::Failed(error) => {
+                out.truncate(begin);
+                Ran::Failed(error)
+            }
+            Ran::Panicked => {
+                out.truncate(begin);
+                Ran::Panicked
+            }
+        }
+    }
+
+    /// The reply to a call of SET that need not be run.
+    pub fn answer_unseen(&mut self, call: &Call<'_>, slow: &mut Vec<SlowCall>) -> Reply {
+        self.count(call, &Ran::Reply(Reply::Ok), None, 0, slow);
+        Reply::Ok
+    }
+
+    fn guard(
+        &mut self,
+        keyspace: &mut Keyspace,
+        call: &Call<'_>,
+        slow: &mut Vec<SlowCall>,
+        run: impl FnOnce(&mut Keyspace) -> Result<(Reply, Answered), CommandError>,
+    ) -> Ran<Reply> {
         if keyspace.database() != call.database {
             keyspace.select(call.database);
         }
-        let begun = clock::monotonic();
-        let outcome = catch_unwind(AssertUnwindSafe(|| match (call.command.handler, access) {
-            (Handler::Read(handler), _) => handler(keyspace, &call.args),
-            (Handler::Write(handler), Access::Write) => handler(keyspace, &call.args),
-            _ => Err(errors::INTERNAL.into()),
-        }));
-        let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
-        let ran = match outcome {
-            Ok(Ok(reply)) => Ran::Reply(reply),
-            Ok(Err(CommandError::Reply(text))) => Ran::Reply(Reply::Error(text)),
-            Ok(Err(CommandError::Storage(error))) => Ran::Failed(error),
-            Err(_) => Ran::Panicked,
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(keyspace)));
+        let now = clock::monotonic();
+        let duration_us = u64::try_from((now - self.ended).as_micros()).unwrap_or(u64::MAX);
+        self.ended = now;
+        let (ran, answered) = match outcome {
+            Ok(Ok((reply, answered))) => (Ran::Reply(reply), Some(answered)),
+            Ok(Err(CommandError::Reply(text))) => (Ran::Reply(Reply::Error(text)), None),
+            Ok(Err(CommandError::Storage(error))) => (Ran::Failed(error), None),
+            Err(_) => (Ran::Panicked, None),
         };
-        self.count(call, &ran, duration_us, slow);
+        self.count(call, &ran, answered, duration_us, slow);
         ran
     }
 
-    fn count(&self, call: &Call<'_>, ran: &Ran, duration_us: u64, slow: &mut Vec<SlowCall>) {
+    fn count(
+        &mut self,
+        call: &Call<'_>,
+        ran: &Ran<Reply>,
+        answered: Option<Answered>,
+        duration_us: u64,
+        slow: &mut Vec<SlowCall>,
+    ) {
         let error = match ran {
             Ran::Reply(Reply::Error(text)) => Some(text.clone()),
             Ran::Reply(_) => None,
             Ran::Failed(error) => Some(errors::storage_text(error)),
             Ran::Panicked => Some(errors::INTERNAL.into()),
         };
-        self.statistics.called(table::number(call.command), duration_us, error.is_some());
+        self.tally.called(table::number(call.command), 1, duration_us, error.is_some());
         if let Some(text) = error {
             self.statistics.error_replied(&text);
         } else if call.command.flags.has(Flags::READONLY) {
-            let is_miss = matches!(ran, Ran::Reply(Reply::Null | Reply::Integer(-2)));
-            self.statistics.add(if is_miss { Counted::KeyMissesTotal } else { Counted::KeyHitsTotal }, 1);
+            self.tally.read(answered.is_some_and(|answered| answered.is_miss));
         }
         self.shared.latency.consider(event_of(call.command), duration_us);
         let threshold_us = self.shared.runtime.read(Knob::SlowlogUs) as i64;
@@ -91,6 +194,76 @@ impl Calls {
             });
         }
     }
+}
+
+/// Looks at each key of a call; `tell` gets the key's number and the answer for it with the bytes of a `Told::Part`, and what it follows from.
+fn look_at_keys(
+    keyspace: &Keyspace,
+    look: &Look,
+    args: &[&[u8]],
+    mut tell: impl FnMut(usize, Told, &[u8], Option<&Entry>, Option<&[u8]>),
+) -> Result<(), CommandError> {
+    let now_ms = keyspace.now_ms();
+    for (number, key) in look.keys(args).iter().enumerate() {
+        let elsewhere = keyspace.with_entry(key, |entry, value| {
+            let told = (look.answer)(args, entry, now_ms)?;
+            match (&told, value) {
+                (Told::Part(range), None) if !range.is_empty() => return Ok(Some((told, entry.copied()))),
+                (Told::Part(range), Some(value)) => tell(number, told.clone(), part(value, range), entry, Some(value)),
+                _ => tell(number, told, &[], entry, value),
+            }
+            Ok::<_, CommandError>(None)
+        })??;
+        if let Some((Told::Part(range), entry)) = elsewhere {
+            let bytes = crate::kv::lookup::bytes(keyspace, key, range.clone())?;
+            tell(number, Told::Part(range), &bytes, entry.as_ref(), None);
+        }
+    }
+    Ok(())
+}
+
+/// The reply as a value.
+pub fn look_as_value(keyspace: &Keyspace, look: &Look, args: &[&[u8]]) -> CommandResult {
+    let mut replies = Vec::with_capacity(look.keys(args).len());
+    look_at_keys(keyspace, look, args, |_, told, bytes, _, _| replies.push(told.reply(bytes.to_vec())))?;
+    Ok(match look.shape {
+        Shape::One => replies.swap_remove(0),
+        Shape::Array => Reply::Array(replies),
+        Shape::Sum => {
+            let one = |reply: &Reply| if let Reply::Integer(value) = reply { *value } else { 0 };
+            Reply::Integer(replies.iter().map(one).sum())
+        }
+    })
+}
+
+/// The same into `out`. Returns whether it counts as a miss.
+fn read_keys(
+    keyspace: &Keyspace,
+    look: &Look,
+    call: &Call<'_>,
+    version: Version,
+    learning: &mut Learning<'_>,
+    shared: &Shared,
+    out: &mut Vec<u8>,
+) -> Result<bool, CommandError> {
+    learning.begin(look.keys_to_keep(&call.args).map_or(0, <[_]>::len));
+    if look.shape == Shape::Array {
+        encode::array_header(look.keys(&call.args).len(), out);
+    }
+    let (mut sum, mut is_miss) = (0, false);
+    look_at_keys(keyspace, look, &call.args, |number, told, bytes, entry, value| {
+        let key = look.keys(&call.args)[number];
+        learning.keep(number, || asked(&shared.versions, call.database, key), entry, value);
+        match (look.shape, &told) {
+            (Shape::Sum, Told::Integer(value)) => sum += value,
+            _ => told.encode(bytes, version, out),
+        }
+        is_miss = look.shape == Shape::One && told.is_miss();
+    })?;
+    if look.shape == Shape::Sum {
+        encode::integer(sum, out);
+    }
+    Ok(is_miss)
 }
 
 /// What the latency monitor calls a call of this command.

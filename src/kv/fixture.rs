@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
 
+use crate::kv::calls::look_as_value;
 use crate::kv::table::{self, Handler};
 use crate::resp::reply::Reply;
 use crate::storage::{Change, Durability, Expiry, Keyspace, Kind, Options, prepare};
@@ -77,6 +78,12 @@ impl Fixture {
             Handler::Read(run) => {
                 self.reader.begin_read(self.now_ms).unwrap();
                 let result = run(&self.reader, args);
+                self.reader.end_read().unwrap();
+                result
+            }
+            Handler::Look(look) => {
+                self.reader.begin_read(self.now_ms).unwrap();
+                let result = look_as_value(&self.reader, &look, args);
                 self.reader.end_read().unwrap();
                 result
             }

@@ -203,6 +203,9 @@ fn memory(desk: &Desk, report: &mut Report) {
     report.line("mem_clients_normal", board.sum(Counter::OutputBytes));
     report.line("mem_cluster_links", 0);
     report.line("mem_aof_buffer", 0);
+    report.line("cache_keys", desk.totals.sum(Counted::CacheKeys));
+    report.line("cache_bytes", desk.totals.sum(Counted::CacheBytes));
+    report.line("cache_bytes_max", desk.shared.settings.cache_bytes);
     report.line("mem_allocator", "libc");
     report.line("active_defrag_running", 0);
     report.line("lazyfree_pending_objects", 0);
@@ -269,6 +272,8 @@ fn stats(desk: &Desk, report: &mut Report) {
     }
     report.line("keyspace_hits", totals.sum(Counted::KeyHitsTotal));
     report.line("keyspace_misses", totals.sum(Counted::KeyMissesTotal));
+    report.line("cache_hits", totals.sum(Counted::CacheHitsTotal));
+    report.line("cache_misses", totals.sum(Counted::CacheMissesTotal));
     for none in ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec", "total_forks"] {
         report.line(none, 0);
     }

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::kv::cache::{Learned, Seen};
 use crate::kv::table::{self, Command};
 use crate::resp::reply::Version;
 use crate::server::Wire;
@@ -13,6 +14,8 @@ pub struct Job {
     /// Of the replies.
     pub version: Version,
     pub calls: Calls,
+    /// For the cache of the loop that asks. It does not cross to another process.
+    pub seen: Seen,
 }
 
 #[derive(Debug, PartialEq)]
@@ -115,6 +118,8 @@ pub struct Done {
     /// The replies of all calls, encoded.
     pub replies: Vec<u8>,
     pub slow: Vec<SlowCall>,
+    /// For the cache of the loop that asked.
+    pub learned: Learned,
 }
 
 #[derive(Debug, PartialEq)]
@@ -147,10 +152,23 @@ impl DoneOutcome {
     }
 }
 
+impl Job {
+    /// Of which nothing is kept in mind.
+    #[must_use]
+    pub fn new(kind: Kind, version: Version, calls: Calls) -> Job {
+        Job { kind, version, calls, seen: Seen::default() }
+    }
+}
+
 impl Done {
     #[must_use]
+    pub fn new(outcome: DoneOutcome, replies: Vec<u8>) -> Done {
+        Done { outcome, replies, slow: Vec::new(), learned: Learned::default() }
+    }
+
+    #[must_use]
     pub fn run(replies: Vec<u8>) -> Done {
-        Done { outcome: DoneOutcome::Run, replies, slow: Vec::new() }
+        Done::new(DoneOutcome::Run, replies)
     }
 }
 
@@ -197,7 +215,7 @@ impl Wire for Job {
             _ => return None,
         };
         let count = u32::from_le_bytes(take(rest));
-        Some(Job { kind, version, calls: Calls { count, bytes: rest.to_vec() } })
+        Some(Job::new(kind, version, Calls { count, bytes: rest.to_vec() }))
     }
 }
 
@@ -260,7 +278,7 @@ impl Wire for Done {
                 args: (0..u32::from_le_bytes(take(rest))).map(|_| take_bytes(rest)).collect(),
             })
             .collect();
-        Some(Done { outcome, replies: rest.to_vec(), slow })
+        Some(Done { slow, ..Done::new(outcome, rest.to_vec()) })
     }
 }
 
@@ -306,7 +324,7 @@ mod tests {
             Watched { slot: 1 << 19, version: u64::MAX, epoch: 0, expires_at_ms: Some(-1) },
         ];
         for kind in [Kind::Run, Kind::Watch, Kind::Exec(watched), Kind::Exec(Vec::new())] {
-            let job = Job { kind, version: Version::Resp3, calls: calls.clone() };
+            let job = Job::new(kind, Version::Resp3, calls.clone());
             let mut bytes = Vec::new();
             job.encode(&mut bytes);
             assert_eq!(Job::decode(&bytes), Some(job));
@@ -321,7 +339,7 @@ mod tests {
             DoneOutcome::Watched(vec![None, Some(5)]),
         ] {
             let slow = vec![SlowCall { started_us: -1, duration_us: 12_345, args: vec![b"get".to_vec(), Vec::new()] }];
-            let done = Done { outcome, replies: b"+OK\r\n".to_vec(), slow };
+            let done = Done { slow, ..Done::new(outcome, b"+OK\r\n".to_vec()) };
             let mut bytes = Vec::new();
             done.encode(&mut bytes);
             assert_eq!(Done::decode(&bytes), Some(done));

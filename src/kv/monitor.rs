@@ -34,6 +34,12 @@ fn publish(desk: &Desk) {
     desk.statistics.set(Counted::Monitors, desk.monitors.len() as u64);
 }
 
+/// True when some client of the service watches.
+#[must_use]
+pub fn is_anybody(desk: &Desk) -> bool {
+    desk.totals.sum(Counted::Monitors) > 0
+}
+
 /// A call of `client` has run here, and its reply is in `out`; or it goes to a lane, or was the client's last. A monitor that
 /// is the client itself sees it only with `out`.
 pub fn feed(
@@ -44,8 +50,7 @@ pub fn feed(
     mut out: Option<&mut Outbox>,
     effects: &mut Effects,
 ) {
-    let monitors = desk.totals.sum(Counted::Monitors);
-    if monitors == 0 || command.flags.has(Flags::SKIP_MONITOR) || command.flags.has(Flags::ADMIN) {
+    if command.flags.has(Flags::SKIP_MONITOR) || command.flags.has(Flags::ADMIN) {
         return;
     }
     let line = line(client, command, args);

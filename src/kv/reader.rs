@@ -4,16 +4,19 @@
 use std::sync::Arc;
 
 use crate::kv::application::Shared;
-use crate::kv::calls::{Access, Calls, Ran};
+use crate::kv::cache::{Learning, Seen};
+use crate::kv::calls::{Calls, Ran};
 use crate::kv::errors;
 use crate::kv::job::{Done, DoneOutcome, Job, Kind, SlowCall};
 use crate::kv::lane_executor::refused;
 use crate::kv::settings::JOB_REPLY_BYTES_MAX;
 use crate::kv::statistics::Counted;
 use crate::resp::encode;
-use crate::resp::reply::Reply;
 use crate::server::{Counter, ExecutorContext, Task, TaskId};
 use crate::storage::{Keyspace, Options, StorageError};
+
+/// Calls whose counts become visible together, before their replies leave: some microseconds of work.
+const CALLS_TOGETHER: usize = 16;
 
 pub struct Reader {
     keyspace: Keyspace,
@@ -37,52 +40,66 @@ impl Reader {
             tasks.iter().for_each(|task| answer(task.id, refused(&task.job, &text)));
             return;
         }
+        self.calls.begin();
+        let mut answered = Vec::with_capacity(tasks.len());
+        let mut calls = 0;
         for task in tasks {
-            let done = self.job(&task.job);
-            answer(task.id, done);
+            answered.push((task.id, self.job(&task.job)));
+            calls += task.job.calls.len();
+            if calls >= CALLS_TOGETHER {
+                self.give(&mut answered, answer);
+                calls = 0;
+            }
         }
+        self.give(&mut answered, answer);
         if let Err(error) = self.keyspace.end_read() {
             tracing::error!(%error, "a snapshot can't be let go");
         }
         debug_assert!(!self.keyspace.is_in_transaction(), "no snapshot is open between batches");
     }
 
+    fn give(&mut self, answered: &mut Vec<(TaskId, Done)>, answer: &mut dyn FnMut(TaskId, Done)) {
+        self.calls.settle();
+        answered.drain(..).for_each(|(id, done)| answer(id, done));
+    }
+
     fn job(&mut self, job: &Job) -> Done {
         match &job.kind {
             Kind::Watch => self.watch(job),
             Kind::Run => {
-                let (replies, ends, slow) = self.answer_calls(job);
-                Done { outcome: DoneOutcome::of_run(job, ends.len()), replies, slow }
+                let mut learning = Learning::of(&job.seen);
+                let (replies, ends, slow) = self.answer_calls(job, &mut learning);
+                let outcome = DoneOutcome::of_run(job, ends.len());
+                Done { slow, learned: learning.learned(), ..Done::new(outcome, replies) }
             }
             Kind::Exec(_) => {
                 // All of it from one snapshot.
                 self.keyspace.hold_snapshot(true);
-                let (replies, ends, slow) = self.answer_calls(job);
+                let (replies, ends, slow) = self.answer_calls(job, &mut Learning::of(&Seen::default()));
                 self.keyspace.hold_snapshot(false);
-                Done { outcome: DoneOutcome::Executed(ends), replies, slow }
+                Done { slow, ..Done::new(DoneOutcome::Executed(ends), replies) }
             }
         }
     }
 
     /// The replies of the calls, where each ends, and which were slow. Of a run with large replies not all calls.
-    fn answer_calls(&mut self, job: &Job) -> (Vec<u8>, Vec<u32>, Vec<SlowCall>) {
+    fn answer_calls(&mut self, job: &Job, learning: &mut Learning<'_>) -> (Vec<u8>, Vec<u32>, Vec<SlowCall>) {
         let (mut replies, mut ends, mut slow) = (Vec::new(), Vec::new(), Vec::new());
         for call in job.calls.iter() {
             if job.kind == Kind::Run && replies.len() >= JOB_REPLY_BYTES_MAX {
                 break;
             }
-            let reply = match self.calls.run(&mut self.keyspace, Access::Read, &call, &mut slow) {
-                Ran::Reply(reply) => reply,
+            match self.calls.read(&mut self.keyspace, &call, job.version, learning, &mut replies, &mut slow) {
+                Ran::Reply(()) => {}
                 Ran::Failed(error) => {
                     tracing::error!(%error, command = call.command.name, "a read failed");
-                    Reply::Error(errors::storage_text(&error))
+                    encode::error(&errors::storage_text(&error), &mut replies);
                 }
                 Ran::Panicked => {
                     self.reopen();
-                    Reply::Error(errors::INTERNAL.into())
+                    encode::error(errors::INTERNAL, &mut replies);
                 }
-            };
-            encode::encode(&reply, job.version, &mut replies);
+            }
             ends.push(replies.len() as u32);
         }
         (replies, ends, slow)
@@ -102,7 +119,7 @@ impl Reader {
                 }
             }
         }
-        Done { outcome: DoneOutcome::Watched(expiries), replies: Vec::new(), slow: Vec::new() }
+        Done::new(DoneOutcome::Watched(expiries), Vec::new())
     }
 
     /// After a panic: what the connection was in the middle of is unknown.

@@ -3,6 +3,9 @@
 //! A pipeline's run of calls for one lane is one job. A read that follows a write in the same pipeline rides with it: one
 //! commit instead of two hops, and its reply is due only after that commit anyway.
 
+mod looking;
+mod scouting;
+
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
@@ -10,6 +13,7 @@ use smallvec::SmallVec;
 
 use crate::kv::admission::{self, Admission};
 use crate::kv::application::{HEAVY, READ, WRITE};
+use crate::kv::cache::{Cache, Found, Seen};
 use crate::kv::calls::event_of;
 use crate::kv::desk::Desk;
 use crate::kv::errors;
@@ -21,6 +25,7 @@ use crate::kv::session::{Errand, Outcome, Polled, ReplyMode, Session, SessionCal
 use crate::kv::settings::{JOB_BYTES_MAX, JOB_CALLS_MAX, QUEUED_BYTES_MAX, REQUESTS_PER_TURN};
 use crate::kv::statistics::Counted;
 use crate::kv::table::{self, Command, Handler};
+use crate::kv::tally::Tally;
 use crate::kv::transaction::{Execution, Queued, State};
 use crate::kv::{monitor, slowlog};
 use crate::resp::encode;
@@ -29,6 +34,7 @@ use crate::resp::reply::Reply;
 use crate::resp::request::{Limits, Parsed, RequestParser};
 use crate::server::sys::clock;
 use crate::server::{Counter, Effects, Input, LaneId, Outbox, Peer, Service, Slot, Step};
+use scouting::Scout;
 
 /// Unsent reply bytes at which a turn ends: the core goes on when they are gone.
 const TURN_BYTES_MAX: usize = 256 << 10;
@@ -37,6 +43,14 @@ const PAUSE_LOOK: Duration = Duration::from_secs(60);
 
 pub struct KvService {
     desk: Desk,
+    cache: Cache,
+    /// What the cache knew of the keys of the call at hand.
+    found: Found,
+    tally: Tally,
+    streak: Option<looking::Streak>,
+    scout: scouting::Scout,
+    /// Some client watches by MONITOR, as of the bytes at hand: whoever has been told that it does sent what follows later.
+    is_monitored: bool,
 }
 
 /// A session and the parser of its bytes: apart, since a call's arguments lie in the parser while the session changes.
@@ -53,6 +67,7 @@ pub struct Conversation {
 struct Run {
     lane: LaneId,
     calls: Calls,
+    seen: Seen,
 }
 
 /// What the handling of one request came to.
@@ -70,7 +85,18 @@ enum Turn {
 impl KvService {
     #[must_use]
     pub fn new(desk: Desk) -> KvService {
-        KvService { desk }
+        let settings = &desk.shared.settings;
+        let cache = Cache::new(settings.cache_bytes / settings.workers.max(1), desk.shared.versions.clone());
+        let tally = Tally::new(desk.statistics);
+        KvService {
+            desk,
+            cache,
+            found: Found::default(),
+            tally,
+            streak: None,
+            scout: Scout::default(),
+            is_monitored: false,
+        }
     }
 
     /// Requests until there is no whole one, or it is others' turn.
@@ -82,11 +108,13 @@ impl KvService {
         effects: &mut Effects,
     ) -> Step<Job> {
         let mut run: Option<Run> = None;
+        self.scout.begin();
         for _ in 0..REQUESTS_PER_TURN {
             if out.len() >= TURN_BYTES_MAX {
                 break;
             }
-            let length = match talk.next_request(input, &self.desk) {
+            let limits = talk.limits(&self.desk);
+            let length = match talk.next_request(input, &limits) {
                 Ok(Parsed::Complete(length)) => length,
                 Ok(Parsed::Empty(length)) => {
                     input.consume(length);
@@ -98,6 +126,7 @@ impl KvService {
                     return talk.session.submit(run).unwrap_or_else(|| self.give_up(talk, out));
                 }
             };
+            self.scout.go_on(talk, input, length, &self.cache, &limits);
             let args: SmallVec<[&[u8]; 8]> = talk.parser.args(input.bytes()).iter().collect();
             let turn = self.request(&mut talk.session, &args, &mut run, out, effects);
             drop(args);
@@ -143,6 +172,11 @@ impl KvService {
         if let Admission::Run(command) = admission
             && let Some(lane) = lane_of(command, args)
         {
+            if let Handler::Look(look) = &command.handler
+                && self.look(session, command, look, args, run.as_ref(), out, effects)
+            {
+                return Turn::Consumed;
+            }
             return self.add_to_run(session, command, lane, args, run, effects);
         }
         if run.is_some() {
@@ -168,7 +202,7 @@ impl KvService {
                 let step = self.run_here(session, command, args, false, out, effects);
                 if !is_executing {
                     let out = (step != Some(Step::Close)).then_some(out);
-                    monitor::feed(&self.desk, &session.client, command, args, out, effects);
+                    self.feed_monitors(session, command, args, out, effects);
                 }
                 match step {
                     None => {
@@ -200,7 +234,7 @@ impl KvService {
             Some(command) if command.name == "exec" => {
                 session.end_transaction();
                 self.reply(session, &Reply::Error(errors::exec_abort_because_of(&text)), out);
-                monitor::feed(&self.desk, &session.client, command, args, Some(out), effects);
+                self.feed_monitors(session, command, args, Some(out), effects);
             }
             _ => self.reply(session, &Reply::Error(text), out),
         }
@@ -226,9 +260,14 @@ impl KvService {
                 return Turn::AfterRun;
             }
         }
-        monitor::feed(&self.desk, &session.client, command, args, None, effects);
+        self.feed_monitors(session, command, args, None, effects);
         session.client.last_command.set(command.name);
-        let run = run.get_or_insert_with(|| Run { lane, calls: Calls::default() });
+        let run = run.get_or_insert_with(|| Run { lane, calls: Calls::default(), seen: Seen::default() });
+        if let (READ, Handler::Look(look)) = (run.lane, &command.handler)
+            && look.keys_to_keep(args).is_some()
+        {
+            self.cache.note(&self.found, &mut run.seen);
+        }
         run.calls.push(command, session.database(), args);
         Turn::Consumed
     }
@@ -263,6 +302,8 @@ impl KvService {
         out: &mut Outbox,
         effects: &mut Effects,
     ) -> Option<Step<Job>> {
+        // INFO and its like see what came before it.
+        self.settle();
         let begun = clock::monotonic();
         let started_us = clock::wall_us();
         let outcome = match command.handler {
@@ -270,11 +311,14 @@ impl KvService {
             Handler::Session(handler) => {
                 handler(&mut SessionCall { session, desk: &mut self.desk, effects, is_executing }, args)
             }
-            Handler::Read(_) | Handler::Write(_) | Handler::Container => Outcome::error(errors::INTERNAL),
+            Handler::Read(_) | Handler::Look(_) | Handler::Write(_) | Handler::Container => {
+                Outcome::error(errors::INTERNAL)
+            }
         };
         let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
         let is_error = matches!(&outcome, Outcome::Reply(Reply::Error(_)));
-        self.desk.statistics.called(table::number(command), duration_us, is_error);
+        self.tally.called(table::number(command), 1, duration_us, is_error);
+        self.is_monitored = monitor::is_anybody(&self.desk);
         self.desk.shared.latency.consider(event_of(command), duration_us);
         slowlog::consider(&mut self.desk, &session.client, command, args, started_us, duration_us);
         self.act(session, outcome, out, effects)
@@ -334,13 +378,13 @@ impl KvService {
     ) -> Option<Step<Job>> {
         while let Some(queued) = execution.calls.get(execution.next) {
             if queued.is_for_a_lane() {
-                monitor::feed(&self.desk, &session.client, queued.command, &queued.slices(), Some(out), effects);
+                self.feed_monitors(session, queued.command, &queued.slices(), Some(out), effects);
                 execution.take_reply(session.version, session.is_muted(), out.buffer());
             } else {
                 let (command, args) = (queued.command, queued.args.clone());
                 let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
                 match self.run_here(session, command, &slices, true, out, effects) {
-                    None => monitor::feed(&self.desk, &session.client, command, &slices, Some(out), effects),
+                    None => self.feed_monitors(session, command, &slices, Some(out), effects),
                     Some(Step::Park(until)) => {
                         let Errand::Wait(wait) = std::mem::replace(&mut session.errand, Errand::None) else {
                             unreachable!("a parked command has said what it waits for")
@@ -361,7 +405,7 @@ impl KvService {
 
     fn show_exec(&self, session: &Session, execution: &Execution, out: &mut Outbox, effects: &mut Effects) {
         let exec = table::lookup(&execution.name).expect("it was found by that name");
-        monitor::feed(&self.desk, &session.client, exec, &[&execution.name], Some(out), effects);
+        self.feed_monitors(session, exec, &[&execution.name], Some(out), effects);
     }
 
     /// Asks what a command waits for. `None`: it is answered, go on.
@@ -382,6 +426,19 @@ impl KvService {
                 session.client.is_blocked.set(false);
                 Ok(self.act(session, outcome, out, effects))
             }
+        }
+    }
+
+    fn feed_monitors(
+        &self,
+        session: &Session,
+        command: &Command,
+        args: &[&[u8]],
+        out: Option<&mut Outbox>,
+        effects: &mut Effects,
+    ) {
+        if self.is_monitored {
+            monitor::feed(&self.desk, &session.client, command, args, out, effects);
         }
     }
 
@@ -429,7 +486,7 @@ impl KvService {
             }
             (Errand::Run(lane), DoneOutcome::Cut(calls)) => {
                 out.buffer().extend_from_slice(&done.replies);
-                let job = Job { kind: Kind::Run, version: session.version, calls };
+                let job = Job::new(Kind::Run, session.version, calls);
                 session.errand = Errand::Rest(lane, job);
                 // The core goes on when the replies are gone.
                 Some(Step::Continue)
@@ -445,7 +502,8 @@ impl KvService {
     }
 
     /// After a command that took a detour: on to the next request.
-    fn went_on(&self, session: &mut Session, step: Option<Step<Job>>) -> Step<Job> {
+    fn went_on(&mut self, session: &mut Session, step: Option<Step<Job>>) -> Step<Job> {
+        self.settle();
         step.unwrap_or_else(|| {
             session.command_ended();
             Step::NeedInput
@@ -454,7 +512,7 @@ impl KvService {
 }
 
 impl Conversation {
-    fn next_request(&mut self, input: &Input, desk: &Desk) -> Result<Parsed, ProtocolError> {
+    fn next_request(&mut self, input: &Input, limits: &Limits) -> Result<Parsed, ProtocolError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
@@ -464,22 +522,26 @@ impl Conversation {
         if input.is_empty() {
             return Ok(Parsed::NeedMore);
         }
+        self.parser.parse(input.bytes(), limits)
+    }
+
+    /// What a request may take of a client that has logged in, or not.
+    fn limits(&self, desk: &Desk) -> Limits {
         let settings = &desk.shared.settings;
-        let limits = Limits {
+        Limits {
             bulk_bytes_max: usize::try_from(settings.storage.value_bytes_max).unwrap_or(usize::MAX),
             unauthenticated: !self.session.is_authenticated && desk.shared.runtime.has_password(),
             ..Limits::default()
-        };
-        self.parser.parse(input.bytes(), &limits)
+        }
     }
 }
 
 impl Session {
     /// Sends the run, if there is one, on its way.
     fn submit(&mut self, run: Option<Run>) -> Option<Step<Job>> {
-        let Run { lane, calls } = run?;
+        let Run { lane, calls, seen } = run?;
         self.errand = Errand::Run(lane);
-        Some(Step::Submit(lane, Job { kind: Kind::Run, version: self.version, calls }))
+        Some(Step::Submit(lane, Job { seen, ..Job::new(Kind::Run, self.version, calls) }))
     }
 }
 
@@ -489,7 +551,7 @@ pub fn lane_of(command: &Command, args: &[&[u8]]) -> Option<LaneId> {
     match command.handler {
         Handler::Write(_) => Some(WRITE),
         Handler::Read(_) if command.is_heavy(args) => Some(HEAVY),
-        Handler::Read(_) => Some(READ),
+        Handler::Read(_) | Handler::Look(_) => Some(READ),
         Handler::Session(_) | Handler::Pure(_) | Handler::Container => None,
     }
 }
@@ -531,7 +593,9 @@ impl Service for KvService {
             }
             other => talk.session.errand = other,
         }
+        self.is_monitored = monitor::is_anybody(&self.desk);
         let step = self.turn(talk, input, out, effects);
+        self.settle();
         talk.session.client.input_bytes.set(input.len());
         step
     }
@@ -545,13 +609,16 @@ impl Service for KvService {
     ) -> Step<Job> {
         let session = &mut talk.session;
         session.client.active_ms.set(self.desk.clock.now_ms());
+        self.is_monitored = monitor::is_anybody(&self.desk);
         self.remember_slow_calls(session, &mut done);
+        self.cache.learn(&done.learned);
         let step = self.finish(session, done, out, effects);
         self.went_on(session, step)
     }
 
     fn resume(&mut self, talk: &mut Conversation, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
         let session = &mut talk.session;
+        self.is_monitored = monitor::is_anybody(&self.desk);
         let step = match std::mem::replace(&mut session.errand, Errand::None) {
             Errand::Wait(wait) => match self.poll(session, wait, out, effects) {
                 Ok(step) => step,
@@ -619,6 +686,9 @@ impl Service for KvService {
             watching += u64::from(client.watched.get() > 0);
             watched += client.watched.get() as u64;
         }
+        let (keys, bytes) = self.cache.size();
+        self.desk.statistics.set(Counted::CacheKeys, keys as u64);
+        self.desk.statistics.set(Counted::CacheBytes, bytes as u64);
         self.desk.statistics.set(Counted::Monitors, self.desk.monitors.len() as u64);
         self.desk.statistics.set(Counted::BlockedClients, blocked);
         self.desk.statistics.set(Counted::WatchingClients, watching);

@@ -30,6 +30,7 @@ impl Stage {
         let data = tempfile::tempdir().unwrap();
         let storage = Options { durability: Durability::Os, ..Options::new(data.path()) };
         let settings = Settings {
+            cache_bytes: 0,
             listen: ([127, 0, 0, 1], 0).into(),
             storage,
             readers: 1,

@@ -11,6 +11,8 @@ pub struct Settings {
     pub storage: storage::Options,
     /// Reader threads of each worker.
     pub readers: usize,
+    /// What all workers' caches may take together; 0: none.
+    pub cache_bytes: usize,
     /// Jobs of one worker that one lane admits.
     pub lane_jobs_max: usize,
     /// Of the user `default`.

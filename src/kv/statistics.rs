@@ -12,6 +12,12 @@ pub enum Counted {
     ErrorRepliesTotal,
     KeyHitsTotal,
     KeyMissesTotal,
+    /// Calls that a worker's cache answered, and those that it might have answered but did not know.
+    CacheHitsTotal,
+    CacheMissesTotal,
+    /// Of a worker's cache: keys, and bytes in use.
+    CacheKeys,
+    CacheBytes,
     ExpiredKeysTotal,
     AuthFailuresTotal,
     DeniedTotal,
@@ -134,18 +140,29 @@ impl Statistics {
         self.board.application(self.slot, first + 1).store(expires, Ordering::Relaxed);
     }
 
-    /// A call that ran. `command` is the row's number.
-    pub fn called(&self, command: u16, duration_us: u64, is_error: bool) {
+    /// Calls that ran, all of one command, and how many of them lie in each bucket. `command` is the row's number.
+    pub fn called(
+        &self,
+        command: u16,
+        calls: u64,
+        failed: u64,
+        duration_us: u64,
+        buckets: impl Iterator<Item = (usize, u64)>,
+    ) {
         let first = COMMAND_START + PER_COMMAND * usize::from(command);
         let add =
             |index: usize, count| self.board.application(self.slot, first + index).fetch_add(count, Ordering::Relaxed);
-        add(OfCommand::Calls as usize, 1);
-        add(OfCommand::Microseconds as usize, duration_us);
-        add(4 + bucket(duration_us), 1);
-        if is_error {
-            add(OfCommand::Failed as usize, 1);
+        add(OfCommand::Calls as usize, calls);
+        if duration_us > 0 {
+            add(OfCommand::Microseconds as usize, duration_us);
         }
-        self.add(Counted::CommandsTotal, 1);
+        buckets.for_each(|(bucket, count)| {
+            add(4 + bucket, count);
+        });
+        if failed > 0 {
+            add(OfCommand::Failed as usize, failed);
+        }
+        self.add(Counted::CommandsTotal, calls);
     }
 
     /// A call that was refused before it ran.
@@ -230,6 +247,8 @@ impl Totals {
             Counted::ChangesSinceCheckpoint,
             Counted::SyncedUntilMs,
             Counted::MemoryBytesMax,
+            Counted::CacheKeys,
+            Counted::CacheBytes,
         ]
         .map(|which: Counted| which as usize);
         let core = [
@@ -271,7 +290,7 @@ mod tests {
         let get = table::number(table::lookup(b"get").unwrap());
         for slot in board.workers() {
             let statistics = Statistics::new(board, slot);
-            statistics.called(get, 3, true);
+            statistics.called(get, 1, 1, 3, [(bucket(3), 1)].into_iter());
             statistics.error_replied("WRONGTYPE Operation");
             statistics.error_replied("STRANGE thing");
             statistics.set(Counted::Monitors, 1);

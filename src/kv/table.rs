@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use crate::kv::commands::{FAMILIES, PARTS};
 use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::look::Look;
 use crate::storage::Keyspace;
 
 /// One command, or one subcommand of a container.
@@ -61,6 +62,8 @@ pub enum Handler {
     Pure(fn(&[&[u8]]) -> CommandResult),
     /// On a reader thread.
     Read(fn(&Keyspace, &[&[u8]]) -> CommandResult),
+    /// On the loop where its cache knows the keys, else on a reader thread.
+    Look(Look),
     /// In the writer.
     Write(fn(&mut Keyspace, &[&[u8]]) -> CommandResult),
     /// Nowhere: only its subcommands run. `resolve` never returns such a row.

@@ -94,7 +94,7 @@ impl Queued {
     /// True when the call runs on a lane and not on the loop.
     #[must_use]
     pub fn is_for_a_lane(&self) -> bool {
-        matches!(self.command.handler, Handler::Read(_) | Handler::Write(_))
+        matches!(self.command.handler, Handler::Read(_) | Handler::Look(_) | Handler::Write(_))
     }
 }
 

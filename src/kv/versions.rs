@@ -14,7 +14,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::server::sys::shared;
+use crate::server::sys::{memory, shared};
 
 pub const SLOTS: usize = 1 << 20;
 
@@ -35,13 +35,29 @@ impl Versions {
     }
 
     #[must_use]
-    pub fn slot_of(&self, database: u8, key: &[u8]) -> u32 {
-        (self.hasher.hash_one((database, key)) as usize & (SLOTS - 1)) as u32
+    pub fn hash_of(&self, database: u8, key: &[u8]) -> u64 {
+        self.hasher.hash_one((database, key))
+    }
+
+    /// The slot of a key with this hash.
+    #[must_use]
+    pub fn slot_of(hash: u64) -> u32 {
+        (hash as usize & (SLOTS - 1)) as u32
+    }
+
+    #[must_use]
+    pub fn slot_of_key(&self, database: u8, key: &[u8]) -> u32 {
+        Self::slot_of(self.hash_of(database, key))
     }
 
     #[must_use]
     pub fn read(&self, slot: u32) -> u64 {
         self.slots[slot as usize].load(Ordering::SeqCst)
+    }
+
+    /// Fetches a slot that will be read soon.
+    pub fn prefetch(&self, slot: u32) {
+        memory::prefetch(&self.slots[slot as usize]);
     }
 
     #[must_use]
@@ -86,7 +102,7 @@ impl Marks {
 
     /// Before a row of this key changes.
     pub fn mark(&mut self, database: u8, key: &[u8]) {
-        let slot = self.versions.slot_of(database, key);
+        let slot = self.versions.slot_of_key(database, key);
         if self.versions.slots[slot as usize].fetch_or(1, Ordering::SeqCst).is_multiple_of(2) {
             self.marked.push(slot);
         }
@@ -124,7 +140,7 @@ mod tests {
     fn a_group_changes_each_slot_by_two_however_often_it_touches_it() {
         let versions = Versions::new().unwrap();
         let mut marks = Marks::take_over(versions.clone());
-        let (slot, epoch) = (versions.slot_of(0, b"key"), versions.epoch());
+        let (slot, epoch) = (versions.slot_of_key(0, b"key"), versions.epoch());
         let before = versions.read(slot);
         assert!(versions.is_current(slot, before, epoch));
         marks.mark(0, b"key");
@@ -143,7 +159,7 @@ mod tests {
     #[test]
     fn a_new_writer_settles_what_its_predecessor_left_and_voids_what_is_older() {
         let versions = Versions::new().unwrap();
-        let slot = versions.slot_of(3, b"key");
+        let slot = versions.slot_of_key(3, b"key");
         let epoch = versions.epoch();
         let before = versions.read(slot);
         let mut dead = Marks::take_over(versions.clone());

@@ -18,6 +18,7 @@ use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
 use crate::kv::settings::JOB_REPLY_BYTES_MAX;
 use crate::kv::statistics::Counted;
+use crate::kv::unseen::unseen;
 use crate::kv::versions::Marks;
 use crate::resp::encode;
 use crate::resp::reply::Reply;
@@ -144,6 +145,7 @@ impl Writer {
             }
         };
         self.unmark();
+        self.calls.settle();
         match group {
             Group::Committed(applied) => {
                 self.count_group(tasks, begun);
@@ -177,15 +179,22 @@ impl Writer {
     fn apply(&mut self, tasks: &[Task<Job>], panicked: &[Place]) -> Result<Result<Vec<Applied>, Place>, StorageError> {
         // After the group's last job was taken, and before anything of it runs.
         self.keyspace.begin_write(self.calls.shared.clock.now_ms())?;
+        self.calls.begin();
+        let is_run = |index, number| !panicked.contains(&(index, number));
+        let unseen = unseen(tasks, self.keyspace.value_bytes_max(), is_run);
         let mut applied = Vec::with_capacity(tasks.len());
+        let mut first = 0;
         for (index, task) in tasks.iter().enumerate() {
             if let Kind::Exec(watched) = &task.job.kind
                 && watched.iter().any(|watched| self.has_changed(watched))
             {
                 applied.push(Applied::NotExecuted);
+                first += task.job.calls.len();
                 continue;
             }
-            match self.job(index, &task.job, panicked)? {
+            let unseen = unseen.as_ref().map(|unseen| &unseen[first..]);
+            first += task.job.calls.len();
+            match self.job(index, &task.job, panicked, unseen)? {
                 Ok(done) => applied.push(done),
                 Err(place) => return Ok(Err(place)),
             }
@@ -200,7 +209,14 @@ impl Writer {
         Ok(Ok(applied))
     }
 
-    fn job(&mut self, index: usize, job: &Job, panicked: &[Place]) -> Result<Result<Applied, Place>, StorageError> {
+    /// `unseen` says of the job's calls whether they are answered without being written.
+    fn job(
+        &mut self,
+        index: usize,
+        job: &Job,
+        panicked: &[Place],
+        unseen: Option<&[bool]>,
+    ) -> Result<Result<Applied, Place>, StorageError> {
         let (mut replies, mut slow) = (Vec::with_capacity(job.calls.len()), Vec::new());
         let mut reply_bytes = 0;
         for (number, call) in job.calls.iter().enumerate() {
@@ -209,6 +225,10 @@ impl Writer {
             }
             if panicked.contains(&(index, number)) {
                 replies.push(Reply::Error(errors::INTERNAL.into()));
+                continue;
+            }
+            if unseen.is_some_and(|unseen| unseen[number]) {
+                replies.push(self.calls.answer_unseen(&call, &mut slow));
                 continue;
             }
             match self.calls.run(&mut self.keyspace, Access::Write, &call, &mut slow) {
@@ -360,7 +380,7 @@ pub(super) fn end_if_sync_failed(shared: &Shared, error: &StorageError) {
 
 fn done(job: &Job, applied: Applied) -> Done {
     let Applied::Replies(values, slow) = applied else {
-        return Done { outcome: DoneOutcome::NotExecuted, replies: Vec::new(), slow: Vec::new() };
+        return Done::new(DoneOutcome::NotExecuted, Vec::new());
     };
     let (mut replies, mut ends) = (Vec::new(), Vec::new());
     for reply in &values {
@@ -371,5 +391,5 @@ fn done(job: &Job, applied: Applied) -> Done {
         Kind::Run => DoneOutcome::of_run(job, ends.len()),
         Kind::Exec(_) | Kind::Watch => DoneOutcome::Executed(ends),
     };
-    Done { outcome, replies, slow }
+    Done { slow, ..Done::new(outcome, replies) }
 }

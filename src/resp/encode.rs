@@ -68,9 +68,14 @@ pub fn integer(value: i64, out: &mut Vec<u8>) {
 
 pub fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(HEADER_BYTES_MAX + bytes.len() + CRLF.len());
-    header(b'$', bytes.len(), out);
+    bulk_header(bytes.len(), out);
     out.extend_from_slice(bytes);
     out.extend_from_slice(CRLF);
+}
+
+/// So many bytes follow, then CR LF.
+pub fn bulk_header(length: usize, out: &mut Vec<u8>) {
+    header(b'$', length, out);
 }
 
 pub fn null(version: Version, out: &mut Vec<u8>) {

@@ -6,6 +6,7 @@ use super::protocol_error::ProtocolError;
 use super::reply::Reply;
 use super::request::{Limits, Parsed, RequestParser};
 use super::response::{ResponseError, ResponseLimits, ResponseParser};
+use super::skip::{ReplySkipper, Skipped};
 
 /// What a parser made of a stream: values in order, then the error that ended it, then the bytes left over.
 type Outcome<T, E> = (Vec<T>, Option<E>, usize);
@@ -34,6 +35,50 @@ pub fn fuzz_responses(data: &[u8]) {
     assert_eq!(described, format!("{:?}", responses(&cut(stream, *seed), &limits)), "the cuts changed the replies");
     let single_bytes: Vec<&[u8]> = stream.chunks(1).collect();
     assert_eq!(described, format!("{:?}", responses(&single_bytes, &limits)), "single bytes changed the replies");
+    let (replies, error, _) = responses(&[stream], &ResponseLimits::default());
+    let expected: Vec<Skipped> = replies.iter().map(nature).collect();
+    for pieces in [vec![stream], cut(stream, *seed), single_bytes] {
+        let found = skipped(&pieces);
+        // Of a broken stream the skipper may read on: it looks for ends, not for sense.
+        let found = if error.is_none() { &found[..] } else { &found[..expected.len().min(found.len())] };
+        assert_eq!(found, expected, "skipped other replies than the parser gives");
+    }
+}
+
+/// What the skipper has to say of a reply that the parser gave.
+fn nature(reply: &Reply) -> Skipped {
+    match reply {
+        Reply::Push(_) => Skipped::Push,
+        Reply::Null | Reply::NullArray => Skipped::Null,
+        reply if has_error(reply) => Skipped::Error,
+        _ => Skipped::Value,
+    }
+}
+
+fn has_error(reply: &Reply) -> bool {
+    match reply {
+        Reply::Error(_) => true,
+        Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => items.iter().any(has_error),
+        Reply::Map(pairs) => pairs.iter().any(|(key, value)| has_error(key) || has_error(value)),
+        _ => false,
+    }
+}
+
+/// Feeds a skipper up to the first error.
+fn skipped(pieces: &[&[u8]]) -> Vec<Skipped> {
+    let (mut skipper, mut found) = (ReplySkipper::default(), Vec::new());
+    for piece in pieces {
+        let mut rest = *piece;
+        loop {
+            match skipper.skip(&mut rest) {
+                Ok(Some(kind)) => found.push(kind),
+                Ok(None) => break,
+                Err(_) => return found,
+            }
+        }
+        assert!(rest.is_empty(), "a skipper that wants more has taken everything");
+    }
+    found
 }
 
 /// Feeds a parser as a server does: what arrived is appended to what was not consumed, then all whole requests are

@@ -30,6 +30,7 @@ pub mod protocol_error;
 pub mod reply;
 pub mod request;
 pub mod response;
+pub mod skip;
 
 #[cfg(test)]
 mod properties;
@@ -39,3 +40,4 @@ pub use protocol_error::ProtocolError;
 pub use reply::{Reply, Version};
 pub use request::{Args, Limits, Parsed, RequestParser};
 pub use response::{ResponseError, ResponseLimits, ResponseParser};
+pub use skip::{ReplySkipper, Skipped};

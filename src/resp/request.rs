@@ -123,6 +123,11 @@ impl RequestParser {
         }
     }
 
+    /// Forgets what there is of a request: the next bytes begin a new one.
+    pub fn restart(&mut self) {
+        self.state = State::Start;
+    }
+
     /// The arguments of the request that was just completed, the command's name first; valid until the next call of
     /// [`RequestParser::parse`]. `bytes` are those that `parse` saw.
     pub fn args<'a>(&'a self, bytes: &'a [u8]) -> Args<'a> {

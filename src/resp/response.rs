@@ -348,7 +348,7 @@ fn parse_big_number(text: &[u8]) -> Option<String> {
     if is_number { String::from_utf8(text.to_vec()).ok() } else { None }
 }
 
-fn parse_length(kind: u8, text: &[u8]) -> Result<usize, ResponseError> {
+pub(super) fn parse_length(kind: u8, text: &[u8]) -> Result<usize, ResponseError> {
     parse_integer(text).and_then(|length| usize::try_from(length).ok()).ok_or(ResponseError::InvalidLength(kind))
 }
 

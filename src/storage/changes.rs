@@ -36,10 +36,17 @@ impl Keyspace {
         }
         let database = self.selected;
         self.mark(Change::Key { database, key })?;
-        let (slot, old) = match self.locate(self.space(database)?, key)? {
+        let space = self.space(database)?;
+        let is_plain = expiry == Expiry::Clear && value.len() <= self.layout.inline_bytes_max;
+        if is_plain && self.overwrites && self.overwrite_row(space, key, value)? {
+            return Ok(());
+        }
+        let (slot, old) = match self.locate(space, key)? {
             Place::Free(slot) => (slot, None),
             Place::Taken(row) => (row.slot, Some(row)),
         };
+        // Who filled the keyspace just now goes on filling it, who overwrites goes on overwriting.
+        self.overwrites = old.is_some();
         let expires_at_ms = match expiry {
             Expiry::Clear => None,
             Expiry::Keep => old.filter(|row| self.is_live(row)).and_then(|row| row.expires_at_ms),

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn sqlite_is_built_without_the_page_cache_lock_and_maps_the_whole_file() {
+    fn sqlite_is_built_without_locks_that_all_threads_share_and_maps_the_whole_file() {
         let directory = tempfile::tempdir().unwrap();
         let options = Options::new(directory.path());
         prepare(&options).unwrap();
@@ -139,6 +139,7 @@ mod tests {
         let built: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(|row| row.unwrap()).collect();
         assert!(!built.iter().any(|option| option == "ENABLE_MEMORY_MANAGEMENT"), "{built:?}");
         assert!(built.iter().any(|option| option == "MAX_MMAP_SIZE=1099511627776"), "{built:?}");
+        assert!(built.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{built:?}");
         assert_eq!(pragma(&connection, "mmap_size"), MMAP_BYTES);
         let unmapped = connect(&Options { mmap: false, ..options }, Role::Reader).unwrap();
         assert_eq!(pragma(&unmapped, "mmap_size"), 0);

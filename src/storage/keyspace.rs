@@ -22,6 +22,8 @@ pub struct Keyspace {
     /// True while `renew_snapshot` does nothing, see there.
     pub(super) snapshot_is_held: bool,
     pub(super) hook: Option<ChangeHook>,
+    /// Whether the last string that was put had one to overwrite: a guess for the next, which only time depends on.
+    pub(super) overwrites: bool,
     pub(super) selected: u8,
     pub(super) now_ms: i64,
     value_bytes_max: u64,
@@ -91,6 +93,7 @@ impl Keyspace {
             spaces: SpaceCache::default(),
             snapshot_is_held: false,
             hook,
+            overwrites: false,
             selected: 0,
             now_ms: 0,
             value_bytes_max: options.value_bytes_max.min(Layout::STANDARD.value_bytes_max()),
@@ -118,6 +121,20 @@ impl Keyspace {
 
     pub fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
         Ok(self.live_row(key)?.map(|row| row.entry()))
+    }
+
+    /// Shows the key, with its string where that lies in the key's own row.
+    pub fn with_entry<R>(&self, key: &[u8], f: impl FnOnce(Option<&Entry>, Option<&[u8]>) -> R) -> Result<R> {
+        let mut f = Some(f);
+        let mut show = |entry: Option<&Entry>, value: Option<&[u8]>| {
+            let f = f.take().expect("shown once");
+            f(entry, value)
+        };
+        let shown = self.with_row(self.space(self.selected)?, key, |row, value| match self.is_live(&row) {
+            true => show(Some(&row.entry()), value.filter(|_| row.id.is_none() && row.kind == Kind::String)),
+            false => show(None, None),
+        })?;
+        Ok(shown.unwrap_or_else(|| show(None, None)))
     }
 
     /// The whole string.

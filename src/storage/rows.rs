@@ -49,6 +49,9 @@ const INSERT: &str =
 // Not REPLACE: an UPDATE overwrites a row of the same size in place and leaves pages that do not differ alone.
 const UPDATE: &str =
     "UPDATE keyspace SET kind = ?2, id = ?3, expires_at_ms = ?4, length = ?5, value = ?6 WHERE slot = ?1";
+/// One descent instead of two, for what is most often written: a string over a string, neither of which ends.
+const OVERWRITE: &str = "UPDATE keyspace SET length = ?3, value = ?4
+    WHERE slot = ?1 AND key = ?2 AND kind = 1 AND id IS NULL AND expires_at_ms IS NULL";
 const REMOVE: &str = "DELETE FROM keyspace WHERE slot = ?1";
 
 impl Keyspace {
@@ -113,6 +116,14 @@ impl Keyspace {
         let mut statement = self.connection.prepare_cached(UPDATE)?;
         statement.execute(params![row.slot, row.kind as i64, row.id, row.expires_at_ms, row.length, value])?;
         Ok(())
+    }
+
+    /// Writes a string over the one that lies in the key's row at its home, if there is such a one and it never ends. False when
+    /// there is none: then nothing is said about the key.
+    pub(super) fn overwrite_row(&mut self, space: u16, key: &[u8], value: &[u8]) -> Result<bool> {
+        let home = self.hash.home(space, key);
+        let mut statement = self.connection.prepare_cached(OVERWRITE)?;
+        Ok(statement.execute(params![home, key, value.len() as u64, value])? == 1)
     }
 
     /// Removes the row and closes the hole: each later member of the run whose home is not past the hole moves into it.

@@ -123,7 +123,7 @@ fn on_lane(call: &SessionCall<'_>, lane: LaneId, part: &str, args: &[&[u8]]) -> 
     }
     let mut calls = Calls::default();
     calls.push(table::part(part), call.session.database(), args);
-    Outcome::Submit(lane, Job { kind: Kind::Run, version: call.session.version, calls }, Errand::Run(lane))
+    Outcome::Submit(lane, Job::new(Kind::Run, call.session.version, calls), Errand::Run(lane))
 }
 
 fn object(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {

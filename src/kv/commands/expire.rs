@@ -2,9 +2,10 @@
 
 use crate::kv::args;
 use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::look::{Look, LookResult, Shape, Told};
 use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
-use crate::storage::Keyspace;
+use crate::storage::{Entry, Keyspace};
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -45,7 +46,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Returns the expiration time of a key as a Unix timestamp.",
         syntax: "key",
-        handler: Handler::Read(expiretime),
+        handler: Handler::Look(Look { shape: Shape::One, answer: expiretime }),
         ..Command::ROW
     },
     Command {
@@ -99,7 +100,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Returns the expiration time of a key as a Unix milliseconds timestamp.",
         syntax: "key",
-        handler: Handler::Read(pexpiretime),
+        handler: Handler::Look(Look { shape: Shape::One, answer: pexpiretime }),
         ..Command::ROW
     },
     Command {
@@ -112,7 +113,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Returns the expiration time in milliseconds of a key.",
         syntax: "key",
-        handler: Handler::Read(pttl),
+        handler: Handler::Look(Look { shape: Shape::One, answer: pttl }),
         tips: &["nondeterministic_output"],
         history: &[("2.8.0", "Added the -2 reply.")],
         ..Command::ROW
@@ -127,7 +128,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Returns the expiration time in seconds of a key.",
         syntax: "key",
-        handler: Handler::Read(ttl),
+        handler: Handler::Look(Look { shape: Shape::One, answer: ttl }),
         tips: &["nondeterministic_output"],
         history: &[("2.8.0", "Added the -2 reply.")],
         ..Command::ROW
@@ -150,20 +151,20 @@ fn pexpireat(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
     expire_at("pexpireat", 0, Unit::Milliseconds, keyspace, args)
 }
 
-fn ttl(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    expiry_of(keyspace, args[1], |time_ms| seconds(time_left_ms(keyspace, time_ms)))
+fn ttl(_: &[&[u8]], key: Option<&Entry>, now_ms: i64) -> LookResult {
+    expiry_of(key, |time_ms| seconds(time_left_ms(time_ms, now_ms)))
 }
 
-fn pttl(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    expiry_of(keyspace, args[1], |time_ms| time_left_ms(keyspace, time_ms))
+fn pttl(_: &[&[u8]], key: Option<&Entry>, now_ms: i64) -> LookResult {
+    expiry_of(key, |time_ms| time_left_ms(time_ms, now_ms))
 }
 
-fn expiretime(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    expiry_of(keyspace, args[1], seconds)
+fn expiretime(_: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
+    expiry_of(key, seconds)
 }
 
-fn pexpiretime(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    expiry_of(keyspace, args[1], |time_ms| time_ms)
+fn pexpiretime(_: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
+    expiry_of(key, |time_ms| time_ms)
 }
 
 fn persist(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
@@ -249,15 +250,12 @@ impl Condition {
 }
 
 /// -2: no such key, -1: no expiry, otherwise what `value` makes of the time in Unix milliseconds.
-fn expiry_of(keyspace: &Keyspace, key: &[u8], value: impl FnOnce(i64) -> i64) -> CommandResult {
-    Ok(Reply::Integer(match keyspace.entry(key)? {
-        None => -2,
-        Some(entry) => entry.expires_at_ms.map_or(-1, value),
-    }))
+fn expiry_of(key: Option<&Entry>, value: impl FnOnce(i64) -> i64) -> LookResult {
+    Ok(Told::Integer(key.map_or(-2, |key| key.expires_at_ms.map_or(-1, value))))
 }
 
-fn time_left_ms(keyspace: &Keyspace, expires_at_ms: i64) -> i64 {
-    expires_at_ms.saturating_sub(keyspace.now_ms()).max(0)
+fn time_left_ms(expires_at_ms: i64, now_ms: i64) -> i64 {
+    expires_at_ms.saturating_sub(now_ms).max(0)
 }
 
 /// To the nearest second, as TTL rounds. Times are not negative here.

@@ -1,13 +1,13 @@
 //! Commands on keys whatever their kind: DEL, UNLINK, EXISTS, TOUCH, TYPE, RENAME, RENAMENX, COPY, MOVE, RANDOMKEY.
 
-use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::kv::args;
 use crate::kv::errors::{self, CommandResult};
+use crate::kv::look::{Look, LookResult, Shape, Told};
 use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
-use crate::storage::{Keyspace, Kind};
+use crate::storage::{Entry, Keyspace, Kind};
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -49,7 +49,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(N) where N is the number of keys to check.",
         summary: "Determines whether one or more keys exist.",
         syntax: "key [key ...]",
-        handler: Handler::Read(exists),
+        handler: Handler::Look(Look { shape: Shape::Sum, answer: exists }),
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         history: &[("3.0.3", "Accepts multiple `key` arguments.")],
         ..Command::ROW
@@ -117,7 +117,7 @@ pub const COMMANDS: &[Command] = &[
         summary: "Returns the number of existing keys out of those specified after updating the time they were last \
             accessed.",
         syntax: "key [key ...]",
-        handler: Handler::Read(exists),
+        handler: Handler::Look(Look { shape: Shape::Sum, answer: exists }),
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         ..Command::ROW
     },
@@ -131,7 +131,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Determines the type of value stored at a key.",
         syntax: "key",
-        handler: Handler::Read(type_),
+        handler: Handler::Look(Look { shape: Shape::One, answer: type_ }),
         ..Command::ROW
     },
     Command {
@@ -174,17 +174,13 @@ fn del(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
 }
 
 /// EXISTS and TOUCH: a key that is named twice counts twice.
-fn exists(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    let mut found = 0;
-    for key in &args[1..] {
-        found += i64::from(keyspace.entry(key)?.is_some());
-    }
-    Ok(Reply::Integer(found))
+/// EXISTS and TOUCH.
+fn exists(_: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
+    Ok(Told::Integer(i64::from(key.is_some())))
 }
 
-fn type_(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    let name = keyspace.entry(args[1])?.map_or("none", |entry| kind_name(entry.kind));
-    Ok(Reply::Simple(Cow::Borrowed(name)))
+fn type_(_: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
+    Ok(Told::Simple(key.map_or("none", |key| kind_name(key.kind))))
 }
 
 fn rename(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {

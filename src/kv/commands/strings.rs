@@ -5,11 +5,12 @@ use crate::kv::args;
 use crate::kv::bits::clamp_range;
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::lcs::{self, LcsError, Match};
+use crate::kv::look::{self, Look, LookResult, Shape, Told};
 use crate::kv::lookup::{self, bulk_or_null, check_length, optional};
 use crate::kv::set_options::{Condition, SetOptions, Time, TimeOption, parse_getex, parse_set};
 use crate::kv::table::{Command, Deprecated, Flags, Group, Handler, KeyFlags, KeyPosition, Keys};
 use crate::resp::reply::Reply;
-use crate::storage::{Expiry, Keyspace, Kind, Lookup};
+use crate::storage::{Entry, Expiry, Keyspace, Kind};
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -35,7 +36,7 @@ pub const COMMANDS: &[Command] = &[
         group: Group::String,
         summary: "Returns the string value of a key.",
         syntax: "key",
-        handler: Handler::Read(get),
+        handler: Handler::Look(Look { shape: Shape::One, answer: get }),
         ..Command::ROW
     },
     Command {
@@ -72,7 +73,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: GETRANGE_COMPLEXITY,
         summary: "Returns a substring of the string stored at a key.",
         syntax: "key start end",
-        handler: Handler::Read(getrange),
+        handler: Handler::Look(Look { shape: Shape::One, answer: getrange }),
         ..Command::ROW
     },
     Command {
@@ -109,7 +110,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(N) where N is the number of keys to retrieve.",
         summary: "Atomically returns the string values of one or more keys.",
         syntax: "key [key ...]",
-        handler: Handler::Read(mget),
+        handler: Handler::Look(Look { shape: Shape::Array, answer: mget }),
         tips: &["request_policy:multi_shard"],
         ..Command::ROW
     },
@@ -228,7 +229,7 @@ pub const COMMANDS: &[Command] = &[
         since: "2.2.0",
         summary: "Returns the length of a string value.",
         syntax: "key",
-        handler: Handler::Read(strlen),
+        handler: Handler::Look(Look { shape: Shape::One, answer: strlen }),
         ..Command::ROW
     },
     Command {
@@ -240,7 +241,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: GETRANGE_COMPLEXITY,
         summary: "Returns a substring from a string value.",
         syntax: "key start end",
-        handler: Handler::Read(getrange),
+        handler: Handler::Look(Look { shape: Shape::One, answer: getrange }),
         deprecated: Some(Deprecated { since: "2.0.0", replaced_by: "`GETRANGE`" }),
         ..Command::ROW
     },
@@ -250,19 +251,13 @@ const GETRANGE_COMPLEXITY: &str = "O(N) where N is the length of the returned st
     determined by the returned length, but because creating a substring from an existing string is very cheap, it can \
     be considered O(1) for small strings.";
 
-fn get(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    Ok(bulk_or_null(optional(keyspace.string(args[1])?)?))
+fn get(_: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
+    Ok(look::string(key)?.map_or(Told::Null, |key| Told::Part(0..key.length)))
 }
 
-fn mget(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    let mut values = Vec::with_capacity(args.len() - 1);
-    for key in &args[1..] {
-        values.push(match keyspace.string(key)? {
-            Lookup::Found(value) => Reply::Bulk(value),
-            Lookup::Absent | Lookup::OtherKind(_) => Reply::Null,
-        });
-    }
-    Ok(Reply::Array(values))
+/// A key of another kind is answered as one that is not there.
+fn mget(args: &[&[u8]], key: Option<&Entry>, now_ms: i64) -> LookResult {
+    get(args, key.filter(|key| key.kind == Kind::String), now_ms)
 }
 
 /// What SET does with its key depends on the GET option.
@@ -400,24 +395,18 @@ fn append(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
     Ok(integer(keyspace.write_string_range(key, length, value)?))
 }
 
-fn strlen(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    Ok(integer(lookup::length(keyspace, args[1])?.unwrap_or(0)))
+fn strlen(_: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
+    let length = look::string(key)?.map_or(0, |key| key.length);
+    Ok(Told::Integer(i64::try_from(length).unwrap_or(i64::MAX)))
 }
 
 /// GETRANGE and SUBSTR.
-fn getrange(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+fn getrange(args: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
     let (start, end) = (args::integer(args[2])?, args::integer(args[3])?);
-    // Positions from the start need no length: storage cuts the range.
-    if let (Ok(start), Ok(end)) = (u64::try_from(start), u64::try_from(end)) {
-        return Ok(Reply::Bulk(lookup::bytes(keyspace, args[1], start..end.saturating_add(1).max(start))?));
-    }
-    let length = lookup::length(keyspace, args[1])?.unwrap_or(0);
+    let length = look::string(key)?.map_or(0, |key| key.length);
     // Otherwise two negative positions in the wrong order, both before the start, would both mean the first byte.
-    let range = if start < 0 && end < 0 && start > end { 0..0 } else { clamp_range(start, end, length) };
-    if range.is_empty() {
-        return Ok(Reply::Bulk(Vec::new()));
-    }
-    Ok(Reply::Bulk(lookup::bytes(keyspace, args[1], range)?))
+    let is_backwards = start < 0 && end < 0 && start > end;
+    Ok(Told::Part(if is_backwards { 0..0 } else { clamp_range(start, end, length) }))
 }
 
 fn setrange(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {

@@ -110,7 +110,7 @@ fn exec(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         None => Outcome::Execute(execution),
         Some(lane) => {
             let watched = watches.into_iter().map(|watch| watch.seen).collect();
-            Outcome::Submit(lane, Job { kind: Kind::Exec(watched), version, calls }, Errand::Execute(execution))
+            Outcome::Submit(lane, Job::new(Kind::Exec(watched), version, calls), Errand::Execute(execution))
         }
     }
 }
@@ -134,14 +134,14 @@ fn watch(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     let versions = &call.desk.shared.versions;
     // Read before the job is sent: whatever changes from here on is a change since WATCH.
     let watches = args[1..].iter().map(|key| {
-        let slot = versions.slot_of(database, key);
+        let slot = versions.slot_of_key(database, key);
         let seen = Watched { slot, version: versions.read(slot), epoch: versions.epoch(), expires_at_ms: None };
         Watch { database, key: key.to_vec(), seen }
     });
     let watches = watches.collect();
     let mut calls = Calls::default();
     calls.push(table::lookup(args[0]).expect("this row was found by that name"), database, args);
-    let job = Job { kind: Kind::Watch, version: call.session.version, calls };
+    let job = Job::new(Kind::Watch, call.session.version, calls);
     Outcome::Submit(READ, job, Errand::Watch(watches))
 }
 

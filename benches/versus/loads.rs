@@ -1,0 +1,185 @@
+//! What is measured: every load by name, with the data that it needs. A table, and nothing that runs.
+
+/// One load, which every peer gets in turn.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) data: Data,
+    pub(crate) kind: Kind,
+}
+
+/// What a server holds before a load begins, and its settings. Loads that agree in this share a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Data {
+    pub(crate) keys: u64,
+    pub(crate) value_bytes: u64,
+    pub(crate) cache: Cache,
+}
+
+/// Of our own service; peers hold everything in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cache {
+    Default,
+    Off,
+    /// A tenth of the values' bytes.
+    Tenth,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// Requests at a standing server.
+    Traffic(Traffic),
+    /// The same once the rate no longer rises.
+    Warm(Traffic),
+    /// GETs while somebody repeats KEYS without a match, with pauses between.
+    BesideKeys(Traffic),
+    /// An empty server takes all keys.
+    Fill,
+    /// SETs at full rate for so long beside a few readers: the longest of them, and how far the `-wal` grew.
+    LongestSet { seconds: f64 },
+    /// Killed with all its processes after a load of SETs, and started again.
+    Restart,
+    /// Connections that have sent one PING.
+    Idle { connections: u64 },
+    /// All processes together have so much memory.
+    Limited { memory_bytes: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) connections: u64,
+    pub(crate) pipeline: u64,
+    /// As `emptyserver bench --mix` has it.
+    pub(crate) mix: &'static str,
+    pub(crate) distribution: &'static str,
+}
+
+const MILLION: u64 = 1_000_000;
+
+impl Cache {
+    /// The setting for values of so many bytes in all; `None`: not set.
+    pub(crate) fn bytes(self, data: &Data) -> Option<u64> {
+        match self {
+            Self::Default => None,
+            Self::Off => Some(0),
+            Self::Tenth => Some(data.keys * data.value_bytes / 10),
+        }
+    }
+}
+
+impl Data {
+    const fn new(keys: u64, value_bytes: u64) -> Self {
+        Self { keys, value_bytes, cache: Cache::Default }
+    }
+
+    const fn with_cache(self, cache: Cache) -> Self {
+        Self { cache, ..self }
+    }
+}
+
+impl Load {
+    fn new(name: &str, title: &str, data: Data, kind: Kind) -> Self {
+        Self { name: name.to_owned(), title: title.to_owned(), data, kind }
+    }
+
+    /// A title that says how many of what.
+    pub(crate) fn full_title(&self) -> String {
+        let Data { keys, value_bytes, .. } = self.data;
+        let of_keys = format!("{keys} keys of {value_bytes} B");
+        match &self.kind {
+            Kind::Traffic(traffic) | Kind::Warm(traffic) | Kind::BesideKeys(traffic) => {
+                format!("{}, c={} P={}, {of_keys}", self.title, traffic.connections, traffic.pipeline)
+            }
+            Kind::Idle { connections } => format!("{connections} {}", self.title),
+            Kind::LongestSet { seconds } => format!("{} for {seconds} s, {of_keys}", self.title),
+            Kind::Fill | Kind::Restart | Kind::Limited { .. } => format!("{}, {of_keys}", self.title),
+        }
+    }
+}
+
+fn traffic(mix: &'static str, connections: u64, pipeline: u64) -> Traffic {
+    Traffic { connections, pipeline, mix, distribution: "uniform" }
+}
+
+/// All of them, those that share data side by side. `scale` divides keys and connections.
+pub(crate) fn all(scale: u64) -> Vec<Load> {
+    let mut loads = Vec::new();
+    for value_bytes in [128, 16, 4096] {
+        loads.extend(sets_and_gets(value_bytes));
+        if value_bytes == 128 {
+            loads.extend(more_traffic());
+        }
+    }
+    loads.extend(of_the_cache());
+    loads.extend(alone());
+    for load in &mut loads {
+        load.data.keys = (load.data.keys / scale).max(1);
+        if let Kind::Idle { connections } = &mut load.kind {
+            *connections = (*connections / scale).max(1);
+        }
+        if let Kind::LongestSet { seconds } = &mut load.kind {
+            *seconds = (*seconds / scale as f64).max(1.0);
+        }
+    }
+    loads
+}
+
+fn sets_and_gets(value_bytes: u64) -> Vec<Load> {
+    let mut loads = Vec::new();
+    for mix in ["set", "get"] {
+        for pipeline in [1, 16] {
+            for connections in [1, 50, 256] {
+                let name = format!("{mix}-{value_bytes}-c{connections}-p{pipeline}");
+                let kind = Kind::Traffic(traffic(mix, connections, pipeline));
+                loads.push(Load::new(&name, &mix.to_uppercase(), Data::new(MILLION, value_bytes), kind));
+            }
+        }
+    }
+    loads
+}
+
+fn more_traffic() -> Vec<Load> {
+    let data = Data::new(MILLION, 128);
+    let hot = |pipeline| Kind::Traffic(Traffic { distribution: "one", ..traffic("set", 50, pipeline) });
+    let even = |mix, pipeline| Kind::Traffic(traffic(mix, 50, pipeline));
+    vec![
+        Load::new("hot-set-p1", "SET of one hot key", data, hot(1)),
+        Load::new("hot-set-p16", "SET of one hot key", data, hot(16)),
+        Load::new("mix-p1", "90 % GET, 10 % SET", data, even("get:90,set:10", 1)),
+        Load::new("mix-p16", "90 % GET, 10 % SET", data, even("get:90,set:10", 16)),
+        Load::new("mset10", "MSET of 10 keys", data, even("mset10", 1)),
+        Load::new("mget10", "MGET of 10 keys", data, even("mget10", 1)),
+        Load::new("incr", "INCR", data, even("incr", 1)),
+        Load::new("keys", "GET beside KEYS without a match", data, Kind::BesideKeys(traffic("get", 50, 1))),
+    ]
+}
+
+fn of_the_cache() -> Vec<Load> {
+    let data = Data::new(MILLION, 128);
+    let warm = |pipeline| Kind::Warm(traffic("get", 50, pipeline));
+    let past = data.with_cache(Cache::Tenth);
+    let off = data.with_cache(Cache::Off);
+    vec![
+        Load::new("warm-p1", "GET, warm", data, warm(1)),
+        Load::new("warm-p16", "GET, warm", data, warm(16)),
+        Load::new("past-cache-p1", "GET past the cache (a tenth of the values)", past, warm(1)),
+        Load::new("past-cache-p16", "GET past the cache (a tenth of the values)", past, warm(16)),
+        Load::new("cache-off-p1", "GET without the cache", off, warm(1)),
+        Load::new("cache-off-p16", "GET without the cache", off, warm(16)),
+    ]
+}
+
+/// These start servers of their own.
+fn alone() -> Vec<Load> {
+    let data = Data::new(MILLION, 128);
+    let ten = Data::new(10 * MILLION, 128);
+    vec![
+        Load::new("fill", "First fill in deep pipelines", data, Kind::Fill),
+        Load::new("longest-set", "SET at full rate beside readers", data, Kind::LongestSet { seconds: 60.0 }),
+        Load::new("restart-1m", "kill -9 to the first GET", data, Kind::Restart),
+        Load::new("restart-10m", "kill -9 to the first GET", ten, Kind::Restart),
+        Load::new("idle", "idle connections", Data::new(1, 1), Kind::Idle { connections: 10_000 }),
+        Load::new("memory-256m", "Within 256 MB of memory", ten, Kind::Limited { memory_bytes: 256 << 20 }),
+    ]
+}

@@ -1,0 +1,114 @@
+//! Which changes of a group nobody can see: a SET whose key the same group sets again, with nothing but SETs in between. It is
+//! answered, and not written: many clients that write one hot key cost one row, and not one each.
+
+use std::collections::HashSet;
+
+use crate::kv::job::{Call, Job, Kind};
+use crate::server::Task;
+
+/// The calls of a group, in order: true for one that is answered without being written.
+pub type Unseen = Vec<bool>;
+
+/// Looks a group through from its end. `is_run` is false for a call (of a task, by number) that will not be run after all; a
+/// value of more than `value_bytes_max` bytes would be refused. `None`: all of the group is seen.
+#[must_use]
+pub fn unseen(tasks: &[Task<Job>], value_bytes_max: u64, is_run: impl Fn(usize, usize) -> bool) -> Option<Unseen> {
+    let calls = tasks.iter().map(|task| task.job.calls.len()).sum();
+    if calls < 2 {
+        return None;
+    }
+    let (mut unseen, mut has_any) = (vec![false; calls], false);
+    // Keys that are set later on, with nothing in between that could tell.
+    let mut set_later = HashSet::with_capacity(calls);
+    let (mut first, mut keys) = (calls, Vec::new());
+    for (index, task) in tasks.iter().enumerate().rev() {
+        first -= task.job.calls.len();
+        if !is_of_sets(&task.job, value_bytes_max) {
+            // It may read what was set before it, it may be an EXEC that watches it, and the rest of its calls may be cut off.
+            set_later.clear();
+            continue;
+        }
+        keys.clear();
+        keys.extend(task.job.calls.iter().map(|call| (call.database, call.args[1])));
+        for (number, key) in keys.iter().enumerate().rev().filter(|(number, _)| is_run(index, *number)) {
+            let is_first_met = set_later.insert(*key);
+            unseen[first + number] = !is_first_met;
+            has_any |= !is_first_met;
+        }
+    }
+    has_any.then_some(unseen)
+}
+
+/// True when the job consists of calls of SET without options, which can't fail by themselves.
+fn is_of_sets(job: &Job, value_bytes_max: u64) -> bool {
+    let is_set = |call: Call<'_>| {
+        call.command.name == "set" && call.args.len() == 3 && call.args[2].len() as u64 <= value_bytes_max
+    };
+    job.kind == Kind::Run && job.calls.iter().all(is_set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::job::Calls;
+    use crate::kv::table;
+    use crate::resp::reply::Version;
+    use crate::server::{ConnectionId, TaskId};
+
+    /// Jobs as lines of calls separated by `/`; gives the numbers of the calls that are unseen.
+    fn unseen_of(lines: &[&str]) -> Vec<usize> {
+        let task = |line: &&str| {
+            let mut calls = Calls::default();
+            let (kind, line) = match line.strip_prefix("exec: ") {
+                Some(line) => (Kind::Exec(Vec::new()), line),
+                None => (Kind::Run, *line),
+            };
+            for call in line.split(" / ") {
+                let (database, call) = call.split_once(' ').unwrap();
+                let args: Vec<&[u8]> = call.split(' ').map(str::as_bytes).collect();
+                calls.push(table::lookup(args[0]).unwrap(), database.parse().unwrap(), &args);
+            }
+            let id = TaskId { incarnation: 1, connection: ConnectionId(1), number: 1 };
+            Task { id, job: Job::new(kind, Version::Resp2, calls) }
+        };
+        let tasks: Vec<Task<Job>> = lines.iter().map(task).collect();
+        let found = unseen(&tasks, 5, |_, _| true).unwrap_or_default();
+        found.iter().enumerate().filter(|(_, is_unseen)| **is_unseen).map(|(number, _)| number).collect()
+    }
+
+    #[test]
+    fn only_the_last_set_of_a_key_is_seen() {
+        assert_eq!(unseen_of(&["0 set a 1", "0 set b 1 / 0 set a 2", "0 set a 3"]), [0, 2]);
+        assert_eq!(unseen_of(&["0 set a 1", "1 set a 1", "0 set b 1"]), [0; 0]);
+        assert_eq!(unseen_of(&["0 set a 1 / 0 set a 2 / 0 set a 3"]), [0, 1]);
+    }
+
+    #[test]
+    fn whatever_may_look_or_fail_in_between_keeps_what_was_before_it() {
+        for between in [
+            "0 get a",
+            "0 incr b",
+            "0 set a 2 px 1",
+            "0 set a 2 get",
+            "0 set a toolong",
+            "exec: 0 set b 1",
+            "0 flushall",
+        ] {
+            assert_eq!(unseen_of(&["0 set a 1", between, "0 set a 3"]), [0; 0], "{between}");
+        }
+        // Of a job with a large reply the calls behind it are cut off, and may never come again.
+        assert_eq!(unseen_of(&["0 set a 1", "0 set c 1 / 0 get big / 0 set a 3"]), [0; 0]);
+        assert_eq!(unseen_of(&["0 get a", "0 set a 1", "0 set a 2", "0 get a"]), [1]);
+    }
+
+    #[test]
+    fn a_call_that_will_not_be_run_hides_nothing() {
+        let mut calls = Calls::default();
+        let set = table::lookup(b"set").unwrap();
+        (0..3).for_each(|_| calls.push(set, 0, &[b"set", b"a", b"1"]));
+        let id = TaskId { incarnation: 1, connection: ConnectionId(1), number: 1 };
+        let tasks = [Task { id, job: Job::new(Kind::Run, Version::Resp2, calls) }];
+        assert_eq!(unseen(&tasks, 5, |_, number| number != 2), Some(vec![true, false, false]));
+        assert_eq!(unseen(&tasks, 5, |_, number| number == 2), None);
+    }
+}
