@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use emptyserver::client::bench::{self, BenchArguments};
 use emptyserver::client::cli::{self, CliArguments};
 use emptyserver::client::{Surroundings, Target, health};
-use emptyserver::config::{self, Secret, Settings, SettingsError, Values};
+use emptyserver::config::{self, Person, Secret, Settings, SettingsError, Values};
 use emptyserver::logging;
 use emptyserver::server::sys::container::Container;
 
@@ -47,10 +48,17 @@ enum Command {
     Check,
     /// Ask the running service whether it answers; exit code 0 or 1
     Health,
-    /// Send commands to a service
-    Cli(CliArguments),
+    /// Send commands to a service: a prompt, one command, or many
+    Cli(Box<CliArguments>),
     /// Put load on a service and measure how it bears it
-    Bench(BenchArguments),
+    Bench(Box<BenchArguments>),
+    /// Print the completions for a shell
+    Completions { shell: Shell },
+    /// Print the man page, of the program or of one of its commands
+    Man {
+        #[arg(value_name = "COMMAND")]
+        of: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -73,8 +81,33 @@ fn main() -> ExitCode {
             Ok(line) => write_out(&(line + "\n")),
             Err(line) => fail(&line, FAILURE),
         },
+        Command::Completions { shell } => completions(shell),
+        Command::Man { of } => man_page(of.as_deref()),
         Command::Bench(arguments) => ExitCode::from(bench::run(&arguments, &surroundings(&settings)) as u8),
-        Command::Cli(arguments) => ExitCode::from(cli::run(arguments, &surroundings(&settings)) as u8),
+        Command::Cli(arguments) => ExitCode::from(cli::run(&arguments, &surroundings(&settings)) as u8),
+    }
+}
+
+fn completions(shell: Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Program::command(), "emptyserver", &mut script);
+    write_out(&String::from_utf8_lossy(&script))
+}
+
+fn man_page(of: Option<&str>) -> ExitCode {
+    let mut program = Program::command();
+    program.build();
+    let command = match of {
+        None => Some(&program),
+        Some(name) => program.find_subcommand(name),
+    };
+    let Some(command) = command.cloned() else {
+        return fail("there is no such command; emptyserver --help lists them", USAGE);
+    };
+    let mut page = Vec::new();
+    match clap_mangen::Man::new(command).source(concat!("emptyserver ", env!("CARGO_PKG_VERSION"))).render(&mut page) {
+        Ok(()) => write_out(&String::from_utf8_lossy(&page)),
+        Err(error) => fail(&error, FAILURE),
     }
 }
 
@@ -93,7 +126,15 @@ fn local_service(settings: &Settings) -> Target {
 fn surroundings(settings: &Settings) -> Surroundings {
     let text = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.reveal().to_owned());
     let client = &settings.client;
-    Surroundings { url: text(&client.url), password: text(&client.password), local: local_service(settings) }
+    let person = Person::from_environment();
+    Surroundings {
+        url: text(&client.url),
+        password: text(&client.password),
+        local: local_service(settings),
+        history: person.path(&client.history),
+        pager: person.pager,
+        is_colourless: person.is_colourless,
+    }
 }
 
 /// A reader that has seen enough (`| head`) is no failure.

@@ -136,6 +136,17 @@ fn password_and_database_are_those_of_the_cli() {
 }
 
 #[test]
+fn a_unix_socket_is_a_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kv.sock").display().to_string();
+    let Some(redis) = Redis::start(&["--unixsocket", &path]) else { return };
+    let words = ["bench", "--socket", &path, "-n", "1000", "-t", "set", "-P", "8", "--db", "3"];
+    let output = Command::new(env!("CARGO_BIN_EXE_emptyserver")).env_clear().args(words).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(calls(&mut Connection::open(redis.address()), "set"), 1000);
+}
+
+#[test]
 fn two_services_are_measured_in_turn() {
     let (one, other) = (Service::start(&[]), Service::start(&[]));
     let url = format!("redis://{}", other.address());

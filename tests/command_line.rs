@@ -125,7 +125,7 @@ fn cli_takes_one_command_a_line_and_goes_on_after_an_error() {
 #[test]
 fn cli_ends_with_2_for_what_it_cannot_read() {
     let (code, _, err) = told(&run(&["cli", "-u", "http://x", "ping"], &[]));
-    assert_eq!((code, err.as_str()), (2, "emptyserver cli: a URL begins with redis:// (there is no TLS yet)\n"));
+    assert_eq!((code, err.as_str()), (2, "emptyserver cli: a URL begins with redis://, or with rediss:// for TLS\n"));
     assert_eq!(told(&run(&["cli", "-p", "no", "ping"], &[])).0, 2);
 }
 
@@ -149,6 +149,44 @@ fn cli_authenticates_with_what_the_environment_says() {
     let (_, port) = address.split_once(':').unwrap();
     assert_eq!(told(&run(&["cli", "-h", "127.0.0.1", "-p", port, "-n", "2", "ping"], &variables)).1, "PONG\n");
     assert_eq!(service.join().unwrap(), ["AUTH pw", "SELECT 2", "ping"]);
+}
+
+#[test]
+fn completions_know_the_commands_and_flags_for_each_shell() {
+    for (shell, checker) in [("bash", "bash"), ("zsh", "zsh"), ("fish", "fish")] {
+        let (code, script, _) = told(&run(&["completions", shell], &[]));
+        assert_eq!(code, 0);
+        assert!(script.contains("health") && script.contains("bigkeys") && script.contains("cacert"), "{script}");
+        assert!(script.contains("bench") && script.contains("warm-up"), "{script}");
+        // Only the shells that are here can say whether they understand it.
+        let mut syntax = Command::new(checker);
+        let Ok(mut child) = syntax.arg("-n").stdin(Stdio::piped()).spawn() else { continue };
+        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{shell}");
+    }
+    assert_eq!(told(&run(&["completions", "tcl"], &[])).0, 2);
+}
+
+#[test]
+fn bash_completes_with_the_script() {
+    let script = told(&run(&["completions", "bash"], &[])).1;
+    let asking = format!(
+        "{script}\nCOMP_WORDS=(emptyserver cli --big); COMP_CWORD=2; _emptyserver emptyserver --big cli; echo \"${{COMPREPLY[@]}}\""
+    );
+    let output = Command::new("bash").args(["-c", &asking]).output().unwrap();
+    assert_eq!(told(&output).1, "--bigkeys\n");
+}
+
+#[test]
+fn the_man_page_is_one_of_the_program_or_of_a_command() {
+    let (code, page, _) = told(&run(&["man"], &[]));
+    assert!(code == 0 && page.contains(".TH emptyserver 1") && page.contains("emptyserver\\-cli(1)"), "{page}");
+    assert!(page.contains("emptyserver\\-bench(1)"), "{page}");
+    for (command, flag) in [("cli", "\\-\\-bigkeys"), ("bench", "\\-\\-warm\\-up")] {
+        let (code, page, _) = told(&run(&["man", command], &[]));
+        assert!(code == 0 && page.matches(".TH ").count() == 1 && page.contains(flag), "{page}");
+    }
+    assert_eq!(told(&run(&["man", "nonsense"], &[])).0, 2);
 }
 
 #[test]

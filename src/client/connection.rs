@@ -2,21 +2,51 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::target::Target;
+use super::interrupt::{Interrupts, Woken};
+use super::stream::Stream;
+use super::subscription::{Subscription, is_answer, subscribes};
+use super::target::{Target, UrlError};
+use super::tls::TlsError;
 use crate::resp::{Reply, ResponseError, ResponseParser, encode_command};
 
 const READ_BYTES: usize = 64 * 1024;
+/// A pipeline is sent in pieces of at most so many commands and (but for a single command) bytes: that much fits into the
+/// buffers of both sides, so that neither waits for the other to read.
+const PIECE_COMMANDS_MAX: usize = 1000;
+const PIECE_BYTES_MAX: usize = 32 * 1024;
 
 /// A connection that has authenticated and selected its database.
+///
+/// ```
+/// use emptyserver::client::Connection;
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let url = format!("redis://{}", listener.local_addr()?);
+/// # std::thread::spawn(move || {
+/// #     let (mut stream, _) = listener.accept().unwrap();
+/// #     std::io::Write::write_all(&mut stream, b"+OK\r\n$5\r\nhello\r\n:1\r\n:2\r\n").unwrap();
+/// #     std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+/// # });
+///
+/// let mut kv = Connection::open(&url)?; // redis://[[user]:password@]host[:port][/database]
+/// kv.call(&["SET", "greeting", "hello"])?;
+/// let greeting = kv.call(&["GET", "greeting"])?;
+/// assert_eq!(greeting, emptyserver::resp::Reply::Bulk(b"hello".to_vec()));
+///
+/// let replies = kv.pipeline(&[["INCR", "visits"], ["INCR", "visits"]])?;
+/// assert_eq!(replies.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     parser: ResponseParser,
     /// What has been read and not parsed.
     input: Vec<u8>,
     input_start: usize,
+    interrupts: Option<Arc<Interrupts>>,
 }
 
 /// How long to wait; `None`: for ever.
@@ -29,6 +59,8 @@ pub struct Patience {
 /// Why there is no reply, by what the caller can do about it.
 #[derive(Debug)]
 pub enum ClientError {
+    /// The URL cannot be understood.
+    Url(UrlError),
     /// Nobody there.
     Connect {
         target: String,
@@ -39,6 +71,8 @@ pub enum ClientError {
     /// It went away.
     Closed,
     Io(io::Error),
+    /// Ctrl-C came before the reply; only who asks for it sees this.
+    Interrupted,
     /// It does not speak the protocol.
     Protocol(ResponseError),
 }
@@ -50,14 +84,23 @@ impl Default for Patience {
 }
 
 impl Connection {
+    /// Connects to the service that a URL names: see [`Target::from_url`].
+    ///
+    /// # Errors
+    /// A URL that cannot be understood, no connection, or a service that refuses the introduction.
+    pub fn open(url: &str) -> Result<Self, ClientError> {
+        Self::connect(&Target::from_url(url).map_err(ClientError::Url)?, Patience::default())
+    }
+
     /// Tries each address of the host, then sends HELLO or AUTH, and SELECT, where they are needed.
     ///
     /// # Errors
     /// No connection, or a service that refuses the introduction.
     pub fn connect(target: &Target, patience: Patience) -> Result<Self, ClientError> {
-        let stream =
-            dial(target, patience).map_err(|error| ClientError::Connect { target: target.to_string(), error })?;
-        let mut connection = Self { stream, parser: ResponseParser::default(), input: Vec::new(), input_start: 0 };
+        let stream = Stream::dial(target, patience)
+            .map_err(|error| ClientError::Connect { target: target.to_string(), error })?;
+        let mut connection =
+            Self { stream, parser: ResponseParser::default(), input: Vec::new(), input_start: 0, interrupts: None };
         let introduction = introduction(target);
         for reply in connection.pipeline(&introduction)? {
             if let Reply::Error(text) = reply {
@@ -67,25 +110,69 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Sends one command and waits for its reply.
+    /// Sends one command and waits for its reply. (A command that is about several channels has a reply for each: the
+    /// last one.)
     ///
     /// # Errors
     /// The connection is of no more use. An error *reply* is a reply.
     pub fn call<A: AsRef<[u8]>>(&mut self, command: &[A]) -> Result<Reply, ClientError> {
-        self.send(&[command])?;
-        self.receive_answer()
+        self.send(command)?;
+        self.receive_answer(command)
     }
 
-    /// Sends all commands at once; gives their replies in the same order.
-    ///
-    /// To be used for as many commands as fit into the socket buffers of both sides: it reads nothing before it has sent
-    /// everything.
+    /// Sends all commands, many at once; gives their replies in the same order.
     ///
     /// # Errors
     /// The connection is of no more use.
     pub fn pipeline<A: AsRef<[u8]>, C: AsRef<[A]>>(&mut self, commands: &[C]) -> Result<Vec<Reply>, ClientError> {
-        self.send(commands)?;
-        commands.iter().map(|_| self.receive_answer()).collect()
+        let mut replies = Vec::with_capacity(commands.len());
+        let mut bytes = Vec::new();
+        for (index, command) in commands.iter().enumerate() {
+            encode_command(command.as_ref(), &mut bytes);
+            let waiting = index + 1 - replies.len();
+            if index + 1 == commands.len() || waiting == PIECE_COMMANDS_MAX || bytes.len() >= PIECE_BYTES_MAX {
+                self.send_bytes(&bytes)?;
+                bytes.clear();
+                for sent in &commands[replies.len()..=index] {
+                    replies.push(self.receive_answer(sent.as_ref())?);
+                }
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Subscribes to channels. The connection is the subscription's until that is dropped or left.
+    ///
+    /// ```
+    /// # use emptyserver::client::Connection;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let url = format!("redis://{}", listener.local_addr()?);
+    /// # std::thread::spawn(move || {
+    /// #     let (mut stream, _) = listener.accept().unwrap();
+    /// #     std::io::Write::write_all(&mut stream, b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n$25\r\nemptyserver-client-leaves\r\n").unwrap();
+    /// #     std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    /// # });
+    /// let mut kv = Connection::open(&url)?;
+    /// for message in kv.subscribe(&["news"])? {
+    ///     let message = message?;
+    ///     assert_eq!((message.channel.as_slice(), message.payload.as_slice()), (&b"news"[..], &b"hello"[..]));
+    ///     break; // and leaves
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The connection is of no more use, or the service refuses.
+    pub fn subscribe<A: AsRef<[u8]>>(&mut self, channels: &[A]) -> Result<Subscription<'_>, ClientError> {
+        Subscription::begin(self, b"SUBSCRIBE", channels)
+    }
+
+    /// The same for all channels whose names match one of the patterns.
+    ///
+    /// # Errors
+    /// The connection is of no more use, or the service refuses.
+    pub fn subscribe_patterns<A: AsRef<[u8]>>(&mut self, patterns: &[A]) -> Result<Subscription<'_>, ClientError> {
+        Subscription::begin(self, b"PSUBSCRIBE", patterns)
     }
 
     /// The next reply, whatever it is: what MONITOR and out-of-band messages need.
@@ -94,59 +181,98 @@ impl Connection {
     /// The connection is of no more use.
     pub fn receive(&mut self) -> Result<Reply, ClientError> {
         loop {
-            let mut unread = &self.input[self.input_start..];
-            let reply = self.parser.parse(&mut unread).map_err(ClientError::Protocol)?;
-            self.input_start = self.input.len() - unread.len();
-            if let Some(reply) = reply {
+            if let Some(reply) = self.parse_one()? {
                 return Ok(reply);
             }
-            self.input.resize(READ_BYTES, 0);
-            self.input_start = 0;
-            let count = read_some(&mut self.stream, &mut self.input);
-            self.input.truncate(*count.as_ref().unwrap_or(&0));
-            if count.map_err(ClientError::Io)? == 0 {
-                return Err(ClientError::Closed);
-            }
+            self.read_more()?;
         }
     }
 
-    /// The socket, for somebody who does its own reading and writing. Nothing must be on its way.
-    pub(super) fn into_stream(self) -> TcpStream {
+    /// Sends a command and does not wait for what it answers.
+    ///
+    /// # Errors
+    /// The connection is of no more use.
+    pub fn send<A: AsRef<[u8]>>(&mut self, command: &[A]) -> Result<(), ClientError> {
+        let mut bytes = Vec::new();
+        encode_command(command, &mut bytes);
+        self.send_bytes(&bytes)
+    }
+
+    /// From now on Ctrl-C ends the waiting for a reply, with [`ClientError::Interrupted`].
+    pub(crate) fn heed(&mut self, interrupts: &Arc<Interrupts>) {
+        self.interrupts = Some(Arc::clone(interrupts));
+    }
+
+    /// True exactly when the other side has closed, as far as is known without asking it.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        if self.stream.set_nonblocking(true).is_err() {
+            return true;
+        }
+        let outcome = self.read_once();
+        let is_open = match outcome {
+            Ok(()) => true,
+            Err(ClientError::Io(error)) => error.kind() == io::ErrorKind::WouldBlock,
+            Err(_) => false,
+        };
+        self.stream.set_nonblocking(false).is_err() || !is_open
+    }
+
+    /// The stream below, for who sends and receives at the same time; nothing may have been received and not parsed.
+    pub(crate) fn into_stream(self) -> Stream {
         self.stream
     }
 
-    /// The next reply that answers a command.
-    fn receive_answer(&mut self) -> Result<Reply, ClientError> {
+    fn parse_one(&mut self) -> Result<Option<Reply>, ClientError> {
+        let mut unread = &self.input[self.input_start..];
+        let reply = self.parser.parse(&mut unread).map_err(ClientError::Protocol)?;
+        self.input_start = self.input.len() - unread.len();
+        Ok(reply)
+    }
+
+    /// Waits for bytes and appends them to what there is.
+    fn read_more(&mut self) -> Result<(), ClientError> {
+        if let Some(interrupts) = self.interrupts.as_ref().filter(|_| !self.stream.holds_input()) {
+            while match interrupts.wait(Some(self.stream.as_fd()), None).map_err(ClientError::Io)? {
+                Woken::Interrupted => return Err(ClientError::Interrupted),
+                Woken::TimedOut => true,
+                Woken::Readable => false,
+            } {}
+        }
+        self.read_once()
+    }
+
+    fn read_once(&mut self) -> Result<(), ClientError> {
+        self.input.drain(..self.input_start);
+        self.input_start = 0;
+        let kept = self.input.len();
+        self.input.resize(kept + READ_BYTES, 0);
+        let count = read_some(&mut self.stream, &mut self.input[kept..]);
+        self.input.truncate(kept + *count.as_ref().unwrap_or(&0));
+        match count.map_err(ClientError::Io)? {
+            0 => Err(ClientError::Closed),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next reply that answers this command. RESP3 confirms subscriptions out of band.
+    fn receive_answer<A: AsRef<[u8]>>(&mut self, command: &[A]) -> Result<Reply, ClientError> {
+        let is_about_channels = subscribes(command).is_some();
+        let mut missing = if is_about_channels { command.len().saturating_sub(1).max(1) } else { 1 };
         loop {
-            match self.receive()? {
-                Reply::Push(_) => {}
-                reply => return Ok(reply),
+            let reply = self.receive()?;
+            if matches!(reply, Reply::Push(_)) && !(is_about_channels && is_answer(&reply, command)) {
+                continue;
+            }
+            missing -= 1;
+            if missing == 0 || matches!(reply, Reply::Error(_)) {
+                return Ok(reply);
             }
         }
     }
 
-    fn send<A: AsRef<[u8]>, C: AsRef<[A]>>(&mut self, commands: &[C]) -> Result<(), ClientError> {
-        let mut bytes = Vec::new();
-        for command in commands {
-            encode_command(command.as_ref(), &mut bytes);
-        }
-        self.stream.write_all(&bytes).map_err(ClientError::Io)
+    fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        self.stream.write_all(bytes).and_then(|()| self.stream.flush()).map_err(ClientError::Io)
     }
-}
-
-fn dial(target: &Target, patience: Patience) -> io::Result<TcpStream> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (target.host.as_str(), target.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, patience.connect) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(patience.read)?;
-                return Ok(stream);
-            }
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }
 
 fn introduction(target: &Target) -> Vec<Vec<String>> {
@@ -169,7 +295,7 @@ fn introduction(target: &Target) -> Vec<Vec<String>> {
 }
 
 /// Waits until there is something. 0: the other side has closed.
-fn read_some(stream: &mut TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
+fn read_some(stream: &mut Stream, bytes: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(bytes) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -183,8 +309,12 @@ fn read_some(stream: &mut TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Url(error) => error.fmt(f),
+            // TLS' own errors say what they are about.
+            Self::Connect { error, .. } if is_about_tls(error) => error.fmt(f),
             Self::Connect { target, error } => write!(f, "cannot connect to {target}: {error}"),
             Self::Refused(text) => f.write_str(text),
+            Self::Interrupted => f.write_str("interrupted before the service answered"),
             Self::Closed => f.write_str("the service closed the connection"),
             Self::Io(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                 f.write_str("the service does not answer")
@@ -196,6 +326,22 @@ impl fmt::Display for ClientError {
 }
 
 impl std::error::Error for ClientError {}
+
+impl ClientError {
+    /// True exactly when no other service would be answered: the way there is wrong, not the service.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Url(_) => true,
+            Self::Connect { error, .. } => is_about_tls(error),
+            _ => false,
+        }
+    }
+}
+
+fn is_about_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<TlsError>())
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::tls::Tls;
 
 /// The port of the protocol's servers, unless something else is said.
 pub const PORT: u16 = 6379;
@@ -12,6 +15,10 @@ pub struct Target {
     /// A name or an address; IPv6 without brackets.
     pub host: String,
     pub port: u16,
+    /// A unix socket, instead of host and port.
+    pub socket: Option<PathBuf>,
+    /// `None`: in the clear.
+    pub tls: Option<Tls>,
     pub user: Option<String>,
     pub password: Option<String>,
     pub database: u32,
@@ -21,7 +28,7 @@ pub struct Target {
 /// What is wrong with a URL. It never repeats the URL, which may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UrlError {
-    /// TLS, a unix socket, or another protocol.
+    /// Another protocol.
     Scheme,
     Port,
     Database,
@@ -33,17 +40,39 @@ pub enum UrlError {
 
 impl Default for Target {
     fn default() -> Self {
-        Self { host: "127.0.0.1".to_owned(), port: PORT, user: None, password: None, database: 0, is_resp3: false }
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: PORT,
+            socket: None,
+            tls: None,
+            user: None,
+            password: None,
+            database: 0,
+            is_resp3: false,
+        }
     }
 }
 
 impl Target {
-    /// `redis://[[user]:password@]host[:port][/database]`, each part with `%XX` escapes. An absent host is 127.0.0.1.
+    /// `redis://[[user]:password@]host[:port][/database]`, each part with `%XX` escapes; `rediss://` for TLS. An absent
+    /// host is 127.0.0.1.
+    ///
+    /// ```
+    /// use emptyserver::client::Target;
+    ///
+    /// let target = Target::from_url("redis://:secret@kv.example:7000/5")?;
+    /// assert_eq!((target.host.as_str(), target.port, target.database), ("kv.example", 7000, 5));
+    /// # Ok::<(), emptyserver::client::UrlError>(())
+    /// ```
     ///
     /// # Errors
     /// Which part is wrong.
     pub fn from_url(url: &str) -> Result<Self, UrlError> {
-        let rest = url.strip_prefix("redis://").ok_or(UrlError::Scheme)?;
+        let (rest, tls) = match (url.strip_prefix("redis://"), url.strip_prefix("rediss://")) {
+            (Some(rest), _) => (rest, None),
+            (None, Some(rest)) => (rest, Some(Tls::default())),
+            (None, None) => return Err(UrlError::Scheme),
+        };
         if rest.contains(['?', '#']) {
             return Err(UrlError::Options);
         }
@@ -61,7 +90,8 @@ impl Target {
             user: filled(user)?,
             password: filled(password)?,
             database: if path.is_empty() { 0 } else { path.parse().map_err(|_| UrlError::Database)? },
-            is_resp3: false,
+            tls,
+            ..Self::default()
         })
     }
 
@@ -111,6 +141,8 @@ impl fmt::Debug for Target {
         f.debug_struct("Target")
             .field("host", &self.host)
             .field("port", &self.port)
+            .field("socket", &self.socket)
+            .field("tls", &self.tls)
             .field("user", &self.user)
             .field("password", &self.password.as_ref().map(|_| "(hidden)"))
             .field("database", &self.database)
@@ -119,10 +151,13 @@ impl fmt::Debug for Target {
     }
 }
 
-/// `host:port` for messages.
+/// `host:port`, or the socket's path, for messages.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (host, port) = (&self.host, self.port);
+        if let Some(socket) = &self.socket {
+            return write!(f, "{}", socket.display());
+        }
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
@@ -130,7 +165,7 @@ impl fmt::Display for Target {
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "a URL begins with redis:// (there is no TLS yet)",
+            Self::Scheme => "a URL begins with redis://, or with rediss:// for TLS",
             Self::Port => "the URL's port is not a number from 0 to 65535",
             Self::Database => "the URL's database is not a number",
             Self::Escape => "the URL has a % that is not followed by two hexadecimal digits of UTF-8 text",
@@ -147,7 +182,7 @@ mod tests {
 
     fn target(host: &str, port: u16, user: Option<&str>, password: Option<&str>, database: u32) -> Target {
         let (user, password) = (user.map(str::to_owned), password.map(str::to_owned));
-        Target { host: host.to_owned(), port, user, password, database, is_resp3: false }
+        Target { host: host.to_owned(), port, user, password, database, ..Target::default() }
     }
 
     #[test]
@@ -168,10 +203,16 @@ mod tests {
     }
 
     #[test]
+    fn a_second_s_asks_for_tls() {
+        let expected = Target { tls: Some(Tls::default()), ..target("kv", 7, None, None, 0) };
+        assert_eq!(Target::from_url("rediss://kv:7"), Ok(expected));
+    }
+
+    #[test]
     fn a_url_that_is_wrong_says_where() {
         let cases = [
             ("kv:6379", UrlError::Scheme),
-            ("rediss://kv", UrlError::Scheme),
+            ("unix:///kv", UrlError::Scheme),
             ("redis://kv:port", UrlError::Port),
             ("redis://kv:65536", UrlError::Port),
             ("redis://[::1", UrlError::Port),

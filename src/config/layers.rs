@@ -75,6 +75,8 @@ pub struct KvSettings {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct ClientSettings {
     pub url: Option<Secret>,
+    /// `~/` is not resolved; `off`: there is none.
+    pub history: PathBuf,
     #[serde(rename = "rediscli_auth")]
     pub password: Option<Secret>,
 }
@@ -187,7 +189,10 @@ mod tests {
             }
         );
         assert_eq!(settings.log, LogSettings { log: "info".into(), log_format: LogFormat::Auto });
-        assert_eq!(settings.client, ClientSettings { url: None, password: None });
+        assert_eq!(
+            settings.client,
+            ClientSettings { url: None, history: "~/.emptyserver_history".into(), password: None }
+        );
     }
 
     #[test]

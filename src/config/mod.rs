@@ -4,10 +4,11 @@
 //! ```text
 //! table    what settings there are          units    one text -> the form that its layer reads
 //! values   environment, files -> values     layers   values -> one struct for each layer
-//! report   table and values for people and programs
+//! report   table and values for people and programs      person   home and pager of who sits at a terminal
 //! ```
 
 mod layers;
+mod person;
 mod report;
 mod table;
 mod units;
@@ -16,6 +17,7 @@ mod values;
 pub use layers::{
     ClientSettings, CpuAffinity, Durability, KvSettings, Secret, ServerSettings, Settings, StorageSettings,
 };
+pub use person::Person;
 pub use report::{json, markdown, text};
 pub use table::{DefaultValue, Layer, SETTINGS, Setting};
 pub use units::Unit;

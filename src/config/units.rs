@@ -13,7 +13,7 @@ pub enum Unit {
     Text,
     /// An IP address and a port.
     Address,
-    /// A directory.
+    /// A directory or a file.
     Path,
     Url,
     /// What is logged.

@@ -1,4 +1,5 @@
-//! Which arguments of a call are secrets: neither MONITOR nor the slow log nor a log line shows them.
+//! Which arguments of a call are secrets: neither MONITOR nor the slow log nor a log line shows them, and the client keeps
+//! them out of its history. So it knows commands of other servers too.
 
 use crate::kv::args::is_word;
 
@@ -12,9 +13,29 @@ pub fn is_secret(name: &str, args: &[&[u8]], index: usize) -> bool {
         "auth" => index > 0,
         // What follows AUTH is user and password.
         "hello" => (2..index).any(|place| place + 2 >= index && is_word(args[place], "auth")),
-        "config|set" => index >= 3 && index % 2 == 1 && is_word(args[index - 1], "requirepass"),
+        "config|set" => {
+            index >= 3
+                && index % 2 == 1
+                && SECRET_PARAMETERS.iter().any(|parameter| is_word(args[index - 1], parameter))
+        }
+        // Passwords and their hashes, to add and to take away.
+        "acl|setuser" => index >= 3 && matches!(args[index].first(), Some(b'>' | b'<' | b'#' | b'!')),
+        "migrate" => {
+            (6..index).any(|place| is_word(args[place], "auth") && place + 1 == index)
+                || (6..index).any(|place| is_word(args[place], "auth2") && place + 2 >= index)
+        }
         _ => false,
     }
+}
+
+const SECRET_PARAMETERS: &[&str] = &["requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass"];
+
+/// The same for a call whose row is not known, or not ours: the name is the first argument, or the first two.
+#[must_use]
+pub fn is_secret_argument(args: &[&[u8]], index: usize) -> bool {
+    let word = |place: usize| args.get(place).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase());
+    let Some(name) = word(0) else { return false };
+    is_secret(&name, args, index) || word(1).is_some_and(|second| is_secret(&format!("{name}|{second}"), args, index))
 }
 
 #[cfg(test)]
@@ -35,6 +56,26 @@ mod tests {
             shown("config|set", "CONFIG SET maxclients 9 RequirePass x timeout 1"),
             "CONFIG SET maxclients 9 RequirePass * timeout 1"
         );
+        assert_eq!(shown("acl|setuser", "ACL SETUSER ann on >pw ~*"), "ACL SETUSER ann on * ~*");
+        assert_eq!(
+            shown("migrate", "MIGRATE host 1 key 0 9 COPY AUTH2 ann pw KEYS k"),
+            "MIGRATE host 1 key 0 9 COPY AUTH2 * * KEYS k"
+        );
+        assert_eq!(shown("migrate", "MIGRATE host 1 key 0 9 AUTH pw"), "MIGRATE host 1 key 0 9 AUTH *");
         assert_eq!(shown("set", "SET auth x"), "SET auth x");
+    }
+
+    #[test]
+    fn a_call_is_known_by_its_first_words() {
+        let holds_secret = |call: &str| {
+            let args: Vec<&[u8]> = call.split(' ').map(str::as_bytes).collect();
+            (0..args.len()).any(|index| is_secret_argument(&args, index))
+        };
+        for call in ["auth pw", "Hello 3 AUTH a b", "CONFIG set requirepass x", "acl setuser ann >pw"] {
+            assert!(holds_secret(call), "{call}");
+        }
+        for call in ["get auth", "config get requirepass", "acl setuser ann on", "hello 3", "set a b"] {
+            assert!(!holds_secret(call), "{call}");
+        }
     }
 }

@@ -2,6 +2,9 @@
 
 pub use crate::kv::flags::{Category, Flags, Group};
 pub use crate::kv::key_specs::{Begin, Find, KeyFlags, KeyPosition, KeySpec, Keys};
+// What a client may know of a call as well: which arguments are secrets, and what a row's syntax says.
+pub use crate::kv::redaction::is_secret_argument;
+pub use crate::kv::syntax::{Argument, ArgumentKind, SyntaxError, parse as parse_syntax};
 
 use std::sync::LazyLock;
 

@@ -111,6 +111,9 @@ const HOMES: &[(&str, &str)] = &[
     ("tokio::", "src/admin/"),
     ("axum::", "src/admin/"),
     ("clap::", "src/client/"),
+    ("rustyline::", "src/client/repl/"),
+    ("indicatif::", "src/client/"),
+    ("rustls::", "src/client/"),
     ("envy::", "src/config/"),
 ];
 

@@ -8,17 +8,15 @@ use clap::Args;
 
 use super::keys::{Keys, Zipf};
 use super::mix::Mix;
-use crate::client::{Surroundings, Target, TargetArguments};
+use crate::client::connection_arguments::ConnectionArguments;
+use crate::client::{Surroundings, Target};
 
 /// Flags as redis-benchmark has them, where it has them.
 #[derive(Args, Clone, Debug)]
 #[command(disable_help_flag = true)]
 pub struct BenchArguments {
     #[command(flatten)]
-    target: TargetArguments,
-    /// Number of the database
-    #[arg(long = "db")]
-    database: Option<u32>,
+    pub(super) connection: ConnectionArguments,
     /// Connections, over all threads
     #[arg(short, long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
@@ -118,10 +116,13 @@ impl BenchArguments {
     /// # Errors
     /// What makes no sense.
     pub(super) fn plan(&self, surroundings: &Surroundings) -> Result<Plan, String> {
-        let mut targets = vec![self.target.target(self.database, surroundings)?];
+        let mut targets = vec![self.connection.target(surroundings)?];
         if let Some(url) = &self.versus {
             let other = Target::from_url(url).map_err(|error| error.to_string())?;
             targets.push(Target { is_resp3: targets[0].is_resp3, ..other });
+        }
+        if targets.iter().any(|target| target.tls.is_some()) {
+            return Err("the load generator speaks no TLS; rediss:// is for `emptyserver cli`".to_owned());
         }
         if self.threads > self.connections {
             return Err(format!("{} threads share {} connections", self.threads, self.connections));
@@ -228,7 +229,7 @@ mod tests {
     }
 
     fn plan(words: &[&str]) -> Result<Plan, String> {
-        let surroundings = Surroundings { url: None, password: None, local: Target::default() };
+        let surroundings = Surroundings::default();
         let program = Program::try_parse_from([&["bench"], words].concat()).map_err(|error| error.to_string())?;
         program.arguments.plan(&surroundings)
     }
@@ -253,6 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_has_no_short_flag_because_that_one_is_for_seconds() {
+        let plan = plan(&["--socket", "/run/kv.sock", "-s", "3"]).unwrap();
+        assert_eq!(
+            (plan.targets[0].to_string().as_str(), plan.extent),
+            ("/run/kv.sock", Extent::Time(Duration::from_secs(3)))
+        );
+    }
+
+    #[test]
     fn a_second_service_is_measured_in_three_rounds() {
         let plan = plan(&["--versus", "redis://other:7"]).unwrap();
         assert_eq!((plan.targets.len(), plan.rounds), (2, 3));
@@ -272,6 +282,9 @@ mod tests {
             &["--distribution", "some"],
             &["-t", "fly"],
             &["--versus", "http://x"],
+            &["--versus", "rediss://x"],
+            &["-u", "rediss://x"],
+            &["--tls"],
         ] {
             assert!(plan(words).is_err(), "{words:?}");
         }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::TcpStream;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use super::schedule::Schedule;
 use super::tally::Tally;
 use crate::client::ClientError;
 use crate::client::clock::Clock;
+use crate::client::stream::Stream;
 
 /// When a thread's part of the run is over. Requests before `Load::measured_from_ns` do not count.
 #[derive(Clone, Copy, Debug)]
@@ -91,13 +91,13 @@ const TELLING: Duration = Duration::from_millis(200);
 
 impl Load<'_> {
     /// Runs to the end and gives what was counted.
-    pub(super) fn run(self, streams: Vec<TcpStream>) -> Result<Tally, ClientError> {
+    pub(super) fn run(self, streams: Vec<Stream>) -> Result<Tally, ClientError> {
         Driver::new(self, streams).map_err(ClientError::Io)?.run()
     }
 }
 
 impl<'a> Driver<'a> {
-    fn new(load: Load<'a>, streams: Vec<TcpStream>) -> io::Result<Self> {
+    fn new(load: Load<'a>, streams: Vec<Stream>) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
         epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, TIMER))?;

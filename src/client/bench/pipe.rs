@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::client::ClientError;
+use crate::client::stream::Stream;
 use crate::resp::{ReplySkipper, Skipped};
 
 pub(super) struct Pipe {
-    stream: TcpStream,
+    /// Never TLS, which would hold bytes that the socket no longer knows of.
+    stream: Stream,
     skipper: ReplySkipper,
     /// Oldest first.
     expected: VecDeque<Expected>,
@@ -36,7 +37,7 @@ pub(super) trait Listener {
 }
 
 impl Pipe {
-    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+    pub(super) fn new(stream: Stream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self {
             stream,
@@ -148,7 +149,7 @@ impl AsFd for Pipe {
 }
 
 /// How much the socket took. A connection that is gone takes nothing: its last words are still to be read.
-fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
     match stream.write(bytes) {
         Err(error) => match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
@@ -162,7 +163,7 @@ fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     #[derive(Default)]
     struct Heard {
@@ -188,7 +189,7 @@ mod tests {
     fn pair() -> (Pipe, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (Pipe::new(stream).unwrap(), listener.accept().unwrap().0)
+        (Pipe::new(Stream::Tcp(stream)).unwrap(), listener.accept().unwrap().0)
     }
 
     #[test]

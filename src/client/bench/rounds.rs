@@ -1,6 +1,5 @@
 //! One measurement: connections, threads, and what they counted together.
 
-use std::net::TcpStream;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
@@ -16,6 +15,7 @@ use super::schedule::Schedule;
 use super::tally::Tally;
 use crate::client::clock::Clock;
 use crate::client::connection::Patience;
+use crate::client::stream::Stream;
 use crate::client::{ClientError, Connection, Target};
 
 /// What was measured at one service.
@@ -118,7 +118,7 @@ fn show(display: &Display, news: &Receiver<(usize, Tally)>) {
     display.clear();
 }
 
-fn connect(plan: &Plan, target: &Target) -> Result<Vec<TcpStream>, ClientError> {
+fn connect(plan: &Plan, target: &Target) -> Result<Vec<Stream>, ClientError> {
     allow_descriptors().map_err(|error| ClientError::Io(error.into()))?;
     (0..plan.connections).map(|_| Ok(Connection::connect(target, Patience::default())?.into_stream())).collect()
 }

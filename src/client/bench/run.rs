@@ -6,7 +6,7 @@ use super::arguments::{BenchArguments, Extent, Plan};
 use super::display::Display;
 use super::rounds::{Measurement, measure, prefill};
 use super::{json, table};
-use crate::client::cli::Outcome;
+use crate::client::failure::{Failure, Outcome};
 use crate::client::{ClientError, Surroundings};
 
 /// What was measured, by service: in `rounds` by round first.
@@ -20,20 +20,20 @@ pub(super) struct Outcomes {
 /// [`Outcome::ServerError`].
 #[must_use]
 pub fn run(arguments: &BenchArguments, surroundings: &Surroundings) -> Outcome {
-    let plan = match arguments.plan(surroundings) {
-        Ok(plan) => plan,
-        Err(text) => return fail(&text, Outcome::Usage),
-    };
-    let outcomes = match run_plan(&plan) {
-        Ok(outcomes) => outcomes,
-        Err(ClientError::Refused(text)) => return fail(&text, Outcome::ServerError),
-        Err(error) => return fail(&error.to_string(), Outcome::Connection),
-    };
+    perform(arguments, surroundings).unwrap_or_else(|failure| failure.report("bench"))
+}
+
+fn perform(arguments: &BenchArguments, surroundings: &Surroundings) -> Result<Outcome, Failure> {
+    let mut plan = arguments.plan(surroundings).map_err(Failure::Usage)?;
+    if let Some(password) = arguments.connection.ask_password().map_err(Failure::Usage)? {
+        plan.targets[0].password = Some(password);
+    }
+    let outcomes = run_plan(&plan)?;
     let report = if plan.json { json::json(&plan, &outcomes) } else { table::text(&plan, &outcomes) };
     match io::stdout().write_all(report.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&error.to_string(), Outcome::Usage),
-        _ if outcomes.has_errors() => Outcome::ServerError,
-        _ => Outcome::Ok,
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::of_output(&error)),
+        _ if outcomes.has_errors() => Ok(Outcome::ServerError),
+        _ => Ok(Outcome::Ok),
     }
 }
 
@@ -69,9 +69,4 @@ impl Outcomes {
     fn has_errors(&self) -> bool {
         self.prefill.iter().chain(self.rounds.iter().flatten()).any(|measured| !measured.tally.errors.is_empty())
     }
-}
-
-fn fail(text: &str, outcome: Outcome) -> Outcome {
-    eprintln!("emptyserver bench: {text}");
-    outcome
 }

@@ -1,7 +1,8 @@
-//! Replies as text, in the two styles of redis-cli: raw for programs, quoted for a person at a terminal. No I/O.
+//! Replies in the two styles of redis-cli: raw for programs, quoted for a person at a terminal.
 
 use std::io::Write;
 
+use super::{csv, json};
 use crate::resp::Reply;
 use crate::resp::inline;
 use crate::resp::number::DoubleText;
@@ -12,6 +13,10 @@ pub enum Style {
     Raw,
     /// With types, quotes and numbered items.
     Quoted,
+    /// One line of JSON.
+    Json,
+    /// Rows of comma-separated values.
+    Csv,
 }
 
 /// The reply and a line end.
@@ -21,6 +26,8 @@ pub fn print(reply: &Reply, style: Style) -> Vec<u8> {
     match style {
         Style::Raw => raw(reply, &mut out),
         Style::Quoted => quoted(reply, 0, &mut out),
+        Style::Json => json::write(reply, &mut out),
+        Style::Csv => csv::write(reply, &mut out),
     }
     out.push(b'\n');
     out
@@ -99,7 +106,7 @@ fn numbered<T>(
 }
 
 /// The bytes of the replies that are just text.
-fn plain_bytes(reply: &Reply) -> &[u8] {
+pub(super) fn plain_bytes(reply: &Reply) -> &[u8] {
     match reply {
         Reply::Ok => b"OK",
         Reply::Simple(text) | Reply::Error(text) => text.as_bytes(),
@@ -110,13 +117,13 @@ fn plain_bytes(reply: &Reply) -> &[u8] {
 }
 
 /// In double quotes, what is not printable ASCII escaped: can be given back to the command line as it is.
-fn quote(bytes: &[u8], out: &mut Vec<u8>) {
+pub(super) fn quote(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     inline::escape(bytes, out);
     out.push(b'"');
 }
 
-fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+pub(super) fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a Vec takes every write");
 }
 

@@ -1,0 +1,139 @@
+//! Where to connect to and as whom, as the command line says it: the flags that `cli` and `bench` share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::surroundings::Surroundings;
+use super::target::Target;
+use super::terminal;
+
+/// Flags as redis-cli has them. Two lack their short form, which is the cli's alone.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ConnectionArguments {
+    /// Name or address of the service
+    #[arg(short = 'h', long)]
+    host: Option<String>,
+    /// Port of the service [6379]
+    #[arg(short, long)]
+    port: Option<u16>,
+    /// Path of a unix socket, instead of host and port
+    #[arg(long, conflicts_with_all = ["host", "port", "url"])]
+    socket: Option<PathBuf>,
+    /// Number of the database
+    #[arg(long = "db")]
+    database: Option<u32>,
+    /// Who logs in, where it is not the user `default`
+    #[arg(long)]
+    user: Option<String>,
+    /// Other programs can see it here: --askpass and the variable REDISCLI_AUTH hide it
+    #[arg(short = 'a', long = "password", visible_alias = "pass")]
+    password: Option<String>,
+    /// Ask for the password
+    #[arg(long, conflicts_with = "password")]
+    askpass: bool,
+    /// redis://[[user]:password@]host[:port][/database], instead of EMPTYSERVER_URL
+    #[arg(short = 'u', long)]
+    url: Option<String>,
+    /// Speak RESP3
+    #[arg(short = '3', long)]
+    resp3: bool,
+}
+
+impl ConnectionArguments {
+    /// Flags win over the URL, `--url` over the variable; the service of this environment is asked only if none of them
+    /// says where to go, because it is the only one that its password belongs to.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub(crate) fn target(&self, surroundings: &Surroundings) -> Result<Target, String> {
+        let is_elsewhere = self.host.is_some() || self.port.is_some() || self.socket.is_some();
+        let url = self.url.as_ref().or_else(|| surroundings.url.as_ref().filter(|_| self.socket.is_none()));
+        let mut target = match url {
+            Some(url) => Target::from_url(url).map_err(|error| error.to_string())?,
+            None if is_elsewhere => Target::default(),
+            None => surroundings.local.clone(),
+        };
+        if let Some(host) = &self.host {
+            target.host.clone_from(host);
+        }
+        target.port = self.port.unwrap_or(target.port);
+        target.socket.clone_from(&self.socket);
+        target.database = self.database.unwrap_or(target.database);
+        target.user = self.user.clone().or(target.user);
+        target.password = self.password.clone().or_else(|| surroundings.password.clone()).or(target.password);
+        target.is_resp3 = self.resp3;
+        Ok(target)
+    }
+
+    /// What the person types as password, where the flag says that somebody is to be asked.
+    ///
+    /// # Errors
+    /// There is nobody at a terminal.
+    pub(crate) fn ask_password(&self) -> Result<Option<String>, String> {
+        self.askpass.then(terminal::ask_password).transpose()
+    }
+
+    /// True exactly when other programs can see a password among the arguments.
+    pub(crate) fn shows_password(&self) -> bool {
+        let is_in_url = |url: &String| Target::from_url(url).is_ok_and(|target| target.password.is_some());
+        self.password.is_some() || self.url.as_ref().is_some_and(is_in_url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    #[command(disable_help_flag = true)]
+    struct Program {
+        #[command(flatten)]
+        arguments: ConnectionArguments,
+    }
+
+    fn target(words: &[&str], surroundings: &Surroundings) -> Result<Target, String> {
+        Program::try_parse_from([&["program"], words].concat()).unwrap().arguments.target(surroundings)
+    }
+
+    fn surroundings() -> Surroundings {
+        let local = Target { port: 7000, password: Some("local".into()), ..Target::default() };
+        Surroundings { local, ..Surroundings::default() }
+    }
+
+    #[test]
+    fn without_flags_the_service_of_this_environment_is_asked() {
+        let target = target(&[], &surroundings()).unwrap();
+        assert_eq!((target.port, target.password.as_deref()), (7000, Some("local")));
+    }
+
+    #[test]
+    fn another_host_or_port_never_gets_the_local_password() {
+        for words in [["-h", "other"], ["-p", "7001"]] {
+            assert_eq!(target(&words, &surroundings()).unwrap().password, None);
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_url_and_the_url_flag_over_the_variable() {
+        let mut surroundings = surroundings();
+        surroundings.url = Some("redis://:pw@one:1/1".into());
+        let found = target(&["--db", "5", "-p", "9"], &surroundings).unwrap();
+        assert_eq!((found.host.as_str(), found.port, found.database), ("one", 9, 5));
+        assert_eq!(found.password.as_deref(), Some("pw"));
+        let found = target(&["-u", "redis://two", "-a", "x"], &surroundings).unwrap();
+        assert_eq!((found.host.as_str(), found.password.as_deref()), ("two", Some("x")));
+        surroundings.password = Some("auth".into());
+        assert_eq!(target(&[], &surroundings).unwrap().password.as_deref(), Some("auth"));
+        assert!(target(&["-u", "http://two"], &surroundings).is_err());
+    }
+
+    #[test]
+    fn a_socket_needs_neither_host_nor_url() {
+        let mut surroundings = surroundings();
+        surroundings.url = Some("redis://:pw@one:1/1".into());
+        let target = target(&["--socket", "/run/kv.sock"], &surroundings).unwrap();
+        assert_eq!((target.to_string().as_str(), target.password), ("/run/kv.sock", None));
+    }
+}
