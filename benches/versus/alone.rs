@@ -137,14 +137,16 @@ impl Alone<'_> {
         }
         let limit = self.limit.as_ref().ok_or_else(|| io::Error::other("it was made"))?;
         if self.server.is_none() {
-            let start = Start { wrapper: limit.wrapper(), ..self.start.clone() };
-            self.server = Some(self.peer.start(&start, self.directory)?);
-            let server = self.server.as_ref().map_or(0, |server| server.port);
-            if let Err(error) = generator::prefill(server, &self.load.data) {
+            // Filled without the limit, then started again within it: what is measured is to hold the data, not to take it in.
+            let mut server = self.filled()?;
+            server.kill()?;
+            server.start_again_under(limit.wrapper())?;
+            if let Err(error) = wait_for_get(&mut server) {
                 let figures = vec![(results::KILLED, limit.killed() as f64)];
-                let note = Some(format!("while the keys were set: {error}"));
+                let note = Some(format!("with the keys on its disk: {error}"));
                 return Ok((Sample { figures, note, ..Sample::default() }, 0.0));
             }
+            self.server = Some(server);
         }
         let server = self.server.as_ref().ok_or_else(|| io::Error::other("it was started"))?;
         let seconds = self.options.seconds;

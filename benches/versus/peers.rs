@@ -202,6 +202,12 @@ impl Running {
         Ok(())
     }
 
+    /// The same, below these words.
+    pub(crate) fn start_again_under(&mut self, wrapper: Vec<String>) -> io::Result<()> {
+        self.start.wrapper = wrapper;
+        self.start_again()
+    }
+
     pub(crate) fn wait_until_ready(&mut self) -> io::Result<()> {
         let deadline = clock::monotonic() + PATIENCE;
         while !matches!(self.ask(&["PING"]), Ok(Reply::Simple(_))) {
