@@ -158,10 +158,12 @@ fn more_traffic() -> Vec<Load> {
 fn of_the_cache() -> Vec<Load> {
     let data = Data::new(MILLION, 128);
     let warm = |pipeline| Kind::Warm(traffic("get", 50, pipeline));
+    let warm_of_many = Kind::Warm(traffic("get", 256, 1));
     let past = data.with_cache(Cache::Tenth);
     let off = data.with_cache(Cache::Off);
     vec![
         Load::new("warm-p1", "GET, warm", data, warm(1)),
+        Load::new("warm-c256-p1", "GET, warm", data, warm_of_many),
         Load::new("warm-p16", "GET, warm", data, warm(16)),
         Load::new("past-cache-p1", "GET past the cache (a tenth of the values)", past, warm(1)),
         Load::new("past-cache-p16", "GET past the cache (a tenth of the values)", past, warm(16)),

@@ -23,17 +23,27 @@ type Word = u64;
 struct Bucket([Word; WORDS]);
 
 pub(super) struct Index {
-    /// Of each the number of buckets is a power of two.
-    tables: Box<[Vec<Bucket>]>,
+    tables: Box<[Table]>,
+    /// Counts the times that everything was forgotten.
+    generation: u64,
     records: usize,
     bytes: usize,
     bytes_max: usize,
 }
 
+#[derive(Clone, Default)]
+struct Table {
+    /// A power of two of them, or none.
+    buckets: Vec<Bucket>,
+    /// What is in it counts only if this is the index's: so that forgetting everything takes no time.
+    generation: u64,
+}
+
 impl Index {
     pub(super) fn new(bytes_max: usize) -> Index {
         let tables = (bytes_max / TABLE_BYTES).next_power_of_two().min(TABLES_MAX);
-        Index { tables: vec![Vec::new(); tables].into_boxed_slice(), records: 0, bytes: 0, bytes_max }
+        let tables = vec![Table::default(); tables].into_boxed_slice();
+        Index { tables, generation: 0, records: 0, bytes: 0, bytes_max }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -47,7 +57,7 @@ impl Index {
 
     /// The positions of records whose hash looks like this one.
     pub(super) fn find(&self, hash: u64) -> impl Iterator<Item = u32> {
-        let table = &self.tables[self.table_of(hash)];
+        let table = self.buckets(self.table_of(hash));
         let (tag, pair) = (tag_of(hash), pair_of(hash, table));
         let words = pair.into_iter().flatten().flat_map(|bucket| &table[bucket].0);
         words.filter(move |word| (*word >> 32) as u32 == tag && **word as u32 != 0).map(|word| *word as u32 - 1)
@@ -55,7 +65,7 @@ impl Index {
 
     /// Fetches what `find` will look at.
     pub(super) fn prefetch(&self, hash: u64) {
-        let table = &self.tables[self.table_of(hash)];
+        let table = self.buckets(self.table_of(hash));
         if let Some([bucket, _]) = pair_of(hash, table) {
             prefetch(&table[bucket]);
         }
@@ -63,16 +73,22 @@ impl Index {
 
     /// Adds a record. `age` tells how long ago a record was written: one may have to go.
     pub(super) fn insert(&mut self, hash: u64, at: u32, age: impl Fn(u32) -> u64) {
-        let table = self.table_of(hash);
+        let number = self.table_of(hash);
         let word = u64::from(tag_of(hash)) << 32 | u64::from(at + 1);
         self.records += 1;
-        while !put(&mut self.tables[table], word) {
-            if !self.grow(table) {
-                let buckets = pair_of(hash, &self.tables[table]).expect("a table that is full has buckets");
+        let table = &mut self.tables[number];
+        if table.generation != self.generation {
+            table.buckets.fill(Bucket([0; WORDS]));
+            table.generation = self.generation;
+        }
+        while !put(&mut self.tables[number].buckets, word) {
+            if !self.grow(number) {
+                let table = &mut self.tables[number].buckets;
+                let buckets = pair_of(hash, table).expect("a table that is full has buckets");
                 let places = buckets.into_iter().flat_map(|bucket| (0..WORDS).map(move |word| (bucket, word)));
-                let oldest = places.max_by_key(|(bucket, word)| age(self.tables[table][*bucket].0[*word] as u32 - 1));
+                let oldest = places.max_by_key(|(bucket, word)| age(table[*bucket].0[*word] as u32 - 1));
                 let (bucket, place) = oldest.expect("a bucket has words");
-                self.tables[table][bucket].0[place] = word;
+                table[bucket].0[place] = word;
                 self.records -= 1;
                 return;
             }
@@ -81,8 +97,11 @@ impl Index {
 
     /// False when it is not there.
     pub(super) fn remove(&mut self, hash: u64, at: u32) -> bool {
-        let table = self.table_of(hash);
-        let table = &mut self.tables[table];
+        let number = self.table_of(hash);
+        if self.tables[number].generation != self.generation {
+            return false;
+        }
+        let table = &mut self.tables[number].buckets;
         let word = u64::from(tag_of(hash)) << 32 | u64::from(at + 1);
         let place = pair_of(hash, table).into_iter().flatten().find_map(|bucket| {
             let place = table[bucket].0.iter().position(|known| *known == word)?;
@@ -96,8 +115,13 @@ impl Index {
     }
 
     pub(super) fn clear(&mut self) {
-        self.tables.iter_mut().for_each(|table| table.fill(Bucket([0; WORDS])));
+        self.generation += 1;
         self.records = 0;
+    }
+
+    fn buckets(&self, table: usize) -> &[Bucket] {
+        let table = &self.tables[table];
+        if table.generation == self.generation { &table.buckets } else { &[] }
     }
 
     fn table_of(&self, hash: u64) -> usize {
@@ -106,7 +130,7 @@ impl Index {
 
     /// Doubles a table. False when that would be more than all tables may have.
     fn grow(&mut self, table: usize) -> bool {
-        let old = &self.tables[table];
+        let old = &self.tables[table].buckets;
         let mut buckets = (2 * old.len()).max(BUCKETS_MIN);
         loop {
             let bytes = self.bytes + (buckets - old.len()) * BUCKET_BYTES;
@@ -117,7 +141,7 @@ impl Index {
             let words = old.iter().flat_map(|bucket| bucket.0).filter(|word| *word != 0);
             // Words that shared two buckets may all belong into the same two again.
             if words.into_iter().all(|word| put(&mut new, word)) {
-                self.tables[table] = new;
+                self.tables[table].buckets = new;
                 self.bytes = bytes;
                 return true;
             }
@@ -176,6 +200,9 @@ mod tests {
         assert_eq!(index.len(), 10_000);
         index.clear();
         assert!((0..20_000).all(|key| !has(&index, key)) && index.len() == 0);
+        assert!(!index.remove(hash_of(1), 1));
+        (0..20_000).step_by(3).for_each(|key| index.insert(hash_of(key), key, |_| panic!("there is room")));
+        assert!((0..20_000).all(|key| has(&index, key) == (key % 3 == 0)));
     }
 
     #[test]
