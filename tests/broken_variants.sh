@@ -72,7 +72,7 @@ run_test() {
 }
 
 try() {
-    local name=$1 begun=$SECONDS built found
+    local name=$1 begun=$SECONDS built attempt found=""
     # Most patches break EXEC too, which shows sooner; but these have to be found by what is read.
     local pattern='^found [0-9]* x \(stale read\|new then old\|torn read\)' contenders=0
     if grep -q '^# Found as: lost exclusion' "tests/broken/$name.patch"; then
@@ -81,17 +81,20 @@ try() {
     apply "$root/tests/broken/$name.patch" || fail "$name does not apply: make the patch anew"
     build "$name"
     built=$SECONDS
-    if run_test "$name" "$seconds" "$contenders"; then
-        grep '^seed' "$target/$name.log" || true
-        missed+=("$name")
-        echo "$name: NOT FOUND in $((SECONDS - built)) s"
-    elif found=$(grep -m 1 "$pattern" "$target/$name.log"); then
-        echo "$name: $found; in $((SECONDS - built)) s, after $((built - begun)) s of building"
-    else
-        tail -n 40 "$target/$name.log"
-        missed+=("$name")
-        echo "$name: fails, and not because of what it should"
-    fi
+    # Chance decides which interleavings come: on a busy machine the right one may take another throw of the dice.
+    for attempt in 1 2 3; do
+        if run_test "$name" "$seconds" "$contenders"; then
+            grep '^seed' "$target/$name.log" || true
+            echo "$name: not found by attempt $attempt"
+        elif found=$(grep -m 1 "$pattern" "$target/$name.log"); then
+            echo "$name: $found; in $((SECONDS - built)) s, after $((built - begun)) s of building"
+            break
+        else
+            tail -n 40 "$target/$name.log"
+            echo "$name: attempt $attempt fails, and not because of what it should"
+        fi
+    done
+    [[ -n $found ]] || missed+=("$name")
     apply -R "$root/tests/broken/$name.patch"
 }
 
