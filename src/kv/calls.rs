@@ -17,6 +17,7 @@ use crate::kv::slowlog;
 use crate::kv::statistics::{Counted, Statistics, Totals};
 use crate::kv::table::{self, Command, Handler};
 use crate::kv::tally::Tally;
+use crate::kv::versions::Versions;
 use crate::resp::encode;
 use crate::resp::reply::{Reply, Version};
 use crate::server::sys::clock;
@@ -47,11 +48,6 @@ pub enum Ran<T> {
 pub enum Access {
     Read,
     Write,
-}
-
-/// What is counted of an answered call.
-struct Answered {
-    is_miss: bool,
 }
 
 impl Calls {
@@ -93,8 +89,8 @@ impl Calls {
                 (Handler::Write(handler), Access::Write) => handler(keyspace, &call.args),
                 _ => Err(errors::INTERNAL.into()),
             }?;
-            let is_miss = matches!(reply, Reply::Null | Reply::Integer(-2));
-            Ok((reply, Answered { is_miss }))
+            let is_miss = is_miss(&reply);
+            Ok((reply, is_miss))
         })
     }
 
@@ -110,17 +106,16 @@ impl Calls {
         slow: &mut Vec<SlowCall>,
     ) -> Ran<()> {
         let begin = out.len();
-        let shared = Arc::clone(&self.shared);
+        let versions = self.shared.versions.clone();
         let ran = self.guard(keyspace, call, slow, |keyspace| match call.command.handler {
             Handler::Look(look) => {
-                let is_miss = read_keys(keyspace, &look, call, version, learning, &shared, out)?;
-                Ok((Reply::Ok, Answered { is_miss }))
+                let is_miss = read_keys(keyspace, &look, call, version, learning, &versions, out)?;
+                Ok((Reply::Ok, is_miss))
             }
             Handler::Read(handler) => {
                 let reply = handler(keyspace, &call.args)?;
-                let is_miss = matches!(reply, Reply::Null | Reply::Integer(-2));
                 encode::encode(&reply, version, out);
-                Ok((Reply::Ok, Answered { is_miss }))
+                Ok((Reply::Ok, is_miss(&reply)))
             }
             _ => Err(errors::INTERNAL.into()),
         });
@@ -144,16 +139,17 @@ impl Calls {
 
     /// The reply to a call of SET that need not be run.
     pub fn answer_unseen(&mut self, call: &Call<'_>, slow: &mut Vec<SlowCall>) -> Reply {
-        self.count(call, &Ran::Reply(Reply::Ok), None, 0, slow);
+        self.count(call, &Ran::Reply(Reply::Ok), false, 0, slow);
         Reply::Ok
     }
 
+    /// `run` gives the reply, and whether that says that there is no such key.
     fn guard(
         &mut self,
         keyspace: &mut Keyspace,
         call: &Call<'_>,
         slow: &mut Vec<SlowCall>,
-        run: impl FnOnce(&mut Keyspace) -> Result<(Reply, Answered), CommandError>,
+        run: impl FnOnce(&mut Keyspace) -> Result<(Reply, bool), CommandError>,
     ) -> Ran<Reply> {
         if keyspace.database() != call.database {
             keyspace.select(call.database);
@@ -162,24 +158,17 @@ impl Calls {
         let now = clock::monotonic();
         let duration_us = u64::try_from((now - self.ended).as_micros()).unwrap_or(u64::MAX);
         self.ended = now;
-        let (ran, answered) = match outcome {
-            Ok(Ok((reply, answered))) => (Ran::Reply(reply), Some(answered)),
-            Ok(Err(CommandError::Reply(text))) => (Ran::Reply(Reply::Error(text)), None),
-            Ok(Err(CommandError::Storage(error))) => (Ran::Failed(error), None),
-            Err(_) => (Ran::Panicked, None),
+        let (ran, is_miss) = match outcome {
+            Ok(Ok((reply, is_miss))) => (Ran::Reply(reply), is_miss),
+            Ok(Err(CommandError::Reply(text))) => (Ran::Reply(Reply::Error(text)), false),
+            Ok(Err(CommandError::Storage(error))) => (Ran::Failed(error), false),
+            Err(_) => (Ran::Panicked, false),
         };
-        self.count(call, &ran, answered, duration_us, slow);
+        self.count(call, &ran, is_miss, duration_us, slow);
         ran
     }
 
-    fn count(
-        &mut self,
-        call: &Call<'_>,
-        ran: &Ran<Reply>,
-        answered: Option<Answered>,
-        duration_us: u64,
-        slow: &mut Vec<SlowCall>,
-    ) {
+    fn count(&mut self, call: &Call<'_>, ran: &Ran<Reply>, is_miss: bool, duration_us: u64, slow: &mut Vec<SlowCall>) {
         let error = match ran {
             Ran::Reply(Reply::Error(text)) => Some(text.clone()),
             Ran::Reply(_) => None,
@@ -190,7 +179,7 @@ impl Calls {
         if let Some(text) = error {
             self.statistics.error_replied(&text);
         } else if call.command.flags.has(Flags::READONLY) {
-            self.tally.read(answered.is_some_and(|answered| answered.is_miss));
+            self.tally.read(is_miss);
         }
         self.shared.latency.consider(event_of(call.command), duration_us);
         let threshold_us = self.shared.runtime.read(Knob::SlowlogUs) as i64;
@@ -202,6 +191,11 @@ impl Calls {
             });
         }
     }
+}
+
+/// As INFO counts misses.
+fn is_miss(reply: &Reply) -> bool {
+    matches!(reply, Reply::Null | Reply::Integer(-2))
 }
 
 /// Looks at each key of a call; `tell` gets the key's number and the answer for it with the bytes of a `Told::Part`, and what it follows from.
@@ -251,7 +245,7 @@ fn read_keys(
     call: &Call<'_>,
     version: Version,
     learning: &mut Learning<'_>,
-    shared: &Shared,
+    versions: &Versions,
     out: &mut Vec<u8>,
 ) -> Result<bool, CommandError> {
     learning.begin(look.keys_to_keep(&call.args).map_or(0, <[_]>::len));
@@ -261,7 +255,7 @@ fn read_keys(
     let (mut sum, mut is_miss) = (0, false);
     look_at_keys(keyspace, look, &call.args, |number, told, bytes, entry, value| {
         let key = look.keys(&call.args)[number];
-        learning.keep(number, || asked(&shared.versions, call.database, key), entry, value);
+        learning.keep(number, || asked(versions, call.database, key), entry, value);
         match (look.shape, &told) {
             (Shape::Sum, Told::Integer(value)) => sum += value,
             _ => told.encode(bytes, version, out),
