@@ -107,8 +107,12 @@ impl EchoService {
     /// `NAME=VALUE …`: pids and connections by slot, the workers first.
     fn processes(&self) -> String {
         let each = |counter| {
-            let values: Vec<String> =
-                self.board.slots().map(|slot| self.board.read(slot, counter).to_string()).collect();
+            let values: Vec<String> = self
+                .board
+                .workers()
+                .chain([self.board.lane_slot()])
+                .map(|slot| self.board.read(slot, counter).to_string())
+                .collect();
             values.join(",")
         };
         format!(

@@ -1,6 +1,7 @@
 //! The library below the program `emptyserver`; `src/ARCHITECTURE.md` follows.
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod admin;
 pub mod client;
 pub mod config;
 pub mod kv;

@@ -11,14 +11,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use emptyserver::config::{self, Settings};
-use emptyserver::kv::application::{KeyValue, Shared};
+use emptyserver::admin::{self, Facts, View};
+use emptyserver::config::{self, AdminSettings, Secret, Settings};
+use emptyserver::kv::application::{KeyValue, LANES, Shared};
 use emptyserver::kv::settings::Settings as KvSettings;
+use emptyserver::server::supervisor::Companion;
 use emptyserver::server::sys::clock;
 use emptyserver::server::sys::container::Container;
 use emptyserver::server::sys::lock::FileLock;
 use emptyserver::server::sys::socket;
-use emptyserver::server::{Global, Limits, ServerConfig, StartError, supervisor};
+use emptyserver::server::{Board, Global, Limits, ServerConfig, StartError, supervisor};
 use emptyserver::storage::{self, Keyspace};
 
 /// How long a start waits for the processes of the service before it to be gone.
@@ -29,14 +31,17 @@ const LOCK_FILE: &str = "lock";
 pub(crate) fn serve(settings: &Settings, container: &Container) -> Result<ExitCode, Box<dyn Error>> {
     let mut config = server_config(settings);
     let lock = lock(&settings.storage.data)?;
-    let listener = wait_for(|| bind(&mut config))??;
+    let listener = wait_for(|| listen(|| supervisor::bind(&mut config), "EMPTYSERVER_LISTEN", ""))??;
+    let admin_listener = admin_listener(&settings.admin)?;
     let address = socket::local_address(listener.as_fd())?;
     let shared = Arc::new(Shared::new(kv_settings(settings, &config, address, container))?);
     // Tickets of an earlier run must never match: any number will do that is not drawn twice.
     shared.board.global(Global::Boot).store(RandomState::new().build_hasher().finish() >> 1, Ordering::SeqCst);
     let board = shared.board;
+    let companion = admin_listener.map(|listener| companion(listener, facts(settings, &shared.settings), board));
     let application = Arc::new(KeyValue { shared });
-    let code = supervisor::run(supervisor::Start { application, config, board, lock: Some(lock), listener })?;
+    let start = supervisor::Start { application, config, board, lock: Some(lock), listener, companion };
+    let code = supervisor::run(start)?;
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
@@ -119,6 +124,37 @@ fn kv_settings(settings: &Settings, config: &ServerConfig, listen: SocketAddr, c
     }
 }
 
+/// Bound before the first fork, so that a port that is taken stops the start, and nothing is lost while the process is replaced.
+fn admin_listener(settings: &AdminSettings) -> Result<Option<OwnedFd>, Box<dyn Error>> {
+    let Some(address) = settings.address() else { return Ok(None) };
+    let listener =
+        wait_for(|| listen(|| supervisor::listen(address), "EMPTYSERVER_ADMIN_LISTEN", ", `off` does without"))??;
+    tracing::info!(address = %socket::local_address(listener.as_fd())?, "health, metrics and the status page");
+    Ok(Some(listener))
+}
+
+fn companion(listener: OwnedFd, facts: Facts, board: Board) -> Companion {
+    let view = Arc::new(View::new(facts, board));
+    Companion { name: "admin", listener, body: Box::new(move |listener| admin::serve(listener, Arc::clone(&view))) }
+}
+
+fn facts(settings: &Settings, kv: &KvSettings) -> Facts {
+    Facts {
+        listen: kv.listen,
+        durability: match settings.storage.durability {
+            config::Durability::Always => "always",
+            config::Durability::EverySec => "everysec",
+            config::Durability::Os => "os",
+        },
+        workers: kv.workers,
+        wal_bytes_max: kv.storage.wal_bytes_max,
+        cache_bytes_max: kv.cache_bytes as u64,
+        memory_bytes: kv.memory_bytes,
+        lanes: &LANES,
+        token: settings.admin.admin_token.as_ref().map(Secret::reveal).map(str::to_owned),
+    }
+}
+
 /// One service per directory. The last process of the one before may need a moment to be gone.
 fn lock(directory: &Path) -> Result<FileLock, Box<dyn Error>> {
     std::fs::create_dir_all(directory)
@@ -140,11 +176,15 @@ fn lock(directory: &Path) -> Result<FileLock, Box<dyn Error>> {
 }
 
 /// `Err` of the inner result: the address is in use, which may pass.
-fn bind(config: &mut ServerConfig) -> Result<Result<OwnedFd, StartError>, StartError> {
-    match supervisor::bind(config) {
+fn listen(
+    attempt: impl FnOnce() -> Result<OwnedFd, StartError>,
+    setting: &str,
+    or: &str,
+) -> Result<Result<OwnedFd, StartError>, StartError> {
+    match attempt() {
         Ok(listener) => Ok(Ok(listener)),
         Err(error) if error.0.contains("in use") => {
-            Ok(Err(StartError::new(format!("{error}; EMPTYSERVER_LISTEN chooses another address"))))
+            Ok(Err(StartError::new(format!("{error}; {setting} chooses another address{or}"))))
         }
         Err(error) => Err(error),
     }

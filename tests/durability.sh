@@ -21,7 +21,7 @@ for count in $workers; do
         port=$(free_port)
         data=$(mktemp -d -p "$scratch")
         echo "durability: $count workers, kill $kind, $rounds rounds"
-        start="env EMPTYSERVER_LISTEN=127.0.0.1:$port EMPTYSERVER_DATA=$data EMPTYSERVER_WORKERS=$count"
+        start="env EMPTYSERVER_LISTEN=127.0.0.1:$port EMPTYSERVER_ADMIN_LISTEN=127.0.0.1:0 EMPTYSERVER_DATA=$data EMPTYSERVER_WORKERS=$count"
         python3 "$tool" --port "$port" --start "$start EMPTYSERVER_LOG_FORMAT=json $binary" --kill "$kind" --rounds "$rounds" \
             --seconds "$seconds" --ops "$ops" --serverlog "$data.log" || {
             failed=1

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 source tests/scratch.sh
 
 port=$(free_port)
-export EMPTYSERVER_LISTEN=127.0.0.1:$port EMPTYSERVER_DATA=$scratch/data
+export EMPTYSERVER_LISTEN=127.0.0.1:$port EMPTYSERVER_ADMIN_LISTEN=127.0.0.1:0 EMPTYSERVER_DATA=$scratch/data
 cargo run --quiet --release 2>"$scratch/run.log" &
 started+=($!)
 await "$scratch/run.log" $! >/dev/null

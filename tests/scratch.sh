@@ -57,7 +57,7 @@ start_redis() {
 start_service() {
     local data
     data=$(mktemp -d -p "$scratch")
-    env EMPTYSERVER_LISTEN=127.0.0.1:0 EMPTYSERVER_DATA="$data" EMPTYSERVER_LOG_FORMAT=json "$@" "$binary" 2>"$data.log" &
+    env EMPTYSERVER_LISTEN=127.0.0.1:0 EMPTYSERVER_ADMIN_LISTEN=127.0.0.1:0 EMPTYSERVER_DATA="$data" EMPTYSERVER_LOG_FORMAT=json "$@" "$binary" 2>"$data.log" &
     started+=($!)
     service_address=$(await "$data.log" $! | sed -E 's/.*"address":"([^"]+)".*/\1/')
 }

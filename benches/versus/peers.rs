@@ -138,6 +138,7 @@ impl Peer {
 
     fn set_ours(&self, command: &mut Command, start: &Start, directory: &Path, port: u16) {
         command.env("EMPTYSERVER_LISTEN", format!("127.0.0.1:{port}"));
+        command.env("EMPTYSERVER_ADMIN_LISTEN", "127.0.0.1:0");
         command.env("EMPTYSERVER_DATA", directory).env("EMPTYSERVER_DURABILITY", start.durability.name());
         if let Some(count) = start.connections_max {
             command.env("EMPTYSERVER_MAX_CONNECTIONS", count.to_string());

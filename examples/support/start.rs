@@ -47,8 +47,14 @@ pub(crate) fn serve(application: impl Application) -> Result<(), Box<dyn Error>>
     };
     let listener = supervisor::bind(&mut config)?;
     let board = Board::new(config.workers.max(1), 0)?;
-    let code =
-        supervisor::run(supervisor::Start { application: Arc::new(application), config, board, lock: None, listener })?;
+    let code = supervisor::run(supervisor::Start {
+        application: Arc::new(application),
+        config,
+        board,
+        lock: None,
+        listener,
+        companion: None,
+    })?;
     sys::process::exit_at_once(code)
 }
 

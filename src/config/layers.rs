@@ -17,6 +17,7 @@ pub struct Settings {
     pub server: ServerSettings,
     pub storage: StorageSettings,
     pub kv: KvSettings,
+    pub admin: AdminSettings,
     pub log: LogSettings,
     pub client: ClientSettings,
 }
@@ -73,6 +74,13 @@ pub struct KvSettings {
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// An address, or `off`.
+    pub admin_listen: String,
+    pub admin_token: Option<Secret>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct ClientSettings {
     pub url: Option<Secret>,
     /// `~/` is not resolved; `off`: there is none.
@@ -95,6 +103,7 @@ impl Settings {
             server: values.layer(Layer::Server)?,
             storage: values.layer(Layer::Storage)?,
             kv: values.layer(Layer::Kv)?,
+            admin: values.layer(Layer::Admin)?,
             log: values.layer(Layer::Log)?,
             client: values.layer(Layer::Client)?,
         };
@@ -116,6 +125,14 @@ impl Settings {
                 self.storage.value_bytes_max
             ))),
         }
+    }
+}
+
+impl AdminSettings {
+    /// `None` where it is off.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.admin_listen.parse().ok()
     }
 }
 
@@ -188,6 +205,7 @@ mod tests {
                 cache_bytes: 2 << 30,
             }
         );
+        assert_eq!(settings.admin, AdminSettings { admin_listen: "127.0.0.1:9180".into(), admin_token: None });
         assert_eq!(settings.log, LogSettings { log: "info".into(), log_format: LogFormat::Auto });
         assert_eq!(
             settings.client,
@@ -204,6 +222,7 @@ mod tests {
             ("EMPTYSERVER_REQUIREPASS", "a,b=c"),
             ("EMPTYSERVER_DATA", "/srv/a, b"),
             ("EMPTYSERVER_SLOWLOG_MICROSECONDS", "-1"),
+            ("EMPTYSERVER_ADMIN_LISTEN", "off"),
             ("REDISCLI_AUTH", "pw"),
         ])
         .unwrap();
@@ -211,6 +230,7 @@ mod tests {
         assert_eq!(settings.storage.data, PathBuf::from("/srv/a, b"));
         assert_eq!(settings.server.cpu_affinity, CpuAffinity::Auto);
         assert!(!settings.kv.protected_mode);
+        assert_eq!(settings.admin.address(), None);
         assert_eq!(settings.kv.password, Some(Secret::new("a,b=c")));
         assert_eq!(settings.kv.slowlog_microseconds, -1);
         assert_eq!(settings.client.password.as_ref().map(Secret::reveal), Some("pw"));

@@ -15,7 +15,8 @@ mod units;
 mod values;
 
 pub use layers::{
-    ClientSettings, CpuAffinity, Durability, KvSettings, Secret, ServerSettings, Settings, StorageSettings,
+    AdminSettings, ClientSettings, CpuAffinity, Durability, KvSettings, Secret, ServerSettings, Settings,
+    StorageSettings,
 };
 pub use person::Person;
 pub use report::{json, markdown, text};

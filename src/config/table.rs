@@ -32,6 +32,7 @@ pub enum Layer {
     Server,
     Storage,
     Kv,
+    Admin,
     Log,
     Client,
 }
@@ -49,7 +50,7 @@ pub enum DefaultValue {
 }
 
 use DefaultValue::{Computed, Fixed, Nothing};
-use Layer::{Client, Kv, Log, Server, Storage};
+use Layer::{Admin, Client, Kv, Log, Server, Storage};
 
 const CACHE_BYTES_MAX: u64 = 1024 * GIBI;
 
@@ -58,6 +59,9 @@ pub const SETTINGS: &[Setting] = &[
     setting(Server, "EMPTYSERVER_LISTEN", Unit::Address, Fixed("127.0.0.1:6379"))
         .in_image("0.0.0.0:6379")
         .means("address of the key-value service"),
+    setting(Admin, "EMPTYSERVER_ADMIN_LISTEN", Unit::AddressOrOff, Fixed("127.0.0.1:9180"))
+        .in_image("0.0.0.0:9180")
+        .means("address of health, metrics and the status page (HTTP); `off` = none"),
     setting(Storage, "EMPTYSERVER_DATA", Unit::Path, Fixed("./data"))
         .in_image("/data")
         .means("directory of `data.db` and the lock file"),
@@ -82,6 +86,9 @@ pub const SETTINGS: &[Setting] = &[
     setting(Kv, "EMPTYSERVER_PROTECTED_MODE", Unit::Switch, Fixed("yes"))
         .means("without a password serve loopback clients only")
         .changeable(),
+    setting(Admin, "EMPTYSERVER_ADMIN_TOKEN", Unit::Text, Nothing)
+        .means("who sends it may change something over HTTP (`Authorization: Bearer …`); without one nobody may")
+        .secret(),
     setting(
         Kv,
         "EMPTYSERVER_CACHE_BYTES",
@@ -224,6 +231,7 @@ impl Layer {
             Server => "server",
             Storage => "storage",
             Kv => "kv",
+            Admin => "admin",
             Log => "log",
             Client => "client",
         }

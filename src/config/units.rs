@@ -13,6 +13,8 @@ pub enum Unit {
     Text,
     /// An IP address and a port.
     Address,
+    /// The same, or the word `off`.
+    AddressOrOff,
     /// A directory or a file.
     Path,
     Url,
@@ -54,6 +56,8 @@ impl Unit {
         let valid = match self {
             Self::Text | Self::Path => Some(text.to_owned()),
             Self::Address => text.parse::<SocketAddr>().ok().map(|address| address.to_string()),
+            Self::AddressOrOff if text == "off" => Some(text.to_owned()),
+            Self::AddressOrOff => Self::Address.normalize(text).ok(),
             Self::Url => crate::client::Target::from_url(text).is_ok().then(|| text.to_owned()),
             Self::Filter => crate::logging::parse_filter(text).is_ok().then(|| text.to_owned()),
             Self::Switch => switch(text).map(|on| on.to_string()),
@@ -84,7 +88,7 @@ impl Unit {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Text => "text",
-            Self::Address => "address",
+            Self::Address | Self::AddressOrOff => "address",
             Self::Path => "path",
             Self::Url => "url",
             Self::Filter => "filter",
@@ -100,6 +104,7 @@ impl Unit {
         match self {
             Self::Text | Self::Path => "any text".to_owned(),
             Self::Address => "an IP address and a port, such as 127.0.0.1:6379 or [::]:6379".to_owned(),
+            Self::AddressOrOff => "an IP address and a port, such as 127.0.0.1:9180 or [::]:9180, or off".to_owned(),
             Self::Url => "redis://[[user]:password@]host[:port][/database]".to_owned(),
             Self::Filter => {
                 "a level or levels by module, such as `info` or `warn,emptyserver::server=debug`".to_owned()

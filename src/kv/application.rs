@@ -23,6 +23,9 @@ pub const HEAVY: LaneId = LaneId(1);
 /// All changes, in the one process that writes.
 pub const WRITE: LaneId = LaneId(2);
 
+/// The names of the lanes, in the order of their numbers.
+pub const LANES: [&str; 3] = ["read", "heavy", "write"];
+
 /// What a pool thread takes at once; also what one snapshot serves.
 const READ_BATCH_MAX: usize = 64;
 /// What one commit carries at most.
@@ -90,17 +93,17 @@ impl Application for KeyValue {
 
     fn lanes(&self) -> Vec<LaneSpec> {
         let settings = &self.shared.settings;
-        let lane = |name, runs, batch_max, niceness| LaneSpec {
-            name,
+        let lane = |LaneId(number), runs, batch_max, niceness| LaneSpec {
+            name: LANES[number],
             runs,
             jobs_max: settings.lane_jobs_max,
             batch_max,
             niceness,
         };
         vec![
-            lane("read", Runs::Threads(settings.readers), READ_BATCH_MAX, 0),
-            lane("heavy", Runs::Threads(1), 1, HEAVY_NICENESS),
-            lane("write", Runs::Process, GROUP_JOBS_MAX, 0),
+            lane(READ, Runs::Threads(settings.readers), READ_BATCH_MAX, 0),
+            lane(HEAVY, Runs::Threads(1), 1, HEAVY_NICENESS),
+            lane(WRITE, Runs::Process, GROUP_JOBS_MAX, 0),
         ]
     }
 

@@ -13,7 +13,7 @@ use crate::kv::application::Shared;
 use crate::kv::calls::Calls;
 use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
-use crate::kv::statistics::{Counted, Statistics};
+use crate::kv::statistics::{Counted, Measured, Statistics};
 use crate::kv::writer::end_if_sync_failed;
 use crate::server::ExecutorContext;
 use crate::server::sys::{clock, thread};
@@ -333,6 +333,7 @@ impl CheckpointThread {
         let duration_us = pass.duration.as_micros() as u64;
         statistics.add(Counted::CheckpointsTotal, 1);
         statistics.add(Counted::CheckpointMicrosecondsTotal, duration_us);
+        statistics.measured(Measured::Checkpoint, duration_us);
         statistics.set(Counted::LastCheckpointFailed, u64::from(pass.is_failed));
     }
 
@@ -366,13 +367,15 @@ impl SyncThread {
         let shared = Arc::clone(shared);
         let thread = spawn("sync", move || {
             while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-                let begun_ms = clock::uptime_ms();
+                let (begun_ms, begun) = (clock::uptime_ms(), clock::monotonic());
                 let synced = WalFile::open(&options).and_then(|wal| wal.sync());
                 match synced {
                     Ok(()) => {
                         // Whoever was committed before the sync began may be told.
                         statistics.set(Counted::SyncedUntilMs, begun_ms);
                         statistics.add(Counted::SyncsTotal, 1);
+                        let duration = clock::monotonic().duration_since(begun);
+                        statistics.measured(Measured::Sync, duration.as_micros() as u64);
                     }
                     Err(error) => {
                         end_if_sync_failed(&shared, &error);

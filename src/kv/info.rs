@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::kv::desk::Desk;
 use crate::kv::parameters::is_log_synced;
 use crate::kv::runtime::Knob;
-use crate::kv::statistics::{BUCKETS, Counted, ERROR_CODES, OfCommand};
+use crate::kv::statistics::{Counted, ERROR_CODES, OfCommand, percentile};
 use crate::kv::table;
 use crate::kv::version::{COMMIT, EMPTYSERVER_VERSION, REDIS_VERSION};
 use crate::server::sys::clock;
@@ -357,21 +357,6 @@ fn latencystats(desk: &Desk, report: &mut Report) {
     }
 }
 
-/// The duration in microseconds that this share of the calls stayed within: within a bucket they count as evenly spread.
-fn percentile(buckets: &[u64; BUCKETS], share: f64) -> f64 {
-    let wanted = buckets.iter().sum::<u64>() as f64 * share;
-    let mut below = 0.0;
-    for (power, &count) in buckets.iter().enumerate().filter(|&(_, &count)| count > 0) {
-        let upper = 2_f64.powi(power as i32);
-        let lower = if power == 0 { 0.0 } else { upper / 2.0 };
-        if below + count as f64 >= wanted {
-            return lower + (upper - lower) * (wanted - below) / count as f64;
-        }
-        below += count as f64;
-    }
-    0.0
-}
-
 fn keyspace(desk: &Desk, report: &mut Report) {
     for database in 0..DATABASES as u8 {
         let (keys, expires) = desk.totals.keys(database);
@@ -462,15 +447,5 @@ mod tests {
     fn bytes_are_shown_for_people_as_redis_shows_them() {
         let shown = [0, 1023, 1024, 1_664_752, 25_276_502_016, u64::MAX].map(|bytes| Human(bytes).to_string());
         assert_eq!(shown, ["0B", "1023B", "1.00K", "1.59M", "23.54G", "16384.00P"]);
-    }
-
-    #[test]
-    fn percentiles_lie_within_the_bucket_that_reaches_them() {
-        let mut buckets = [0; BUCKETS];
-        assert_eq!(percentile(&buckets, 0.5), 0.0);
-        buckets[3] = 90;
-        buckets[10] = 10;
-        assert_eq!((percentile(&buckets, 0.45), percentile(&buckets, 0.9)), (6.0, 8.0));
-        assert!((percentile(&buckets, 0.95) - 768.0).abs() < 1e-6);
     }
 }

@@ -79,8 +79,23 @@ pub const ERROR_CODES: [&str; 16] = [
     "OTHER",
 ];
 
-/// Latency buckets: calls of up to 1, 2, 4, … microseconds; the last takes the rest.
+/// Buckets of everything that is measured: up to 1, 2, 4, … (microseconds where it is a time); the last takes the rest.
 pub const BUCKETS: usize = 28;
+
+/// What is measured beside the commands, each with its sum and its buckets.
+#[derive(Clone, Copy, Debug)]
+pub enum Measured {
+    /// Microseconds from the first command of a group to the end of its COMMIT.
+    Commit,
+    /// Microseconds of a sync by the sync thread (durability `everysec`).
+    Sync,
+    /// Microseconds of a checkpoint pass.
+    Checkpoint,
+    /// Commands of a group.
+    Group,
+}
+const MEASURED: usize = Measured::Group as usize + 1;
+const PER_MEASURED: usize = 1 + BUCKETS;
 
 /// Of each command.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +111,8 @@ const PER_COMMAND: usize = 4 + BUCKETS;
 
 const DATABASE_START: usize = COUNTED;
 const ERROR_START: usize = DATABASE_START + 2 * DATABASES;
-const COMMAND_START: usize = ERROR_START + ERROR_CODES.len();
+const MEASURED_START: usize = ERROR_START + ERROR_CODES.len();
+const COMMAND_START: usize = MEASURED_START + PER_MEASURED * MEASURED;
 
 /// How many counters each process needs.
 #[must_use]
@@ -132,6 +148,14 @@ impl Statistics {
 
     pub fn raise(&self, which: Counted, value: u64) {
         self.board.application(self.slot, which as usize).fetch_max(value, Ordering::Relaxed);
+    }
+
+    /// One more of these.
+    pub fn measured(&self, which: Measured, value: u64) {
+        let first = MEASURED_START + PER_MEASURED * which as usize;
+        for (index, count) in [(first, value), (first + 1 + bucket(value), 1)] {
+            self.board.application(self.slot, index).fetch_add(count, Ordering::Relaxed);
+        }
     }
 
     pub fn set_keys(&self, database: u8, keys: u64, expires: u64) {
@@ -180,11 +204,27 @@ impl Statistics {
     }
 }
 
-/// The bucket of a duration.
+/// The bucket of a value.
 #[must_use]
-pub fn bucket(duration_us: u64) -> usize {
-    let power = u64::BITS - duration_us.saturating_sub(1).leading_zeros();
+pub fn bucket(value: u64) -> usize {
+    let power = u64::BITS - value.saturating_sub(1).leading_zeros();
     (power as usize).min(BUCKETS - 1)
+}
+
+/// What this share of the values stayed within: within a bucket they count as evenly spread.
+#[must_use]
+pub fn percentile(buckets: &[u64; BUCKETS], share: f64) -> f64 {
+    let wanted = buckets.iter().sum::<u64>() as f64 * share;
+    let mut below = 0.0;
+    for (power, &count) in buckets.iter().enumerate().filter(|&(_, &count)| count > 0) {
+        let upper = 2_f64.powi(power as i32);
+        let lower = if power == 0 { 0.0 } else { upper / 2.0 };
+        if below + count as f64 >= wanted {
+            return lower + (upper - lower) * (wanted - below) / count as f64;
+        }
+        below += count as f64;
+    }
+    0.0
 }
 
 /// The whole service's sums.
@@ -228,6 +268,13 @@ impl Totals {
     pub fn buckets(&self, command: u16) -> [u64; BUCKETS] {
         let first = COMMAND_START + PER_COMMAND * usize::from(command) + 4;
         std::array::from_fn(|bucket| self.0.application_sum(first + bucket))
+    }
+
+    /// The sum of all values, and how many of them lie in each bucket.
+    #[must_use]
+    pub fn measured(&self, which: Measured) -> (u64, [u64; BUCKETS]) {
+        let first = MEASURED_START + PER_MEASURED * which as usize;
+        (self.0.application_sum(first), std::array::from_fn(|bucket| self.0.application_sum(first + 1 + bucket)))
     }
 
     /// CONFIG RESETSTAT: everything that grows begins anew.
@@ -285,6 +332,16 @@ mod tests {
     }
 
     #[test]
+    fn percentiles_lie_within_the_bucket_that_reaches_them() {
+        let mut buckets = [0; BUCKETS];
+        assert_eq!(percentile(&buckets, 0.5), 0.0);
+        buckets[3] = 90;
+        buckets[10] = 10;
+        assert_eq!((percentile(&buckets, 0.45), percentile(&buckets, 0.9)), (6.0, 8.0));
+        assert!((percentile(&buckets, 0.95) - 768.0).abs() < 1e-6);
+    }
+
+    #[test]
     fn counts_add_up_over_processes_and_a_reset_keeps_what_is_a_state() {
         let board = Board::new(2, counters()).unwrap();
         let get = table::number(table::lookup(b"get").unwrap());
@@ -294,8 +351,11 @@ mod tests {
             statistics.error_replied("WRONGTYPE Operation");
             statistics.error_replied("STRANGE thing");
             statistics.set(Counted::Monitors, 1);
+            statistics.measured(Measured::Group, 5);
         }
         let totals = Totals(board);
+        let (sum, buckets) = totals.measured(Measured::Group);
+        assert_eq!((sum, buckets[3], buckets.iter().sum::<u64>()), (10, 2, 2));
         assert_eq!((totals.command(get, OfCommand::Calls), totals.command(get, OfCommand::Failed)), (2, 2));
         assert_eq!((totals.buckets(get)[2], totals.errors(1), totals.errors(ERROR_CODES.len() - 1)), (2, 2, 2));
         totals.reset();

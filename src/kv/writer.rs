@@ -17,7 +17,7 @@ use crate::kv::lane_executor::refused;
 use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
 use crate::kv::settings::JOB_REPLY_BYTES_MAX;
-use crate::kv::statistics::Counted;
+use crate::kv::statistics::{Counted, Measured};
 use crate::kv::unseen::unseen;
 use crate::kv::versions::Marks;
 use crate::resp::encode;
@@ -36,6 +36,8 @@ pub struct Writer {
     housekeeping: Housekeeping,
     /// True when a group ran since the last housekeeping.
     has_run: bool,
+    /// When it last tried whether the disk takes writes again.
+    tried_at: Instant,
 }
 
 /// The hook of the row layer marks, the writer unmarks: one thread, but the hook must be `Send`.
@@ -115,7 +117,8 @@ impl Writer {
         keyspace.commit()?;
         let housekeeping = Housekeeping::start(&shared, context)?;
         let calls = Calls::new(shared, context);
-        let mut writer = Writer { keyspace, calls, marks, applied, housekeeping, has_run: false };
+        let tried_at = clock::monotonic();
+        let mut writer = Writer { keyspace, calls, marks, applied, housekeeping, has_run: false, tried_at };
         writer.publish_sizes();
         Ok(writer)
     }
@@ -311,6 +314,8 @@ impl Writer {
         statistics.raise(Counted::GroupCommandsMax, commands);
         statistics.add(Counted::CommitMicrosecondsTotal, duration_us);
         statistics.raise(Counted::CommitMicrosecondsMax, duration_us);
+        statistics.measured(Measured::Commit, duration_us);
+        statistics.measured(Measured::Group, commands);
         statistics.add(Counted::ChangesSinceCheckpoint, commands);
     }
 
@@ -332,6 +337,7 @@ impl Writer {
         if let Err(error) = self.calls.fit_map(&mut self.keyspace, may_map) {
             tracing::warn!(%error, "the map of the data file can't be changed");
         }
+        self.try_to_write();
         let is_idle = !std::mem::take(&mut self.has_run);
         let next = self.housekeeping.bite(&mut self.keyspace, &self.calls, is_idle);
         self.unmark();
@@ -341,6 +347,32 @@ impl Writer {
                 self.failed(&error);
                 self.unmark();
                 RETRY
+            }
+        }
+    }
+
+    /// While writes fail the service says that it is not ready, so perhaps nobody sends one any more: whether the disk takes
+    /// them again must not depend on that.
+    fn try_to_write(&mut self) {
+        let now = clock::monotonic();
+        let is_failing = self.calls.statistics.read(Counted::WritesFailing) != 0;
+        if !is_failing || now.duration_since(self.tried_at) < TRY_EVERY {
+            return;
+        }
+        self.tried_at = now;
+        let tried = self.keyspace.begin_write(self.calls.shared.clock.now_ms()).and_then(|()| {
+            self.keyspace.record_ticket(NOBODY, 0)?;
+            self.keyspace.commit()
+        });
+        match tried {
+            Ok(()) => {
+                tracing::info!("the disk takes writes again");
+                self.calls.statistics.set(Counted::WritesFailing, 0);
+            }
+            Err(error) => {
+                end_if_sync_failed(&self.calls.shared, &error);
+                tracing::debug!(%error, "writes go on failing");
+                self.roll_back();
             }
         }
     }
@@ -365,6 +397,10 @@ impl Writer {
 
 /// Attempts of at most 10 ms each.
 const RESTARTS_WHEN_FULL: usize = 20;
+/// Between two attempts to write while writes fail.
+const TRY_EVERY: Duration = Duration::from_secs(1);
+/// The incarnation that no process has.
+const NOBODY: u64 = 0;
 /// After a failure of housekeeping.
 const RETRY: Duration = Duration::from_millis(100);
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::sys;
 
-/// A process's place: workers first, then the process lane.
+/// A process's place: workers first, then the process lane, the companion and the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub usize);
 
@@ -75,8 +75,12 @@ pub enum Counter {
     AnonymousBytes,
     UserMs,
     SystemMs,
+    /// The first of `LANES_MAX` words, by lane: the worker's jobs that are queued there or running, at its last tick.
+    LaneJobs,
 }
-const COUNTERS: usize = 23;
+const COUNTERS: usize = Counter::LaneJobs as usize + LANES_MAX;
+/// Lanes of an application.
+pub const LANES_MAX: usize = 4;
 
 pub const ABSENT: u64 = 0;
 pub const STARTING: u64 = 1;
@@ -99,7 +103,7 @@ impl Board {
     pub fn new(workers: usize, application_counters: usize) -> io::Result<Board> {
         // A process's counters begin on a cache line of their own: two processes never write to the same line.
         let process = (COUNTERS + application_counters).next_multiple_of(8);
-        let count = (GLOBALS + 2 * SUSPECTS).next_multiple_of(8) + process * (workers + 1);
+        let count = (GLOBALS + 2 * SUSPECTS).next_multiple_of(8) + process * (workers + 3);
         Ok(Board { words: sys::shared::words(count)?, workers, application_counters })
     }
 
@@ -113,9 +117,27 @@ impl Board {
         Slot(self.workers)
     }
 
+    /// The place of the process beside the service.
+    #[must_use]
+    pub fn companion_slot(&self) -> Slot {
+        Slot(self.workers + 1)
+    }
+
+    #[must_use]
+    pub fn supervisor_slot(&self) -> Slot {
+        Slot(self.workers + 2)
+    }
+
     /// Every process's place.
     pub fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
-        (0..=self.workers).map(Slot)
+        (0..self.workers + 3).map(Slot)
+    }
+
+    /// The worker's jobs in that lane.
+    #[must_use]
+    pub fn lane_jobs(&self, slot: Slot, lane: usize) -> &'static AtomicU64 {
+        debug_assert!(lane < LANES_MAX);
+        &self.words[self.process_start(slot) + Counter::LaneJobs as usize + lane]
     }
 
     #[must_use]
@@ -220,7 +242,6 @@ mod tests {
     #[test]
     fn the_numbers_of_counters_fit_their_space() {
         assert_eq!(GLOBALS, Global::IdleTimeoutSeconds as usize + 1);
-        assert_eq!(COUNTERS, Counter::SystemMs as usize + 1);
     }
 
     #[test]
@@ -228,13 +249,17 @@ mod tests {
         let board = Board::new(2, 3).unwrap();
         for slot in board.slots() {
             board.set(slot, Counter::State, 10 + slot.0 as u64);
+            board.lane_jobs(slot, LANES_MAX - 1).store(50 + slot.0 as u64, Ordering::Relaxed);
             board.application(slot, 2).store(100 + slot.0 as u64, Ordering::Relaxed);
         }
         for slot in board.slots() {
             assert_eq!(board.read(slot, Counter::State), 10 + slot.0 as u64);
+            assert_eq!(board.lane_jobs(slot, LANES_MAX - 1).load(Ordering::Relaxed), 50 + slot.0 as u64);
             assert_eq!(board.application(slot, 2).load(Ordering::Relaxed), 100 + slot.0 as u64);
         }
-        assert_eq!(board.application_sum(2), 303);
+        let places = [Slot(0), Slot(1), board.lane_slot(), board.companion_slot(), board.supervisor_slot()];
+        assert_eq!(board.slots().collect::<Vec<_>>(), places);
+        assert_eq!(board.application_sum(2), (100..105).sum::<u64>());
     }
 
     #[test]

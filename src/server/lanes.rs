@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::config::Limits;
+use super::counters::LANES_MAX;
 use super::pool::{Pool, local_task};
 use super::process_lane::{Arrived, ProcessLane};
 use super::service::{ConnectionId, LaneSpec, Runs, Task, Wire};
@@ -137,6 +138,9 @@ pub(super) fn check(specs: &[LaneSpec], limits: &Limits) -> Result<(), super::se
     let is_sound = |spec: &LaneSpec| spec.jobs_max > 0 && spec.batch_max > 0;
     if specs.iter().filter(|spec| spec.runs == Runs::Process).count() > 1 {
         return Err(super::service::StartError::new("lanes: at most one may run in a process of its own"));
+    }
+    if specs.len() > LANES_MAX {
+        return Err(super::service::StartError::new(format!("lanes: there may be {LANES_MAX}")));
     }
     match specs.iter().find(|spec| !is_sound(spec)) {
         Some(spec) => Err(super::service::StartError::new(format!("lane {}: its limits must not be 0", spec.name))),

@@ -13,6 +13,7 @@ use super::lanes::{End, Lane};
 use super::pool::{self, Place, Pool};
 use super::process_lane::ProcessLane;
 use super::service::{Application, ExecutorContext, LaneId, LaneSpec, Runs, StartError, WorkerContext};
+use super::supervisor::Companion;
 use super::sys::epoll::{Epoll, Watch};
 use super::sys::signals::Signals;
 use super::sys::{clock, process, thread};
@@ -134,6 +135,28 @@ fn build_worker<A: Application>(
         limits: frame.config.limits.clone(),
         turned_away: frame.application.turned_away(),
     })
+}
+
+/// The companion's process.
+pub(super) fn companion(companion: &Companion, board: Board, listener: OwnedFd) -> i32 {
+    name_thread(companion.name);
+    let slot = board.companion_slot();
+    board.set(slot, Counter::Pid, u64::from(std::process::id()));
+    board.set(slot, Counter::State, counters::SERVING);
+    (companion.body)(listener)
+}
+
+/// The companion where there is only one process: a thread that ends with it.
+pub(super) fn companion_thread(companion: Companion, board: Board) -> std::io::Result<()> {
+    board.set(board.companion_slot(), Counter::State, counters::SERVING);
+    let Companion { name, listener, body } = companion;
+    thread::spawn(name, move || {
+        let code = body(listener);
+        if code != DONE {
+            tracing::error!(code, "what runs beside the service has ended");
+        }
+    })
+    .map(drop)
 }
 
 /// The process that runs the process lane: one pool thread, and this main thread for control.

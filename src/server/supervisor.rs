@@ -31,6 +31,17 @@ pub struct Start<A> {
     /// Held by every process of the service, so that it is free only when the last is gone.
     pub lock: Option<FileLock>,
     pub listener: OwnedFd,
+    /// What runs beside the service, if anything does.
+    pub companion: Option<Companion>,
+}
+
+/// A process beside the service that shows the world what the shared counters say. The supervisor starts it first, starts it
+/// again, and ends it last; nobody waits for it, and it has no part in the service.
+pub struct Companion {
+    pub name: &'static str,
+    pub listener: OwnedFd,
+    /// Its whole life; the result is its exit code.
+    pub body: Box<dyn Fn(OwnedFd) -> i32 + Send + Sync>,
 }
 
 /// Runs the service until it is told to end. The result is the exit code.
@@ -57,9 +68,12 @@ pub fn run<A: Application>(start: Start<A>) -> Result<i32, StartError> {
     let is_alone = start.config.workers == 0;
     let frame = Frame { application: start.application, config: start.config, board: start.board, lanes, cpus };
     if is_alone {
+        if let Some(companion) = start.companion {
+            bodies::companion_thread(companion, frame.board).map_err(failed("start a thread"))?;
+        }
         return Ok(bodies::alone(&frame, start.listener, signals, || announce(address, &frame.config)));
     }
-    let mut supervisor = Supervisor::new(frame, start.listener, start.lock, signals)?;
+    let mut supervisor = Supervisor::new(frame, start.listener, start.lock, start.companion, signals)?;
     supervisor.live(address).map_err(failed("supervise"))
 }
 
@@ -74,8 +88,11 @@ pub fn bind(config: &mut ServerConfig) -> Result<OwnedFd, StartError> {
         tracing::warn!(allowed, limit, "fewer connections than configured: the limit of open descriptors is low");
         config.limits.connections_max = allowed.max(1);
     }
-    socket::listen_on(config.listen, BACKLOG)
-        .map_err(|error| StartError::new(format!("can't listen on {}: {error}", config.listen)))
+    listen(config.listen)
+}
+
+pub fn listen(address: SocketAddr) -> Result<OwnedFd, StartError> {
+    socket::listen_on(address, BACKLOG).map_err(|error| StartError::new(format!("can't listen on {address}: {error}")))
 }
 
 const BACKLOG: i32 = 1024;
@@ -95,9 +112,10 @@ struct Supervisor<A> {
     frame: Frame<A>,
     listener: OwnedFd,
     lock: Option<FileLock>,
+    companion: Option<Companion>,
     signals: Signals,
     epoll: Epoll,
-    /// By slot: the workers, then the process of the lanes.
+    /// By slot: the workers, the process of the lanes, the companion.
     children: Vec<Child>,
     phase: Phase,
     sampled_at: Instant,
@@ -133,7 +151,7 @@ enum ChildState {
         started_at: Instant,
         is_ready: bool,
     },
-    /// Ended in good order while draining.
+    /// Ended in good order while draining, or never there.
     Ended,
 }
 
@@ -144,18 +162,26 @@ impl<A: Application> Supervisor<A> {
         frame: Frame<A>,
         listener: OwnedFd,
         lock: Option<FileLock>,
+        companion: Option<Companion>,
         signals: Signals,
     ) -> Result<Supervisor<A>, StartError> {
         let cannot = |error: io::Error| StartError::new(format!("can't make an epoll: {error}"));
         let epoll = Epoll::new(64).map_err(cannot)?;
         epoll.add(&signals, SIGNALS, Watch::Readable).map_err(cannot)?;
         let now = clock::monotonic();
-        let mut children: Vec<Child> =
-            frame.board.slots().map(|_| Child { state: ChildState::Absent { start_at: now }, deaths: 0 }).collect();
-        if !frame.lanes.iter().any(|spec| spec.runs == Runs::Process) {
-            children.pop();
-        }
-        Ok(Supervisor { frame, listener, lock, signals, epoll, children, phase: Phase::Starting, sampled_at: now })
+        let board = frame.board;
+        let has_lane = frame.lanes.iter().any(|spec| spec.runs == Runs::Process);
+        let is_there = |slot| match slot {
+            _ if slot == board.lane_slot() => has_lane,
+            _ if slot == board.companion_slot() => companion.is_some(),
+            _ => slot != board.supervisor_slot(),
+        };
+        let state = |slot| if is_there(slot) { ChildState::Absent { start_at: now } } else { ChildState::Ended };
+        let children = board.slots().map(|slot| Child { state: state(slot), deaths: 0 }).collect();
+        board.set(board.supervisor_slot(), Counter::Pid, u64::from(std::process::id()));
+        board.set(board.supervisor_slot(), Counter::State, counters::SERVING);
+        let (phase, sampled_at) = (Phase::Starting, now);
+        Ok(Supervisor { frame, listener, lock, companion, signals, epoll, children, phase, sampled_at })
     }
 
     /// The whole life of the service.
@@ -207,14 +233,18 @@ impl<A: Application> Supervisor<A> {
     // ---- starting
 
     fn lane_slot(&self) -> Option<Slot> {
-        let slot = self.frame.board.lane_slot();
-        (slot.0 < self.children.len()).then_some(slot)
+        let has_lane = self.frame.lanes.iter().any(|spec| spec.runs == Runs::Process);
+        has_lane.then(|| self.frame.board.lane_slot())
     }
 
-    /// Starts what is absent and may start now: the lane's process first, since it makes the files that workers read. While
-    /// workers drain, only the lane's process: they wait for its answers.
+    /// Starts what is absent and may start now: the companion at once, then the lane's process, since it makes the files that
+    /// workers read. While workers drain, only the lane's process: they wait for its answers.
     fn start_absent(&mut self, now: Instant) {
         let is_due = |child: &Child| matches!(child.state, ChildState::Absent { start_at } if start_at <= now);
+        let companion = self.frame.board.companion_slot();
+        if is_due(&self.children[companion.0]) {
+            self.start(companion, now);
+        }
         if let Some(slot) = self.lane_slot() {
             if is_due(&self.children[slot.0]) {
                 self.start(slot, now);
@@ -234,7 +264,7 @@ impl<A: Application> Supervisor<A> {
     /// A start that fails (no descriptors, no process ids) is tried again later: what runs goes on.
     fn start(&mut self, slot: Slot, now: Instant) {
         let Err(error) = self.try_start(slot, now) else { return };
-        tracing::error!(%error, worker = slot.0, "a process can't be started");
+        tracing::error!(%error, process = self.name(slot), "a process can't be started");
         let child = &mut self.children[slot.0];
         match child.state {
             // It runs, but can't be reached: it ends, and is started again as after any death.
@@ -251,38 +281,45 @@ impl<A: Application> Supervisor<A> {
         let (control, childs_control) = Control::pair()?;
         let incarnation = self.frame.board.next_incarnation();
         self.frame.board.set(slot, Counter::Incarnation, incarnation);
-        let is_lane = self.lane_slot() == Some(slot);
-        let (frame, listener, lock) = (&self.frame, &self.listener, &self.lock);
+        let (is_lane, is_companion) = (self.lane_slot() == Some(slot), slot == self.frame.board.companion_slot());
+        let (frame, companion) = (&self.frame, self.companion.as_ref().filter(|_| is_companion));
+        let listener = match companion {
+            Some(companion) => Some(&companion.listener),
+            None => (!is_lane).then_some(&self.listener),
+        };
+        // The companion touches no data: the next service on it need not wait for that.
+        let lock = self.lock.as_ref().filter(|_| !is_companion);
         let pid = process::spawn(move || {
             let prepared = super::sys::signals::ignore_in_child().and_then(|()| {
-                let listener = if is_lane { None } else { Some(listener.try_clone()?) };
-                let own =
-                    [Some(childs_control.as_fd()), lock.as_ref().map(AsFd::as_fd), listener.as_ref().map(AsFd::as_fd)];
+                let listener = listener.map(OwnedFd::try_clone).transpose()?;
+                let own = [Some(childs_control.as_fd()), lock.map(AsFd::as_fd), listener.as_ref().map(AsFd::as_fd)];
                 // Everything else that this process inherited is its parent's.
                 descriptors::close_all_but(&own.into_iter().flatten().collect::<Vec<_>>())?;
                 Ok(listener)
             });
-            match prepared {
-                Err(error) => {
+            match (prepared, companion) {
+                (Err(error), _) => {
                     tracing::error!(%error, "a child can't be prepared");
                     bodies::FAILED
                 }
-                Ok(None) => bodies::lane(frame, &childs_control),
-                Ok(Some(listener)) => bodies::worker(frame, slot, incarnation, listener, childs_control),
+                (Ok(None), _) => bodies::lane(frame, &childs_control),
+                (Ok(Some(listener)), Some(companion)) => bodies::companion(companion, frame.board, listener),
+                (Ok(Some(listener)), None) => bodies::worker(frame, slot, incarnation, listener, childs_control),
             }
         })?;
-        tracing::debug!(worker = slot.0, pid, incarnation, "started");
+        tracing::debug!(process = self.name(slot), pid, incarnation, "started");
         let watched = self.epoll.add(&control, slot.0 as u64, Watch::Readable);
         self.children[slot.0].state =
             ChildState::Running { pid, control, incarnation, started_at: now, is_ready: false };
         watched?;
-        self.introduce(slot)
+        if is_companion { Ok(()) } else { self.introduce(slot) }
     }
 
     /// Gives a new process fresh links: between a worker and the lane's process, and between each two workers.
     fn introduce(&self, new: Slot) -> io::Result<()> {
         let lane_slot = self.lane_slot();
-        for other in (0..self.children.len()).map(Slot).filter(|&other| other != new) {
+        let is_other = |other: &Slot| *other != new && *other != self.frame.board.companion_slot();
+        for other in (0..self.children.len()).map(Slot).filter(is_other) {
             let (Some((new_control, new_incarnation)), Some((other_control, other_incarnation))) =
                 (self.running(new), self.running(other))
             else {
@@ -299,7 +336,7 @@ impl<A: Application> Supervisor<A> {
             new_control.send(to_new, Some(news_end.as_fd()))?;
             if let Err(error) = other_control.send(to_other, Some(others_end.as_fd())) {
                 // Stopped for very long. Without this link it could never be of use again.
-                tracing::error!(%error, worker = other.0, "a process does not read its control socket and is killed");
+                tracing::error!(%error, process = self.name(other), "a process does not read its control socket and is killed");
                 self.kill_at(other);
             }
         }
@@ -309,6 +346,21 @@ impl<A: Application> Supervisor<A> {
     fn lane_message(&self) -> Message {
         let lane = self.frame.lanes.iter().position(|spec| spec.runs == Runs::Process);
         Message::Lane { lane: lane.expect("there is a process lane") as u64 }
+    }
+
+    /// For the log: as the process's threads are named.
+    fn name(&self, slot: Slot) -> String {
+        let board = self.frame.board;
+        match slot {
+            _ if slot == board.lane_slot() => {
+                let lane = self.frame.lanes.iter().find(|spec| spec.runs == Runs::Process);
+                lane.map_or("lane", |spec| spec.name).to_owned()
+            }
+            _ if slot == board.companion_slot() => {
+                self.companion.as_ref().map_or("companion", |companion| companion.name).to_owned()
+            }
+            _ => format!("worker-{}", slot.0),
+        }
     }
 
     fn running(&self, slot: Slot) -> Option<(&Control, u64)> {
@@ -327,17 +379,18 @@ impl<A: Application> Supervisor<A> {
                 Heard::Gone => return self.epoll.remove(&*control),
                 Heard::Message(Message::Ready, _) => {
                     *is_ready = true;
-                    let all_ready = self
-                        .children
-                        .iter()
-                        .all(|child| matches!(child.state, ChildState::Running { is_ready: true, .. }));
+                    let companion = self.frame.board.companion_slot().0;
+                    let is_ready = |child: &Child| {
+                        matches!(child.state, ChildState::Running { is_ready: true, .. } | ChildState::Ended)
+                    };
+                    let all_ready = self.children[..companion].iter().all(is_ready);
                     if matches!(self.phase, Phase::Starting) && all_ready {
                         self.phase = Phase::Serving;
                         announce(address, &self.frame.config);
                     }
                 }
                 Heard::Message(Message::DrainAll, _) => self.drain(),
-                Heard::Message(other, _) => tracing::error!(?other, worker = slot.0, "not for the supervisor"),
+                Heard::Message(other, _) => tracing::error!(?other, process = slot.0, "not for the supervisor"),
             }
         }
     }
@@ -351,6 +404,7 @@ impl<A: Application> Supervisor<A> {
             .iter()
             .position(|child| matches!(child.state, ChildState::Running { pid: running, .. } if running == pid))?;
         let (slot, board, now) = (Slot(index), self.frame.board, clock::monotonic());
+        let process = self.name(slot);
         board.set(slot, Counter::State, counters::ABSENT);
         for gone in [Counter::Pid, Counter::Connections, Counter::Listening, Counter::HasRoom, Counter::OutputBytes] {
             board.set(slot, gone, 0);
@@ -361,17 +415,18 @@ impl<A: Application> Supervisor<A> {
         let child = &mut self.children[index];
         let ChildState::Running { started_at, .. } = child.state else { unreachable!("found as running") };
         let is_lane = self.frame.board.lane_slot() == slot;
+        let is_companion = self.frame.board.companion_slot() == slot;
         match self.phase {
             // Workers wait for its answers: it is started again like at any time.
             Phase::DrainingWorkers { .. } if is_lane => {}
             Phase::DrainingWorkers { .. } | Phase::DrainingLane { .. } => {
                 if ended != Ended::Exited(bodies::DONE) {
-                    tracing::warn!(worker = index, pid, ?ended, "a process did not end in good order");
+                    tracing::warn!(process, pid, ?ended, "a process did not end in good order");
                 }
                 child.state = ChildState::Ended;
                 return None;
             }
-            Phase::Starting if ended == Ended::Exited(bodies::CANNOT_START) => {
+            Phase::Starting if ended == Ended::Exited(bodies::CANNOT_START) && !is_companion => {
                 self.kill_all();
                 return Some(bodies::FAILED);
             }
@@ -382,7 +437,7 @@ impl<A: Application> Supervisor<A> {
         child.state = ChildState::Absent { start_at: now + delay };
         board.add(slot, Counter::RestartsTotal, 1);
         tracing::error!(
-            worker = index,
+            process,
             pid,
             ?ended,
             delay_ms = delay.as_millis() as u64,
@@ -429,7 +484,7 @@ impl<A: Application> Supervisor<A> {
 
     /// Returns the exit code once everything has ended.
     fn go_on_with_drain(&mut self, now: Instant) -> Option<i32> {
-        let workers = self.frame.board.workers().count();
+        let (workers, companion) = (self.frame.board.workers().count(), self.frame.board.companion_slot());
         let has_ended = |children: &[Child]| children.iter().all(|child| matches!(child.state, ChildState::Ended));
         match self.phase {
             Phase::Starting | Phase::Serving => None,
@@ -447,8 +502,9 @@ impl<A: Application> Supervisor<A> {
                         self.give_up(slot);
                         self.tell(slot, Message::Drain { within_ms: rest.as_millis() as u64 });
                     }
+                    return self.go_on_with_drain(now);
                 }
-                has_ended(&self.children).then_some(bodies::DONE)
+                None
             }
             Phase::DrainingLane { until } => {
                 if now >= until {
@@ -457,7 +513,11 @@ impl<A: Application> Supervisor<A> {
                     self.kill_all();
                     return Some(bodies::DONE);
                 }
-                has_ended(&self.children).then_some(bodies::DONE)
+                // It had a part in nothing, and told to the end how far the others were.
+                has_ended(&self.children[..companion.0]).then(|| {
+                    self.kill_at(companion);
+                    bodies::DONE
+                })
             }
         }
     }
@@ -466,16 +526,21 @@ impl<A: Application> Supervisor<A> {
         if let Some((control, _)) = self.running(slot)
             && let Err(error) = control.send(message, None)
         {
-            tracing::warn!(%error, worker = slot.0, "a process does not read its control socket");
+            tracing::warn!(%error, process = self.name(slot), "a process does not read its control socket");
         }
     }
 
     /// What each process uses, for those who may not read files.
     fn sample(&self) {
-        for (index, child) in self.children.iter().enumerate() {
-            let ChildState::Running { pid, .. } = child.state else { continue };
+        let board = self.frame.board;
+        board.set(board.supervisor_slot(), Counter::HeartbeatMs, clock::uptime_ms());
+        let own = (board.supervisor_slot(), std::process::id());
+        let children = self.children.iter().enumerate().filter_map(|(index, child)| match child.state {
+            ChildState::Running { pid, .. } => Some((Slot(index), pid)),
+            ChildState::Absent { .. } | ChildState::Ended => None,
+        });
+        for (slot, pid) in children.chain([own]) {
             if let Some(usage) = process::usage(pid) {
-                let (board, slot) = (self.frame.board, Slot(index));
                 board.set(slot, Counter::ResidentBytes, usage.resident_bytes);
                 board.set(slot, Counter::AnonymousBytes, usage.anonymous_bytes);
                 board.set(slot, Counter::UserMs, usage.user_ms);

@@ -39,7 +39,8 @@ impl Service {
 
     /// The same, on data that exists.
     pub fn start_on(data: TempDir, wrapper: &[&str], settings: &[(&str, &str)]) -> Self {
-        let own = [("LISTEN".to_owned(), "127.0.0.1:0".to_owned())];
+        let own = [("LISTEN", "127.0.0.1:0"), ("ADMIN_LISTEN", "off")];
+        let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let given = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let settings: Vec<(String, String)> = own.into_iter().chain(given).collect();
         let wrapper: Vec<String> = wrapper.iter().map(|word| (*word).to_owned()).collect();

@@ -25,7 +25,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("resp", &["resp"]),
     ("storage", &["storage"]),
     ("kv", &["kv", "server", "resp", "storage"]),
-    ("admin", &["admin", "resp", "kv::table", "server::counters"]),
+    (
+        "admin",
+        &["admin", "kv::statistics", "kv::table", "kv::version", "kv::backups", "server::counters", "server::sys"],
+    ),
     ("client", &["client", "resp", "kv::table"]),
     ("logging", &["logging"]),
 ];
@@ -110,6 +113,8 @@ const HOMES: &[(&str, &str)] = &[
     ("libsqlite3_sys::", "src/storage/"),
     ("tokio::", "src/admin/"),
     ("axum::", "src/admin/"),
+    ("hyper::", "src/admin/"),
+    ("hyper_util::", "src/admin/"),
     ("clap::", "src/client/"),
     ("rustyline::", "src/client/repl/"),
     ("indicatif::", "src/client/"),

@@ -7,6 +7,9 @@ impl<A: Application> Worker<A> {
         self.ticked_at = self.now;
         self.board.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
         self.board.set(self.slot, Counter::OutputBytes, self.unsent_bytes as u64);
+        for (number, lane) in self.lanes.iter().enumerate() {
+            self.board.lane_jobs(self.slot, number).store(lane.len() as u64, Ordering::Relaxed);
+        }
         self.acceptor.refresh_limit()?;
         self.look_at_counts()?;
         self.look_at_idle_timeout();

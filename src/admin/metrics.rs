@@ -1,0 +1,236 @@
+//! `/metrics`: the shared counters under the names that dashboards and alerts know. `tests/admin.rs` lists them all.
+
+use super::exposition::{Exposition, Format, Kind::Counter as Count, Kind::Gauge, Kind::Histogram};
+use super::readiness;
+use super::view::{Kind, View};
+use crate::kv::statistics::{Counted, ERROR_CODES, Measured, OfCommand};
+use crate::kv::table;
+use crate::kv::version::{COMMIT, EMPTYSERVER_VERSION};
+use crate::server::counters::{self, Counter, Global};
+use crate::server::sys::clock;
+
+/// Commands measure in microseconds, Prometheus in seconds.
+const MICROSECOND: f64 = 1e-6;
+const DATABASES: u8 = 16;
+
+pub(super) fn text(view: &View, format: Format) -> String {
+    let mut out = Exposition::new(format);
+    service(view, &mut out);
+    connections(view, &mut out);
+    commands(view, &mut out);
+    cache(view, &mut out);
+    keyspace(view, &mut out);
+    writer(view, &mut out);
+    disk(view, &mut out);
+    processes(view, &mut out);
+    out.finish()
+}
+
+fn service(view: &View, out: &mut Exposition) {
+    out.family(Gauge, "build_info", "The program: its version and the commit it was built from.");
+    out.sample(&[("version", EMPTYSERVER_VERSION), ("commit", COMMIT)], 1);
+    let started_ms = clock::wall_ms().unsigned_abs().saturating_sub(view.uptime_ms());
+    out.single(Gauge, "start_time_seconds", "When the service started, since 1970.", started_ms as f64 / 1000.0);
+    let is_ready = readiness::reasons(view).is_empty();
+    out.single(Gauge, "ready", "1 while workers and writer serve and the disk takes writes.", u8::from(is_ready));
+    out.single(Gauge, "draining", "1 once the service ends.", u8::from(view.is_draining()));
+    out.single(Gauge, "memory_limit_bytes", "What the container allows.", view.facts.memory_bytes);
+}
+
+fn connections(view: &View, out: &mut Exposition) {
+    let workers = [
+        (Gauge, "connections", "Open connections.", Counter::Connections),
+        (Count, "connections_accepted", "Connections accepted.", Counter::AcceptedTotal),
+        (Count, "received_bytes", "Bytes of requests.", Counter::InputBytesTotal),
+        (Count, "sent_bytes", "Bytes of replies.", Counter::OutputBytesTotal),
+        (Gauge, "output_buffer_bytes", "Bytes of replies that clients have not taken yet.", Counter::OutputBytes),
+    ];
+    for (kind, name, help, counter) in workers {
+        out.family(kind, name, help);
+        for process in view.processes().into_iter().filter(|process| process.kind == Kind::Worker) {
+            out.sample(&[("process", &process.name())], view.read(process, counter));
+        }
+    }
+    let rejected = view.board.sum(Counter::TurnedAwayTotal) + view.totals.sum(Counted::DeniedTotal);
+    out.single(
+        Gauge,
+        "connections_max",
+        "Connections that are allowed at a time.",
+        view.global(Global::ConnectionsMax),
+    );
+    out.single(Count, "connections_rejected", "Connections turned away: too many, or not allowed here.", rejected);
+    let failures = view.totals.sum(Counted::AuthFailuresTotal);
+    out.single(Count, "auth_failures", "Wrong passwords.", failures);
+}
+
+/// Commands that were never called have no series.
+fn commands(view: &View, out: &mut Exposition) {
+    let rows = || (0_u16..).zip(table::named_rows());
+    out.family(Histogram, "command_duration_seconds", "How long calls took, without the time in the client's socket.");
+    for (number, row) in rows() {
+        let buckets = view.totals.buckets(number);
+        if buckets.iter().any(|&count| count > 0) {
+            let microseconds = view.totals.command(number, OfCommand::Microseconds);
+            out.series(&[("command", row.name)], &buckets, microseconds, MICROSECOND);
+        }
+    }
+    let counts = [
+        ("commands_rejected", "Calls refused before they ran.", OfCommand::Rejected),
+        ("commands_failed", "Calls that ran and answered with an error.", OfCommand::Failed),
+    ];
+    for (name, help, which) in counts {
+        out.family(Count, name, help);
+        for (number, row) in rows() {
+            let count = view.totals.command(number, which);
+            if count > 0 {
+                out.sample(&[("command", row.name)], count);
+            }
+        }
+    }
+    out.family(Count, "error_replies", "Error replies by the word that they begin with.");
+    for (index, code) in ERROR_CODES.iter().enumerate() {
+        let count = view.totals.errors(index);
+        if count > 0 {
+            out.sample(&[("code", code)], count);
+        }
+    }
+    let panics = view.totals.sum(Counted::PanicsTotal);
+    out.single(Count, "panics", "Commands that failed by a fault of the program.", panics);
+}
+
+fn cache(view: &View, out: &mut Exposition) {
+    let sum = |which| view.totals.sum(which);
+    out.single(Count, "cache_hits", "Reads answered from the cache.", sum(Counted::CacheHitsTotal));
+    out.single(Count, "cache_misses", "Reads that the cache could not answer.", sum(Counted::CacheMissesTotal));
+    out.single(Gauge, "cache_keys", "Keys in the cache.", sum(Counted::CacheKeys));
+    out.single(Gauge, "cache_bytes", "Memory of the cache in use.", sum(Counted::CacheBytes));
+    out.single(Gauge, "cache_limit_bytes", "Memory that the cache may use.", view.facts.cache_bytes_max);
+}
+
+fn keyspace(view: &View, out: &mut Exposition) {
+    let sum = |which| view.totals.sum(which);
+    out.single(Count, "keyspace_hits", "Reads that found their key.", sum(Counted::KeyHitsTotal));
+    out.single(Count, "keyspace_misses", "Reads that found no key.", sum(Counted::KeyMissesTotal));
+    out.single(Count, "expired_keys", "Keys removed because their time was over.", sum(Counted::ExpiredKeysTotal));
+    let sizes = || (0..DATABASES).map(|database| (database.to_string(), view.totals.keys(database)));
+    out.family(Gauge, "keys", "Keys.");
+    for (database, (keys, _)) in sizes() {
+        out.sample(&[("database", &database)], keys);
+    }
+    out.family(Gauge, "expiring_keys", "Keys that expire.");
+    for (database, (_, expires)) in sizes() {
+        out.sample(&[("database", &database)], expires);
+    }
+}
+
+fn writer(view: &View, out: &mut Exposition) {
+    let sum = |which| view.totals.sum(which);
+    out.single(Count, "groups", "Groups of commands that were committed.", sum(Counted::GroupsTotal));
+    out.single(Count, "group_jobs", "Jobs in them: a pipeline is one.", sum(Counted::GroupJobsTotal));
+    out.single(Count, "group_failures", "Groups that failed and were undone.", sum(Counted::GroupFailuresTotal));
+    let histograms = [
+        ("group_commands", "Commands of a group.", Measured::Group, 1.0),
+        (
+            "commit_duration_seconds",
+            "From a group's first command to the end of its commit; its sync included with durability always.",
+            Measured::Commit,
+            MICROSECOND,
+        ),
+        ("sync_duration_seconds", "Syncs beside the commits, with durability everysec.", Measured::Sync, MICROSECOND),
+        ("checkpoint_duration_seconds", "Checkpoint passes.", Measured::Checkpoint, MICROSECOND),
+    ];
+    for (name, help, which, step) in histograms {
+        let (total, buckets) = view.totals.measured(which);
+        out.family(Histogram, name, help);
+        out.series(&[], &buckets, total, step);
+    }
+    out.family(Gauge, "lane_jobs", "Jobs that wait or run, by lane.");
+    for (number, name) in view.facts.lanes.iter().enumerate() {
+        out.sample(&[("lane", name)], view.lane_jobs(number));
+    }
+    let checkpoint_seconds = view.totals.max(Counted::LastCheckpointSeconds);
+    out.single(
+        Gauge,
+        "last_checkpoint_timestamp_seconds",
+        "When all was last in the data file; 0: not since the start.",
+        checkpoint_seconds,
+    );
+    out.single(
+        Gauge,
+        "last_checkpoint_failed",
+        "1 after a checkpoint that failed.",
+        sum(Counted::LastCheckpointFailed),
+    );
+    out.single(Gauge, "writes_failing", "1 while the disk takes no writes.", sum(Counted::WritesFailing));
+}
+
+fn disk(view: &View, out: &mut Exposition) {
+    let sum = |which| view.totals.sum(which);
+    out.single(Gauge, "wal_bytes", "What the write-ahead file holds.", sum(Counted::WalBytes));
+    out.single(Gauge, "wal_limit_bytes", "Its budget.", view.facts.wal_bytes_max);
+    out.single(Gauge, "data_bytes", "The data file.", sum(Counted::DataBytes));
+    out.single(Gauge, "disk_free_bytes", "What the disk has left.", sum(Counted::DiskFreeBytes));
+    let is_nearly_full = sum(Counted::DiskNearlyFull);
+    out.single(Gauge, "disk_nearly_full", "1 while nothing may grow because the disk is nearly full.", is_nearly_full);
+}
+
+fn processes(view: &View, out: &mut Exposition) {
+    let processes = view.processes();
+    out.family(Gauge, "process_up", "1 while the process serves.");
+    for process in &processes {
+        let is_up = view.read(*process, Counter::State) == counters::SERVING;
+        out.sample(&[("process", &process.name())], u8::from(is_up));
+    }
+    let counts = [
+        (Count, "process_restarts", "Starts after the first.", Counter::RestartsTotal),
+        (Gauge, "process_resident_bytes", "Resident memory.", Counter::ResidentBytes),
+        (Gauge, "process_anonymous_bytes", "Resident memory that no file backs.", Counter::AnonymousBytes),
+    ];
+    for (kind, name, help, counter) in counts {
+        out.family(kind, name, help);
+        for process in &processes {
+            out.sample(&[("process", &process.name())], view.read(*process, counter));
+        }
+    }
+    out.family(Count, "process_cpu_seconds", "Processor time of the process that runs now.");
+    for process in &processes {
+        for (mode, counter) in [("user", Counter::UserMs), ("system", Counter::SystemMs)] {
+            let seconds = view.read(*process, counter) as f64 / 1000.0;
+            out.sample(&[("process", &process.name()), ("mode", mode)], seconds);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::tests::serving;
+    use super::*;
+    use crate::kv::statistics::{Statistics, bucket};
+    use crate::server::counters::Slot;
+
+    #[test]
+    fn a_command_has_series_once_it_was_called() {
+        let view = serving();
+        let get = table::number(table::lookup(b"get").unwrap());
+        assert!(!text(&view, Format::Text).contains("command=\"get\""));
+        Statistics::new(view.board, Slot(1)).called(get, 3, 1, 12, [(bucket(4), 3)].into_iter());
+        let text = text(&view, Format::Text);
+        assert!(text.contains("emptyserver_command_duration_seconds_bucket{command=\"get\",le=\"2e-6\"} 0\n"));
+        assert!(text.contains("emptyserver_command_duration_seconds_bucket{command=\"get\",le=\"4e-6\"} 3\n"));
+        assert!(text.contains("emptyserver_command_duration_seconds_count{command=\"get\"} 3\n"));
+        assert!(text.contains("emptyserver_commands_failed_total{command=\"get\"} 1\n"));
+        assert!(text.contains("emptyserver_ready 1\n"));
+    }
+
+    #[test]
+    fn no_family_is_written_twice() {
+        for format in [Format::Text, Format::OpenMetrics] {
+            let text = text(&serving(), format);
+            let mut families: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+            families.sort_unstable();
+            let count = families.len();
+            families.dedup();
+            assert_eq!(families.len(), count);
+        }
+    }
+}

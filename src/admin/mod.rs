@@ -1,0 +1,14 @@
+//! HTTP beside the service: health, metrics and the status page, in a process of its own.
+//!
+//! It reads the shared counters and nothing else: no client, no database, no other process. When it dies, nobody notices.
+
+mod exposition;
+mod metrics;
+mod readiness;
+mod routes;
+mod server;
+mod status;
+mod view;
+
+pub use server::serve;
+pub use view::{Facts, View};

@@ -1,0 +1,194 @@
+//! `/status.json`: what the status page draws. Everything that ends in `_total` and every bucket grows from the start on; the
+//! page shows differences.
+
+use serde_json::{Value as Json, json};
+
+use super::readiness;
+use super::view::{Process, View, state_name};
+use crate::kv::statistics::{BUCKETS, Counted, Measured, OfCommand, percentile};
+use crate::kv::table;
+use crate::kv::version::{COMMIT, EMPTYSERVER_VERSION};
+use crate::server::counters::{Counter, Global};
+use crate::server::sys::clock;
+
+const DATABASES: u8 = 16;
+/// Groups are small: sizes of up to 1, 2, 4, … 16,384 commands, and larger ones.
+const GROUP_BUCKETS: usize = 16;
+
+pub(super) fn json(view: &View) -> Json {
+    let sum = |which| view.totals.sum(which);
+    let reasons = readiness::reasons(view);
+    json!({
+        "version": EMPTYSERVER_VERSION,
+        "commit": COMMIT,
+        "now_ms": clock::wall_ms(),
+        "uptime_seconds": view.uptime_ms() / 1000,
+        "ready": reasons.is_empty(),
+        "draining": view.is_draining(),
+        "reasons": reasons,
+        "durability": view.facts.durability,
+        "listen": view.facts.listen.to_string(),
+        "connections": {
+            "open": view.board.sum(Counter::Connections),
+            "max": view.global(Global::ConnectionsMax),
+            "accepted_total": view.board.sum(Counter::AcceptedTotal),
+            "rejected_total": view.board.sum(Counter::TurnedAwayTotal) + sum(Counted::DeniedTotal),
+        },
+        "commands": commands(view),
+        "bytes": {
+            "received_total": view.board.sum(Counter::InputBytesTotal),
+            "sent_total": view.board.sum(Counter::OutputBytesTotal),
+        },
+        "cache": {
+            "hits_total": sum(Counted::CacheHitsTotal),
+            "misses_total": sum(Counted::CacheMissesTotal),
+            "keys": sum(Counted::CacheKeys),
+            "bytes": sum(Counted::CacheBytes),
+            "limit_bytes": view.facts.cache_bytes_max,
+        },
+        "keyspace": keyspace(view),
+        "processes": view.processes().into_iter().map(|one| process(view, one)).collect::<Vec<_>>(),
+        "writer": writer(view),
+        "lanes": lanes(view),
+        "wal": { "bytes": sum(Counted::WalBytes), "limit_bytes": view.facts.wal_bytes_max },
+        "checkpoints": {
+            "total": sum(Counted::CheckpointsTotal),
+            "us_total": sum(Counted::CheckpointMicrosecondsTotal),
+            "last_ms": view.totals.max(Counted::LastCheckpointSeconds) * 1000,
+            "last_failed": sum(Counted::LastCheckpointFailed) > 0,
+        },
+        "disk": {
+            "data_bytes": sum(Counted::DataBytes),
+            "free_bytes": sum(Counted::DiskFreeBytes),
+            "is_nearly_full": sum(Counted::DiskNearlyFull) > 0,
+        },
+        "memory": {
+            "limit_bytes": view.facts.memory_bytes,
+            "resident_bytes": view.board.sum(Counter::ResidentBytes),
+            "anonymous_bytes": view.board.sum(Counter::AnonymousBytes),
+        },
+    })
+}
+
+fn commands(view: &View) -> Json {
+    let mut all = [0; BUCKETS];
+    let mut by_name = Vec::new();
+    for (number, row) in (0_u16..).zip(table::named_rows()) {
+        let of = |which| view.totals.command(number, which);
+        let (calls, rejected) = (of(OfCommand::Calls), of(OfCommand::Rejected));
+        if calls + rejected == 0 {
+            continue;
+        }
+        let buckets = view.totals.buckets(number);
+        all.iter_mut().zip(buckets).for_each(|(sum, count)| *sum += count);
+        let microseconds = of(OfCommand::Microseconds);
+        by_name.push((
+            microseconds,
+            json!({
+                "name": row.name,
+                "calls": calls,
+                "us_total": microseconds,
+                "failed": of(OfCommand::Failed),
+                "rejected": rejected,
+                "p50_us": percentile(&buckets, 0.5),
+                "p99_us": percentile(&buckets, 0.99),
+            }),
+        ));
+    }
+    by_name.sort_by_key(|(microseconds, _)| std::cmp::Reverse(*microseconds));
+    json!({
+        "total": view.totals.sum(Counted::CommandsTotal),
+        "errors_total": view.totals.sum(Counted::ErrorRepliesTotal),
+        "buckets": all,
+        "by_name": by_name.into_iter().map(|(_, object)| object).collect::<Vec<_>>(),
+    })
+}
+
+fn keyspace(view: &View) -> Json {
+    let databases: Vec<Json> = (0..DATABASES)
+        .map(|database| (database, view.totals.keys(database)))
+        .filter(|(_, (keys, _))| *keys > 0)
+        .map(|(database, (keys, expires))| json!({ "database": database, "keys": keys, "expires": expires }))
+        .collect();
+    json!({
+        "hits_total": view.totals.sum(Counted::KeyHitsTotal),
+        "misses_total": view.totals.sum(Counted::KeyMissesTotal),
+        "expired_total": view.totals.sum(Counted::ExpiredKeysTotal),
+        "databases": databases,
+    })
+}
+
+fn process(view: &View, process: Process) -> Json {
+    let of = |which| view.read(process, which);
+    json!({
+        "name": process.name(),
+        "kind": process.kind.name(),
+        "state": state_name(of(Counter::State)),
+        "pid": of(Counter::Pid),
+        "connections": of(Counter::Connections),
+        "restarts_total": of(Counter::RestartsTotal),
+        "cpu_ms": of(Counter::UserMs) + of(Counter::SystemMs),
+        "resident_bytes": of(Counter::ResidentBytes),
+        "anonymous_bytes": of(Counter::AnonymousBytes),
+        "heartbeat_age_ms": view.heartbeat_age_ms(process),
+    })
+}
+
+fn writer(view: &View) -> Json {
+    let sum = |which| view.totals.sum(which);
+    let buckets = |which| view.totals.measured(which).1;
+    let groups = buckets(Measured::Group);
+    let (small, large) = groups.split_at(GROUP_BUCKETS - 1);
+    let groups: Vec<u64> = small.iter().copied().chain([large.iter().sum()]).collect();
+    json!({
+        "groups_total": sum(Counted::GroupsTotal),
+        "jobs_total": sum(Counted::GroupJobsTotal),
+        "commands_total": sum(Counted::GroupCommandsTotal),
+        "failures_total": sum(Counted::GroupFailuresTotal),
+        "writes_failing": sum(Counted::WritesFailing) > 0,
+        "commit_buckets": buckets(Measured::Commit),
+        "sync_buckets": buckets(Measured::Sync),
+        "group_buckets": groups,
+    })
+}
+
+fn lanes(view: &View) -> Vec<Json> {
+    let names = view.facts.lanes.iter().enumerate();
+    names.map(|(number, name)| json!({ "name": name, "jobs": view.lane_jobs(number) })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::tests::serving;
+    use super::*;
+    use crate::kv::statistics::{Statistics, bucket};
+    use crate::server::counters::Slot;
+
+    #[test]
+    fn commands_come_by_the_time_they_took_and_their_buckets_add_up() {
+        let view = serving();
+        let statistics = Statistics::new(view.board, Slot(0));
+        let call = |name: &[u8], duration_us| {
+            let number = table::number(table::lookup(name).unwrap());
+            statistics.called(number, 1, 0, duration_us, [(bucket(duration_us), 1)].into_iter());
+        };
+        call(b"get", 3);
+        call(b"set", 900);
+        let json = json(&view);
+        let names: Vec<_> =
+            json["commands"]["by_name"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+        assert_eq!(names, ["set", "get"]);
+        let count: u64 = json["commands"]["buckets"].as_array().unwrap().iter().filter_map(Json::as_u64).sum();
+        assert_eq!((count, json["commands"]["total"].as_u64()), (2, Some(2)));
+    }
+
+    #[test]
+    fn large_groups_count_in_the_last_bucket() {
+        let view = serving();
+        let statistics = Statistics::new(view.board, view.board.lane_slot());
+        [1, 1 << 15, 1 << 20].into_iter().for_each(|commands| statistics.measured(Measured::Group, commands));
+        let buckets = json(&view)["writer"]["group_buckets"].clone();
+        let buckets: Vec<u64> = buckets.as_array().unwrap().iter().filter_map(Json::as_u64).collect();
+        assert_eq!((buckets.len(), buckets[0], buckets[15]), (GROUP_BUCKETS, 1, 2));
+    }
+}

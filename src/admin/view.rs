@@ -1,0 +1,160 @@
+//! What the admin process can see: the shared counters, and the few facts that do not change while the service runs.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+use crate::kv::statistics::Totals;
+use crate::server::counters::{self, Board, Counter, Global, Slot};
+use crate::server::sys::clock;
+
+/// Known when the service starts.
+pub struct Facts {
+    pub listen: SocketAddr,
+    /// `always`, `everysec` or `os`.
+    pub durability: &'static str,
+    /// 0: one process is everything.
+    pub workers: usize,
+    pub wal_bytes_max: u64,
+    pub cache_bytes_max: u64,
+    pub memory_bytes: u64,
+    /// The names of the lanes, in their order.
+    pub lanes: &'static [&'static str],
+    /// Who has it may change something; without one nobody may.
+    pub token: Option<String>,
+}
+
+pub struct View {
+    pub facts: Facts,
+    pub board: Board,
+    pub totals: Totals,
+}
+
+/// One of the service's processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Process {
+    pub(super) kind: Kind,
+    pub(super) slot: Slot,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Worker,
+    Writer,
+    Admin,
+    Supervisor,
+}
+
+impl View {
+    #[must_use]
+    pub fn new(facts: Facts, board: Board) -> View {
+        View { facts, board, totals: Totals(board) }
+    }
+
+    /// Those that there are: with `workers = 0` the only one is called a worker.
+    pub(super) fn processes(&self) -> Vec<Process> {
+        let mut processes: Vec<Process> =
+            self.board.workers().map(|slot| Process { kind: Kind::Worker, slot }).collect();
+        if self.facts.workers > 0 {
+            let others = [
+                (Kind::Writer, self.board.lane_slot()),
+                (Kind::Admin, self.board.companion_slot()),
+                (Kind::Supervisor, self.board.supervisor_slot()),
+            ];
+            processes.extend(others.map(|(kind, slot)| Process { kind, slot }));
+        }
+        processes
+    }
+
+    pub(super) fn read(&self, process: Process, which: Counter) -> u64 {
+        self.board.read(process.slot, which)
+    }
+
+    pub(super) fn global(&self, which: Global) -> u64 {
+        self.board.global(which).load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.global(Global::Draining) != 0
+    }
+
+    /// Jobs of all workers in the lane of that number.
+    pub(super) fn lane_jobs(&self, lane: usize) -> u64 {
+        self.board.workers().map(|slot| self.board.lane_jobs(slot, lane).load(Ordering::Relaxed)).sum()
+    }
+
+    pub(super) fn uptime_ms(&self) -> u64 {
+        clock::uptime_ms().saturating_sub(self.global(Global::StartedMs))
+    }
+
+    /// Milliseconds since the process was last seen at work; `None` for one that says nothing of that.
+    pub(super) fn heartbeat_age_ms(&self, process: Process) -> Option<u64> {
+        let at = self.read(process, Counter::HeartbeatMs);
+        (at > 0).then(|| clock::uptime_ms().saturating_sub(at))
+    }
+}
+
+impl Process {
+    pub(super) fn name(self) -> String {
+        match self.kind {
+            Kind::Worker => format!("worker-{}", self.slot.0),
+            kind => kind.name().to_owned(),
+        }
+    }
+}
+
+impl Kind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Kind::Worker => "worker",
+            Kind::Writer => "writer",
+            Kind::Admin => "admin",
+            Kind::Supervisor => "supervisor",
+        }
+    }
+}
+
+/// The word for a process's state.
+pub(super) const fn state_name(state: u64) -> &'static str {
+    match state {
+        counters::STARTING => "starting",
+        counters::SERVING => "serving",
+        counters::DRAINING => "draining",
+        _ => "absent",
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::kv::statistics;
+
+    /// A service with two workers, all of it at work.
+    pub(in crate::admin) fn serving() -> View {
+        let facts = Facts {
+            listen: SocketAddr::from(([127, 0, 0, 1], 6379)),
+            durability: "always",
+            workers: 2,
+            wal_bytes_max: 64 << 20,
+            cache_bytes_max: 1 << 30,
+            memory_bytes: 4 << 30,
+            lanes: &["read", "heavy", "write"],
+            token: None,
+        };
+        let view = View::new(facts, Board::new(2, statistics::counters()).unwrap());
+        for process in view.processes() {
+            view.board.set(process.slot, Counter::State, counters::SERVING);
+            view.board.set(process.slot, Counter::HeartbeatMs, clock::uptime_ms());
+        }
+        view
+    }
+
+    #[test]
+    fn a_service_in_one_process_has_one() {
+        let mut view = serving();
+        let names = |view: &View| view.processes().into_iter().map(Process::name).collect::<Vec<_>>();
+        assert_eq!(names(&view), ["worker-0", "worker-1", "writer", "admin", "supervisor"]);
+        view.facts.workers = 0;
+        view.board = Board::new(1, statistics::counters()).unwrap();
+        assert_eq!(names(&view), ["worker-0"]);
+    }
+}
