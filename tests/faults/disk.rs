@@ -139,6 +139,10 @@ fn a_disk_that_gets_full_in_the_middle_of_a_commit_loses_nothing_that_was_acknow
         }
         assert!(refused > 0, "round {round}: the disk is full");
         std::fs::remove_file(filler).unwrap();
+        // Nobody writes, since the service is not ready: it finds out by itself.
+        wait_until("the writer to try", SOON, || {
+            connection.ask("INFO writer").contains("writes_failing:0").then_some(())
+        });
         wait_until("room again", SOON, || (connection.ask("SET room 1") == "+OK").then_some(()));
         let last = acknowledged.len().saturating_sub(100);
         for (key, value) in &acknowledged[last..] {
