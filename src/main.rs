@@ -38,11 +38,14 @@ enum Command {
     /// Print the settings: their names, present values, where these come from, and what they mean
     Config {
         /// For programs
-        #[arg(long, conflicts_with = "markdown")]
+        #[arg(long, group = "form")]
         json: bool,
         /// For the README: without present values
-        #[arg(long)]
+        #[arg(long, group = "form")]
         markdown: bool,
+        /// For docs/configuration.md: the same, each at length
+        #[arg(long, group = "form")]
+        reference: bool,
     },
     /// Open the data, verify it and print what was found
     Check,
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         },
         Command::Config { json: true, .. } => write_out(&config::json(&values)),
         Command::Config { markdown: true, .. } => write_out(&config::markdown()),
+        Command::Config { reference: true, .. } => write_out(&config::reference()),
         Command::Config { .. } => write_out(&config::text(&values)),
         Command::Check => serve::check(&settings).unwrap_or_else(|error| fail(&*error, FAILURE)),
         Command::Health => match health::probe(&local_service(&settings)) {

@@ -10,10 +10,9 @@ use emptyserver::kv::parameters::PARAMETERS;
 const BEGIN: &str = "<!-- settings: begin (emptyserver config --markdown) -->\n";
 const END: &str = "<!-- settings: end -->";
 
-/// The table as the program prints it; no variable of the person who runs the tests gets in.
-fn printed_table() -> String {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_emptyserver")).args(["config", "--markdown"]).env_clear().output().unwrap();
+/// As the program prints it; no variable of the person who runs the tests gets in.
+fn printed(form: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_emptyserver")).args(["config", form]).env_clear().output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -27,8 +26,16 @@ fn the_readme_has_the_table_that_the_program_prints() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(path).unwrap();
     let written = between_the_marks(&readme).expect("README.md has both marks");
-    let printed = printed_table();
+    let printed = printed("--markdown");
     assert!(written == printed, "put this between the marks of README.md:\n{printed}");
+}
+
+#[test]
+fn the_reference_ends_with_what_the_program_prints() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let written = std::fs::read_to_string(path).unwrap();
+    let printed = printed("--reference");
+    assert!(written.ends_with(&printed), "docs/configuration.md has to end with this:\n{printed}");
 }
 
 #[test]

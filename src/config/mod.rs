@@ -19,7 +19,7 @@ pub use layers::{
     StorageSettings,
 };
 pub use person::Person;
-pub use report::{json, markdown, text};
+pub use report::{json, markdown, reference, text};
 pub use table::{DefaultValue, Layer, SETTINGS, Setting};
 pub use units::Unit;
 pub use values::{Problem, SettingsError, Source, Value, Values};

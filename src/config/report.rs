@@ -32,6 +32,41 @@ pub fn markdown() -> String {
     out
 }
 
+/// The settings one by one, for docs/configuration.md: the same on every machine.
+#[must_use]
+pub fn reference() -> String {
+    let mut out = String::new();
+    for setting in SETTINGS {
+        let Setting { name, meaning, unit, .. } = setting;
+        let default = match &setting.default {
+            super::DefaultValue::Fixed(text) => format!("`{text}`"),
+            other => other.describe().unwrap_or("not set").to_owned(),
+        };
+        let aliases: Vec<String> = setting.aliases.iter().map(|alias| format!("`{alias}`")).collect();
+        let facts = [
+            ("Value", Some(unit.expectation())),
+            ("Default", Some(default)),
+            ("In the image", setting.image.map(|image| format!("`{image}`"))),
+            ("Other names", (!aliases.is_empty()).then(|| aliases.join(", "))),
+            ("From a file", Some(format!("`{name}_FILE`"))),
+            ("Secret", setting.secret.then(|| "yes: never shown and never logged".to_owned())),
+            (
+                "While the service runs",
+                setting.changeable.then(|| "CONFIG SET changes it until the next start".to_owned()),
+            ),
+        ];
+        let upper: String =
+            meaning.chars().take(1).flat_map(char::to_uppercase).chain(meaning.chars().skip(1)).collect();
+        write!(out, "\n### `{name}`\n\n{upper}.\n\n").expect("a String takes every write");
+        for (what, fact) in facts {
+            if let Some(fact) = fact {
+                writeln!(out, "- {what}: {fact}").expect("a String takes every write");
+            }
+        }
+    }
+    out
+}
+
 /// Everything about every setting, one object each.
 #[must_use]
 pub fn json(values: &Values) -> String {

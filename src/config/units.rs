@@ -100,7 +100,9 @@ impl Unit {
         }
     }
 
-    fn expectation(&self) -> String {
+    /// What the value has to be, as the end of a sentence that begins with "it must be".
+    #[must_use]
+    pub fn expectation(&self) -> String {
         match self {
             Self::Text | Self::Path => "any text".to_owned(),
             Self::Address => "an IP address and a port, such as 127.0.0.1:6379 or [::]:6379".to_owned(),
