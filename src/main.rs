@@ -73,7 +73,12 @@ fn main() -> ExitCode {
     };
     match command {
         Command::Serve => match logging::start(&settings.log) {
-            Ok(()) => serve::serve(&settings, &container).unwrap_or_else(|error| fail(&*error, FAILURE)),
+            Ok(()) => {
+                for (variable, setting) in values.foreign() {
+                    tracing::info!(variable, setting, "a setting has come by a name of another program");
+                }
+                serve::serve(&settings, &container).unwrap_or_else(|error| fail(&*error, FAILURE))
+            }
             Err(error) => fail(&error, USAGE),
         },
         Command::Config { json: true, .. } => write_out(&config::json(&values)),

@@ -48,6 +48,7 @@ pub fn reference() -> String {
             ("Default", Some(default)),
             ("In the image", setting.image.map(|image| format!("`{image}`"))),
             ("Other names", (!aliases.is_empty()).then(|| aliases.join(", "))),
+            ("The opposite of", setting.opposite.map(|name| format!("`{name}`"))),
             ("From a file", Some(format!("`{name}_FILE`"))),
             ("Secret", setting.secret.then(|| "yes: never shown and never logged".to_owned())),
             (
@@ -98,6 +99,9 @@ fn meaning_words(setting: &Setting) -> String {
     for alias in setting.aliases {
         words += &format!("; also `{alias}`");
     }
+    if let Some(name) = setting.opposite {
+        words += &format!("; the opposite of `{name}`");
+    }
     if setting.changeable {
         words += "; CONFIG SET changes it";
     }
@@ -115,6 +119,7 @@ fn object(value: &Value) -> Json {
     json!({
         "name": setting.name,
         "aliases": setting.aliases,
+        "opposite": setting.opposite,
         "layer": setting.layer.name(),
         "unit": setting.unit.name(),
         "default": setting.default.describe(),

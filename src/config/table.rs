@@ -12,8 +12,10 @@ pub(super) const PREFIX: &str = "EMPTYSERVER_";
 pub struct Setting {
     /// The whole name of the variable.
     pub name: &'static str,
-    /// Other names that mean the same: what Redis calls it.
+    /// Other names that mean the same: what Redis and its images call it.
     pub aliases: &'static [&'static str],
+    /// A name that means the opposite: its yes is a no here.
+    pub opposite: Option<&'static str>,
     pub layer: Layer,
     pub unit: Unit,
     pub default: DefaultValue,
@@ -79,11 +81,12 @@ pub const SETTINGS: &[Setting] = &[
     setting(Server, "EMPTYSERVER_READERS", Unit::count(1, 64), Fixed("2"))
         .means("reader threads in each worker, plus one for heavy commands"),
     setting(Kv, "EMPTYSERVER_PASSWORD", Unit::Text, Nothing)
-        .also(&["EMPTYSERVER_REQUIREPASS"])
+        .also(&["EMPTYSERVER_REQUIREPASS", "REDIS_PASSWORD"])
         .means("password of the user `default`")
         .secret()
         .changeable(),
     setting(Kv, "EMPTYSERVER_PROTECTED_MODE", Unit::Switch, Fixed("yes"))
+        .opposite_of("ALLOW_EMPTY_PASSWORD")
         .means("without a password serve loopback clients only")
         .changeable(),
     setting(Admin, "EMPTYSERVER_ADMIN_TOKEN", Unit::Text, Nothing)
@@ -181,7 +184,18 @@ fn share_of_memory(container: &Container, divisor: u64) -> u64 {
 }
 
 const fn setting(layer: Layer, name: &'static str, unit: Unit, default: DefaultValue) -> Setting {
-    Setting { name, aliases: &[], layer, unit, default, image: None, meaning: "", secret: false, changeable: false }
+    Setting {
+        name,
+        aliases: &[],
+        opposite: None,
+        layer,
+        unit,
+        default,
+        image: None,
+        meaning: "",
+        secret: false,
+        changeable: false,
+    }
 }
 
 impl Setting {
@@ -193,12 +207,17 @@ impl Setting {
 
     /// Every variable that can set it; those that name a file end in `_FILE`.
     pub fn variables(&self) -> impl Iterator<Item = String> {
-        let names = std::iter::once(self.name).chain(self.aliases.iter().copied());
+        let names = std::iter::once(self.name).chain(self.aliases.iter().copied()).chain(self.opposite);
         names.flat_map(|name| [name.to_owned(), format!("{name}_FILE")])
     }
 
     const fn also(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
+        self
+    }
+
+    const fn opposite_of(mut self, name: &'static str) -> Self {
+        self.opposite = Some(name);
         self
     }
 
@@ -299,6 +318,7 @@ mod tests {
     fn sizes_end_in_their_unit() {
         for setting in SETTINGS {
             match setting.unit {
+                _ if setting.opposite.is_some() => assert_eq!(setting.unit, Unit::Switch, "{}", setting.name),
                 Unit::Bytes { .. } => assert!(setting.name.contains("_BYTES"), "{}", setting.name),
                 Unit::Number { of: "seconds", .. } => assert!(setting.name.ends_with("_SECONDS"), "{}", setting.name),
                 _ => {}

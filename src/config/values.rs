@@ -78,6 +78,12 @@ impl Values {
         if problems.is_empty() { Ok(Self { rows }) } else { Err(SettingsError { problems }) }
     }
 
+    /// (variable, setting) of everything that was set by a name of another program.
+    pub fn foreign(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let names = self.rows.iter().filter_map(|value| Some((value.source.variable()?, value.setting.name)));
+        names.filter(|(variable, setting)| !variable.starts_with(PREFIX) && !variable.starts_with(setting))
+    }
+
     /// One layer's own pairs as its struct: fields are named as the settings are, without the prefix.
     ///
     /// # Errors
@@ -105,6 +111,17 @@ impl Value {
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={} ({:?})", self.setting.name, self.display(), self.source)
+    }
+}
+
+impl Source {
+    /// The variable that it came by.
+    #[must_use]
+    pub fn variable(&self) -> Option<&str> {
+        match self {
+            Source::Default => None,
+            Source::Variable(variable) | Source::File { variable, .. } => Some(variable),
+        }
     }
 }
 
@@ -219,7 +236,12 @@ fn read_setting(
             (Some(text), Source::Variable(variable))
         }
     };
-    let plain = text.map(|text| normalize(setting, &text, &source)).transpose()?;
+    let mut plain = text.map(|text| normalize(setting, &text, &source)).transpose()?;
+    if let (Some(opposite), Some(variable), Some(plain)) = (setting.opposite, source.variable(), plain.as_mut())
+        && variable.strip_suffix("_FILE").unwrap_or(variable) == opposite
+    {
+        *plain = (plain == "false").to_string();
+    }
     Ok(Value { setting, plain, source })
 }
 
@@ -302,6 +324,31 @@ mod tests {
             let values = read(&[(name, "7")]).unwrap();
             assert_eq!(plain(&values, "EMPTYSERVER_MAX_CONNECTIONS").as_deref(), Some("7"));
         }
+    }
+
+    #[test]
+    fn the_names_that_images_of_redis_know_are_understood_and_told() {
+        let values =
+            read(&[("REDIS_PASSWORD", "pw"), ("ALLOW_EMPTY_PASSWORD", "yes"), ("REDISCLI_AUTH", "x")]).unwrap();
+        assert_eq!(plain(&values, "EMPTYSERVER_PASSWORD").as_deref(), Some("pw"));
+        assert_eq!(plain(&values, "EMPTYSERVER_PROTECTED_MODE").as_deref(), Some("false"));
+        let foreign: Vec<_> = values.foreign().collect();
+        assert_eq!(
+            foreign,
+            [("REDIS_PASSWORD", "EMPTYSERVER_PASSWORD"), ("ALLOW_EMPTY_PASSWORD", "EMPTYSERVER_PROTECTED_MODE")]
+        );
+        let file = file("pw\n");
+        let values =
+            read(&[("REDIS_PASSWORD_FILE", file.path().to_str().unwrap()), ("ALLOW_EMPTY_PASSWORD", "no")]).unwrap();
+        assert_eq!(plain(&values, "EMPTYSERVER_PASSWORD").as_deref(), Some("pw"));
+        assert_eq!(plain(&values, "EMPTYSERVER_PROTECTED_MODE").as_deref(), Some("true"));
+        assert_eq!(
+            problems(&[("ALLOW_EMPTY_PASSWORD", "perhaps"), ("REDIS_PASSWORD", "a"), ("EMPTYSERVER_PASSWORD", "b")]),
+            [
+                "ALLOW_EMPTY_PASSWORD cannot be `perhaps`: it must be yes or no (also true/false, on/off, 1/0)",
+                "EMPTYSERVER_PASSWORD and REDIS_PASSWORD set the same thing: keep one of them",
+            ]
+        );
     }
 
     #[test]
