@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# The copy of docs/migration.md, as it stands there, from a redis-server to the service: binary keys and values, times to live,
+# and a key of a type that is left behind with a word.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tests/scratch.sh
+
+tools=target/migration-tools
+[[ -x $tools/bin/python ]] || python3 -m venv "$tools"
+"$tools/bin/python" -c 'import redis' 2>/dev/null || "$tools/bin/pip" install --quiet redis
+sed -n '/<!-- copy: begin/,/<!-- copy: end/p' docs/migration.md | sed '1,2d' | sed '/^```$/,$d' >"$scratch/copy_keys.py"
+
+start_redis
+start_service
+old=redis://127.0.0.1:$redis_port new=redis://$service_address
+"$tools/bin/python" - "$old" <<'END'
+import sys, redis
+old = redis.Redis.from_url(sys.argv[1])
+pipeline = old.pipeline(transaction=False)
+for number in range(2500):
+    pipeline.set(f"key:{number}", f"value {number}" * (number % 50))
+pipeline.set(bytes(range(256)), bytes(range(256)) * 100)
+pipeline.set("soon", "gone", px=900_000)
+pipeline.incrby("counter", 41)
+pipeline.rpush("list", "a", "b")
+pipeline.execute()
+END
+if "$tools/bin/python" "$scratch/copy_keys.py" "$old" "$new" >"$scratch/out" 2>"$scratch/err"; then
+    complain "the list was not reported"
+fi
+grep -qx '2503 keys copied, 1 left behind' "$scratch/out" || complain "$(cat "$scratch/out" "$scratch/err")"
+grep -q "left behind: b'list'" "$scratch/err" || complain "$(cat "$scratch/err")"
+"$tools/bin/python" - "$old" "$new" <<'END'
+import sys, redis
+old, new = (redis.Redis.from_url(url) for url in sys.argv[1:3])
+old.delete("list")
+keys = sorted(old.scan_iter(count=1000))
+assert keys == sorted(new.scan_iter(count=1000)), "the keys"
+assert old.mget(keys) == new.mget(keys), "the values"
+assert 800_000 < new.pttl("soon") <= 900_000 and new.ttl("counter") == -1, "the times to live"
+assert new.incr("counter") == 42
+END
+stop_service
+echo "2503 keys came over as they were"
