@@ -1,6 +1,7 @@
 //! The program: read the settings, do what the subcommand says, end with a code that scripts can use.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -12,6 +13,7 @@ use emptyserver::config::{self, Person, Secret, Settings, SettingsError, Values}
 use emptyserver::logging;
 use emptyserver::server::sys::container::Container;
 
+mod backup;
 mod serve;
 
 /// Something went wrong that is not the fault of who started the program.
@@ -49,6 +51,21 @@ enum Command {
     },
     /// Open the data, verify it and print what was found
     Check,
+    /// Copy the data to an ordinary SQLite file, whether the service runs or not
+    Backup {
+        /// A new file; without one the backup goes to EMPTYSERVER_BACKUP_DIR
+        file: Option<PathBuf>,
+        /// List the backups in EMPTYSERVER_BACKUP_DIR instead
+        #[arg(long, conflicts_with = "file")]
+        list: bool,
+    },
+    /// Put a backup in the place of the data of a service that does not run
+    Restore {
+        file: PathBuf,
+        /// Move the data that is there aside
+        #[arg(long)]
+        replace: bool,
+    },
     /// Ask the running service whether it answers; exit code 0 or 1
     Health,
     /// Send commands to a service: a prompt, one command, or many
@@ -86,6 +103,12 @@ fn main() -> ExitCode {
         Command::Config { reference: true, .. } => write_out(&config::reference()),
         Command::Config { .. } => write_out(&config::text(&values)),
         Command::Check => serve::check(&settings).unwrap_or_else(|error| fail(&*error, FAILURE)),
+        Command::Backup { list: true, .. } => backup::list(&settings).unwrap_or_else(|error| fail(&*error, FAILURE)),
+        Command::Backup { file, .. } => backup::backup(&settings, &local_service(&settings), file.as_deref())
+            .unwrap_or_else(|error| fail(&*error, FAILURE)),
+        Command::Restore { file, replace } => {
+            backup::restore(&settings, &file, replace).unwrap_or_else(|error| fail(&*error, FAILURE))
+        }
         Command::Health => match health::probe(&local_service(&settings)) {
             Ok(line) => write_out(&(line + "\n")),
             Err(line) => fail(&line, FAILURE),

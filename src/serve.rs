@@ -14,31 +14,35 @@ use std::time::Duration;
 use emptyserver::admin::{self, Facts, View};
 use emptyserver::config::{self, AdminSettings, Secret, Settings};
 use emptyserver::kv::application::{KeyValue, LANES, Shared};
-use emptyserver::kv::settings::Settings as KvSettings;
+use emptyserver::kv::settings::{BackupSettings, Settings as KvSettings};
 use emptyserver::server::supervisor::Companion;
 use emptyserver::server::sys::clock;
 use emptyserver::server::sys::container::Container;
 use emptyserver::server::sys::lock::FileLock;
 use emptyserver::server::sys::socket;
-use emptyserver::server::{Board, Global, Limits, ServerConfig, StartError, supervisor};
+use emptyserver::server::{Global, Limits, ServerConfig, StartError, supervisor};
 use emptyserver::storage::{self, Keyspace};
+
+use crate::backup;
 
 /// How long a start waits for the processes of the service before it to be gone.
 const PREDECESSOR_WAIT: Duration = Duration::from_secs(10);
-const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 
 /// Runs the service until it is told to end.
 pub(crate) fn serve(settings: &Settings, container: &Container) -> Result<ExitCode, Box<dyn Error>> {
     let mut config = server_config(settings);
     let lock = lock(&settings.storage.data)?;
     let listener = wait_for(|| listen(|| supervisor::bind(&mut config), "EMPTYSERVER_LISTEN", ""))??;
+    backup::restore_first(settings)?;
     let admin_listener = admin_listener(&settings.admin)?;
     let address = socket::local_address(listener.as_fd())?;
     let shared = Arc::new(Shared::new(kv_settings(settings, &config, address, container))?);
     // Tickets of an earlier run must never match: any number will do that is not drawn twice.
     shared.board.global(Global::Boot).store(RandomState::new().build_hasher().finish() >> 1, Ordering::SeqCst);
     let board = shared.board;
-    let companion = admin_listener.map(|listener| companion(listener, facts(settings, &shared.settings), board));
+    let view = View::new(facts(settings, &shared.settings), board, shared.backups.clone());
+    let companion = admin_listener.map(|listener| companion(listener, view));
     let application = Arc::new(KeyValue { shared });
     let start = supervisor::Start { application, config, board, lock: Some(lock), listener, companion };
     let code = supervisor::run(start)?;
@@ -88,7 +92,7 @@ fn server_config(settings: &Settings) -> ServerConfig {
     }
 }
 
-fn storage_options(settings: &Settings) -> storage::Options {
+pub(crate) fn storage_options(settings: &Settings) -> storage::Options {
     let data = &settings.storage;
     storage::Options {
         durability: match data.durability {
@@ -102,11 +106,20 @@ fn storage_options(settings: &Settings) -> storage::Options {
     }
 }
 
+pub(crate) fn backup_settings(settings: &Settings) -> BackupSettings {
+    BackupSettings {
+        directory: settings.backup_directory(),
+        interval: Duration::from_secs(settings.kv.backup_interval_seconds),
+        keep: settings.kv.backup_keep,
+    }
+}
+
 fn kv_settings(settings: &Settings, config: &ServerConfig, listen: SocketAddr, container: &Container) -> KvSettings {
     let kv = &settings.kv;
     KvSettings {
         listen,
         storage: storage_options(settings),
+        backups: backup_settings(settings),
         readers: settings.server.readers,
         cache_bytes: kv.cache_bytes,
         lane_jobs_max: settings.server.lane_jobs_max,
@@ -133,8 +146,8 @@ fn admin_listener(settings: &AdminSettings) -> Result<Option<OwnedFd>, Box<dyn E
     Ok(Some(listener))
 }
 
-fn companion(listener: OwnedFd, facts: Facts, board: Board) -> Companion {
-    let view = Arc::new(View::new(facts, board));
+fn companion(listener: OwnedFd, view: View) -> Companion {
+    let view = Arc::new(view);
     Companion { name: "admin", listener, body: Box::new(move |listener| admin::serve(listener, Arc::clone(&view))) }
 }
 
@@ -151,12 +164,13 @@ fn facts(settings: &Settings, kv: &KvSettings) -> Facts {
         cache_bytes_max: kv.cache_bytes as u64,
         memory_bytes: kv.memory_bytes,
         lanes: &LANES,
+        backup_interval_seconds: kv.backups.interval.as_secs(),
         token: settings.admin.admin_token.as_ref().map(Secret::reveal).map(str::to_owned),
     }
 }
 
 /// One service per directory. The last process of the one before may need a moment to be gone.
-fn lock(directory: &Path) -> Result<FileLock, Box<dyn Error>> {
+pub(crate) fn lock(directory: &Path) -> Result<FileLock, Box<dyn Error>> {
     std::fs::create_dir_all(directory)
         .map_err(|error| format!("EMPTYSERVER_DATA: can't make the directory {}: {error}", directory.display()))?;
     let path = directory.join(LOCK_FILE);

@@ -22,6 +22,7 @@ pub(super) fn text(view: &View, format: Format) -> String {
     keyspace(view, &mut out);
     writer(view, &mut out);
     disk(view, &mut out);
+    backup(view, &mut out);
     processes(view, &mut out);
     out.finish()
 }
@@ -172,6 +173,27 @@ fn disk(view: &View, out: &mut Exposition) {
     out.single(Gauge, "disk_free_bytes", "What the disk has left.", sum(Counted::DiskFreeBytes));
     let is_nearly_full = sum(Counted::DiskNearlyFull);
     out.single(Gauge, "disk_nearly_full", "1 while nothing may grow because the disk is nearly full.", is_nearly_full);
+}
+
+fn backup(view: &View, out: &mut Exposition) {
+    let backups = &view.backups;
+    let (finished, failed) = backups.totals();
+    let last = backups.last_finished();
+    out.single(Gauge, "backup_running", "1 while a backup is made.", u8::from(backups.running().is_some()));
+    out.single(
+        Gauge,
+        "backup_last_success_timestamp_seconds",
+        "When the last backup had everything; 0: there is none.",
+        last.map_or(0.0, |last| last.at_ms as f64 / 1000.0),
+    );
+    out.single(Gauge, "backup_last_failed", "1 after a backup that failed.", u8::from(backups.is_last_failed()));
+    out.single(Gauge, "backup_last_bytes", "Size of the last backup.", last.map_or(0, |last| last.bytes));
+    let duration = last.map_or(0.0, |last| last.duration_ms as f64 / 1000.0);
+    out.single(Gauge, "backup_last_duration_seconds", "How long the last backup took.", duration);
+    out.single(Count, "backups", "Backups that were finished.", finished);
+    out.single(Count, "backup_failures", "Backups that failed.", failed);
+    let interval = view.facts.backup_interval_seconds;
+    out.single(Gauge, "backup_interval_seconds", "How often one is made; 0: only when it is asked for.", interval);
 }
 
 fn processes(view: &View, out: &mut Exposition) {

@@ -1,6 +1,7 @@
 //! HTTP beside the service: health, metrics and the status page, in a process of its own.
 //!
-//! It reads the shared counters and nothing else: no client, no database, no other process. When it dies, nobody notices.
+//! It reads what all processes share and nothing else: no client, no database, no other process. When it dies, nobody notices. The
+//! one thing that it can change is a word that asks the writer for a backup.
 
 mod exposition;
 mod metrics;

@@ -4,15 +4,22 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::header::{
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use serde_json::json;
+use subtle::ConstantTimeEq;
 
 use super::exposition::Format;
 use super::view::View;
 use super::{metrics, readiness, status};
+use crate::kv::backups::Kind;
+use crate::server::sys::clock;
 
 /// One file without anything from elsewhere.
 const PAGE: &str = include_str!("page.html");
@@ -29,7 +36,10 @@ pub(super) fn router(view: Arc<View>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(prometheus))
         .route("/status.json", get(status_json))
-        .fallback(async || (StatusCode::NOT_FOUND, "there is /, /livez, /readyz, /metrics and /status.json\n"))
+        .route("/backup", post(backup))
+        .fallback(async || {
+            (StatusCode::NOT_FOUND, "there is /, /livez, /readyz, /metrics, /status.json and POST /backup\n")
+        })
         .layer(map_response(careful))
         .with_state(view)
 }
@@ -67,4 +77,40 @@ async fn prometheus(State(view): Shared, headers: HeaderMap) -> impl IntoRespons
 
 async fn status_json(State(view): Shared) -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], status::json(&view).to_string())
+}
+
+/// Starts a backup in the directory of backups, and names it. The only address that changes anything.
+async fn backup(State(view): Shared, headers: HeaderMap) -> Response {
+    if let Some(refusal) = refusal(&view, &headers) {
+        return refusal;
+    }
+    match view.backups.ask(Kind::Kept, clock::wall_ms().unsigned_abs()) {
+        Ok(name) => as_json(StatusCode::ACCEPTED, &json!({ "name": name.to_string() })),
+        Err(running) => {
+            let error = "a backup is being made already";
+            as_json(StatusCode::CONFLICT, &json!({ "error": error, "name": running.to_string() }))
+        }
+    }
+}
+
+/// The answer to who may not change anything. A token in a header is something that no page of somebody else can make a
+/// browser send.
+fn refusal(view: &View, headers: &HeaderMap) -> Option<Response> {
+    let Some(token) = &view.facts.token else {
+        let text = "nothing can be changed over HTTP: EMPTYSERVER_ADMIN_TOKEN is not set\n";
+        return Some((StatusCode::FORBIDDEN, text).into_response());
+    };
+    let sent = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_right = match sent.split_at_checked(BEARER.len()) {
+        Some((scheme, sent)) => scheme.eq_ignore_ascii_case(BEARER) && bool::from(sent.ct_eq(token.as_bytes())),
+        None => false,
+    };
+    let text = "send the token: Authorization: Bearer (EMPTYSERVER_ADMIN_TOKEN)\n";
+    (!is_right).then(|| (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], text).into_response())
+}
+
+const BEARER: &[u8] = b"Bearer ";
+
+fn as_json(status: StatusCode, value: &serde_json::Value) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
 }

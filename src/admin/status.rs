@@ -57,6 +57,7 @@ pub(super) fn json(view: &View) -> Json {
             "last_ms": view.totals.max(Counted::LastCheckpointSeconds) * 1000,
             "last_failed": sum(Counted::LastCheckpointFailed) > 0,
         },
+        "backup": backup(view),
         "disk": {
             "data_bytes": sum(Counted::DataBytes),
             "free_bytes": sum(Counted::DiskFreeBytes),
@@ -149,6 +150,23 @@ fn writer(view: &View) -> Json {
         "commit_buckets": buckets(Measured::Commit),
         "sync_buckets": buckets(Measured::Sync),
         "group_buckets": groups,
+    })
+}
+
+fn backup(view: &View) -> Json {
+    let (running, last, failed) = (view.backups.running(), view.backups.last_finished(), view.backups.last_failed());
+    json!({
+        "is_running": running.is_some(),
+        "state": running.map_or("idle", |running| running.phase.name()),
+        "pages_done": running.map_or(0, |running| running.pages),
+        "pages_total": running.map_or(0, |running| running.pages_total),
+        "last_success_ms": last.map_or(0, |last| last.at_ms),
+        "last_name": last.map(|last| last.name.to_string()),
+        "last_bytes": last.map_or(0, |last| last.bytes),
+        "last_duration_ms": last.map_or(0, |last| last.duration_ms),
+        "last_failed": view.backups.is_last_failed(),
+        "last_failure": failed.map(|failed| failed.failure.text()),
+        "interval_seconds": view.facts.backup_interval_seconds,
     })
 }
 

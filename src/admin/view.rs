@@ -1,8 +1,9 @@
-//! What the admin process can see: the shared counters, and the few facts that do not change while the service runs.
+//! What the admin process can see: the shared counters, the state of backups, and the few facts that do not change while the service runs.
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
+use crate::kv::backups::Backups;
 use crate::kv::statistics::Totals;
 use crate::server::counters::{self, Board, Counter, Global, Slot};
 use crate::server::sys::clock;
@@ -19,6 +20,8 @@ pub struct Facts {
     pub memory_bytes: u64,
     /// The names of the lanes, in their order.
     pub lanes: &'static [&'static str],
+    /// Seconds; 0: backups are made only when they are asked for.
+    pub backup_interval_seconds: u64,
     /// Who has it may change something; without one nobody may.
     pub token: Option<String>,
 }
@@ -27,6 +30,7 @@ pub struct View {
     pub facts: Facts,
     pub board: Board,
     pub totals: Totals,
+    pub backups: Backups,
 }
 
 /// One of the service's processes.
@@ -46,8 +50,8 @@ pub(super) enum Kind {
 
 impl View {
     #[must_use]
-    pub fn new(facts: Facts, board: Board) -> View {
-        View { facts, board, totals: Totals(board) }
+    pub fn new(facts: Facts, board: Board, backups: Backups) -> View {
+        View { facts, board, totals: Totals(board), backups }
     }
 
     /// Those that there are: with `workers = 0` the only one is called a worker.
@@ -138,9 +142,11 @@ pub(super) mod tests {
             cache_bytes_max: 1 << 30,
             memory_bytes: 4 << 30,
             lanes: &["read", "heavy", "write"],
+            backup_interval_seconds: 3600,
             token: None,
         };
-        let view = View::new(facts, Board::new(2, statistics::counters()).unwrap());
+        let board = Board::new(2, statistics::counters()).unwrap();
+        let view = View::new(facts, board, Backups::new().unwrap());
         for process in view.processes() {
             view.board.set(process.slot, Counter::State, counters::SERVING);
             view.board.set(process.slot, Counter::HeartbeatMs, clock::uptime_ms());

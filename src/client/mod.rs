@@ -9,7 +9,8 @@
 //! modes/                               what it does instead of commands: --pipe, --scan, --latency …
 //! bench/                               the load generator
 //! repl/                                the prompt at a terminal
-//! print/                               replies as text       words              a typed line as words
+//! print/                               replies as text       progress           how far a long work is
+//! words              a typed line as words
 //! terminal, interrupt, clock           the person's side
 //! ```
 
@@ -24,6 +25,7 @@ pub mod health;
 mod interrupt;
 mod modes;
 pub mod print;
+pub mod progress;
 mod repl;
 mod script;
 mod stream;

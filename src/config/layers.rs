@@ -51,6 +51,7 @@ pub struct StorageSettings {
     pub durability: Durability,
     pub wal_bytes_max: u64,
     pub value_bytes_max: u64,
+    pub restore_from: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -71,6 +72,12 @@ pub struct KvSettings {
     pub debug_commands: bool,
     /// 0: off.
     pub cache_bytes: usize,
+    /// Not set: see [`Settings::backup_directory`].
+    pub backup_dir: Option<PathBuf>,
+    /// 0: none.
+    pub backup_interval_seconds: u64,
+    /// 0: all.
+    pub backup_keep: usize,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -109,6 +116,12 @@ impl Settings {
         };
         settings.check_relations()?;
         Ok(settings)
+    }
+
+    /// Where backups go.
+    #[must_use]
+    pub fn backup_directory(&self) -> PathBuf {
+        self.kv.backup_dir.clone().unwrap_or_else(|| self.storage.data.join("backups"))
     }
 
     /// A value has to fit into a request and into a reply, with the words around it.
@@ -192,6 +205,7 @@ mod tests {
                 durability: Durability::Always,
                 wal_bytes_max: 64 << 20,
                 value_bytes_max: 512 << 20,
+                restore_from: None,
             }
         );
         assert_eq!(
@@ -203,6 +217,9 @@ mod tests {
                 slowlog_entries_max: 128,
                 debug_commands: false,
                 cache_bytes: 2 << 30,
+                backup_dir: None,
+                backup_interval_seconds: 0,
+                backup_keep: 7,
             }
         );
         assert_eq!(settings.admin, AdminSettings { admin_listen: "127.0.0.1:9180".into(), admin_token: None });

@@ -108,6 +108,14 @@ pub const SETTINGS: &[Setting] = &[
         Computed { text: "512Mi, at most 1/8 of the memory limit", from: value_bytes_max },
     )
     .means("largest value"),
+    setting(Kv, "EMPTYSERVER_BACKUP_DIR", Unit::Path, Nothing)
+        .means("directory of the backups that the service makes; not set: `backups` in the data directory"),
+    setting(Kv, "EMPTYSERVER_BACKUP_INTERVAL_SECONDS", Unit::seconds(0, 31_536_000), Fixed("0"))
+        .means("a backup is made each time that so long has passed; `0` = only when one is asked for"),
+    setting(Kv, "EMPTYSERVER_BACKUP_KEEP", Unit::count(0, 100_000), Fixed("7"))
+        .means("how many backups stay: a new one takes the place of the oldest; `0` = all"),
+    setting(Storage, "EMPTYSERVER_RESTORE_FROM", Unit::Path, Nothing)
+        .means("a backup, or a directory of which the newest is taken: the first start, when there is no data yet, begins with it"),
     setting(Server, "EMPTYSERVER_MAX_CONNECTIONS", Unit::count(1, 1_000_000), Fixed("10000"))
         .also(&["EMPTYSERVER_MAXCLIENTS"])
         .means("clients at a time, over all workers; lowered to what the descriptor limit allows")

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::kv::backups::Backups;
 use crate::kv::desk::Desk;
 use crate::kv::errors;
 use crate::kv::job::{Done, Job};
@@ -39,6 +40,7 @@ pub struct Shared {
     pub versions: Versions,
     pub clock: ServiceClock,
     pub runtime: Runtime,
+    pub backups: Backups,
     pub latency: LatencyMonitor,
     pub host: Host,
     pub board: Board,
@@ -53,6 +55,7 @@ impl Shared {
             versions,
             latency: LatencyMonitor::new(runtime.clone())?,
             runtime,
+            backups: Backups::new()?,
             host: Host::look(&settings),
             board: Board::new(settings.workers.max(1), statistics::counters())?,
             settings,

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::kv::calls::look_as_value;
-use crate::kv::settings::Settings;
+use crate::kv::settings::{BackupSettings, Settings};
 use crate::kv::table::{self, Handler};
 use crate::resp::reply::Reply;
 use crate::storage::{Change, Durability, Expiry, Keyspace, Kind, Options, prepare};
@@ -21,6 +22,7 @@ pub(crate) fn settings(directory: &Path) -> Settings {
         cache_bytes: 0,
         listen: ([127, 0, 0, 1], 0).into(),
         storage: Options { durability: Durability::Os, ..Options::new(directory) },
+        backups: BackupSettings { directory: directory.join("backups"), interval: Duration::ZERO, keep: 0 },
         readers: 1,
         lane_jobs_max: 64,
         password: None,

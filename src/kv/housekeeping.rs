@@ -1,4 +1,5 @@
-//! The writer's work between groups, in small bites: the `-wal`, expired keys, rows of deleted values, unused pages, the disk.
+//! The writer's work between groups, in small bites: the `-wal`, expired keys, rows of deleted values, unused pages, the disk,
+//! backups.
 //!
 //! The checkpoint thread copies the `-wal` beside the writer; the writer only takes the short last step. With durability
 //! `everysec` the sync thread makes the last second durable.
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::kv::application::Shared;
+use crate::kv::backup_taker::BackupTaker;
 use crate::kv::calls::Calls;
 use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
@@ -28,6 +30,7 @@ pub struct Housekeeping {
     /// Not before then: the last step was blocked.
     restart_at: Instant,
     checkpoints: CheckpointThread,
+    backups: BackupTaker,
     _syncs: Option<SyncThread>,
     wal_looked_at: Instant,
     swept_at: Instant,
@@ -80,6 +83,7 @@ impl Housekeeping {
             passes: 0,
             restart_at: now,
             checkpoints: CheckpointThread::start(shared)?,
+            backups: BackupTaker::start(shared),
             _syncs: syncs,
             wal_looked_at: now,
             swept_at: now,
@@ -110,10 +114,11 @@ impl Housekeeping {
             self.has_more_to_sweep = sweep(keyspace, calls, if self.is_disk_short { 0 } else { UNUSED_PERCENT })?;
             calls.shared.latency.consider_duration(Event::ExpireCycle, clock::monotonic().duration_since(now));
         }
+        let next_bite = self.backups.bite(keyspace, is_idle);
         Ok(match self.has_more_to_sweep {
             true => Duration::ZERO,
-            false if is_asked_for(&calls.shared) => WAL_EVERY,
-            false => SWEEP_EVERY,
+            false if is_asked_for(&calls.shared) => WAL_EVERY.min(next_bite),
+            false => SWEEP_EVERY.min(next_bite),
         })
     }
 
@@ -198,6 +203,7 @@ impl Housekeeping {
 
     /// Everything into the file.
     pub fn finish(&mut self, shared: &Shared) -> Result<(), StorageError> {
+        self.backups.stop();
         self.checkpoints.end();
         Checkpointer::open(&shared.settings.storage)?.truncate().map(|_| ())
     }

@@ -235,6 +235,10 @@ fn persistence(desk: &Desk, report: &mut Report) {
     report.line("aof_last_bgrewrite_status", "ok");
     report.line("aof_last_write_status", ok(totals.sum(Counted::WritesFailing) > 0));
     report.line("aof_last_cow_size", 0);
+    let backups = &desk.shared.backups;
+    report.line("backup_in_progress", u8::from(backups.running().is_some()));
+    report.line("backup_last_time", backups.last_finished().map_or(0, |last| last.at_ms / 1000));
+    report.line("backup_last_status", ok(backups.is_last_failed()));
     report.line("module_fork_in_progress", 0);
     report.line("module_fork_last_cow_size", 0);
     if has_log {

@@ -3,6 +3,8 @@
 pub mod admission;
 pub mod application;
 pub mod args;
+pub mod backup_taker;
+pub mod backups;
 pub mod bits;
 pub mod cache;
 pub mod calls;

@@ -1,6 +1,8 @@
 //! How the key-value service is set up at its start. What may change while it runs is in `runtime`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::storage;
 
@@ -9,6 +11,7 @@ pub struct Settings {
     /// Where the service really listens.
     pub listen: SocketAddr,
     pub storage: storage::Options,
+    pub backups: BackupSettings,
     /// Reader threads of each worker.
     pub readers: usize,
     /// What all workers' caches may take together; 0: none.
@@ -33,6 +36,17 @@ pub struct Settings {
     pub output_bytes_max: usize,
     pub keep_alive_seconds: u32,
     pub drain_seconds: u64,
+}
+
+/// Where backups go, and how many there are.
+#[derive(Clone, Debug)]
+pub struct BackupSettings {
+    /// Made with the first backup.
+    pub directory: PathBuf,
+    /// Zero: none but those that are asked for.
+    pub interval: Duration,
+    /// How many stay; 0: all.
+    pub keep: usize,
 }
 
 /// A run of calls of one connection becomes one job, cut at these.

@@ -1,6 +1,8 @@
 //! The keyspace of one connection, and what can be read of it. Reads take `&self`, so a read command that changes
 //! something does not compile; changes are in `changes.rs`.
 
+use std::rc::Rc;
+
 use super::changes::ChangeHook;
 use super::chunks::Layout;
 use super::connection::{Options, Role, connect, set_mapped};
@@ -13,7 +15,8 @@ use super::transactions::Transaction;
 /// One connection to the data file: a reader, or the service's only writer. Everything happens inside a transaction,
 /// at the time and in the database that the caller named.
 pub struct Keyspace {
-    pub(super) connection: rusqlite::Connection,
+    /// A backup in the making has it too.
+    pub(super) connection: Rc<rusqlite::Connection>,
     pub(super) hash: SlotHash,
     pub(super) layout: Layout,
     pub(super) transaction: Transaction,
@@ -87,7 +90,7 @@ impl Keyspace {
         let connection = connect(options, role)?;
         let seed = connection.query_row("SELECT value FROM meta WHERE name = 'hash_seed'", [], |row| row.get(0))?;
         Ok(Self {
-            connection,
+            connection: Rc::new(connection),
             hash: SlotHash::new(seed),
             layout: Layout::STANDARD,
             transaction: Transaction::None,

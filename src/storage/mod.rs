@@ -4,10 +4,12 @@
 //! ```text
 //! one process, the writer:   Keyspace::open_writer   changes, in groups: begin_write ... commit
 //!                            Checkpointer            a second connection that moves the -wal into the file
+//!                            Backup                  a copy by the writer's own connection, in small steps
 //! every other thread:        Keyspace::open_reader   snapshots: begin_read ... end_read
 //! ```
 //! The tables are drawn in `schema.sql`; where a key lives in them is said in `slots.rs`.
 
+pub mod backup;
 mod changes;
 pub mod check;
 pub mod checkpoint;

@@ -39,12 +39,13 @@ pub fn prepare(options: &Options) -> Result<Opened> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    let is_new = recognise(&connection, options)?;
+    let is_new = recognise(&connection, &options.data_path())?;
     // After a crash the -wal may be at its budget: closing must not copy it into the file while everybody waits.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !is_new)?;
     if is_new {
         lay_out(&connection)?;
     }
+    log_ahead(&connection)?;
     let found = migrate(&mut connection)?;
     check_tables(&connection)?;
     connection.close().map_err(|(_, error)| error)?;
@@ -61,19 +62,19 @@ pub fn inspect(options: &Options) -> Result<bool> {
         return Ok(false);
     }
     let connection = connect(options, Role::Reader)?;
-    if recognise(&connection, options)? {
+    if recognise(&connection, &options.data_path())? {
         return Ok(false);
     }
     check_tables(&connection).map(|()| true)
 }
 
 /// True for a file that is new or empty; an error for one that is not ours to open.
-fn recognise(connection: &Connection, options: &Options) -> Result<bool> {
+pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<bool> {
     let number = |name: &str| -> Result<i64> { Ok(connection.pragma_query_value(None, name, |row| row.get(0))?) };
     let application_id = number("application_id")? as i32;
     let version = number("user_version")? as u32;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let path = options.data_path();
+    let path = path.to_owned();
     match (application_id, version) {
         // Also what is left when the first start died in the middle: the schema comes in one transaction.
         (0, 0) if tables == 0 => Ok(true),
@@ -90,6 +91,11 @@ fn lay_out(connection: &Connection) -> Result<()> {
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     // INCREMENTAL, so that a file that was once large can shrink in small bites; a full VACUUM stops everything.
     connection.pragma_update(None, "auto_vacuum", 2)?;
+    Ok(())
+}
+
+/// Also for a backup that somebody has put in the place of the data file: it says that it needs no `-wal`.
+fn log_ahead(connection: &Connection) -> Result<()> {
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(StorageError::Io(format!("the file system does not allow SQLite's -wal (journal_mode {mode})")));
@@ -98,7 +104,7 @@ fn lay_out(connection: &Connection) -> Result<()> {
 }
 
 /// A file of ours whose tables are not there is damaged: better now than at the first request.
-fn check_tables(connection: &Connection) -> Result<()> {
+pub(super) fn check_tables(connection: &Connection) -> Result<()> {
     for table in ["keyspace", "chunk", "expiry", "database", "orphan", "ticket", "meta"] {
         connection
             .prepare(&format!("SELECT * FROM {table} LIMIT 1"))
@@ -126,7 +132,7 @@ fn check_writable(directory: &Path) -> Result<()> {
     fs::File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|error| unwritable(directory, &error))
 }
 
-fn sync_directory(directory: &Path) -> Result<()> {
+pub(super) fn sync_directory(directory: &Path) -> Result<()> {
     fs::File::open(directory)
         .and_then(|file| file.sync_all())
         .map_err(|error| StorageError::SyncFailed(format!("{}: {error}", directory.display())))

@@ -3,7 +3,6 @@
 mod latency;
 mod live;
 mod pipe;
-mod progress;
 mod scan;
 mod stat;
 mod survey;

@@ -11,10 +11,10 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::progress::Progress;
 use crate::client::clock;
 use crate::client::connection::{ClientError, Connection};
 use crate::client::failure::{Failure, Outcome};
+use crate::client::progress::Progress;
 use crate::client::stream::Stream;
 use crate::resp::{Limits, Parsed, Reply, RequestParser, ResponseParser, encode_command};
 

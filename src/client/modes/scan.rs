@@ -2,11 +2,11 @@
 
 use std::io::{IsTerminal, Write};
 
-use super::progress::Progress;
 use super::walk::{Selection, Walk, key_count};
 use crate::client::connection::Connection;
 use crate::client::failure::{Failure, Outcome};
 use crate::client::print::{Style, print};
+use crate::client::progress::Progress;
 use crate::resp::Reply;
 
 pub(crate) fn scan(mut connection: Connection, selection: Selection, style: Style) -> Result<Outcome, Failure> {

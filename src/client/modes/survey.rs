@@ -6,12 +6,12 @@ use std::io::Write;
 
 use hdrhistogram::Histogram;
 
-use super::progress::Progress;
 use super::walk::{Selection, Walk, key_count};
 use crate::client::connection::{ClientError, Connection};
 use crate::client::failure::{Failure, Outcome};
 use crate::client::interrupt::Interrupts;
 use crate::client::print::{Align, cell, table};
+use crate::client::progress::Progress;
 use crate::resp::Reply;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use crate::kv::commands;
 use crate::kv::table::Command;
 
 pub const FAMILIES: &[&[Command]] = &[
+    commands::backup::COMMANDS,
     commands::bits::COMMANDS,
     commands::client::COMMANDS,
     commands::command::COMMANDS,

@@ -1,5 +1,6 @@
 //! The command families: rows and code of a family in one file.
 
+pub mod backup;
 pub mod bits;
 pub mod client;
 mod client_selection;

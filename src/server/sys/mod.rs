@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod container;
 pub mod descriptors;
+pub mod disk;
 pub mod epoll;
 pub mod lock;
 pub mod memory;

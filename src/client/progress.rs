@@ -8,19 +8,21 @@ use crate::client::clock;
 
 const REDRAW_EVERY: Duration = Duration::from_millis(100);
 
-pub(super) struct Progress {
+pub struct Progress {
     bar: ProgressBar,
     noted: std::time::Instant,
 }
 
 impl Progress {
     /// Of keys, about so many.
-    pub(super) fn of_keys(total: u64) -> Self {
+    #[must_use]
+    pub fn of_keys(total: u64) -> Self {
         Self::new(Some(total), "{bar:30.cyan/dim} {human_pos}/{human_len} keys  {per_sec:.0}  {eta}  {msg}")
     }
 
-    /// Of input bytes; `None`: nobody knows how many.
-    pub(super) fn of_bytes(total: Option<u64>) -> Self {
+    /// Of bytes; `None`: nobody knows how many.
+    #[must_use]
+    pub fn of_bytes(total: Option<u64>) -> Self {
         match total {
             Some(_) => Self::new(total, "{bar:30.cyan/dim} {bytes}/{total_bytes}  {eta}  {msg}"),
             None => Self::new(None, "{spinner} {bytes}  {msg}"),
@@ -35,11 +37,17 @@ impl Progress {
     }
 
     /// Without a bar.
-    pub(super) fn hidden() -> Self {
+    #[must_use]
+    pub fn hidden() -> Self {
         Self { bar: ProgressBar::hidden(), noted: clock::monotonic() }
     }
 
-    pub(super) fn at(&mut self, position: u64, message: impl FnOnce() -> String) {
+    /// The end has moved.
+    pub fn grow(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
+    pub fn at(&mut self, position: u64, message: impl FnOnce() -> String) {
         let now = clock::monotonic();
         if now - self.noted >= REDRAW_EVERY {
             self.noted = now;

@@ -1,0 +1,255 @@
+//! The subcommands `backup` and `restore`, and the restore of a first start. Beside a running service a backup is the
+//! service's work: this asks for it, watches it, and fetches the file.
+
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
+
+use emptyserver::client::progress::Progress;
+use emptyserver::client::{Connection, Patience, Target};
+use emptyserver::config::Settings;
+use emptyserver::kv::backups::BackupName;
+use emptyserver::resp::Reply;
+use emptyserver::server::sys::clock;
+use emptyserver::server::sys::lock::FileLock;
+use emptyserver::storage::{PAGE_BYTES, backup as storage};
+
+use crate::serve::{LOCK_FILE, backup_settings, lock, storage_options};
+
+type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// For the service's answers; the backup itself may take as long as it needs.
+const PATIENCE: Patience = Patience { connect: Duration::from_secs(5), read: Some(Duration::from_secs(30)) };
+
+/// Makes a backup, as the file `to` or among the service's own.
+pub(crate) fn backup(settings: &Settings, service: &Target, to: Option<&Path>) -> Outcome {
+    let directory = &settings.storage.data;
+    if !settings_data(settings).exists() {
+        return Err(format!("{} does not exist: there is nothing to back up", settings_data(settings).display()).into());
+    }
+    if let Some(to) = to
+        && to.exists()
+    {
+        return Err(format!("{} exists; name another file, or remove it first", to.display()).into());
+    }
+    let file = match FileLock::try_take(&directory.join(LOCK_FILE))? {
+        Some(_lock) => {
+            let file = to.map_or_else(|| own_file(settings), |to| Ok(to.to_owned()))?;
+            copy(&settings_data(settings), &file)?;
+            file
+        }
+        None => {
+            let made = ask_service(service, to.is_some())?;
+            match to {
+                Some(to) => fetch(&made, to).map(|()| to.to_owned())?,
+                None => made,
+            }
+        }
+    };
+    let bytes = fs::metadata(&file)?.len();
+    writeln!(io::stdout(), "{}: {bytes} bytes, checked", file.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the backups in the service's directory, the oldest first.
+pub(crate) fn list(settings: &Settings) -> Outcome {
+    let backups = backup_settings(settings);
+    let mut made = backups.made().map_err(|error| format!("{}: {error}", backups.directory.display()))?;
+    made.sort_unstable();
+    let mut out = io::stdout();
+    for (name, bytes) in &made {
+        writeln!(out, "{bytes:>15}  {}", backups.directory.join(name.to_string()).display())?;
+    }
+    if made.is_empty() {
+        writeln!(out, "{} holds no backup", backups.directory.display())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts a backup in the place of the data of a service that does not run. With `replaces` what is there is moved aside.
+pub(crate) fn restore(settings: &Settings, from: &Path, replaces: bool) -> Outcome {
+    let _lock = lock(&settings.storage.data)?;
+    let data = settings_data(settings);
+    let mut out = io::stdout();
+    if data.exists() {
+        if !replaces {
+            let text = format!(
+                "{} exists; with --replace it is moved aside, or name another EMPTYSERVER_DATA",
+                data.display()
+            );
+            return Err(text.into());
+        }
+        storage::check(from)?;
+        let aside = move_aside(&data)?;
+        writeln!(out, "the data that was there is now {}", aside.display())?;
+    }
+    put_in_place(from, &data, &mut bar(from))?;
+    writeln!(out, "{} is in place as {}", from.display(), data.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Before the service starts for the first time: the data that it is to begin with.
+pub(crate) fn restore_first(settings: &Settings) -> Result<(), Box<dyn Error>> {
+    let (Some(from), data) = (&settings.storage.restore_from, settings_data(settings)) else { return Ok(()) };
+    if data.exists() {
+        tracing::debug!(from = %from.display(), "there is data already: nothing is restored");
+        return Ok(());
+    }
+    let refused = |error: &dyn std::fmt::Display| {
+        format!("EMPTYSERVER_RESTORE_FROM: {error}; name a backup, or unset it to start with no data")
+    };
+    let from = newest_in(from).map_err(|error| refused(&error))?;
+    tracing::info!(from = %from.display(), "there is no data yet: a backup is restored");
+    let mut logged = clock::monotonic();
+    let mut log = |copied: storage::Copied| {
+        let now = clock::monotonic();
+        if now.duration_since(logged) >= Duration::from_secs(5) {
+            logged = now;
+            tracing::info!(pages = copied.pages, of = copied.pages_total, "restoring");
+        }
+    };
+    put_in_place(&from, &data, &mut log).map_err(|error| refused(&error))?;
+    tracing::info!(from = %from.display(), "the backup is restored");
+    Ok(())
+}
+
+/// The file itself, or the newest backup in the directory.
+fn newest_in(from: &Path) -> Result<PathBuf, String> {
+    if !from.is_dir() {
+        return Ok(from.to_owned());
+    }
+    let entries = fs::read_dir(from).map_err(|error| format!("{}: {error}", from.display()))?;
+    let named = entries.filter_map(|entry| entry.ok()).map(|entry| entry.path());
+    let newest = named.filter_map(|path| BackupName::of_file(&path).map(|name| (name.at_ms, path))).max();
+    newest.map(|(_, path)| path).ok_or_else(|| format!("the directory {} holds no backup", from.display()))
+}
+
+fn put_in_place(
+    from: &Path,
+    data: &Path,
+    progress: &mut dyn FnMut(storage::Copied),
+) -> Result<(), emptyserver::storage::StorageError> {
+    // What a restore that was interrupted, or data that somebody has removed, left: a -wal of other data ruins the new.
+    storage::discard(&storage::part_of(data));
+    storage::discard(data);
+    storage::copy(from, data, progress)
+}
+
+/// With what belongs to it, so that it can be opened as it is.
+fn move_aside(data: &Path) -> io::Result<PathBuf> {
+    let at = UNIX_EPOCH + Duration::from_millis(clock::wall_ms().unsigned_abs());
+    let time = humantime::format_rfc3339_millis(at).to_string().replace(':', "-");
+    let beside = |path: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    let aside = beside(data, &format!(".replaced-{time}"));
+    if aside.exists() {
+        return Err(io::Error::other(format!("{} exists", aside.display())));
+    }
+    for suffix in ["-wal", "-shm", ""] {
+        match fs::rename(beside(data, suffix), beside(&aside, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+/// The name of a backup that is made now, among the service's own.
+fn own_file(settings: &Settings) -> Result<PathBuf, Box<dyn Error>> {
+    let directory = settings.backup_directory();
+    fs::create_dir_all(&directory)
+        .map_err(|error| format!("EMPTYSERVER_BACKUP_DIR: {}: {error}", directory.display()))?;
+    Ok(directory.join(BackupName::kept(clock::wall_ms().unsigned_abs()).to_string()))
+}
+
+fn copy(data: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+    storage::discard(&storage::part_of(to));
+    storage::copy(data, to, &mut bar(data)).map_err(|error| format!("{}: {error}", to.display()).into())
+}
+
+/// Has the service make one, and waits for it. The file's path.
+fn ask_service(service: &Target, once: bool) -> Result<PathBuf, Box<dyn Error>> {
+    let told = |error| format!("the service at {service} runs with this data and must make the backup: {error}");
+    let mut connection = Connection::connect(service, PATIENCE).map_err(|error| told(error.to_string()))?;
+    let start: &[&str] = if once { &["BACKUP", "START", "ONCE"] } else { &["BACKUP", "START"] };
+    let name = match connection.call(start)? {
+        Reply::Bulk(name) => String::from_utf8_lossy(&name).into_owned(),
+        Reply::Error(error) => return Err(told(error.into_owned()).into()),
+        _ => return Err(told("it answers with something else".to_owned()).into()),
+    };
+    let mut progress = Progress::of_bytes(Some(0));
+    loop {
+        let status = Status::ask(&mut connection)?;
+        if status.text("last_name") == name {
+            return Ok(Path::new(&status.text("directory")).join(name));
+        }
+        if status.text("last_failed_name") == name {
+            return Err(told(format!("{}; its log says more", status.text("last_failure"))).into());
+        }
+        let bytes = |field| status.number(field) * u64::from(PAGE_BYTES);
+        progress.grow(bytes("pages_total"));
+        progress.at(bytes("pages"), || status.text("state"));
+        clock::pause(LOOK_EVERY);
+    }
+}
+
+/// What BACKUP STATUS answers.
+struct Status(Vec<(Reply, Reply)>);
+
+impl Status {
+    fn ask(connection: &mut Connection) -> Result<Status, Box<dyn Error>> {
+        match connection.call(&["BACKUP", "STATUS"])? {
+            Reply::Map(pairs) => Ok(Status(pairs)),
+            Reply::Array(flat) => {
+                let mut flat = flat.into_iter();
+                Ok(Status(std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()))
+            }
+            other => Err(format!("BACKUP STATUS answers {other:?}").into()),
+        }
+    }
+
+    fn value(&self, field: &str) -> Option<&Reply> {
+        let named = self.0.iter().find(|(name, _)| matches!(name, Reply::Bulk(name) if name == field.as_bytes()));
+        named.map(|(_, value)| value)
+    }
+
+    fn text(&self, field: &str) -> String {
+        match self.value(field) {
+            Some(Reply::Bulk(text)) => String::from_utf8_lossy(text).into_owned(),
+            _ => String::new(),
+        }
+    }
+
+    fn number(&self, field: &str) -> u64 {
+        match self.value(field) {
+            Some(Reply::Integer(number)) => number.unsigned_abs(),
+            _ => 0,
+        }
+    }
+}
+
+/// Takes the file that the service has made to its place, on whatever disk that is.
+fn fetch(made: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+    if fs::rename(made, to).is_err() {
+        copy(made, to)?;
+        fs::remove_file(made)?;
+    }
+    Ok(())
+}
+
+fn bar(file: &Path) -> impl FnMut(storage::Copied) + use<> {
+    let total = fs::metadata(file).map(|facts| facts.len()).unwrap_or(0);
+    let mut progress = Progress::of_bytes(Some(total));
+    move |copied| {
+        let bytes = |pages: u64| pages * u64::from(PAGE_BYTES);
+        progress.grow(bytes(copied.pages_total));
+        progress.at(bytes(copied.pages), String::new);
+    }
+}
+
+fn settings_data(settings: &Settings) -> PathBuf {
+    storage_options(settings).data_path()
+}
