@@ -53,10 +53,12 @@ start_redis() {
     await "$scratch/redis.log" $! >/dev/null
 }
 
-# start_service NAME=VALUE…: the service with these settings, on $service_address.
+# start_service NAME=VALUE…: the service with these settings, on $service_address, with its data in $service_data.
 start_service() {
     local data
     data=$(mktemp -d -p "$scratch")
+    # shellcheck disable=SC2034 # for the scripts that source this
+    service_data=$data
     env EMPTYSERVER_LISTEN=127.0.0.1:0 EMPTYSERVER_ADMIN_LISTEN=127.0.0.1:0 EMPTYSERVER_DATA="$data" EMPTYSERVER_LOG_FORMAT=json "$@" "$binary" 2>"$data.log" &
     started+=($!)
     service_address=$(await "$data.log" $! | sed -E 's/.*"address":"([^"]+)".*/\1/')
