@@ -54,10 +54,10 @@ start_redis() {
 }
 
 # start_service NAME=VALUE…: the service with these settings, on $service_address, with its data in $service_data.
+# shellcheck disable=SC2034 # both are for the scripts that source this
 start_service() {
     local data
     data=$(mktemp -d -p "$scratch")
-    # shellcheck disable=SC2034 # for the scripts that source this
     service_data=$data
     env EMPTYSERVER_LISTEN=127.0.0.1:0 EMPTYSERVER_ADMIN_LISTEN=127.0.0.1:0 EMPTYSERVER_DATA="$data" EMPTYSERVER_LOG_FORMAT=json "$@" "$binary" 2>"$data.log" &
     started+=($!)

@@ -29,6 +29,9 @@ const WRITE_BACK_BYTES: u64 = 256 << 10;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// After a scheduled backup that failed.
 const FAILED_AGAIN: Duration = Duration::from_secs(60);
+/// Of an old backup, at once, and then a pause.
+const REMOVE_BYTES: u64 = 1 << 20;
+const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 /// The thread gives way to all that somebody waits for.
 const NICENESS: i32 = 10;
 
@@ -296,14 +299,30 @@ fn follow(orders: &Receiver<Order>, part: &Path) -> io::Result<bool> {
     let file = File::open(part)?;
     let mut written = 0;
     while let Ok(order) = orders.recv() {
-        let Order::WriteBack(bytes) = order else { return Ok(true) };
-        while written < bytes {
-            let length = WRITE_BACK_BYTES.min(bytes - written);
-            disk::write_back(&file, written, length)?;
-            written += length;
+        match order {
+            Order::WriteBack(bytes) => {
+                write_back(&file, written, bytes)?;
+                written = written.max(bytes);
+            }
+            Order::Finish => {
+                // Pages that were copied again, all over the file: else the sync would give them to the disk at once.
+                write_back(&file, 0, file.metadata()?.len())?;
+                return Ok(true);
+            }
         }
     }
     Ok(false)
+}
+
+/// In pieces, so that a commit's sync waits for one of them at most.
+fn write_back(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let mut written = from;
+    while written < to {
+        let length = WRITE_BACK_BYTES.min(to - written);
+        disk::write_back(file, written, length)?;
+        written += length;
+    }
+    Ok(())
 }
 
 fn finished(part: &Path, file: &Path, settings: &BackupSettings) -> Result<u64, StorageError> {
@@ -343,7 +362,7 @@ impl BackupSettings {
         kept.sort_unstable_by(|a, b| b.cmp(a));
         let keep = if self.keep == 0 { usize::MAX } else { self.keep };
         for name in kept.into_iter().skip(keep) {
-            fs::remove_file(self.directory.join(name.to_string()))?;
+            remove_by_and_by(&self.directory.join(name.to_string()))?;
             tracing::info!(%name, "an old backup was removed");
         }
         Ok(())
@@ -356,6 +375,21 @@ impl BackupSettings {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The file system frees a large file's blocks in one go, and every sync waits for that. Under another name first: what is
+/// left of it must not look like a backup.
+fn remove_by_and_by(file: &Path) -> io::Result<()> {
+    let part = backup::part_of(file);
+    fs::rename(file, &part)?;
+    let going = File::options().write(true).open(&part)?;
+    let mut length = going.metadata()?.len();
+    while length > 0 {
+        length = length.saturating_sub(REMOVE_BYTES);
+        going.set_len(length)?;
+        clock::pause(REMOVE_PAUSE);
+    }
+    fs::remove_file(&part)
 }
 
 fn now_ms() -> u64 {

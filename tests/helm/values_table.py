@@ -1,49 +1,67 @@
 #!/usr/bin/env python3
-"""Prints the table of values: each path of values.yaml with its default and the comment above it (`# -- …`).
+"""Prints the chart's table of values, from values.yaml and its comments: what README.md has between its marks.
 
     values_table.py helm/emptyserver/values.yaml
+
+A value is a leaf, or a map that has a comment of its own. One without a comment is an error.
 """
 import json
+import re
 import sys
 
 import yaml
 
+DEFAULT_CHARACTERS_MAX = 60
 
-def rows(node, comments, path=()):
-    """(path, default, meaning) of each value that has a comment; what has one is not taken apart."""
-    for key, value in node.items():
-        here = (*path, key)
-        meaning = comments.get(here)
-        if meaning is not None:
-            yield ".".join(here), json.dumps(value), meaning
-        elif isinstance(value, dict):
-            yield from rows(value, comments, here)
+
+def rows(text: str) -> list[tuple[str, str, str]]:
+    """(path, default as JSON, meaning) of each value, in the file's order."""
+    values = yaml.safe_load(text)
+    comments = described_paths(text)
+    found, missing = [], []
+
+    def walk(path: str, value: object) -> None:
+        if path in comments:
+            found.append((path, json.dumps(value, ensure_ascii=False), comments[path]))
+        elif isinstance(value, dict) and value:
+            for key, inner in value.items():
+                walk(f"{path}.{key}".lstrip("."), inner)
         else:
-            raise SystemExit(f"values.yaml says nothing about {'.'.join(here)}")
+            missing.append(path)
 
-
-def comments_of(text):
-    """The comment above each key, by its path."""
-    found, pending, path = {}, None, []
-    for line in text.splitlines():
-        stripped = line.strip()
-        if stripped.startswith("# -- "):
-            pending = stripped[5:]
-        elif stripped and not stripped.startswith(("#", "-")) and ":" in stripped:
-            depth = (len(line) - len(line.lstrip())) // 2
-            path = [*path[:depth], stripped.split(":")[0]]
-            if pending is not None:
-                found[tuple(path)] = pending
-            pending = None
+    walk("", values)
+    if missing:
+        sys.exit(f"values without a comment: {', '.join(missing)}")
+    if strangers := comments.keys() - {path for path, _, _ in found}:
+        sys.exit(f"comments without a value: {', '.join(sorted(strangers))}")
     return found
 
 
-def main():
-    with open(sys.argv[1]) as file:
-        text = file.read()
-    print("| value | default | meaning |\n|---|---|---|")
-    for path, default, meaning in rows(yaml.safe_load(text), comments_of(text)):
-        print(f"| `{path}` | `{default}` | {meaning.replace('|', chr(92) + '|')} |")
+def described_paths(text: str) -> dict[str, str]:
+    """The `# -- …` above each key, by the key's path."""
+    comments, parents, comment = {}, [], None
+    for line in text.splitlines():
+        if match := re.match(r" *# -- (.*)", line):
+            comment = match[1]
+        elif comment is not None and (match := re.match(r" *# (.*)", line)):
+            comment += " " + match[1]
+        elif match := re.match(r"( *)([A-Za-z]\w*):", line):
+            depth = len(match[1]) // 2
+            parents = [*parents[:depth], match[2]]
+            if comment is not None:
+                comments[".".join(parents)] = comment
+            comment = None
+    return comments
 
 
-main()
+def table(text: str) -> str:
+    lines = ["| value | default | meaning |", "|---|---|---|"]
+    for path, default, meaning in rows(text):
+        shown = default if len(default) <= DEFAULT_CHARACTERS_MAX else "see values.yaml"
+        code = f"`{shown}`" if shown is default else shown
+        lines.append(f"| `{path}` | {code} | {meaning.replace('|', chr(92) + '|')} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table(open(sys.argv[1], encoding="utf-8").read()))

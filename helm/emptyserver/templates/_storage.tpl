@@ -1,0 +1,7 @@
+{{- define "emptyserver.storageClass" -}}
+{{- if eq .storageClass "-" -}}
+storageClassName: ""
+{{- else if .storageClass -}}
+storageClassName: {{ .storageClass }}
+{{- end -}}
+{{- end -}}
