@@ -107,8 +107,10 @@ pub(crate) fn storage_options(settings: &Settings) -> storage::Options {
 }
 
 pub(crate) fn backup_settings(settings: &Settings) -> BackupSettings {
+    let directory = settings.backup_directory();
     BackupSettings {
-        directory: settings.backup_directory(),
+        // Clients are told of it, and have another working directory.
+        directory: std::path::absolute(&directory).unwrap_or(directory),
         interval: Duration::from_secs(settings.kv.backup_interval_seconds),
         keep: settings.kv.backup_keep,
     }

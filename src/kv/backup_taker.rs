@@ -29,7 +29,7 @@ const WRITE_BACK_BYTES: u64 = 256 << 10;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// After a scheduled backup that failed.
 const FAILED_AGAIN: Duration = Duration::from_secs(60);
-/// Of an old backup, at once, and then a pause.
+/// Of an old backup, at once, then a pause.
 const REMOVE_BYTES: u64 = 1 << 20;
 const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 /// The thread gives way to all that somebody waits for.
@@ -378,16 +378,18 @@ impl BackupSettings {
 }
 
 /// The file system frees a large file's blocks in one go, and every sync waits for that. Under another name first: what is
-/// left of it must not look like a backup.
+/// left of it must not look like a backup. Whoever copies it at this moment, or has linked to it, keeps the whole of it.
 fn remove_by_and_by(file: &Path) -> io::Result<()> {
     let part = backup::part_of(file);
     fs::rename(file, &part)?;
-    let going = File::options().write(true).open(&part)?;
-    let mut length = going.metadata()?.len();
-    while length > 0 {
-        length = length.saturating_sub(REMOVE_BYTES);
-        going.set_len(length)?;
-        clock::pause(REMOVE_PAUSE);
+    if part.symlink_metadata()?.is_file() {
+        let going = File::options().write(true).open(&part)?;
+        let mut length = going.metadata()?.len();
+        while length > 0 && disk::is_known_to_nobody_else(&going)? {
+            length = length.saturating_sub(REMOVE_BYTES);
+            going.set_len(length)?;
+            clock::pause(REMOVE_PAUSE);
+        }
     }
     fs::remove_file(&part)
 }

@@ -275,6 +275,29 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_shrinks_meanwhile_is_copied_as_it_becomes() {
+        let mut fixture = Fixture::new();
+        let place = tempfile::tempdir().unwrap();
+        put(&mut fixture, 0..5000, &[1; 200]);
+        let part = place.path().join("c.part");
+        let mut backup = Backup::begin(&fixture.writer, &part).unwrap();
+        backup.advance(100).unwrap();
+        let before = backup.copied().pages_total;
+        fixture.write(|keyspace| keyspace.flush_database()).unwrap();
+        put(&mut fixture, 0..10, b"new");
+        while !backup.advance(16).unwrap() {
+            fixture.write(|keyspace| keyspace.sweep_orphans(1000)).unwrap();
+            fixture.write(|keyspace| keyspace.vacuum(64, 0)).unwrap();
+        }
+        assert!(backup.copied().pages_total < before / 2);
+        drop(backup);
+        finish(&part, &place.path().join("c.db")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let copy = opened(&place.path().join("c.db"), directory.path());
+        assert_eq!(copy.key_count().unwrap(), 10);
+    }
+
+    #[test]
     fn a_copy_goes_on_when_a_group_is_undone() {
         let mut fixture = Fixture::new();
         let place = tempfile::tempdir().unwrap();

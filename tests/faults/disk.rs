@@ -202,3 +202,33 @@ fn a_file_system_that_turns_read_only_refuses_changes_and_heals() {
     service.restart();
     assert_eq!(service.connect().ask("GET a"), "\"1\"");
 }
+
+#[test]
+fn a_backup_that_does_not_fit_is_given_up_and_the_service_goes_on() {
+    let Some(disk) = SmallDisk::mount(64) else { return };
+    let backups = tempfile::tempdir_in(disk.path()).unwrap();
+    let service = disk.start(&[("BACKUP_DIR", backups.path().to_str().unwrap())]);
+    let mut connection = service.connect();
+    for n in 0..1_500 {
+        assert_eq!(connection.call(&["SET", &format!("key:{n}"), &"v".repeat(8_000)]).to_string(), "+OK");
+    }
+    let mut outcome = |begins_full: bool| {
+        let filler = begins_full.then(|| disk.fill());
+        let name = connection.ask("BACKUP START").trim_matches('"').to_owned();
+        // Now or in the middle of it.
+        let filler = filler.unwrap_or_else(|| disk.fill());
+        let status = wait_until("the end of the backup", SOON, || {
+            let status = connection.ask("BACKUP STATUS");
+            status.contains(&format!("\"last_failed_name\" \"{name}\"")).then_some(status)
+        });
+        assert!(status.contains("there is not enough room for it"), "{status}");
+        std::fs::remove_file(filler).unwrap();
+        wait_until("room again", SOON, || (connection.ask("SET key:0 again") == "+OK").then_some(()));
+        let is_empty = || std::fs::read_dir(backups.path()).unwrap().next().is_none();
+        wait_until("what was copied to be gone", SOON, || is_empty().then_some(()));
+    };
+    outcome(true);
+    outcome(false);
+    let name = connection.ask("BACKUP START").trim_matches('"').to_owned();
+    wait_until("a backup that fits", SOON, || backups.path().join(&name).is_file().then_some(()));
+}

@@ -1,8 +1,9 @@
-//! Writing back what the kernel holds of a file, bit by bit, so that a later sync finds little to wait for.
+//! Large files that others must not be made to wait for: written back bit by bit before a sync, and given up bit by bit.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 
 /// Returns when the dirty pages of this part of the file were given to the disk and taken by it. No durability follows: the
 /// disk's own cache and the file's size are a sync's affair.
@@ -13,6 +14,16 @@ pub fn write_back(file: &File, offset: u64, length: u64) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// True when nobody else has the file open and it has no other name: then nobody misses what is cut off.
+pub fn is_known_to_nobody_else(file: &File) -> io::Result<bool> {
+    // fcntl(2), "Leases": one for writing is given only while there is no other open descriptor.
+    let lease = |kind: libc::c_int| {
+        // SAFETY: fcntl(2) with F_SETLEASE takes a descriptor, which `file` keeps open, and a plain integer.
+        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) == 0 }
+    };
+    Ok(file.metadata()?.nlink() == 1 && lease(libc::F_WRLCK) && lease(libc::F_UNLCK))
 }
 
 #[cfg(test)]
@@ -27,5 +38,20 @@ mod tests {
             write_back(&file, offset, length).unwrap();
         }
         assert!(write_back(&File::open("/dev/null").unwrap(), 0, 1).is_err(), "no file");
+    }
+
+    #[test]
+    fn a_file_with_another_name_or_another_reader_is_known_to_somebody() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("a"), directory.path().join("b"));
+        let file = File::create(&path).unwrap();
+        assert!(is_known_to_nobody_else(&file).unwrap());
+        std::fs::hard_link(&path, &other).unwrap();
+        assert!(!is_known_to_nobody_else(&file).unwrap());
+        std::fs::remove_file(&other).unwrap();
+        let reader = File::open(&path).unwrap();
+        assert!(!is_known_to_nobody_else(&file).unwrap());
+        drop(reader);
+        assert!(is_known_to_nobody_else(&file).unwrap());
     }
 }
