@@ -144,7 +144,7 @@ fn a_subscription_is_followed_and_left() {
         terminal.wait_for_prompt();
         assert!(terminal.contents().trim_end().ends_with("[3]>"), "{}", terminal.contents());
         terminal.line("monitor");
-        terminal.sees("Ctrl-C leaves");
+        terminal.wait_for("the second hint", |screen| screen.contents().matches("Ctrl-C leaves").count() == 2);
         run(redis.address(), &["echo", "seen by monitor"]);
         terminal.sees("\"echo\" \"seen by monitor\"");
         terminal.keys(CTRL_C);
