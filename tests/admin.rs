@@ -182,6 +182,22 @@ fn one_process_alone_has_it_too() {
     assert_eq!(json(admin)["processes"].as_array().unwrap().len(), 1);
 }
 
+#[test]
+fn after_a_start_the_figures_know_the_keys_that_there_are() {
+    let (mut service, _) = start(&[]);
+    let mut client = service.connect();
+    assert_eq!(client.ask("SET key value"), "+OK");
+    assert_eq!(client.ask("SET other value EX 1000"), "+OK");
+    service.kill_all();
+    let from = service.log().len();
+    service.restart();
+    let admin = admin_address(&service, from);
+    assert!(service.connect().ask("INFO keyspace").contains("db0:keys=2,expires=1"));
+    let metrics = get(admin, "/metrics").body;
+    assert_eq!(sample(&metrics, "emptyserver_keys{database=\"0\"}"), Some(2.0));
+    assert_eq!(sample(&metrics, "emptyserver_expiring_keys{database=\"0\"}"), Some(1.0));
+}
+
 /// Dashboards and alerts rely on these names: none may vanish, and a new one belongs on the page.
 #[test]
 fn metrics_are_those_of_the_documentation() {

@@ -17,7 +17,7 @@ use crate::kv::lane_executor::refused;
 use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
 use crate::kv::settings::JOB_REPLY_BYTES_MAX;
-use crate::kv::statistics::{Counted, Measured};
+use crate::kv::statistics::{Counted, Measured, Statistics};
 use crate::kv::unseen::unseen;
 use crate::kv::versions::Marks;
 use crate::resp::encode;
@@ -67,14 +67,14 @@ const SYNC_FAILED: i32 = 4;
 
 impl Writer {
     pub fn new(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
-        let started = Self::start(Arc::clone(shared), context);
+        let started = Self::start(shared, context);
         if let Err(error) = &started {
             end_if_sync_failed(shared, error);
         }
         started
     }
 
-    fn start(shared: Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
+    fn start(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
         let options = &shared.settings.storage;
         let must_checkpoint = shared.runtime.read(Knob::MustCheckpoint) != 0 || failed_sync::is_noted(options);
         if must_checkpoint {
@@ -114,13 +114,12 @@ impl Writer {
             keyspace.reset_tickets(boot)?;
         }
         let applied = keyspace.applied_tickets()?.into_iter().collect();
+        let calls = Calls::new(Arc::clone(shared), context);
+        publish_sizes(&mut keyspace, &calls.statistics);
         keyspace.commit()?;
-        let housekeeping = Housekeeping::start(&shared, context)?;
-        let calls = Calls::new(shared, context);
+        let housekeeping = Housekeeping::start(shared, context)?;
         let tried_at = clock::monotonic();
-        let mut writer = Writer { keyspace, calls, marks, applied, housekeeping, has_run: false, tried_at };
-        writer.publish_sizes();
-        Ok(writer)
+        Ok(Writer { keyspace, calls, marks, applied, housekeeping, has_run: false, tried_at })
     }
 
     pub fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
@@ -205,7 +204,7 @@ impl Writer {
         reach(&self.calls.shared.runtime, Point::BeforeCommit);
         let has_changes = self.marks.lock().expect("marking does not panic").has_marks();
         let last = if has_changes { self.record_tickets(tasks)? } else { HashMap::new() };
-        self.publish_sizes();
+        publish_sizes(&mut self.keyspace, &self.calls.statistics);
         self.keyspace.commit()?;
         reach(&self.calls.shared.runtime, Point::AfterCommit);
         self.applied.extend(last);
@@ -319,19 +318,6 @@ impl Writer {
         statistics.add(Counted::ChangesSinceCheckpoint, commands);
     }
 
-    /// How many keys each database has, for those who do not ask the keyspace.
-    fn publish_sizes(&mut self) {
-        if !self.keyspace.is_in_transaction() {
-            return;
-        }
-        for database in 0..DATABASES as u8 {
-            self.keyspace.select(database);
-            if let (Ok(keys), Ok(expires)) = (self.keyspace.key_count(), self.keyspace.expires_count()) {
-                self.calls.statistics.set_keys(database, keys, expires);
-            }
-        }
-    }
-
     pub fn idle(&mut self) -> Duration {
         let may_map = self.calls.shared.settings.storage.mmap;
         if let Err(error) = self.calls.fit_map(&mut self.keyspace, may_map) {
@@ -391,6 +377,16 @@ impl Writer {
         if let Err(error) = self.housekeeping.finish(&self.calls.shared) {
             end_if_sync_failed(&self.calls.shared, &error);
             tracing::warn!(%error, "the last checkpoint did not end; the next start needs a moment longer");
+        }
+    }
+}
+
+/// How many keys each database has, for those who do not ask the keyspace. Within a transaction.
+fn publish_sizes(keyspace: &mut Keyspace, statistics: &Statistics) {
+    for database in 0..DATABASES as u8 {
+        keyspace.select(database);
+        if let (Ok(keys), Ok(expires)) = (keyspace.key_count(), keyspace.expires_count()) {
+            statistics.set_keys(database, keys, expires);
         }
     }
 }

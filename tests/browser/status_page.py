@@ -395,7 +395,7 @@ def take_pictures(browser, service, directory):
         path = directory / f"{name}.png"
         clip = {"x": 0, "y": 0, "width": 360, "height": 1500} if page is pages[1] else None
         page.screenshot(path=path, full_page=True, clip=clip)
-        Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        Image.open(path).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
         print(f"{path}: {path.stat().st_size} bytes")
         assert path.stat().st_size < 200_000, path
     for load in loads:
