@@ -2,7 +2,7 @@
 # The status page in a real browser: Debian's chromium, driven by Playwright. What is missing is installed.
 #
 #   tests/browser.sh                             the test
-#   tests/browser.sh --screenshots docs/images   the pictures of the documentation, with a page that the test has tried
+#   tests/browser.sh --screenshots docs/images   the pictures of the documentation instead
 #
 # EMPTYSERVER_BIN: the program that is tried; otherwise target/release/emptyserver, built if it is missing.
 set -euo pipefail
