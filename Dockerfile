@@ -40,8 +40,10 @@ LABEL org.opencontainers.image.title="emptyServer" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="${BUILD_COMMIT}"
 COPY --from=build /emptyserver /emptyserver
-# Copied from above it, so that it keeps its mode. Group 0 may write: a platform that runs it as any user in that group (OpenShift) needs nothing more. No VOLUME: data in
-# a volume that nobody has named is data that nobody finds again.
+# For the client alone: the authorities that `emptyserver cli -u rediss://…` trusts. The service makes no such connection.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+# Copied from above it, so that it keeps its mode. Group 0 may write: a platform that runs it as any user in that group
+# (OpenShift) needs nothing more. No VOLUME: data in a volume that nobody has named is data that nobody finds again.
 COPY --from=build --chown=10001:0 /volume /
 ENV EMPTYSERVER_LISTEN=0.0.0.0:6379 \
     EMPTYSERVER_ADMIN_LISTEN=0.0.0.0:9180 \
