@@ -269,7 +269,7 @@ run_fails() {
 }
 run_fails 1 'cannot connect to 127.0.0.1:6379' health
 # It gets as far as the connection: without authorities to trust it would not.
-run_fails 2 'cannot connect' cli -u rediss://127.0.0.1:1 ping
+run_fails 3 'cannot connect' cli -u rediss://127.0.0.1:1 ping
 
 say "in a directory of the host that is its user's"
 chown 10001:0 "$scratch/bind"
