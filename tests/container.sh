@@ -161,7 +161,7 @@ first=$(docker inspect --format '{{.State.Pid}}' "$(service)")
 orphans() { ps --ppid "$first" -o stat=,comm= | awk '$2 == "sleep"'; }
 as_root=()
 [[ $(id -u) == 0 ]] || as_root=(sudo)
-"${as_root[@]}" nsenter --target "$first" --pid -- sh -c 'sleep 1 & exec true'
+"${as_root[@]}" nsenter --target "$first" --pid -- sh -c 'sleep 3 & exec true'
 [[ -n $(orphans) ]] || complain "the orphan is not with process 1"
 is_reaped() { [[ -z $(orphans) ]]; }
 until_so "end of the orphan" is_reaped
