@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -19,6 +19,7 @@ use emptyserver::server::supervisor::Companion;
 use emptyserver::server::sys::clock;
 use emptyserver::server::sys::container::Container;
 use emptyserver::server::sys::lock::FileLock;
+use emptyserver::server::sys::process;
 use emptyserver::server::sys::socket;
 use emptyserver::server::{Global, Limits, ServerConfig, StartError, supervisor};
 use emptyserver::storage::{self, Keyspace};
@@ -175,10 +176,13 @@ fn facts(settings: &Settings, kv: &KvSettings) -> Facts {
 pub(crate) fn lock(directory: &Path) -> Result<FileLock, Box<dyn Error>> {
     std::fs::create_dir_all(directory)
         .map_err(|error| format!("EMPTYSERVER_DATA: can't make the directory {}: {error}", directory.display()))?;
+    process::share_files_as(directory);
     let path = directory.join(LOCK_FILE);
     let taken = wait_for(|| {
         FileLock::try_take(&path)
-            .map_err(|error| StartError::new(format!("EMPTYSERVER_DATA: can't lock {}: {error}", path.display())))
+            .map_err(|error| {
+                StartError::new(format!("EMPTYSERVER_DATA: can't lock {}: {error}{}", path.display(), way_out(&error)))
+            })
             .map(|lock| lock.ok_or(()))
     })?;
     taken.map_err(|()| {
@@ -189,6 +193,17 @@ pub(crate) fn lock(directory: &Path) -> Result<FileLock, Box<dyn Error>> {
         )
         .into()
     })
+}
+
+fn way_out(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            let (user, group) = process::user_and_group();
+            format!("; user {user} of group {group} has to be allowed to write to the directory and the files in it")
+        }
+        ErrorKind::ReadOnlyFilesystem => "; in a container it has to be a volume".to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// `Err` of the inner result: the address is in use, which may pass.

@@ -251,8 +251,8 @@ fails() {
 }
 fails 2 EMPTYSERVER_WORKERS --env EMPTYSERVER_WORKERS=many
 fails 2 EMPTYSERVER_WORKER --env EMPTYSERVER_WORKER=2
-fails 1 'EMPTYSERVER_DATA: can'"'"'t lock /data/lock' --read-only
-fails 1 'EMPTYSERVER_DATA: can'"'"'t lock /data/lock' --user 12345:12345
+fails 1 'in a container it has to be a volume' --read-only
+fails 1 'user 12345 of group 12345 has to be allowed to write to the directory' --user 12345:12345
 # A directory of the host is refused until its owner or group is the service's; a file that it can't read as well.
 mkdir -m 755 "$scratch/bind"
 (umask 077 && echo secret >"$scratch/unreadable.txt")
@@ -270,6 +270,15 @@ run_fails() {
 run_fails 1 'cannot connect to 127.0.0.1:6379' health
 # It gets as far as the connection: without authorities to trust it would not.
 run_fails 3 'cannot connect' cli -u rediss://127.0.0.1:1 ping
+
+say "another user of the group takes over the volume"
+expect set "$(redis-cli -p "$(port_of "$id")" set greeting hello)" OK
+docker kill --signal KILL "$id" >/dev/null
+id=$(docker run --detach "${locked[@]}" --user 54321:0 --volume "$volume:/data" --publish 127.0.0.1::6379 emptyserver:dev)
+containers+=("$id")
+until_so "service" is_there "$(port_of "$id")"
+expect get "$(redis-cli -p "$(port_of "$id")" get greeting)" hello
+expect set "$(redis-cli -p "$(port_of "$id")" set greeting again)" OK
 
 say "in a directory of the host that is its user's"
 chown 10001:0 "$scratch/bind"

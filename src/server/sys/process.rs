@@ -1,8 +1,11 @@
 //! Making, ending and looking at processes.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 
@@ -59,6 +62,21 @@ pub fn reap() -> io::Result<Option<(u32, Ended)>> {
             Err(error) => return Err(error.into()),
         });
     }
+}
+
+/// Where the group may write to a directory, it may write to new files in it as well: the next service there may be another user of that
+/// group. For the whole process: to be called while it has one thread.
+pub fn share_files_as(directory: &Path) {
+    if std::fs::metadata(directory).is_ok_and(|found| found.mode() & 0o020 != 0) {
+        let mask = umask(Mode::empty());
+        umask(mask - Mode::S_IWGRP);
+    }
+}
+
+/// Whom files have to be writable for.
+#[must_use]
+pub fn user_and_group() -> (u32, u32) {
+    (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
 }
 
 /// Kills a child that has not been reaped yet (so its id cannot be another's).
