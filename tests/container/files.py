@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The compose files and what they mount, as far as that can be seen without the images of Prometheus and Grafana.
 
-    files.py SCRATCH [PROMTOOL]        with PROMTOOL Prometheus itself reads its configuration and the rules
+    files.py SCRATCH PROMTOOL        Prometheus' own tool reads its configuration and the rules
 """
 import json
 import pathlib
@@ -10,7 +10,7 @@ import sys
 
 import yaml
 
-scratch, promtool = pathlib.Path(sys.argv[1]), sys.argv[2:]
+scratch, promtool = pathlib.Path(sys.argv[1]), sys.argv[2]
 
 
 def read(*parts):
@@ -45,10 +45,9 @@ assert targets == ["emptyserver:9180"], targets
 placed = mounts(services["prometheus"])
 prometheus["rule_files"] = [str(pathlib.Path(placed[rule]).resolve()) for rule in prometheus["rule_files"]]
 assert prometheus["rule_files"]
-if promtool:
-    path = scratch / "prometheus.yml"
-    path.write_text(yaml.safe_dump(prometheus))
-    subprocess.run([*promtool, "check", "config", path], check=True, stdout=subprocess.DEVNULL)
+path = scratch / "prometheus.yml"
+path.write_text(yaml.safe_dump(prometheus))
+subprocess.run([promtool, "check", "config", path], check=True, stdout=subprocess.DEVNULL)
 
 # Grafana asks Prometheus, and finds the dashboard where compose mounts it.
 [source] = read("monitoring/grafana/datasource.yaml")["datasources"]
