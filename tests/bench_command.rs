@@ -5,6 +5,8 @@ mod support;
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value as Json;
 use support::{Connection, Redis, Service};
@@ -53,6 +55,31 @@ fn counts_agree(address: SocketAddr) {
     let latency = &measured["latency_ms"];
     let ms = |name: &str| latency[name].as_f64().unwrap();
     assert!(0.0 < ms("p50") && ms("p50") <= ms("p99") && ms("p99") <= ms("p99.9") && ms("p99.9") <= ms("max"));
+}
+
+/// New keys in random places are what the disk is slowest at, and nothing but the checkpoints' pace bounds the `-wal`.
+#[test]
+fn a_first_fill_does_not_outrun_the_checkpoints() {
+    const BUDGET_BYTES: u64 = 16 << 20;
+    let service = Service::start(&[("WAL_BYTES_MAX", "16Mi")]);
+    let wal = service.data().join("data.db-wal");
+    let is_over = AtomicBool::new(false);
+    let largest = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut largest = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                largest = std::fs::metadata(&wal).unwrap().len().max(largest);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            largest
+        });
+        report(service.address(), &["--prefill", "-n", "0", "-r", "50000", "-P", "4"]);
+        is_over.store(true, Ordering::Relaxed);
+        watcher.join().unwrap()
+    });
+    let checkpoints = Connection::open(service.address()).ask("INFO persistence");
+    assert!(largest > BUDGET_BYTES / 2, "{largest}: too few keys to tell");
+    assert!(largest <= 2 * BUDGET_BYTES, "{largest} B\n{checkpoints}");
 }
 
 #[test]

@@ -1,38 +1,39 @@
 //! The writer's work between groups, in small bites: the `-wal`, expired keys, rows of deleted values, unused pages, the disk,
 //! backups.
 //!
-//! The checkpoint thread copies the `-wal` beside the writer; the writer only takes the short last step. With durability
-//! `everysec` the sync thread makes the last second durable.
+//! The checkpoint thread (`checkpoints`) copies the `-wal` beside the writer; the writer only takes the short last step. With
+//! durability `everysec` the sync thread makes the last second durable.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use crate::kv::application::Shared;
 use crate::kv::backup_taker::BackupTaker;
 use crate::kv::calls::Calls;
+use crate::kv::checkpoints::Checkpoints;
 use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
 use crate::kv::statistics::{Counted, Measured, Statistics};
 use crate::kv::writer::end_if_sync_failed;
 use crate::server::ExecutorContext;
 use crate::server::sys::{clock, thread};
-use crate::storage::checkpoint::{Checkpointer, Pace, WalFile};
+use crate::storage::checkpoint::{Checkpointer, Pace, Progress, WalFile};
 use crate::storage::{Durability, Keyspace, Options, StorageError, file_system};
 
 pub struct Housekeeping {
     pace: Pace,
     wal_bytes_max: u64,
-    /// Passes since the `-wal` began anew.
-    passes: u32,
     /// Not before then: the last step was blocked.
     restart_at: Instant,
-    checkpoints: CheckpointThread,
+    checkpoints: Checkpoints,
     backups: BackupTaker,
     _syncs: Option<SyncThread>,
     wal_looked_at: Instant,
+    /// When a group ran last.
+    active_at: Instant,
     swept_at: Instant,
     /// There is less room than the reserve: nothing may grow, and what is not needed is given back.
     is_disk_short: bool,
@@ -47,6 +48,8 @@ pub struct Housekeeping {
 
 /// How often each thing is looked at, however busy the writer is.
 const WAL_EVERY: Duration = Duration::from_millis(2);
+/// So long without a group, and the `-wal` is copied though it is far from its budget.
+const QUIET: Duration = Duration::from_secs(1);
 /// Between two attempts at a checkpoint that a client waits for.
 const ASKED_PASS_EVERY: Duration = Duration::from_millis(20);
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
@@ -61,13 +64,10 @@ const UNUSED_PERCENT: u64 = 25;
 const WAL_BYTES_WHEN_SHORT: u64 = 64 << 10;
 /// Between two attempts at the last step, when readers block it.
 const RESTART_EVERY: Duration = Duration::from_millis(50);
-/// After a pass that failed.
-const FAILED_PASS_AGAIN: Duration = Duration::from_millis(200);
 /// A pass that takes longer has a disk that is in trouble.
 const PASS_MAX: Duration = Duration::from_secs(1);
-/// How long the writer stands still at first so that a pass gains on it.
-const PAUSE: Duration = Duration::from_millis(20);
-const PAUSE_DOUBLINGS_MAX: u32 = 5;
+/// The longest that readers, who keep the `-wal` from beginning anew, make the writer pause after a group.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 impl Housekeeping {
     pub fn start(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Housekeeping, StorageError> {
@@ -80,12 +80,12 @@ impl Housekeeping {
         Ok(Housekeeping {
             pace: Pace::new(options.wal_bytes_max),
             wal_bytes_max: options.wal_bytes_max,
-            passes: 0,
             restart_at: now,
-            checkpoints: CheckpointThread::start(shared)?,
+            checkpoints: Checkpoints::start(shared)?,
             backups: BackupTaker::start(shared),
             _syncs: syncs,
             wal_looked_at: now,
+            active_at: now,
             swept_at: now,
             is_disk_short: false,
             can_shrink: false,
@@ -98,7 +98,11 @@ impl Housekeeping {
     /// What is due now; `is_idle`: no group ran since the last call. Returns when to come again if no job comes before.
     pub fn bite(&mut self, keyspace: &mut Keyspace, calls: &Calls, is_idle: bool) -> Result<Duration, StorageError> {
         let now = clock::monotonic();
-        if now.duration_since(self.wal_looked_at) >= WAL_EVERY {
+        if !is_idle {
+            self.active_at = now;
+        }
+        // Beside a pass after each group: it may be the last that the pass bears.
+        if self.checkpoints.is_running() || now.duration_since(self.wal_looked_at) >= WAL_EVERY {
             self.wal_looked_at = now;
             self.look_at_disk(keyspace, calls)?;
             self.look_at_wal(keyspace, calls)?;
@@ -122,30 +126,24 @@ impl Housekeeping {
         })
     }
 
-    /// A pass beside the writer, then a second for what the writer has added meanwhile, then the last step. The writer gives
-    /// way to the second, in bounded bites: beside a busy writer no pass ever reaches the end of the `-wal`.
+    /// Passes beside the writer, each over what was added during the one before and so shorter than that, then the last
+    /// step.
     fn look_at_wal(&mut self, keyspace: &mut Keyspace, calls: &Calls) -> Result<(), StorageError> {
         let statistics = &calls.statistics;
-        self.checkpoints.collect(statistics);
+        self.checkpoints.collect(statistics)?;
         let mut progress = keyspace.wal_progress()?;
-        let (now, asked) = (clock::monotonic(), calls.shared.runtime.read(Knob::CheckpointsAsked));
-        let is_asked = is_asked_for(&calls.shared) && now.duration_since(self.asked_pass_at) >= ASKED_PASS_EVERY;
-        if self.checkpoints.can_begin(now) && (is_asked || self.pace.wants_pass(&progress)) {
-            self.asked_pass_at = now;
-            self.passes += u32::from(!is_asked && self.pace.is_due(&progress));
-            self.checkpoints.begin(asked, statistics);
+        // Between two passes no group comes, or the second would have that much more to do.
+        loop {
+            if self.checkpoints.is_running() {
+                progress = self.checkpoints.give_way(&self.pace, keyspace, statistics)?;
+            }
+            if !self.begin_pass(&progress, keyspace, calls)? {
+                break;
+            }
         }
-        let is_over = progress.log_bytes() > self.wal_bytes_max;
-        let pause = match self.checkpoints.is_running() {
-            // Twice as long each time: a pass that outlasts the wait finds another group's changes, and ends for nothing.
-            true if is_over || self.passes > 1 => PAUSE * (1 << self.passes.saturating_sub(2).min(PAUSE_DOUBLINGS_MAX)),
+        if !self.checkpoints.is_running() && progress.log_bytes() > self.wal_bytes_max {
             // Readers hold the last step back: the writer is slowed in proportion to what it has piled up.
-            false if is_over => self.pace.pause(progress.log_bytes(), WAL_EVERY).min(PAUSE),
-            _ => Duration::ZERO,
-        };
-        if !pause.is_zero() {
-            self.checkpoints.wait(pause, statistics);
-            progress = keyspace.wal_progress()?;
+            clock::pause(self.pace.pause(progress.log_bytes(), WAL_EVERY).min(PAUSE_MAX));
         }
         let now = clock::monotonic();
         // With no room left the -wal can be written only where it has been before, and the file shrinks only by this.
@@ -158,11 +156,52 @@ impl Housekeeping {
         Ok(())
     }
 
-    /// Until no pass is running, which is a matter of milliseconds.
-    pub fn await_pass(&mut self, statistics: &Statistics) {
-        if self.checkpoints.is_running() {
-            self.checkpoints.wait(PASS_MAX, statistics);
+    /// False when there is no need, or one is running, or it must not be yet.
+    fn begin_pass(
+        &mut self,
+        progress: &Progress,
+        keyspace: &mut Keyspace,
+        calls: &Calls,
+    ) -> Result<bool, StorageError> {
+        let (now, asked) = (clock::monotonic(), calls.shared.runtime.read(Knob::CheckpointsAsked));
+        let is_asked = is_asked_for(&calls.shared) && now.duration_since(self.asked_pass_at) >= ASKED_PASS_EVERY;
+        // Every read looks through what is not copied yet.
+        let is_quiet = now.duration_since(self.active_at) >= QUIET;
+        let is_wanted = is_asked || self.pace.wants_pass(progress) || is_quiet && self.pace.has_much_left(progress);
+        if !is_wanted || !self.checkpoints.can_begin(now) {
+            return Ok(false);
         }
+        self.asked_pass_at = now;
+        // The anchor costs a commit, for which a full disk may have no room.
+        if !self.is_disk_short {
+            self.checkpoints.cast_anchor(keyspace, calls.shared.clock.now_ms())?;
+        }
+        self.checkpoints.begin(asked, progress, &calls.statistics);
+        Ok(self.checkpoints.is_running())
+    }
+
+    /// Until no pass is running.
+    ///
+    /// # Errors
+    /// The connection of the pass failed.
+    pub fn await_pass(&mut self, statistics: &Statistics) -> Result<(), StorageError> {
+        if self.checkpoints.is_running() {
+            self.checkpoints.wait(PASS_MAX, statistics)?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes of jobs the next group may have.
+    pub fn group_bytes_max(&self) -> usize {
+        self.checkpoints.group_bytes_max()
+    }
+
+    /// COMMIT of a group, while a pass keeps its hands off the disk.
+    ///
+    /// # Errors
+    /// Those of `Keyspace::commit`.
+    pub fn commit(&self, keyspace: &mut Keyspace) -> Result<(), StorageError> {
+        self.checkpoints.during_commit(|| keyspace.commit())
     }
 
     fn restart(&mut self, keyspace: &mut Keyspace, statistics: &Statistics, now: Instant) -> Result<(), StorageError> {
@@ -172,13 +211,13 @@ impl Housekeeping {
             tried => tried?,
         };
         if is_done {
-            self.passes = 0;
             statistics.set(Counted::ChangesSinceCheckpoint, 0);
             statistics.set(Counted::LastCheckpointSeconds, now_seconds());
         } else {
             self.restart_at = now + RESTART_EVERY;
         }
         let duration_us = clock::monotonic().duration_since(now).as_micros() as u64;
+        tracing::debug!(is_done, duration_us, "the last step of a checkpoint");
         statistics.raise(Counted::CheckpointMicrosecondsMax, duration_us);
         Ok(())
     }
@@ -214,7 +253,7 @@ fn is_asked_for(shared: &Shared) -> bool {
     shared.runtime.read(Knob::CheckpointsAsked) > shared.runtime.read(Knob::CheckpointsDone)
 }
 
-fn now_seconds() -> u64 {
+pub(super) fn now_seconds() -> u64 {
     (clock::wall_ms() / 1000).unsigned_abs()
 }
 
@@ -237,126 +276,6 @@ fn sweep(keyspace: &mut Keyspace, calls: &Calls, unused_percent: u64) -> Result<
     keyspace.commit()?;
     calls.statistics.add(Counted::ExpiredKeysTotal, expired as u64);
     Ok(expired == EXPIRED_ROWS || orphans == ORPHAN_ROWS || pages > 0)
-}
-
-/// Copies the `-wal` into the file when asked to, beside the writer.
-struct CheckpointThread {
-    shared: Arc<Shared>,
-    orders: Option<Sender<()>>,
-    reports: Receiver<Pass>,
-    running: Option<Running>,
-    /// The last pass failed: not before then.
-    not_before: Option<Instant>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// What was there when the pass began.
-struct Running {
-    /// The last checkpoint that a client had asked for.
-    asked: u64,
-    changes: u64,
-}
-
-struct Pass {
-    duration: Duration,
-    is_failed: bool,
-    /// Everything that was committed at its begin is in the file.
-    is_complete: bool,
-}
-
-impl CheckpointThread {
-    fn start(shared: &Arc<Shared>) -> Result<CheckpointThread, StorageError> {
-        let (orders, orders_end) = bounded(1);
-        let (reports_end, reports) = bounded(1);
-        let checkpointer = Checkpointer::open(&shared.settings.storage)?;
-        let thread_shared = Arc::clone(shared);
-        let thread = spawn("checkpoint", move || {
-            while let Ok(()) = orders_end.recv() {
-                let begun = clock::monotonic();
-                let outcome = checkpointer.passive();
-                if let Err(error) = &outcome {
-                    end_if_sync_failed(&thread_shared, error);
-                    tracing::error!(%error, "a checkpoint failed");
-                }
-                let pass = Pass {
-                    duration: clock::monotonic().duration_since(begun),
-                    is_failed: outcome.is_err(),
-                    is_complete: outcome.is_ok_and(|progress| progress.remaining_bytes() == 0),
-                };
-                if reports_end.send(pass).is_err() {
-                    break;
-                }
-            }
-        })?;
-        let shared = Arc::clone(shared);
-        Ok(CheckpointThread {
-            shared,
-            orders: Some(orders),
-            reports,
-            running: None,
-            not_before: None,
-            thread: Some(thread),
-        })
-    }
-
-    fn is_running(&self) -> bool {
-        self.running.is_some()
-    }
-
-    fn can_begin(&self, now: Instant) -> bool {
-        !self.is_running() && self.not_before.is_none_or(|at| at <= now)
-    }
-
-    fn begin(&mut self, asked: u64, statistics: &Statistics) {
-        let orders = self.orders.as_ref().expect("orders are given only before the end");
-        let changes = statistics.read(Counted::ChangesSinceCheckpoint);
-        self.running = orders.try_send(()).is_ok().then_some(Running { asked, changes });
-    }
-
-    fn collect(&mut self, statistics: &Statistics) {
-        if let Ok(pass) = self.reports.try_recv() {
-            self.ended(&pass, statistics);
-        }
-    }
-
-    /// Until the pass has ended, but not longer.
-    fn wait(&mut self, time: Duration, statistics: &Statistics) {
-        if let Ok(pass) = self.reports.recv_timeout(time) {
-            self.ended(&pass, statistics);
-        }
-    }
-
-    fn ended(&mut self, pass: &Pass, statistics: &Statistics) {
-        let running = self.running.take();
-        self.not_before = pass.is_failed.then(|| clock::monotonic() + FAILED_PASS_AGAIN);
-        if let (Some(running), true) = (running, pass.is_complete) {
-            let changes = statistics.read(Counted::ChangesSinceCheckpoint).saturating_sub(running.changes);
-            statistics.set(Counted::ChangesSinceCheckpoint, changes);
-            statistics.set(Counted::LastCheckpointSeconds, now_seconds());
-            self.shared.runtime.set(Knob::CheckpointsDone, running.asked);
-        }
-        self.shared.latency.consider_duration(Event::Checkpoint, pass.duration);
-        let duration_us = pass.duration.as_micros() as u64;
-        statistics.add(Counted::CheckpointsTotal, 1);
-        statistics.add(Counted::CheckpointMicrosecondsTotal, duration_us);
-        statistics.measured(Measured::Checkpoint, duration_us);
-        statistics.set(Counted::LastCheckpointFailed, u64::from(pass.is_failed));
-    }
-
-    fn end(&mut self) {
-        drop(self.orders.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the checkpoint thread panicked");
-        }
-    }
-}
-
-impl Drop for CheckpointThread {
-    fn drop(&mut self) {
-        self.end();
-    }
 }
 
 /// With durability `everysec`: what was committed in the last second reaches the disk.
@@ -405,6 +324,6 @@ impl Drop for SyncThread {
     }
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StorageError> {
+pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StorageError> {
     thread::spawn(name, body).map_err(|error| StorageError::Io(format!("can't start a thread: {error}")))
 }

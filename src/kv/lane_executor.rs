@@ -50,6 +50,13 @@ impl Executor for LaneExecutor {
         }
     }
 
+    fn batch_bytes_max(&self) -> usize {
+        match self {
+            LaneExecutor::Reader(_) => usize::MAX,
+            LaneExecutor::Writer(writer) => writer.batch_bytes_max(),
+        }
+    }
+
     fn last_applied(&self, incarnation: u64) -> u64 {
         match self {
             LaneExecutor::Reader(_) => 0,

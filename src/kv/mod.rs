@@ -8,6 +8,7 @@ pub mod backups;
 pub mod bits;
 pub mod cache;
 pub mod calls;
+pub mod checkpoints;
 pub mod clients;
 pub mod commands;
 pub mod desk;

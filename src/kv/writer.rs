@@ -205,7 +205,7 @@ impl Writer {
         let has_changes = self.marks.lock().expect("marking does not panic").has_marks();
         let last = if has_changes { self.record_tickets(tasks)? } else { HashMap::new() };
         publish_sizes(&mut self.keyspace, &self.calls.statistics);
-        self.keyspace.commit()?;
+        self.housekeeping.commit(&mut self.keyspace)?;
         reach(&self.calls.shared.runtime, Point::AfterCommit);
         self.applied.extend(last);
         Ok(Ok(applied))
@@ -283,7 +283,9 @@ impl Writer {
     /// On a full disk the `-wal` can be written only where it has been before. False when readers or a pass were in the way.
     fn begin_wal_anew(&mut self) -> bool {
         // Beside a running pass the last step gives up at once.
-        self.housekeeping.await_pass(&self.calls.statistics);
+        if let Err(error) = self.housekeeping.await_pass(&self.calls.statistics) {
+            tracing::error!(%error, "a pass can't be waited for");
+        }
         (0..RESTARTS_WHEN_FULL).any(|_| match self.keyspace.restart_wal() {
             Ok(is_done) => is_done,
             Err(error) => {
@@ -364,6 +366,11 @@ impl Writer {
     }
 
     #[must_use]
+    pub fn batch_bytes_max(&self) -> usize {
+        self.housekeeping.group_bytes_max()
+    }
+
+    #[must_use]
     pub fn last_applied(&self, incarnation: u64) -> u64 {
         self.applied.get(&incarnation).copied().unwrap_or(0)
     }
@@ -396,7 +403,7 @@ const RESTARTS_WHEN_FULL: usize = 20;
 /// Between two attempts to write while writes fail.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 /// The incarnation that no process has.
-const NOBODY: u64 = 0;
+pub(super) const NOBODY: u64 = 0;
 /// After a failure of housekeeping.
 const RETRY: Duration = Duration::from_millis(100);
 

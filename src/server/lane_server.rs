@@ -196,12 +196,12 @@ impl<J: Wire> LinkSource<J> {
     }
 
     /// Moves the jobs up to `number` into `tasks`, in order, within the bounds of a batch.
-    fn form_batch(&mut self, tasks: &mut Vec<Task<J>>, number: u64) -> Taken {
+    fn form_batch(&mut self, tasks: &mut Vec<Task<J>>, number: u64, bytes_max: usize) -> Taken {
         self.pending.make_contiguous().sort_by_key(|pending| pending.task.id.number);
         let is_alone = self.pending.front().is_some_and(|pending| pending.is_resent);
         let mut bytes = 0;
         while let Some(pending) = self.pending.front() {
-            let is_over = tasks.len() >= self.batch_max || bytes > self.limits.lane_input_bytes_max;
+            let is_over = tasks.len() >= self.batch_max || bytes > bytes_max;
             if pending.task.id.number > number || pending.is_resent != is_alone || is_over {
                 break;
             }
@@ -231,7 +231,7 @@ impl<J: Wire> LinkSource<J> {
         if self.is_draining && self.links.is_empty() && self.pending.is_empty() {
             return Ok(Taken::End);
         }
-        Ok(self.form_batch(tasks, number))
+        Ok(self.form_batch(tasks, number, self.limits.lane_input_bytes_max.min(executor.batch_bytes_max())))
     }
 
     fn settle_links(&mut self) -> io::Result<()> {

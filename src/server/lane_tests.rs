@@ -256,9 +256,26 @@ fn a_job_that_was_numbered_after_the_look_at_the_counter_waits_for_the_next_batc
     (0..3).for_each(|job| worker.submit(job, &job.to_string()));
     process.source.look(Some(Duration::ZERO)).unwrap();
     process.source.drain_links(&mut process.keeper).unwrap();
-    assert_eq!(process.source.form_batch(&mut process.tasks, 2), Taken::Batch);
+    assert_eq!(process.source.form_batch(&mut process.tasks, 2, usize::MAX), Taken::Batch);
     assert_eq!(process.tasks.iter().map(|task| task.id.number).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(process.turn().1, 1, "the third is still there");
+}
+
+#[test]
+fn a_batch_has_as_many_bytes_as_the_executor_wants_and_at_least_one_job() {
+    let here = Fixture::new();
+    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    worker.meet(&process);
+    process.turn();
+    worker.turn();
+    (0..6).for_each(|job| worker.submit(job, "abcd"));
+    process.source.look(Some(Duration::ZERO)).unwrap();
+    process.source.drain_links(&mut process.keeper).unwrap();
+    for (bytes_max, count) in [(0, 1), (IDS_BYTES + 4, 2), (usize::MAX, 3)] {
+        process.tasks.clear();
+        process.source.form_batch(&mut process.tasks, 6, bytes_max);
+        assert_eq!(process.tasks.len(), count, "{bytes_max}");
+    }
 }
 
 #[test]

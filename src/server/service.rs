@@ -221,6 +221,10 @@ pub trait Executor: Sized {
     fn idle(&mut self) -> Option<Duration> {
         None
     }
+    /// How many bytes of jobs the next batch may have; a job that is larger comes alone.
+    fn batch_bytes_max(&self) -> usize {
+        usize::MAX
+    }
     /// The number of the last job applied of this incarnation, also by an executor before this one: such jobs are never run again.
     fn last_applied(&self, _incarnation: u64) -> u64 {
         0

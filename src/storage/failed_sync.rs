@@ -105,7 +105,7 @@ mod tests {
             });
         }
         let checkpointer = Checkpointer::open(&fixture.options).unwrap();
-        let passed = checkpointer.passive().unwrap();
+        let passed = checkpointer.passive(&mut |_, _| Ok(())).unwrap();
         assert_eq!(passed.remaining_bytes(), 0);
         let wal = fs::read(beside(&fixture.options, "-wal")).unwrap();
         let mut reader = fixture.reader();

@@ -1,6 +1,7 @@
 //! What the command line asks for, and the plan that follows from it.
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -61,9 +62,10 @@ pub struct BenchArguments {
     /// Measurements of each service [default: 1, or 3 with --versus]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
-    /// Of the random numbers
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Of the random numbers, to have the same again; another each time otherwise, since a SET of what is there already
+    /// may cost a service nothing
+    #[arg(long)]
+    seed: Option<u64>,
     /// For programs
     #[arg(long)]
     json: bool,
@@ -148,10 +150,15 @@ impl BenchArguments {
             mix: Mix::new(&self.mix, &self.command)?,
             rate_per_second: self.rate,
             prefill: self.prefill,
-            seed: self.seed,
+            seed: self.seed.unwrap_or_else(another_seed),
             json: self.json,
         })
     }
+}
+
+fn another_seed() -> u64 {
+    // What the standard library draws for each hash map.
+    RandomState::new().build_hasher().finish()
 }
 
 /// As the command line writes it.
@@ -260,6 +267,13 @@ mod tests {
             (plan.targets[0].to_string().as_str(), plan.extent),
             ("/run/kv.sock", Extent::Time(Duration::from_secs(3)))
         );
+    }
+
+    #[test]
+    fn numbers_are_others_each_time_unless_a_seed_is_given() {
+        let [one, other] = [plan(&[]).unwrap(), plan(&[]).unwrap()];
+        assert_ne!(one.seed, other.seed);
+        assert_eq!(plan(&["--seed", "7"]).unwrap().seed, 7);
     }
 
     #[test]

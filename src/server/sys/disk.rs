@@ -12,9 +12,9 @@ pub fn write_back(file: &File, offset: u64, length: u64) -> io::Result<()> {
     // SAFETY: sync_file_range(2) takes a descriptor, which `file` keeps open, and plain integers.
     match unsafe { libc::sync_file_range(file.as_raw_fd(), offset.cast_signed(), length.cast_signed(), flags) } {
         0 => Ok(()),
-        // A kernel that does not know the call: all of it waits for the sync.
+        // A kernel or a sandbox that does not have the call: all of it waits for the sync.
         _ => Some(io::Error::last_os_error())
-            .filter(|error| error.kind() != io::ErrorKind::Unsupported)
+            .filter(|error| !matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied))
             .map_or(Ok(()), Err),
     }
 }

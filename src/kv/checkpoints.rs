@@ -1,0 +1,258 @@
+//! The checkpoint thread, and how the writer and it share the disk.
+//!
+//! A pass copies what the `-wal` had when it began, and has the file written back part by part, each while the writer is not
+//! committing. What the writer adds meanwhile is bounded by what has been written back, so the next pass is shorter.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{JoinHandle, park_timeout};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::kv::application::Shared;
+use crate::kv::housekeeping::{now_seconds, spawn};
+use crate::kv::latency::Event;
+use crate::kv::runtime::Knob;
+use crate::kv::statistics::{Counted, Measured, Statistics};
+use crate::kv::writer::{NOBODY, end_if_sync_failed};
+use crate::server::sys::{clock, disk};
+use crate::storage::checkpoint::{Anchor, Checkpointer, Pace, Progress};
+use crate::storage::{Keyspace, StorageError};
+
+pub struct Checkpoints {
+    shared: Arc<Shared>,
+    orders: Option<Sender<()>>,
+    reports: Receiver<Pass>,
+    running: Option<Running>,
+    /// The last pass failed, or readers let it copy nothing: not before then.
+    not_before: Option<Instant>,
+    anchor: Anchor,
+    /// Counts on from the time of the start: no anchor of an earlier writer had the same number.
+    anchors_cast: u64,
+    turns: Arc<Turns>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the writer and a running pass see of one another.
+#[derive(Default)]
+struct Turns {
+    is_committing: AtomicBool,
+    /// Frames of the pass that are written back.
+    written: AtomicU64,
+}
+
+/// What was there when the pass began.
+struct Running {
+    /// The last checkpoint that a client had asked for.
+    asked: u64,
+    changes: u64,
+    log_frames: u64,
+    /// What the pass has to copy.
+    frames: u64,
+}
+
+struct Pass {
+    duration: Duration,
+    is_failed: bool,
+    /// Of the frames in the `-wal`, those that are in the file.
+    checkpointed: u64,
+    frames: u64,
+}
+
+/// After a pass that failed.
+const FAILED_PASS_AGAIN: Duration = Duration::from_millis(200);
+/// After a pass that readers let copy nothing.
+const BLOCKED_PASS_AGAIN: Duration = Duration::from_millis(20);
+/// The longest that a part waits for the writer's commit; one that takes longer waits for the disk itself.
+const COMMIT_WAIT: Duration = Duration::from_millis(2);
+/// See `group_bytes_max`.
+const GROUP_BYTES_PER_FRAME: usize = 8;
+/// How often the writer, giving way, looks how far the pass is.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// The longest that the writer gives way after a group: a pass that gets on so slowly has a disk that is in trouble, and
+/// clients see more of a service that is slow than of one that stands.
+const GIVE_WAY_MAX: Duration = Duration::from_secs(1);
+
+impl Checkpoints {
+    pub fn start(shared: &Arc<Shared>) -> Result<Checkpoints, StorageError> {
+        let (orders, orders_end) = bounded(1);
+        let (reports_end, reports) = bounded(1);
+        let options = &shared.settings.storage;
+        let (checkpointer, anchor) = (Checkpointer::open(options)?, Anchor::open(options)?);
+        let turns: Arc<Turns> = Arc::default();
+        let (thread_shared, thread_turns) = (Arc::clone(shared), Arc::clone(&turns));
+        let thread = spawn("checkpoint", move || {
+            while let Ok(()) = orders_end.recv() {
+                let pass = run(&checkpointer, &thread_turns, &thread_shared);
+                if reports_end.send(pass).is_err() {
+                    break;
+                }
+            }
+        })?;
+        Ok(Checkpoints {
+            shared: Arc::clone(shared),
+            orders: Some(orders),
+            reports,
+            running: None,
+            not_before: None,
+            anchor,
+            anchors_cast: clock::wall_ms().unsigned_abs(),
+            turns,
+            thread: Some(thread),
+        })
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    pub fn can_begin(&self, now: Instant) -> bool {
+        !self.is_running() && self.not_before.is_none_or(|at| at <= now)
+    }
+
+    /// Makes the next pass end at what is committed now, which takes a commit after it.
+    pub fn cast_anchor(&mut self, keyspace: &mut Keyspace, now_ms: i64) -> Result<(), StorageError> {
+        self.anchor.cast()?;
+        self.anchors_cast += 1;
+        keyspace.begin_write(now_ms)?;
+        // A number that is not there yet, for what changes nothing may make no frame.
+        keyspace.record_ticket(NOBODY, self.anchors_cast)?;
+        keyspace.commit()
+    }
+
+    /// A pass over what `progress` says is there.
+    pub fn begin(&mut self, asked: u64, progress: &Progress, statistics: &Statistics) {
+        let orders = self.orders.as_ref().expect("orders are given only before the end");
+        self.turns.written.store(0, Ordering::Relaxed);
+        let changes = statistics.read(Counted::ChangesSinceCheckpoint);
+        let (log_frames, frames) = (progress.log_frames, progress.log_frames - progress.checkpointed);
+        self.running = orders.try_send(()).is_ok().then_some(Running { asked, changes, log_frames, frames });
+    }
+
+    /// Returns when the writer may add another group.
+    pub fn give_way(
+        &mut self,
+        pace: &Pace,
+        keyspace: &Keyspace,
+        statistics: &Statistics,
+    ) -> Result<Progress, StorageError> {
+        let until = clock::monotonic() + GIVE_WAY_MAX;
+        let mut progress = keyspace.wal_progress()?;
+        while let Some(running) = &self.running {
+            let written = self.turns.written.load(Ordering::Relaxed);
+            if pace.may_add(running.log_frames, running.frames, written, progress.log_frames)
+                || clock::monotonic() >= until
+            {
+                break;
+            }
+            self.wait(LOOK_EVERY, statistics)?;
+            progress = keyspace.wal_progress()?;
+        }
+        Ok(progress)
+    }
+
+    /// Beside a pass the writer gives way between groups, so none may be large beside the pass itself. A new small value takes
+    /// two frames and some 150 bytes of its job, which makes a group of a tenth of the pass.
+    pub fn group_bytes_max(&self) -> usize {
+        self.running.as_ref().map_or(usize::MAX, |running| running.frames as usize * GROUP_BYTES_PER_FRAME)
+    }
+
+    /// Runs a COMMIT; the pass begins no part meanwhile.
+    pub fn during_commit<T>(&self, commit: impl FnOnce() -> T) -> T {
+        if !self.is_running() {
+            return commit();
+        }
+        self.turns.is_committing.store(true, Ordering::Release);
+        let outcome = commit();
+        self.turns.is_committing.store(false, Ordering::Release);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+        outcome
+    }
+
+    pub fn collect(&mut self, statistics: &Statistics) -> Result<(), StorageError> {
+        match self.reports.try_recv() {
+            Ok(pass) => self.ended(&pass, statistics),
+            Err(_) if self.is_running() => Ok(()),
+            // One that was cast for a pass that could not begin.
+            Err(_) => self.anchor.weigh(),
+        }
+    }
+
+    /// Until the pass has ended, but not longer.
+    pub fn wait(&mut self, time: Duration, statistics: &Statistics) -> Result<(), StorageError> {
+        self.reports.recv_timeout(time).map_or(Ok(()), |pass| self.ended(&pass, statistics))
+    }
+
+    fn ended(&mut self, pass: &Pass, statistics: &Statistics) -> Result<(), StorageError> {
+        let running = self.running.take();
+        let of = running.as_ref().map(|running| running.frames);
+        tracing::debug!(frames = pass.frames, of, upto = pass.checkpointed, ?pass.duration, "a pass of a checkpoint ended");
+        let again = match pass {
+            Pass { is_failed: true, .. } => Some(FAILED_PASS_AGAIN),
+            Pass { frames: 0, .. } => Some(BLOCKED_PASS_AGAIN),
+            _ => None,
+        };
+        self.not_before = again.map(|wait| clock::monotonic() + wait);
+        if let Some(running) = running.filter(|running| !pass.is_failed && pass.checkpointed >= running.log_frames) {
+            let changes = statistics.read(Counted::ChangesSinceCheckpoint).saturating_sub(running.changes);
+            statistics.set(Counted::ChangesSinceCheckpoint, changes);
+            statistics.set(Counted::LastCheckpointSeconds, now_seconds());
+            self.shared.runtime.set(Knob::CheckpointsDone, running.asked);
+        }
+        self.shared.latency.consider_duration(Event::Checkpoint, pass.duration);
+        let duration_us = pass.duration.as_micros() as u64;
+        statistics.add(Counted::CheckpointsTotal, 1);
+        statistics.add(Counted::CheckpointMicrosecondsTotal, duration_us);
+        statistics.measured(Measured::Checkpoint, duration_us);
+        statistics.set(Counted::LastCheckpointFailed, u64::from(pass.is_failed));
+        self.anchor.weigh()
+    }
+
+    pub fn end(&mut self) {
+        drop(self.orders.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the checkpoint thread panicked");
+        }
+        // It is a reader as long as it is there, and the last checkpoint waits for readers.
+        if let Err(error) = self.anchor.weigh() {
+            tracing::warn!(%error, "the last checkpoint may wait for a read");
+        }
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// One pass, on the checkpoint thread.
+fn run(checkpointer: &Checkpointer, turns: &Turns, shared: &Shared) -> Pass {
+    let begun = clock::monotonic();
+    let mut written = 0;
+    let outcome = checkpointer.passive(&mut |file, part| {
+        let until = clock::monotonic() + COMMIT_WAIT;
+        while turns.is_committing.load(Ordering::Acquire) && clock::monotonic() < until {
+            park_timeout(COMMIT_WAIT);
+        }
+        disk::write_back(file, part.offset, part.length)?;
+        written += part.frames;
+        turns.written.store(written, Ordering::Relaxed);
+        Ok(())
+    });
+    if let Err(error) = &outcome {
+        end_if_sync_failed(shared, error);
+        tracing::error!(%error, "a checkpoint failed");
+    }
+    Pass {
+        duration: clock::monotonic().duration_since(begun),
+        is_failed: outcome.is_err(),
+        checkpointed: outcome.map_or(0, |progress| progress.checkpointed),
+        frames: written,
+    }
+}
