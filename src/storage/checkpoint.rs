@@ -235,9 +235,9 @@ impl Pace {
     /// Whether the writer may add a group while a pass over `pass` frames has written back `written` of them and the -wal
     /// has `log_frames`. Half as many may come as are written back, so that each pass is shorter than the one before, and a
     /// sixteenth of the pass ahead of it, so that groups and parts need not take turns. None beside a short pass, for the
-    /// next thing after it is the writer's last step, and none above the budget.
+    /// next thing after it is the writer's last step, and none above one and a half of the budget.
     pub fn may_add(&self, begun_at: u64, pass: u64, written: u64, log_frames: u64) -> bool {
-        let is_within = log_frames * FRAME_BYTES <= self.budget_bytes;
+        let is_within = log_frames * FRAME_BYTES <= self.budget_bytes / 2 * 3;
         let added = log_frames.saturating_sub(begun_at);
         is_within && pass > SHORT_PASS_FRAMES && added <= written / 2 + pass / 16
     }
@@ -468,7 +468,7 @@ mod tests {
         assert!(pace.may_add(1600, 1600, 0, 1700) && !pace.may_add(1600, 1600, 0, 1701));
         assert!(pace.may_add(1600, 1600, 800, 2100) && !pace.may_add(1600, 1600, 800, 2101));
         assert!(!pace.may_add(1600, 512, 512, 1600) && pace.may_add(1600, 513, 0, 1600), "a last pass");
-        assert!(pace.may_add(2400, 1600, 1600, 2560) && !pace.may_add(2400, 1600, 1600, 2561), "the budget");
+        assert!(pace.may_add(3700, 1600, 1600, 3840) && !pace.may_add(3700, 1600, 1600, 3841), "too much");
         let pace = Pace::new(1000 * FRAME_BYTES);
         let group = Duration::from_millis(4);
         assert_eq!(pace.pause(1000 * FRAME_BYTES, group), Duration::ZERO);
