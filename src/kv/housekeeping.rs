@@ -165,9 +165,9 @@ impl Housekeeping {
     ) -> Result<bool, StorageError> {
         let (now, asked) = (clock::monotonic(), calls.shared.runtime.read(Knob::CheckpointsAsked));
         let is_asked = is_asked_for(&calls.shared) && now.duration_since(self.asked_pass_at) >= ASKED_PASS_EVERY;
-        // Every read looks through what is not copied yet.
-        let is_quiet = now.duration_since(self.active_at) >= QUIET;
-        let is_wanted = is_asked || self.pace.wants_pass(progress) || is_quiet && self.pace.has_much_left(progress);
+        // Every read looks through what is not copied yet; and on a disk that is short of room the -wal is kept small.
+        let is_early = now.duration_since(self.active_at) >= QUIET || self.is_disk_short;
+        let is_wanted = is_asked || self.pace.wants_pass(progress) || is_early && self.pace.has_much_left(progress);
         if !is_wanted || !self.checkpoints.can_begin(now) {
             return Ok(false);
         }

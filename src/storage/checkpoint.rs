@@ -210,9 +210,9 @@ impl Pace {
         Self { budget_bytes: wal_bytes_max.max(FRAME_BYTES) }
     }
 
-    /// Time for a passive pass: the -wal is to begin anew, and much is left. Not before: a page that changes ten times is then written to the file once, and its neighbours with
-    /// it. Measured over a million keys: 45 us of a disk for a frame where 1 MB is copied at once, 22 where it is 16 MB, 13
-    /// where it is 64.
+    /// Time for a passive pass: the -wal is to begin anew, and much is left. Not before: a page that changes ten times is
+    /// then written to the file once, and its neighbours with it. Measured over a million keys: 45 us of a disk for a frame
+    /// where 1 MB is copied at once, 22 where it is 16 MB, 13 where it is 64.
     pub fn wants_pass(&self, progress: &Progress) -> bool {
         self.is_due(progress) && self.has_much_left(progress)
     }
@@ -232,8 +232,8 @@ impl Pace {
         self.is_due(progress) && !self.wants_pass(progress)
     }
 
-    /// Whether the writer may add a group while a pass over `pass` frames has written back `written` of them and the -wal
-    /// has `log_frames`. Half as many may come as are written back, so that each pass is shorter than the one before, and a
+    /// Whether the writer may add a group while a pass over `pass` frames, begun when the -wal had `begun_at`, has written
+    /// back `written` of them, and the -wal has `log_frames`. Half as many may come as are written back, so that each pass is shorter than the one before, and a
     /// sixteenth of the pass ahead of it, so that groups and parts need not take turns. None beside a short pass, for the
     /// next thing after it is the writer's last step, and none above one and a half of the budget.
     pub fn may_add(&self, begun_at: u64, pass: u64, written: u64, log_frames: u64) -> bool {
