@@ -126,7 +126,8 @@ impl Checkpoints {
         let orders = self.orders.as_ref().expect("orders are given only before the end");
         self.turns.written.store(0, Ordering::Relaxed);
         let changes = statistics.read(Counted::ChangesSinceCheckpoint);
-        let (log_frames, frames) = (progress.log_frames, progress.log_frames - progress.checkpointed);
+        let log_frames = progress.log_frames;
+        let frames = log_frames.saturating_sub(progress.checkpointed);
         self.running = orders.try_send(()).is_ok().then_some(Running { asked, changes, log_frames, frames });
     }
 
