@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use emptyserver::server::sys::clock;
 use serde_json::Value as Json;
 use support::{Connection, Redis, Service};
 
@@ -69,7 +70,7 @@ fn a_first_fill_does_not_outrun_the_checkpoints() {
             let mut largest = 0;
             while !is_over.load(Ordering::Relaxed) {
                 largest = std::fs::metadata(&wal).unwrap().len().max(largest);
-                std::thread::sleep(Duration::from_millis(2));
+                clock::pause(Duration::from_millis(2));
             }
             largest
         });
