@@ -15,7 +15,7 @@ use crate::kv::housekeeping::{now_seconds, spawn};
 use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
 use crate::kv::statistics::{Counted, Measured, Statistics};
-use crate::kv::writer::{NOBODY, end_if_sync_failed};
+use crate::kv::writer::{commit_for_nobody, end_if_sync_failed};
 use crate::server::sys::{clock, disk};
 use crate::storage::checkpoint::{Anchor, Checkpointer, Pace, Progress};
 use crate::storage::{Keyspace, StorageError};
@@ -57,7 +57,6 @@ struct Pass {
     is_failed: bool,
     /// Of the frames in the `-wal`, those that are in the file.
     checkpointed: u64,
-    frames: u64,
 }
 
 /// After a pass that failed.
@@ -115,10 +114,8 @@ impl Checkpoints {
     pub fn cast_anchor(&mut self, keyspace: &mut Keyspace, now_ms: i64) -> Result<(), StorageError> {
         self.anchor.cast()?;
         self.anchors_cast += 1;
-        keyspace.begin_write(now_ms)?;
         // A number that is not there yet, for what changes nothing may make no frame.
-        keyspace.record_ticket(NOBODY, self.anchors_cast)?;
-        keyspace.commit()
+        commit_for_nobody(keyspace, now_ms, self.anchors_cast)
     }
 
     /// A pass over what `progress` says is there.
@@ -131,15 +128,15 @@ impl Checkpoints {
         self.running = orders.try_send(()).is_ok().then_some(Running { asked, changes, log_frames, frames });
     }
 
-    /// Returns when the writer may add another group.
+    /// Returns when the writer may add another group; `progress` is what was there at the last look.
     pub fn give_way(
         &mut self,
         pace: &Pace,
+        mut progress: Progress,
         keyspace: &Keyspace,
         statistics: &Statistics,
     ) -> Result<Progress, StorageError> {
         let until = clock::monotonic() + GIVE_WAY_MAX;
-        let mut progress = keyspace.wal_progress()?;
         while let Some(running) = &self.running {
             let written = self.turns.written.load(Ordering::Relaxed);
             if pace.may_add(running.log_frames, running.frames, written, progress.log_frames)
@@ -189,12 +186,12 @@ impl Checkpoints {
 
     fn ended(&mut self, pass: &Pass, statistics: &Statistics) -> Result<(), StorageError> {
         let running = self.running.take();
-        let of = running.as_ref().map(|running| running.frames);
-        tracing::debug!(frames = pass.frames, of, upto = pass.checkpointed, ?pass.duration, "a pass of a checkpoint ended");
-        let again = match pass {
-            Pass { is_failed: true, .. } => Some(FAILED_PASS_AGAIN),
-            Pass { frames: 0, .. } => Some(BLOCKED_PASS_AGAIN),
-            _ => None,
+        let (frames, of) = (self.turns.written.load(Ordering::Relaxed), running.as_ref().map(|running| running.frames));
+        tracing::debug!(frames, of, upto = pass.checkpointed, ?pass.duration, "a pass of a checkpoint ended");
+        let again = match (pass.is_failed, frames) {
+            (true, _) => Some(FAILED_PASS_AGAIN),
+            (false, 0) => Some(BLOCKED_PASS_AGAIN),
+            (false, _) => None,
         };
         self.not_before = again.map(|wait| clock::monotonic() + wait);
         if let Some(running) = running.filter(|running| !pass.is_failed && pass.checkpointed >= running.log_frames) {
@@ -235,15 +232,13 @@ impl Drop for Checkpoints {
 /// One pass, on the checkpoint thread.
 fn run(checkpointer: &Checkpointer, turns: &Turns, shared: &Shared) -> Pass {
     let begun = clock::monotonic();
-    let mut written = 0;
     let outcome = checkpointer.passive(&mut |file, part| {
         let until = clock::monotonic() + COMMIT_WAIT;
         while turns.is_committing.load(Ordering::Acquire) && clock::monotonic() < until {
             park_timeout(COMMIT_WAIT);
         }
         disk::write_back(file, part.offset, part.length)?;
-        written += part.frames;
-        turns.written.store(written, Ordering::Relaxed);
+        turns.written.fetch_add(part.frames, Ordering::Relaxed);
         Ok(())
     });
     if let Err(error) = &outcome {
@@ -254,6 +249,5 @@ fn run(checkpointer: &Checkpointer, turns: &Turns, shared: &Shared) -> Pass {
         duration: clock::monotonic().duration_since(begun),
         is_failed: outcome.is_err(),
         checkpointed: outcome.map_or(0, |progress| progress.checkpointed),
-        frames: written,
     }
 }

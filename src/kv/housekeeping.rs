@@ -101,10 +101,13 @@ impl Housekeeping {
         if !is_idle {
             self.active_at = now;
         }
-        // Beside a pass after each group: it may be the last that the pass bears.
-        if self.checkpoints.is_running() || now.duration_since(self.wal_looked_at) >= WAL_EVERY {
+        let is_time = now.duration_since(self.wal_looked_at) >= WAL_EVERY;
+        if is_time {
             self.wal_looked_at = now;
             self.look_at_disk(keyspace, calls)?;
+        }
+        // Beside a pass after each group: it may be the last that the pass bears.
+        if is_time || self.checkpoints.is_running() {
             self.look_at_wal(keyspace, calls)?;
         }
         // A bite is a commit of its own: beside a busy writer it takes its turn, and an idle one goes on without a break.
@@ -135,7 +138,7 @@ impl Housekeeping {
         // Between two passes no group comes, or the second would have that much more to do.
         loop {
             if self.checkpoints.is_running() {
-                progress = self.checkpoints.give_way(&self.pace, keyspace, statistics)?;
+                progress = self.checkpoints.give_way(&self.pace, progress, keyspace, statistics)?;
             }
             if !self.begin_pass(&progress, keyspace, calls)? {
                 break;

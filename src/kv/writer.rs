@@ -348,10 +348,7 @@ impl Writer {
             return;
         }
         self.tried_at = now;
-        let tried = self.keyspace.begin_write(self.calls.shared.clock.now_ms()).and_then(|()| {
-            self.keyspace.record_ticket(NOBODY, 0)?;
-            self.keyspace.commit()
-        });
+        let tried = commit_for_nobody(&mut self.keyspace, self.calls.shared.clock.now_ms(), 0);
         match tried {
             Ok(()) => {
                 tracing::info!("the disk takes writes again");
@@ -403,9 +400,16 @@ const RESTARTS_WHEN_FULL: usize = 20;
 /// Between two attempts to write while writes fail.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 /// The incarnation that no process has.
-pub(super) const NOBODY: u64 = 0;
+const NOBODY: u64 = 0;
 /// After a failure of housekeeping.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// A commit that changes nothing anybody asks for: the number of a ticket that no process has.
+pub(super) fn commit_for_nobody(keyspace: &mut Keyspace, now_ms: i64, number: u64) -> Result<(), StorageError> {
+    keyspace.begin_write(now_ms)?;
+    keyspace.record_ticket(NOBODY, number)?;
+    keyspace.commit()
+}
 
 /// The outcome of a failed sync is unknown, and the kernel forgets it: nothing is answered, this process ends, and the
 /// next one writes and syncs everything again before it serves.
