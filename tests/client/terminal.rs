@@ -32,9 +32,10 @@ impl Terminal {
     pub(crate) fn start(address: SocketAddr, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let size = Winsize { ws_row: LINES, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
         let pair = openpty(&size, None).unwrap();
-        // A session of its own, with this terminal as its controlling one: Ctrl-C is a signal then.
+        // A session of its own, with this terminal as its controlling one: Ctrl-C is a signal then. A job that a script put into
+        // the background ignores that one, and so would all that it starts.
         let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(env!("CARGO_BIN_EXE_emptyserver")).arg("cli");
+        command.args(["--ctty", "env", "--default-signal=INT"]).arg(env!("CARGO_BIN_EXE_emptyserver")).arg("cli");
         command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()]).args(arguments);
         command.env_clear().envs([("TERM", "xterm-256color"), ("EMPTYSERVER_HISTORY", "off")]);
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path))).envs(variables.iter().copied());
