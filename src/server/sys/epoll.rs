@@ -98,3 +98,52 @@ fn flags(watch: Watch) -> EpollFlags {
         Watch::ReadableExclusive => EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::sync::mpsc;
+
+    use super::super::{clock, socket};
+    use super::*;
+
+    /// True while the thread of this process waits in the kernel: one that was woken, and has not run yet, does not.
+    fn is_asleep(thread: i32) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+        stat.rsplit_once(") ").unwrap().1.starts_with('S')
+    }
+
+    #[test]
+    fn a_connection_wakes_one_of_those_that_wait_exclusively() {
+        const WAITING: usize = 4;
+        let listener = socket::listen_on(([127, 0, 0, 1], 0).into(), 8).unwrap();
+        let (started, starts) = mpsc::channel();
+        let (woken, wakes) = mpsc::channel();
+        let mut waiting: Vec<_> = (0..WAITING)
+            .map(|_| {
+                let mut epoll = Epoll::new(1).unwrap();
+                epoll.add(&listener, 1, Watch::ReadableExclusive).unwrap();
+                let (started, woken) = (started.clone(), woken.clone());
+                let handle = std::thread::spawn(move || {
+                    let thread = nix::unistd::gettid().as_raw();
+                    started.send(thread).unwrap();
+                    assert_eq!(epoll.wait(None).unwrap().count(), 1);
+                    woken.send(thread).unwrap();
+                });
+                (starts.recv().unwrap(), handle)
+            })
+            .collect();
+        while !waiting.iter().all(|(thread, _)| is_asleep(*thread)) {
+            clock::pause(Duration::from_millis(1));
+        }
+        // Nobody accepts: the next connection wakes the next one all the same.
+        let mut clients = Vec::new();
+        for _ in 0..WAITING {
+            clients.push(TcpStream::connect(socket::local_address(listener.as_fd()).unwrap()).unwrap());
+            let thread = wakes.recv().unwrap();
+            let place = waiting.iter().position(|(waits, _)| *waits == thread).unwrap();
+            waiting.swap_remove(place).1.join().unwrap();
+            assert!(wakes.try_recv().is_err() && waiting.iter().all(|(thread, _)| is_asleep(*thread)));
+        }
+    }
+}
