@@ -63,6 +63,11 @@ pub fn is_alive(pid: i32) -> bool {
     read(pid.to_string().as_ref()).is_some()
 }
 
+/// True when the last of its threads has ended, and with it all that the process had open. Its zombie may stay.
+pub fn has_left(pid: i32) -> bool {
+    !is_alive(pid) && fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count) <= 1
+}
+
 /// A process that is gone already is as good as signalled.
 pub fn signal(pid: i32, signal: Signal) {
     assert!(pid > 1, "not a process of ours: {pid}");

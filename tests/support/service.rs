@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::connection::{Connection, PATIENCE};
 use super::log::Log;
-use super::processes::{Process, descendants, is_alive, signal, wait_until};
+use super::processes::{Process, descendants, has_left, is_alive, signal, wait_until};
 
 #[derive(Debug)]
 pub struct Service {
@@ -156,10 +156,13 @@ impl Service {
         });
     }
 
-    /// SIGKILL for everything at one instant: no process sees another die.
+    /// SIGKILL for everything at one instant: no process sees another die. Nobody accepts a connection any more when it returns.
     pub fn kill_all(&mut self) {
-        kill_together(self.pid);
+        let killed = kill_together(self.pid);
         self.wait_for_end(PATIENCE);
+        for pid in killed {
+            wait_until("the end of each process", PATIENCE, || has_left(pid).then_some(()));
+        }
     }
 
     pub fn wait_for_end(&mut self, within: Duration) -> ExitStatus {
@@ -182,12 +185,13 @@ impl Drop for Service {
 }
 
 /// Stops everything first, so that nobody can react to a death.
-fn kill_together(pid: i32) {
+fn kill_together(pid: i32) -> Vec<i32> {
     let mut pids = vec![pid];
     pids.extend(descendants(pid).iter().map(|process| process.pid));
     pids.iter().for_each(|pid| signal(*pid, Signal::SIGSTOP));
     pids.extend(descendants(pid).iter().map(|process| process.pid));
     pids.iter().for_each(|pid| signal(*pid, Signal::SIGKILL));
+    pids
 }
 
 fn spawn(settings: &[(String, String)], wrapper: &[String], data: &Path, log: &Log) -> Child {
