@@ -74,7 +74,12 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ("src/storage/a.rs", "//! A.\nuse super::super::kv;\n", "2: `super` leads out of the layer"),
     ("src/server/sys/a.rs", "//! A.\nuse super::super::bell;\n", ""),
     ("src/kv/a.rs", "//! A.\n// unsafe libc::x\nconst X: &str = \"unsafe rusqlite::\";\n", ""),
-    ("src/kv/a.rs", "//! A.\nfn f() { unsafe { x() } }\n", "2: `unsafe` belongs to src/server/sys/"),
+    (
+        "src/kv/a.rs",
+        "//! A.\nfn f() { unsafe { x() } }\n",
+        "2: `unsafe` belongs to src/server/sys/ and src/storage/vfs/",
+    ),
+    ("src/storage/vfs/a.rs", "//! A.\nfn f() { unsafe { x() } }\n", ""),
     ("src/server/a.rs", "//! A.\nuse libc::c_int;\n", "2: `libc::` belongs to src/server/sys/"),
     ("src/kv/a.rs", "//! A.\nuse rusqlite::Connection;\n", "2: `rusqlite::` belongs to src/storage/"),
     ("src/kv/a.rs", "//! A.\nuse tokio::net;\n", "2: `tokio::` belongs to src/admin/"),

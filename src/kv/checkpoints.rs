@@ -15,9 +15,9 @@ use crate::kv::housekeeping::{now_seconds, spawn};
 use crate::kv::latency::Event;
 use crate::kv::runtime::Knob;
 use crate::kv::statistics::{Counted, Measured, Statistics};
-use crate::kv::writer::{commit_for_nobody, end_if_sync_failed};
+use crate::kv::writer::end_if_sync_failed;
 use crate::server::sys::{clock, disk};
-use crate::storage::checkpoint::{Anchor, Checkpointer, Pace, Progress};
+use crate::storage::checkpoint::{Checkpointer, Pace, Progress};
 use crate::storage::{Keyspace, StorageError};
 
 pub struct Checkpoints {
@@ -27,9 +27,6 @@ pub struct Checkpoints {
     running: Option<Running>,
     /// The last pass failed, or readers let it copy nothing: not before then.
     not_before: Option<Instant>,
-    anchor: Anchor,
-    /// Counts on from the time of the start: no anchor of an earlier writer had the same number.
-    anchors_cast: u64,
     turns: Arc<Turns>,
     thread: Option<JoinHandle<()>>,
 }
@@ -38,7 +35,7 @@ pub struct Checkpoints {
 #[derive(Default)]
 struct Turns {
     is_committing: AtomicBool,
-    /// Frames of the pass that are written back.
+    /// Pages of the pass that are written back.
     written: AtomicU64,
 }
 
@@ -77,8 +74,7 @@ impl Checkpoints {
     pub fn start(shared: &Arc<Shared>) -> Result<Checkpoints, StorageError> {
         let (orders, orders_end) = bounded(1);
         let (reports_end, reports) = bounded(1);
-        let options = &shared.settings.storage;
-        let (checkpointer, anchor) = (Checkpointer::open(options)?, Anchor::open(options)?);
+        let checkpointer = Checkpointer::open(&shared.settings.storage)?;
         let turns: Arc<Turns> = Arc::default();
         let (thread_shared, thread_turns) = (Arc::clone(shared), Arc::clone(&turns));
         let thread = spawn("checkpoint", move || {
@@ -95,8 +91,6 @@ impl Checkpoints {
             reports,
             running: None,
             not_before: None,
-            anchor,
-            anchors_cast: clock::wall_ms().unsigned_abs(),
             turns,
             thread: Some(thread),
         })
@@ -108,14 +102,6 @@ impl Checkpoints {
 
     pub fn can_begin(&self, now: Instant) -> bool {
         !self.is_running() && self.not_before.is_none_or(|at| at <= now)
-    }
-
-    /// Makes the next pass end at what is committed now, which takes a commit after it.
-    pub fn cast_anchor(&mut self, keyspace: &mut Keyspace, now_ms: i64) -> Result<(), StorageError> {
-        self.anchor.cast()?;
-        self.anchors_cast += 1;
-        // A number that is not there yet, for what changes nothing may make no frame.
-        commit_for_nobody(keyspace, now_ms, self.anchors_cast)
     }
 
     /// A pass over what `progress` says is there.
@@ -144,7 +130,7 @@ impl Checkpoints {
             {
                 break;
             }
-            self.wait(LOOK_EVERY, statistics)?;
+            self.wait(LOOK_EVERY, statistics);
             progress = keyspace.wal_progress()?;
         }
         Ok(progress)
@@ -170,25 +156,26 @@ impl Checkpoints {
         outcome
     }
 
-    pub fn collect(&mut self, statistics: &Statistics) -> Result<(), StorageError> {
-        match self.reports.try_recv() {
-            Ok(pass) => self.ended(&pass, statistics),
-            Err(_) if self.is_running() => Ok(()),
-            // One that was cast for a pass that could not begin.
-            Err(_) => self.anchor.weigh(),
+    /// Looks whether the pass has ended.
+    pub fn collect(&mut self, statistics: &Statistics) {
+        if let Ok(pass) = self.reports.try_recv() {
+            self.ended(&pass, statistics);
         }
     }
 
     /// Until the pass has ended, but not longer.
-    pub fn wait(&mut self, time: Duration, statistics: &Statistics) -> Result<(), StorageError> {
-        self.reports.recv_timeout(time).map_or(Ok(()), |pass| self.ended(&pass, statistics))
+    pub fn wait(&mut self, time: Duration, statistics: &Statistics) {
+        if let Ok(pass) = self.reports.recv_timeout(time) {
+            self.ended(&pass, statistics);
+        }
     }
 
-    fn ended(&mut self, pass: &Pass, statistics: &Statistics) -> Result<(), StorageError> {
+    fn ended(&mut self, pass: &Pass, statistics: &Statistics) {
         let running = self.running.take();
-        let (frames, of) = (self.turns.written.load(Ordering::Relaxed), running.as_ref().map(|running| running.frames));
-        tracing::debug!(frames, of, upto = pass.checkpointed, ?pass.duration, "a pass of a checkpoint ended");
-        let again = match (pass.is_failed, frames) {
+        let pages = self.turns.written.load(Ordering::Relaxed);
+        let frames = running.as_ref().map(|running| running.frames);
+        tracing::debug!(pages, frames, upto = pass.checkpointed, ?pass.duration, "a pass of a checkpoint ended");
+        let again = match (pass.is_failed, pages) {
             (true, _) => Some(FAILED_PASS_AGAIN),
             (false, 0) => Some(BLOCKED_PASS_AGAIN),
             (false, _) => None,
@@ -206,7 +193,6 @@ impl Checkpoints {
         statistics.add(Counted::CheckpointMicrosecondsTotal, duration_us);
         statistics.measured(Measured::Checkpoint, duration_us);
         statistics.set(Counted::LastCheckpointFailed, u64::from(pass.is_failed));
-        self.anchor.weigh()
     }
 
     pub fn end(&mut self) {
@@ -215,10 +201,6 @@ impl Checkpoints {
             && thread.join().is_err()
         {
             tracing::error!("the checkpoint thread panicked");
-        }
-        // It is a reader as long as it is there, and the last checkpoint waits for readers.
-        if let Err(error) = self.anchor.weigh() {
-            tracing::warn!(%error, "the last checkpoint may wait for a read");
         }
     }
 }
@@ -238,7 +220,7 @@ fn run(checkpointer: &Checkpointer, turns: &Turns, shared: &Shared) -> Pass {
             park_timeout(COMMIT_WAIT);
         }
         disk::write_back(file, part.offset, part.length)?;
-        turns.written.fetch_add(part.frames, Ordering::Relaxed);
+        turns.written.fetch_add(part.pages, Ordering::Relaxed);
         Ok(())
     });
     if let Err(error) = &outcome {

@@ -133,14 +133,14 @@ impl Housekeeping {
     /// step.
     fn look_at_wal(&mut self, keyspace: &mut Keyspace, calls: &Calls) -> Result<(), StorageError> {
         let statistics = &calls.statistics;
-        self.checkpoints.collect(statistics)?;
+        self.checkpoints.collect(statistics);
         let mut progress = keyspace.wal_progress()?;
         // Between two passes no group comes, or the second would have that much more to do.
         loop {
             if self.checkpoints.is_running() {
                 progress = self.checkpoints.give_way(&self.pace, progress, keyspace, statistics)?;
             }
-            if !self.begin_pass(&progress, keyspace, calls)? {
+            if !self.begin_pass(&progress, calls) {
                 break;
             }
         }
@@ -160,38 +160,25 @@ impl Housekeeping {
     }
 
     /// False when there is no need, or one is running, or it must not be yet.
-    fn begin_pass(
-        &mut self,
-        progress: &Progress,
-        keyspace: &mut Keyspace,
-        calls: &Calls,
-    ) -> Result<bool, StorageError> {
+    fn begin_pass(&mut self, progress: &Progress, calls: &Calls) -> bool {
         let (now, asked) = (clock::monotonic(), calls.shared.runtime.read(Knob::CheckpointsAsked));
         let is_asked = is_asked_for(&calls.shared) && now.duration_since(self.asked_pass_at) >= ASKED_PASS_EVERY;
         // Every read looks through what is not copied yet; and on a disk that is short of room the -wal is kept small.
         let is_early = now.duration_since(self.active_at) >= QUIET || self.is_disk_short;
         let is_wanted = is_asked || self.pace.wants_pass(progress) || is_early && self.pace.has_much_left(progress);
         if !is_wanted || !self.checkpoints.can_begin(now) {
-            return Ok(false);
+            return false;
         }
         self.asked_pass_at = now;
-        // The anchor costs a commit, for which a full disk may have no room.
-        if !self.is_disk_short {
-            self.checkpoints.cast_anchor(keyspace, calls.shared.clock.now_ms())?;
-        }
         self.checkpoints.begin(asked, progress, &calls.statistics);
-        Ok(self.checkpoints.is_running())
+        self.checkpoints.is_running()
     }
 
     /// Until no pass is running.
-    ///
-    /// # Errors
-    /// The connection of the pass failed.
-    pub fn await_pass(&mut self, statistics: &Statistics) -> Result<(), StorageError> {
+    pub fn await_pass(&mut self, statistics: &Statistics) {
         if self.checkpoints.is_running() {
-            self.checkpoints.wait(PASS_MAX, statistics)?;
+            self.checkpoints.wait(PASS_MAX, statistics);
         }
-        Ok(())
     }
 
     /// How many bytes of jobs the next group may have.

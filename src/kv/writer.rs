@@ -283,9 +283,7 @@ impl Writer {
     /// On a full disk the `-wal` can be written only where it has been before. False when readers or a pass were in the way.
     fn begin_wal_anew(&mut self) -> bool {
         // Beside a running pass the last step gives up at once.
-        if let Err(error) = self.housekeeping.await_pass(&self.calls.statistics) {
-            tracing::error!(%error, "a pass can't be waited for");
-        }
+        self.housekeeping.await_pass(&self.calls.statistics);
         (0..RESTARTS_WHEN_FULL).any(|_| match self.keyspace.restart_wal() {
             Ok(is_done) => is_done,
             Err(error) => {
@@ -348,7 +346,10 @@ impl Writer {
             return;
         }
         self.tried_at = now;
-        let tried = commit_for_nobody(&mut self.keyspace, self.calls.shared.clock.now_ms(), 0);
+        let tried = self.keyspace.begin_write(self.calls.shared.clock.now_ms()).and_then(|()| {
+            self.keyspace.record_ticket(NOBODY, 0)?;
+            self.keyspace.commit()
+        });
         match tried {
             Ok(()) => {
                 tracing::info!("the disk takes writes again");
@@ -403,13 +404,6 @@ const TRY_EVERY: Duration = Duration::from_secs(1);
 const NOBODY: u64 = 0;
 /// After a failure of housekeeping.
 const RETRY: Duration = Duration::from_millis(100);
-
-/// A commit that changes nothing anybody asks for: the number of a ticket that no process has.
-pub(super) fn commit_for_nobody(keyspace: &mut Keyspace, now_ms: i64, number: u64) -> Result<(), StorageError> {
-    keyspace.begin_write(now_ms)?;
-    keyspace.record_ticket(NOBODY, number)?;
-    keyspace.commit()
-}
 
 /// The outcome of a failed sync is unknown, and the kernel forgets it: nothing is answered, this process ends, and the
 /// next one writes and syncs everything again before it serves.

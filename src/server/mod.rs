@@ -27,7 +27,7 @@ pub mod pump;
 pub mod service;
 mod slab;
 pub mod supervisor;
-#[allow(unsafe_code, reason = "the only home of unsafe")]
+#[allow(unsafe_code, reason = "the operating system's interface is C")]
 pub mod sys;
 mod timers;
 mod worker;

@@ -2,15 +2,16 @@
 //! threads that call it are the writer process's.
 //!
 //! ```text
-//! writer thread        Anchor::cast            ends the pass before the last commit, so that SQLite leaves the sync to us
 //! checkpoint thread    Checkpointer::passive   copies what is committed, while the writer goes on; has the file written
-//!                                              back part by part, then syncs it
+//!                                              back part by part as it copies, then syncs it
 //! writer thread        Keyspace::restart_wal   copies the little that is left and lets the -wal begin anew,
 //!                                              between two groups, in at most 10 ms of waiting: else tried again
 //! ```
 //! Why two: a passive pass never catches up with a busy writer, so on its own it never lets the -wal restart (measured:
 //! past 1 GB in seconds); and the whole work on the writer's thread stalls commits for 50-250 ms.
-//! Why part by part: the disk does a commit's sync behind whatever else it was given.
+//! Why part by part: the disk does a commit's sync behind whatever else it was given. And as it copies: tens of thousands of
+//! pages take a tenth of a second to copy, in which the writer would have to stand still, and SQLite itself syncs all of them at
+//! once when a pass reaches the end of the -wal (<https://www.sqlite.org/c3ref/wal_checkpoint_v2.html>).
 //! The -wal is restarted, not truncated: overwriting allocated blocks syncs 1.75 times faster than appending.
 
 use std::fs::File;
@@ -24,6 +25,7 @@ use super::connection::{Options, Role, connect};
 use super::error::{Result, StorageError};
 use super::keyspace::Keyspace;
 use super::schema::PAGE_BYTES;
+use super::vfs;
 
 /// A frame of the -wal: a page and its header (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
 const FRAME_BYTES: u64 = PAGE_BYTES as u64 + 24;
@@ -36,18 +38,29 @@ const SHORT_PASS_FRAMES: u64 = 512;
 /// The longest that the writer's last step waits for readers.
 const LAST_STEP_WAIT: Duration = Duration::from_millis(10);
 
-/// Frames that are written back at once: the disk has done them in a few milliseconds.
-const PART_FRAMES: u64 = 64;
-/// What file systems write at least.
-const BLOCK_BYTES: u64 = 4096;
+/// Pages that are written back at once: the disk has done them in a few milliseconds.
+const PART_PAGES: u64 = 64;
 
 /// A part of the data file that a pass has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Part {
     pub offset: u64,
     pub length: u64,
-    /// About how many of the pass's frames lie there.
-    pub frames: u64,
+    /// How many of its pages have changed.
+    pub pages: u64,
+}
+
+impl Part {
+    /// SQLite copies pages in the order of the file, so what lies between them did not change.
+    fn extend(&mut self, offset: u64, length: u64) {
+        if self.pages == 0 {
+            self.offset = offset;
+        }
+        let end = (self.offset + self.length).max(offset + length);
+        self.offset = self.offset.min(offset);
+        self.length = end - self.offset;
+        self.pages += 1;
+    }
 }
 
 /// How far the frames of the -wal have been copied into the file.
@@ -89,30 +102,31 @@ impl Checkpointer {
         progress(&self.connection)
     }
 
-    /// Copies what is committed and no reader holds back, beside the writer and the readers, who never wait for it. Then
-    /// gives every part of the file to `write_back`, and syncs the file: SQLite itself would leave that to the pass that
-    /// reaches the end of the -wal, and that one, unless an `Anchor` keeps it from there, syncs all of it at once.
+    /// Copies what is committed and no reader holds back, beside the writer and the readers, who never wait for it. Gives each
+    /// part of the file to `write_back` as soon as it is copied, and syncs the file in the end.
     ///
     /// # Errors
     /// What `write_back` fails with counts as a failed sync: the kernel tells of it only once.
     pub fn passive(&self, write_back: &mut dyn FnMut(&File, Part) -> io::Result<()>) -> Result<Progress> {
-        let before = self.progress()?;
-        let progress = run(&self.connection, "PASSIVE")?.0;
-        self.write_back(progress.checkpointed.saturating_sub(before.checkpointed), write_back)
-            .and_then(|()| self.data.sync_data())
-            .map_err(|error| StorageError::SyncFailed(format!("data file: {error}")))?;
-        Ok(progress)
-    }
-
-    /// The pages of a pass lie all over the file: equal parts of it have about as many each.
-    fn write_back(&self, frames: u64, one: &mut dyn FnMut(&File, Part) -> io::Result<()>) -> io::Result<()> {
-        let parts = frames.div_ceil(PART_FRAMES);
-        let length = self.data.metadata()?.len().div_ceil(parts.max(1)).next_multiple_of(BLOCK_BYTES);
-        for part in 0..parts {
-            let frames = PART_FRAMES.min(frames - part * PART_FRAMES);
-            one(&self.data, Part { offset: part * length, length, frames })?;
+        let (mut part, mut failure) = (Part::default(), None);
+        let copied = vfs::observing(
+            &mut |offset, length| {
+                part.extend(offset, length);
+                if part.pages < PART_PAGES {
+                    return Ok(());
+                }
+                write_back(&self.data, std::mem::take(&mut part)).inspect_err(|error| failure = Some(error.to_string()))
+            },
+            || run(&self.connection, "PASSIVE"),
+        );
+        let sync_failed = |reason: String| StorageError::SyncFailed(format!("data file: {reason}"));
+        if let Some(reason) = failure {
+            return Err(sync_failed(reason));
         }
-        Ok(())
+        let (progress, _) = copied?;
+        let rest = if part.pages > 0 { write_back(&self.data, part) } else { Ok(()) };
+        rest.and_then(|()| self.data.sync_data()).map_err(|error| sync_failed(error.to_string()))?;
+        Ok(progress)
     }
 
     /// The whole -wal into the file, both synced: after a failed sync (see `failed_sync`), before a new writer serves. Waits
@@ -124,32 +138,6 @@ impl Checkpointer {
     /// The orderly end: all is in the file, the -wal is empty.
     pub fn truncate(&self) -> Result<Progress> {
         whole(&self.connection, "TRUNCATE")
-    }
-}
-
-/// A read transaction that a pass does not get past. SQLite syncs the data file in one go, and commits wait for all of it,
-/// when a pass reaches the end of the -wal (<https://www.sqlite.org/c3ref/wal_checkpoint_v2.html>); one that is held before
-/// a later commit never does. Meanwhile the -wal cannot begin anew.
-pub struct Anchor(Connection);
-
-impl Anchor {
-    pub fn open(options: &Options) -> Result<Self> {
-        Ok(Self(connect(options, Role::Checkpoint)?))
-    }
-
-    /// Holds what is committed now. Passes end there once there is a later commit.
-    pub fn cast(&self) -> Result<()> {
-        self.0.execute_batch("BEGIN")?;
-        // A transaction begins with its first read.
-        Ok(self.0.query_row("SELECT count(*) FROM meta", [], |_| Ok(()))?)
-    }
-
-    /// Lets go; nothing where nothing is held.
-    pub fn weigh(&self) -> Result<()> {
-        if !self.0.is_autocommit() {
-            self.0.execute_batch("COMMIT")?;
-        }
-        Ok(())
     }
 }
 
@@ -413,45 +401,60 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_writes_back_every_part_of_the_file_and_stays_behind_its_anchor() {
+    fn a_pass_writes_back_what_it_copies_part_by_part_in_the_order_of_the_file() {
         let mut fixture = Fixture::new();
         let checkpointer = Checkpointer::open(&fixture.options).unwrap();
-        let anchor = Anchor::open(&fixture.options).unwrap();
         fill(&mut fixture, 12, 60);
-        anchor.cast().unwrap();
-        let held = fixture.writer.wal_progress().unwrap().log_frames;
-        fill(&mut fixture, 13, 1);
-        let mut parts = Vec::new();
+        let data = std::fs::read(fixture.options.data_path()).unwrap();
+        let mut parts: Vec<Part> = Vec::new();
         let write_back = &mut |_: &File, part| {
             parts.push(part);
             Ok(())
         };
         let progress = checkpointer.passive(write_back).unwrap();
-        assert_eq!(progress.checkpointed, held);
-        assert!(progress.log_frames > held);
-        assert!(parts.len() > 1);
-        assert_eq!(parts.iter().map(|part| part.frames).sum::<u64>(), held);
-        let mut end = 0;
-        for part in &parts {
-            assert_eq!((part.offset, part.offset % BLOCK_BYTES), (end, 0), "{parts:?}");
-            end += part.length;
+        assert_eq!(progress.checkpointed, progress.log_frames);
+        assert!(parts.len() > 2, "{parts:?}");
+        assert!(parts[..parts.len() - 1].iter().all(|part| part.pages == PART_PAGES), "{parts:?}");
+        assert!(parts.is_sorted_by_key(|part| part.offset), "{parts:?}");
+        assert!(parts.iter().all(|part| part.length >= part.pages * u64::from(PAGE_BYTES)), "{parts:?}");
+        // What changed lies in a part.
+        let page = PAGE_BYTES as usize;
+        for (number, now) in std::fs::read(fixture.options.data_path()).unwrap().chunks(page).enumerate() {
+            let offset = (number * page) as u64;
+            let is_within = parts.iter().any(|part| (part.offset..part.offset + part.length).contains(&offset));
+            assert!(is_within || data.get(number * page..(number + 1) * page) == Some(now), "page {number}: {parts:?}");
         }
-        assert!(end >= std::fs::metadata(fixture.options.data_path()).unwrap().len());
-        assert!(!fixture.writer.restart_wal().unwrap(), "the anchor is a reader");
-        anchor.weigh().unwrap();
         assert!(fixture.writer.restart_wal().unwrap());
-        anchor.weigh().unwrap();
-        anchor.cast().unwrap();
-        anchor.weigh().unwrap();
+    }
+
+    #[test]
+    fn a_part_is_written_back_before_the_next_is_copied() {
+        let mut fixture = Fixture::new();
+        let checkpointer = Checkpointer::open(&fixture.options).unwrap();
+        fill(&mut fixture, 15, 60);
+        let mut first = None;
+        let write_back = &mut |_: &File, part: Part| {
+            if first.is_none() {
+                first = Some((std::fs::read(fixture.options.data_path())?, (part.offset + part.length) as usize));
+            }
+            Ok(())
+        };
+        checkpointer.passive(write_back).unwrap();
+        let (then, end) = first.unwrap();
+        let now = std::fs::read(fixture.options.data_path()).unwrap();
+        assert!(then[..end] == now[..end] && then[end..] != now[end..]);
     }
 
     #[test]
     fn what_cannot_be_written_back_is_a_failed_sync() {
         let mut fixture = Fixture::new();
         let checkpointer = Checkpointer::open(&fixture.options).unwrap();
-        fill(&mut fixture, 14, 1);
-        let failed = checkpointer.passive(&mut |_, _| Err(io::Error::other("bad sector")));
-        assert!(matches!(failed, Err(StorageError::SyncFailed(text)) if text.contains("bad sector")));
+        // In the midst of a pass, and at its end.
+        for groups in [60, 1] {
+            fill(&mut fixture, 14 + groups as u8, groups);
+            let failed = checkpointer.passive(&mut |_, _| Err(io::Error::other("bad sector")));
+            assert!(matches!(failed, Err(StorageError::SyncFailed(text)) if text.contains("bad sector")));
+        }
     }
 
     #[test]

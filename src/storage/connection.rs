@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::error::Result;
 use super::schema::DATA_FILE;
+use super::vfs;
 
 /// When a commit counts as done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +72,7 @@ pub(super) fn connect(options: &Options, role: Role) -> Result<Connection> {
     // NO_MUTEX: a connection stays with one thread at a time, `&mut` or `!Sync` sees to that; its mutex is pure cost.
     // No CREATE: only `prepare` makes a file, so a lost directory is an error and not an empty keyspace.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(options.data_path(), flags)?;
+    let connection = Connection::open_with_flags_and_vfs(options.data_path(), flags, vfs::name()?)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     set_up(&connection, options, role)?;

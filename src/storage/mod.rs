@@ -33,6 +33,8 @@ mod slots;
 mod sweep;
 mod tickets;
 mod transactions;
+#[allow(unsafe_code, reason = "SQLite's interface for file systems is C")]
+mod vfs;
 
 pub use changes::{Change, ChangeHook, Expiry};
 pub use connection::{Durability, Options};

@@ -12,6 +12,7 @@ use super::connection::{BUSY_TIMEOUT, Options, Role, connect};
 use super::error::{Result, StorageError};
 use super::file_system::{FileSystem, file_system};
 use super::schema::{APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION, migrate};
+use super::vfs;
 
 /// What `prepare` found, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +35,8 @@ pub fn prepare(options: &Options) -> Result<Opened> {
     }
     check_writable(directory)?;
 
-    let mut connection = Connection::open_with_flags(
-        options.data_path(),
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags_and_vfs(options.data_path(), flags, vfs::name()?)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     let is_new = recognise(&connection, &options.data_path())?;
     // After a crash the -wal may be at its budget: closing must not copy it into the file while everybody waits.

@@ -1,4 +1,4 @@
-//! The operating system, behind safe functions: the only place with `unsafe` and `libc`.
+//! The operating system, behind safe functions: the only place with `libc`, and with `unsafe` but for the database's file system.
 //!
 //! Descriptors are handed out as `OwnedFd`, failures as `io::Result`. Nothing here knows connections, jobs or lanes.
 

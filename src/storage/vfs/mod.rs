@@ -1,0 +1,13 @@
+//! SQLite's file system as this service wants it: the usual one of Unix, in which two things are done otherwise.
+//!
+//! - The `-wal` is written and recovered in large pieces: `frames`.
+//! - Whoever copies the `-wal` into the data file hears of each page (`observing`), and so can have the disk follow at its pace.
+//!
+//! The home of `unsafe` in this layer, since C calls it.
+
+mod frames;
+mod observer;
+mod shim;
+
+pub(super) use observer::observing;
+pub(super) use shim::name;
