@@ -203,7 +203,7 @@ mod tests {
             StorageSettings {
                 data: "./data".into(),
                 durability: Durability::Always,
-                wal_bytes_max: 64 << 20,
+                wal_bytes_max: 128 << 20,
                 value_bytes_max: 512 << 20,
                 restore_from: None,
             }

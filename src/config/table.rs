@@ -99,7 +99,7 @@ pub const SETTINGS: &[Setting] = &[
         Computed { text: "1/4 of the memory limit", from: cache_bytes },
     )
     .means("memory for values that were read lately, all workers together; `0` = none"),
-    setting(Storage, "EMPTYSERVER_WAL_BYTES_MAX", Unit::bytes(MEBI, 64 * GIBI), Fixed("64Mi"))
+    setting(Storage, "EMPTYSERVER_WAL_BYTES_MAX", Unit::bytes(MEBI, 64 * GIBI), Fixed("128Mi"))
         .means("budget of the write-ahead file `data.db-wal`"),
     setting(
         Storage,

@@ -313,7 +313,7 @@ mod tests {
         let values = read(&[("PATH", "/bin"), ("EMPTYSERVER_WORKERS", "")]).unwrap();
         assert_eq!(plain(&values, "EMPTYSERVER_LISTEN").as_deref(), Some("127.0.0.1:6379"));
         assert_eq!(plain(&values, "EMPTYSERVER_WORKERS").as_deref(), Some("3"));
-        assert_eq!(plain(&values, "EMPTYSERVER_WAL_BYTES_MAX").as_deref(), Some("67108864"));
+        assert_eq!(plain(&values, "EMPTYSERVER_WAL_BYTES_MAX").as_deref(), Some("134217728"));
         assert_eq!(plain(&values, "EMPTYSERVER_PASSWORD"), None);
         assert!(values.rows.iter().all(|value| value.source == Source::Default));
     }

@@ -39,7 +39,7 @@ impl Options {
         Self {
             directory: directory.into(),
             durability: Durability::Always,
-            wal_bytes_max: 64 << 20,
+            wal_bytes_max: 128 << 20,
             value_bytes_max: 512 << 20,
             mmap: true,
         }
@@ -158,7 +158,7 @@ mod tests {
         let writer = connect(&options, Role::Writer).unwrap();
         assert_eq!(pragma(&writer, "synchronous"), 2);
         assert_eq!(pragma(&writer, "wal_autocheckpoint"), 0);
-        assert_eq!(pragma(&writer, "journal_size_limit"), 64 << 20);
+        assert_eq!(pragma(&writer, "journal_size_limit"), 128 << 20);
         assert_eq!(pragma(&writer, "query_only"), 0);
         let mode: String = writer.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
         assert_eq!(mode, "wal");
