@@ -17,7 +17,7 @@ use crate::kv::runtime::Knob;
 use crate::kv::statistics::{Counted, Measured, Statistics};
 use crate::kv::writer::end_if_sync_failed;
 use crate::server::sys::{clock, disk};
-use crate::storage::checkpoint::{Checkpointer, Pace, Progress};
+use crate::storage::checkpoint::{Checkpointer, Pace, Part, Progress};
 use crate::storage::{Keyspace, StorageError};
 
 pub struct Checkpoints {
@@ -214,15 +214,22 @@ impl Drop for Checkpoints {
 /// One pass, on the checkpoint thread.
 fn run(checkpointer: &Checkpointer, turns: &Turns, shared: &Shared) -> Pass {
     let begun = clock::monotonic();
+    let mut at_disk = Part::default();
     let outcome = checkpointer.passive(&mut |file, part| {
         let until = clock::monotonic() + COMMIT_WAIT;
         while turns.is_committing.load(Ordering::Acquire) && clock::monotonic() < until {
             park_timeout(COMMIT_WAIT);
         }
-        disk::write_back(file, part.offset, part.length)?;
-        turns.written.fetch_add(part.pages, Ordering::Relaxed);
+        // The disk works on one part while the next is copied.
+        disk::begin_write_back(file, part.offset, part.length)?;
+        let before = std::mem::replace(&mut at_disk, part);
+        if before.pages > 0 {
+            disk::write_back(file, before.offset, before.length)?;
+            turns.written.fetch_add(before.pages, Ordering::Relaxed);
+        }
         Ok(())
     });
+    turns.written.fetch_add(at_disk.pages, Ordering::Relaxed);
     if let Err(error) = &outcome {
         end_if_sync_failed(shared, error);
         tracing::error!(%error, "a checkpoint failed");

@@ -5,10 +5,19 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 
+/// Gives the dirty pages of this part of the file to the disk, and does not wait for it.
+pub fn begin_write_back(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    sync_range(file, offset, length, libc::SYNC_FILE_RANGE_WRITE)
+}
+
 /// Returns when the dirty pages of this part of the file were given to the disk and taken by it. No durability follows: the
 /// disk's own cache and the file's size are a sync's affair.
 pub fn write_back(file: &File, offset: u64, length: u64) -> io::Result<()> {
-    let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    let wait = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    sync_range(file, offset, length, wait | libc::SYNC_FILE_RANGE_WRITE)
+}
+
+fn sync_range(file: &File, offset: u64, length: u64, flags: libc::c_uint) -> io::Result<()> {
     // SAFETY: sync_file_range(2) takes a descriptor, which `file` keeps open, and plain integers.
     match unsafe { libc::sync_file_range(file.as_raw_fd(), offset.cast_signed(), length.cast_signed(), flags) } {
         0 => Ok(()),
@@ -38,8 +47,10 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         io::Write::write_all(&mut file, &[1; 10_000]).unwrap();
         for (offset, length) in [(0, 10_000), (4_096, 1), (1 << 40, 4_096)] {
+            begin_write_back(&file, offset, length).unwrap();
             write_back(&file, offset, length).unwrap();
         }
+        assert!(begin_write_back(&File::open("/dev/null").unwrap(), 0, 1).is_err(), "no file");
         assert!(write_back(&File::open("/dev/null").unwrap(), 0, 1).is_err(), "no file");
     }
 
