@@ -220,10 +220,10 @@ impl Pace {
         self.is_due(progress) && !self.wants_pass(progress)
     }
 
-    /// Whether the writer may add a group while a pass over `pass` frames, begun when the -wal had `begun_at`, has written
-    /// back `written` of them, and the -wal has `log_frames`. Half as many may come as are written back, so that each pass is shorter than the one before, and a
-    /// sixteenth of the pass ahead of it, so that groups and parts need not take turns. None beside a short pass, for the
-    /// next thing after it is the writer's last step, and none above one and a half of the budget.
+    /// Whether the writer may add a group while a pass over `pass` frames, begun when the -wal had `begun_at`, has written back
+    /// `written` of its pages, and the -wal has `log_frames`. Half as many may come as are written back, so that each pass is
+    /// shorter than the one before, and a sixteenth of the pass ahead of it, so that groups and parts need not take turns. None
+    /// beside a short pass, for the next thing after it is the writer's last step, and none above one and a half of the budget.
     pub fn may_add(&self, begun_at: u64, pass: u64, written: u64, log_frames: u64) -> bool {
         let is_within = log_frames * FRAME_BYTES <= self.budget_bytes / 2 * 3;
         let added = log_frames.saturating_sub(begun_at);
