@@ -214,20 +214,19 @@ impl Drop for Checkpoints {
 /// One pass, on the checkpoint thread.
 fn run(checkpointer: &Checkpointer, turns: &Turns, shared: &Shared) -> Pass {
     let begun = clock::monotonic();
+    // The disk works on one part while the next is copied, and has never more than one.
     let mut at_disk = Part::default();
     let outcome = checkpointer.passive(&mut |file, part| {
+        if at_disk.pages > 0 {
+            disk::write_back(file, at_disk.offset, at_disk.length)?;
+            turns.written.fetch_add(at_disk.pages, Ordering::Relaxed);
+        }
         let until = clock::monotonic() + COMMIT_WAIT;
         while turns.is_committing.load(Ordering::Acquire) && clock::monotonic() < until {
             park_timeout(COMMIT_WAIT);
         }
-        // The disk works on one part while the next is copied.
-        disk::begin_write_back(file, part.offset, part.length)?;
-        let before = std::mem::replace(&mut at_disk, part);
-        if before.pages > 0 {
-            disk::write_back(file, before.offset, before.length)?;
-            turns.written.fetch_add(before.pages, Ordering::Relaxed);
-        }
-        Ok(())
+        at_disk = part;
+        disk::begin_write_back(file, part.offset, part.length)
     });
     turns.written.fetch_add(at_disk.pages, Ordering::Relaxed);
     if let Err(error) = &outcome {
