@@ -7,7 +7,6 @@ pub(crate) type Rule = fn(&Source, &mut Vec<String>);
 pub(crate) const RULES: &[Rule] = &[
     imports_respect_the_layers,
     libraries_stay_in_their_layers,
-    unsafe_stays_where_c_begins,
     the_core_uses_socketpairs,
     the_core_has_no_product_names,
     the_clock_is_read_in_one_place,
@@ -107,35 +106,27 @@ fn group_items(group: &str) -> Vec<&str> {
 }
 
 /// (word, where it may stand)
-const HOMES: &[(&str, &str)] = &[
-    ("libc::", "src/server/sys/"),
-    ("rusqlite::", "src/storage/"),
-    ("libsqlite3_sys::", "src/storage/"),
-    ("tokio::", "src/admin/"),
-    ("axum::", "src/admin/"),
-    ("hyper::", "src/admin/"),
-    ("hyper_util::", "src/admin/"),
-    ("clap::", "src/client/"),
-    ("rustyline::", "src/client/repl/"),
-    ("indicatif::", "src/client/"),
-    ("rustls::", "src/client/"),
-    ("envy::", "src/config/"),
+const HOMES: &[(&str, &[&str])] = &[
+    ("unsafe", &["src/server/sys/", "src/storage/vfs/"]),
+    ("libc::", &["src/server/sys/"]),
+    ("rusqlite::", &["src/storage/"]),
+    ("libsqlite3_sys::", &["src/storage/"]),
+    ("tokio::", &["src/admin/"]),
+    ("axum::", &["src/admin/"]),
+    ("hyper::", &["src/admin/"]),
+    ("hyper_util::", &["src/admin/"]),
+    ("clap::", &["src/client/"]),
+    ("rustyline::", &["src/client/repl/"]),
+    ("indicatif::", &["src/client/"]),
+    ("rustls::", &["src/client/"]),
+    ("envy::", &["src/config/"]),
 ];
 
 fn libraries_stay_in_their_layers(source: &Source, wrong: &mut Vec<String>) {
     let is_free = !source.path.starts_with("src/") || source.path == "src/main.rs";
-    for (word, home) in HOMES.iter().filter(|(_, home)| !is_free && !source.path.starts_with(home)) {
-        lines_with(source, source.lines(), &[word], &format!("`{word}` belongs to {home}"), wrong);
-    }
-}
-
-/// Where C begins: the operating system's calls, and the calls that the database makes.
-const UNSAFE_HOMES: [&str; 2] = ["src/server/sys/", "src/storage/vfs/"];
-
-fn unsafe_stays_where_c_begins(source: &Source, wrong: &mut Vec<String>) {
-    if source.path.starts_with("src/") && !UNSAFE_HOMES.iter().any(|home| source.path.starts_with(home)) {
-        let message = format!("`unsafe` belongs to {}", UNSAFE_HOMES.join(" and "));
-        lines_with(source, source.lines(), &["unsafe"], &message, wrong);
+    let is_home = |homes: &[&str]| homes.iter().any(|home| source.path.starts_with(home));
+    for (word, homes) in HOMES.iter().filter(|(_, homes)| !is_free && !is_home(homes)) {
+        lines_with(source, source.lines(), &[word], &format!("`{word}` belongs to {}", homes.join(" and ")), wrong);
     }
 }
 
