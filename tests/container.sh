@@ -65,7 +65,7 @@ is_healthy() { [[ $(docker inspect --format '{{.State.Health.Status}}' "$1") == 
 is_ready() { curl -sf "http://127.0.0.1:$ADMIN_PORT/readyz"; }
 is_there() { [[ $(redis-cli -p "$1" ping 2>/dev/null) == PONG ]]; }
 service() { docker-compose ps --quiet emptyserver; }
-port_of() { docker port "$1" 6379/tcp | head -n 1 | sed 's/.*://'; }
+port_of() { docker port "$1" 6379/tcp | sed -n '1s/.*://p'; }
 state() { docker inspect --format "{{.State.$2}}" "$1"; }
 # Milliseconds between two times as Docker writes them.
 between() {
@@ -109,7 +109,8 @@ expect ping "$(kv ping)" PONG
 expect set "$(kv set greeting 'hello, disk')" OK
 expect get "$(kv get greeting)" 'hello, disk'
 expect "the service's name of itself" "$(docker exec "$(service)" /emptyserver --version)" "emptyserver 0.1.0 ($BUILD_COMMIT)"
-curl -sf "http://127.0.0.1:$ADMIN_PORT/" | grep -q '<title>' || complain "there is no status page"
+page=$(curl -sf "http://127.0.0.1:$ADMIN_PORT/") || complain "the status page is not served: curl ends with $?"
+[[ $page == *'<title>'* ]] || complain "there is no status page"
 expect "what runs beside it without a profile" "$(docker ps --quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" | wc -l)" 1
 is_open() { timeout 2 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null; }
 tried=0
@@ -134,7 +135,7 @@ drain=$(docker exec "$(service)" /emptyserver config --json |
 (($(inspect '{{.Config.StopTimeout}}') > drain)) || complain "Docker kills before the drain limit of $drain s"
 of_image() { docker image inspect --format "$1" emptyserver:dev; }
 expect "the image's version" "$(of_image '{{index .Config.Labels "org.opencontainers.image.version"}}')" \
-    "$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
+    "$(awk -F '"' '/^version = / {print $2; exit}' Cargo.toml)"
 expect "the image's revision" "$(of_image '{{index .Config.Labels "org.opencontainers.image.revision"}}')" "$BUILD_COMMIT"
 expect "user, volumes and signal" "$(of_image '{{.Config.User}} {{len .Config.Volumes}} {{.Config.StopSignal}}')" "10001:0 0 SIGTERM"
 # The mode is what lets any user of group 0 write, on a new volume as well.
@@ -153,7 +154,8 @@ before=$(workers)
 kill -KILL "$before"
 is_replaced() { [[ $(workers | wc -w) == 1 && $(workers) != "$before" ]]; }
 until_so "new worker" is_replaced
-! docker top "$(service)" -eo pid,stat,comm | awk '$2 ~ /Z/' | grep -q . || complain "process 1 does not reap"
+zombies=$(docker top "$(service)" -eo pid,stat,comm | awk '$2 ~ /Z/')
+expect "zombies, which process 1 reaps" "$zombies" ""
 # A process that is not its own: its parent ends at once, in the container's process space, and leaves it to process 1.
 first=$(docker inspect --format '{{.State.Pid}}' "$(service)")
 orphans() { ps --ppid "$first" -o stat=,comm= | awk '$2 == "sleep"'; }

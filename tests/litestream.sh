@@ -27,7 +27,7 @@ until_replicated() {
         rm -rf "$scratch/restored"
         mkdir "$scratch/restored"
         if "$venv/bin/litestream" restore -o "$scratch/restored/data.db" "$replica" >"$scratch/restore.log" 2>&1 &&
-            sqlite3 "$scratch/restored/data.db" "SELECT value FROM live_key WHERE key = 'last'" | grep -q 'the last one'; then
+            [[ $(sqlite3 "$scratch/restored/data.db" "SELECT value FROM live_key WHERE key = 'last'") == "the last one" ]]; then
             return
         fi
     done
