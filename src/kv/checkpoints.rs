@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{JoinHandle, park_timeout};
+use std::thread::{self, JoinHandle, Thread, park_timeout};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -22,7 +22,7 @@ use crate::storage::{Keyspace, StorageError};
 
 pub struct Checkpoints {
     shared: Arc<Shared>,
-    orders: Option<Sender<()>>,
+    orders: Option<Sender<Order>>,
     reports: Receiver<Pass>,
     running: Option<Running>,
     /// The last pass failed, or readers let it copy nothing: not before then.
@@ -31,12 +31,45 @@ pub struct Checkpoints {
     thread: Option<JoinHandle<()>>,
 }
 
+/// A pass, for the thread that wants to know how far it is.
+struct Order {
+    writer: Thread,
+}
+
 /// What the writer and a running pass see of one another.
-#[derive(Default)]
 struct Turns {
     is_committing: AtomicBool,
     /// Pages of the pass that are written back.
     written: AtomicU64,
+    /// With so many written back the writer is woken.
+    awaited: AtomicU64,
+}
+
+impl Turns {
+    fn new() -> Turns {
+        Turns { is_committing: AtomicBool::new(false), written: AtomicU64::new(0), awaited: AtomicU64::new(u64::MAX) }
+    }
+
+    fn written(&self) -> u64 {
+        self.written.load(Ordering::SeqCst)
+    }
+
+    /// The pass's side. Each of the two stores its own number before it reads the other's, so no wake-up is lost.
+    fn add_written(&self, pages: u64, writer: &Thread) {
+        let written = self.written.fetch_add(pages, Ordering::SeqCst) + pages;
+        if written >= self.awaited.load(Ordering::SeqCst) {
+            writer.unpark();
+        }
+    }
+
+    /// The writer's: until `awaited` pages are written back, or it is woken for something else.
+    fn park(&self, awaited: u64, longest: Duration) {
+        self.awaited.store(awaited, Ordering::SeqCst);
+        if self.written() < awaited {
+            park_timeout(longest);
+        }
+        self.awaited.store(u64::MAX, Ordering::SeqCst);
+    }
 }
 
 /// What was there when the pass began.
@@ -64,8 +97,6 @@ const BLOCKED_PASS_AGAIN: Duration = Duration::from_millis(20);
 const COMMIT_WAIT: Duration = Duration::from_millis(2);
 /// See `group_bytes_max`.
 const GROUP_BYTES_PER_FRAME: usize = 8;
-/// How often the writer, giving way, looks how far the pass is.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// The longest that the writer gives way after a group: a pass that gets on so slowly has a disk that is in trouble, and
 /// clients see more of a service that is slow than of one that stands.
 const GIVE_WAY_MAX: Duration = Duration::from_secs(1);
@@ -75,14 +106,15 @@ impl Checkpoints {
         let (orders, orders_end) = bounded(1);
         let (reports_end, reports) = bounded(1);
         let checkpointer = Checkpointer::open(&shared.settings.storage)?;
-        let turns: Arc<Turns> = Arc::default();
+        let turns = Arc::new(Turns::new());
         let (thread_shared, thread_turns) = (Arc::clone(shared), Arc::clone(&turns));
         let thread = spawn("checkpoint", move || {
-            while let Ok(()) = orders_end.recv() {
-                let pass = run(&checkpointer, &thread_turns, &thread_shared);
+            while let Ok(Order { writer }) = orders_end.recv() {
+                let pass = run(&checkpointer, &thread_turns, &writer, &thread_shared);
                 if reports_end.send(pass).is_err() {
                     break;
                 }
+                writer.unpark();
             }
         })?;
         Ok(Checkpoints {
@@ -107,33 +139,37 @@ impl Checkpoints {
     /// A pass over what `progress` says is there.
     pub fn begin(&mut self, asked: u64, progress: &Progress, statistics: &Statistics) {
         let orders = self.orders.as_ref().expect("orders are given only before the end");
-        self.turns.written.store(0, Ordering::Relaxed);
+        self.turns.written.store(0, Ordering::SeqCst);
         let changes = statistics.read(Counted::ChangesSinceCheckpoint);
         let log_frames = progress.log_frames;
         let frames = log_frames.saturating_sub(progress.checkpointed);
-        self.running = orders.try_send(()).is_ok().then_some(Running { asked, changes, log_frames, frames });
+        let is_begun = orders.try_send(Order { writer: thread::current() }).is_ok();
+        self.running = is_begun.then_some(Running { asked, changes, log_frames, frames });
     }
 
     /// Returns when the writer may add another group; `progress` is what was there at the last look.
     pub fn give_way(
         &mut self,
         pace: &Pace,
-        mut progress: Progress,
+        progress: Progress,
         keyspace: &Keyspace,
         statistics: &Statistics,
     ) -> Result<Progress, StorageError> {
+        let Some(running) = &self.running else { return Ok(progress) };
+        let awaited = pace.written_before_more(running.log_frames, running.frames, progress.log_frames);
+        if self.turns.written() >= awaited {
+            return Ok(progress);
+        }
         let until = clock::monotonic() + GIVE_WAY_MAX;
-        while let Some(running) = &self.running {
-            let written = self.turns.written.load(Ordering::Relaxed);
-            if pace.may_add(running.log_frames, running.frames, written, progress.log_frames)
-                || clock::monotonic() >= until
-            {
+        while self.is_running() && self.turns.written() < awaited {
+            let now = clock::monotonic();
+            if now >= until {
                 break;
             }
-            self.wait(LOOK_EVERY, statistics);
-            progress = keyspace.wal_progress()?;
+            self.turns.park(awaited, until - now);
+            self.collect(statistics);
         }
-        Ok(progress)
+        keyspace.wal_progress()
     }
 
     /// Beside a pass the writer gives way between groups, so none may be large beside the pass itself. A new small value takes
@@ -172,7 +208,7 @@ impl Checkpoints {
 
     fn ended(&mut self, pass: &Pass, statistics: &Statistics) {
         let running = self.running.take();
-        let pages = self.turns.written.load(Ordering::Relaxed);
+        let pages = self.turns.written();
         let frames = running.as_ref().map(|running| running.frames);
         tracing::debug!(pages, frames, upto = pass.checkpointed, ?pass.duration, "a pass of a checkpoint ended");
         let again = match (pass.is_failed, pages) {
@@ -212,14 +248,14 @@ impl Drop for Checkpoints {
 }
 
 /// One pass, on the checkpoint thread.
-fn run(checkpointer: &Checkpointer, turns: &Turns, shared: &Shared) -> Pass {
+fn run(checkpointer: &Checkpointer, turns: &Turns, writer: &Thread, shared: &Shared) -> Pass {
     let begun = clock::monotonic();
     // The disk works on one part while the next is copied, and has never more than one.
     let mut at_disk = Part::default();
     let outcome = checkpointer.passive(&mut |file, part| {
         if at_disk.pages > 0 {
             disk::write_back(file, at_disk.offset, at_disk.length)?;
-            turns.written.fetch_add(at_disk.pages, Ordering::Relaxed);
+            turns.add_written(at_disk.pages, writer);
         }
         let until = clock::monotonic() + COMMIT_WAIT;
         while turns.is_committing.load(Ordering::Acquire) && clock::monotonic() < until {
@@ -228,7 +264,7 @@ fn run(checkpointer: &Checkpointer, turns: &Turns, shared: &Shared) -> Pass {
         at_disk = part;
         disk::begin_write_back(file, part.offset, part.length)
     });
-    turns.written.fetch_add(at_disk.pages, Ordering::Relaxed);
+    turns.add_written(at_disk.pages, writer);
     if let Err(error) = &outcome {
         end_if_sync_failed(shared, error);
         tracing::error!(%error, "a checkpoint failed");
@@ -237,5 +273,45 @@ fn run(checkpointer: &Checkpointer, turns: &Turns, shared: &Shared) -> Pass {
         duration: clock::monotonic().duration_since(begun),
         is_failed: outcome.is_err(),
         checkpointed: outcome.map_or(0, |progress| progress.checkpointed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_writer_is_woken_when_enough_is_written_back() {
+        const ROUNDS: u64 = 20_000;
+        const LONGEST: Duration = Duration::from_secs(20);
+        let turns = Turns::new();
+        let writer = thread::current();
+        let asked = AtomicU64::new(0);
+        let mut slept_through = None;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    while asked.load(Ordering::Acquire) < round {
+                        std::hint::spin_loop();
+                    }
+                    turns.add_written(1, &writer);
+                }
+            });
+            for round in 1..=ROUNDS {
+                asked.store(round, Ordering::Release);
+                let until = clock::monotonic() + LONGEST;
+                while turns.written() < round {
+                    turns.park(round, LONGEST);
+                }
+                if clock::monotonic() >= until {
+                    slept_through = Some(round);
+                    // The other thread goes on to its end.
+                    asked.store(ROUNDS, Ordering::Release);
+                    break;
+                }
+            }
+        });
+        assert_eq!(slept_through, None, "the round in which nobody woke the writer");
+        assert_eq!(turns.awaited.load(Ordering::SeqCst), u64::MAX, "nobody waits");
     }
 }

@@ -38,8 +38,8 @@ const SHORT_PASS_FRAMES: u64 = 512;
 /// The longest that the writer's last step waits for readers.
 const LAST_STEP_WAIT: Duration = Duration::from_millis(10);
 
-/// Pages that are written back at once: the disk has done them in a few milliseconds.
-const PART_PAGES: u64 = 64;
+/// Pages that are written back at once: the disk has done them in a millisecond or two, which a commit may have to wait for.
+const PART_PAGES: u64 = 32;
 
 /// A part of the data file that a pass has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -220,14 +220,16 @@ impl Pace {
         self.is_due(progress) && !self.wants_pass(progress)
     }
 
-    /// Whether the writer may add a group while a pass over `pass` frames, begun when the -wal had `begun_at`, has written back
-    /// `written` of its pages, and the -wal has `log_frames`. Half as many may come as are written back, so that each pass is
-    /// shorter than the one before, and a sixteenth of the pass ahead of it, so that groups and parts need not take turns. None
-    /// beside a short pass, for the next thing after it is the writer's last step, and none above one and a half of the budget.
-    pub fn may_add(&self, begun_at: u64, pass: u64, written: u64, log_frames: u64) -> bool {
-        let is_within = log_frames * FRAME_BYTES <= self.budget_bytes / 2 * 3;
+    /// How many pages a pass over `pass` frames, begun when the -wal had `begun_at`, has to have written back before the writer
+    /// adds to the `log_frames` that the -wal has now. Half as many may come as are written back, so that each pass is shorter
+    /// than the one before, and a sixteenth of the pass ahead of it, so that groups and parts need not take turns. More than there
+    /// are beside a short pass, for the next thing after it is the writer's last step, and above one and a half of the budget.
+    pub fn written_before_more(&self, begun_at: u64, pass: u64, log_frames: u64) -> u64 {
+        if pass <= SHORT_PASS_FRAMES || log_frames * FRAME_BYTES > self.budget_bytes / 2 * 3 {
+            return u64::MAX;
+        }
         let added = log_frames.saturating_sub(begun_at);
-        is_within && pass > SHORT_PASS_FRAMES && added <= written / 2 + pass / 16
+        2 * added.saturating_sub(pass / 16)
     }
 
     /// How long the writer pauses after a group that took `group` while readers keep the -wal from beginning anew: nothing
@@ -468,10 +470,9 @@ mod tests {
         let small = Pace::new(100 * FRAME_BYTES);
         assert!(small.wants_pass(&at(60, 43)) && small.wants_restart(&at(60, 44)));
         assert!(!small.wants_pass(&at(40, 0)) && small.has_much_left(&at(40, 0)) && !small.has_much_left(&at(40, 24)));
-        assert!(pace.may_add(1600, 1600, 0, 1700) && !pace.may_add(1600, 1600, 0, 1701));
-        assert!(pace.may_add(1600, 1600, 800, 2100) && !pace.may_add(1600, 1600, 800, 2101));
-        assert!(!pace.may_add(1600, 512, 512, 1600) && pace.may_add(1600, 513, 0, 1600), "a last pass");
-        assert!(pace.may_add(3700, 1600, 1600, 3840) && !pace.may_add(3700, 1600, 1600, 3841), "too much");
+        assert_eq!([1600, 1700, 1701, 2100].map(|now| pace.written_before_more(1600, 1600, now)), [0, 0, 2, 800]);
+        assert_eq!([512, 513].map(|pass| pace.written_before_more(1600, pass, 1600)), [u64::MAX, 0], "a last pass");
+        assert_eq!([3840, 3841].map(|now| pace.written_before_more(3740, 1600, now)), [0, u64::MAX], "too much");
         let pace = Pace::new(1000 * FRAME_BYTES);
         let group = Duration::from_millis(4);
         assert_eq!(pace.pause(1000 * FRAME_BYTES, group), Duration::ZERO);
