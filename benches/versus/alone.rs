@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::generator;
 use crate::loads::{Kind, Load, Traffic};
-use crate::memory_limit::MemoryLimit;
+use crate::memory_limit::{MemoryLimit, drop_from_page_cache};
 use crate::options::Options;
 use crate::peers::{Peer, Running, Start};
 use crate::processes::Resident;
@@ -140,6 +140,7 @@ impl Alone<'_> {
             // Filled without the limit, then started again within it: what is measured is to hold the data, not to take it in.
             let mut server = self.filled()?;
             server.kill()?;
+            drop_from_page_cache(&server.directory)?;
             server.start_again_under(limit.wrapper())?;
             if let Err(error) = wait_for_get(&mut server) {
                 let figures = vec![(results::KILLED, limit.killed() as f64)];

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use emptyserver::server::sys::clock;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 /// Removed with its value: nothing may run in it any more.
 pub(crate) struct MemoryLimit {
@@ -77,6 +78,23 @@ impl Drop for MemoryLimit {
             clock::pause(Duration::from_millis(10));
         }
     }
+}
+
+/// Takes the pages of the files below a directory out of memory, so that whoever reads them next has them on its account: a page
+/// belongs to the group that brought it in, and others use it free of charge. Nobody may map the files.
+pub(crate) fn drop_from_page_cache(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            drop_from_page_cache(&entry.path())?;
+            continue;
+        }
+        let file = fs::File::open(entry.path())?;
+        // Only what is on the disk can be dropped.
+        file.sync_all()?;
+        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+    }
+    Ok(())
 }
 
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
