@@ -74,6 +74,12 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ("src/storage/a.rs", "//! A.\nuse super::super::kv;\n", "2: `super` leads out of the layer"),
     ("src/server/sys/a.rs", "//! A.\nuse super::super::bell;\n", ""),
     ("src/kv/a.rs", "//! A.\n// unsafe libc::x\nconst X: &str = \"unsafe rusqlite::\";\n", ""),
+    ("src/main.rs", "//! A.\nuse clap::Parser;\n", ""),
+    (
+        "src/main.rs",
+        "//! A.\nfn f() { unsafe { x() } }\n",
+        "2: `unsafe` belongs to src/server/sys/ and src/storage/vfs/",
+    ),
     (
         "src/kv/a.rs",
         "//! A.\nfn f() { unsafe { x() } }\n",
