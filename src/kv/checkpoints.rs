@@ -22,18 +22,14 @@ use crate::storage::{Keyspace, StorageError};
 
 pub struct Checkpoints {
     shared: Arc<Shared>,
-    orders: Option<Sender<Order>>,
+    /// An order is the thread to wake when the pass is far enough.
+    orders: Option<Sender<Thread>>,
     reports: Receiver<Pass>,
     running: Option<Running>,
     /// The last pass failed, or readers let it copy nothing: not before then.
     not_before: Option<Instant>,
     turns: Arc<Turns>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// A pass, for the thread that wants to know how far it is.
-struct Order {
-    writer: Thread,
 }
 
 /// What the writer and a running pass see of one another.
@@ -109,7 +105,7 @@ impl Checkpoints {
         let turns = Arc::new(Turns::new());
         let (thread_shared, thread_turns) = (Arc::clone(shared), Arc::clone(&turns));
         let thread = spawn("checkpoint", move || {
-            while let Ok(Order { writer }) = orders_end.recv() {
+            while let Ok(writer) = orders_end.recv() {
                 let pass = run(&checkpointer, &thread_turns, &writer, &thread_shared);
                 if reports_end.send(pass).is_err() {
                     break;
@@ -143,7 +139,7 @@ impl Checkpoints {
         let changes = statistics.read(Counted::ChangesSinceCheckpoint);
         let log_frames = progress.log_frames;
         let frames = log_frames.saturating_sub(progress.checkpointed);
-        let is_begun = orders.try_send(Order { writer: thread::current() }).is_ok();
+        let is_begun = orders.try_send(thread::current()).is_ok();
         self.running = is_begun.then_some(Running { asked, changes, log_frames, frames });
     }
 
@@ -151,15 +147,12 @@ impl Checkpoints {
     pub fn give_way(
         &mut self,
         pace: &Pace,
-        progress: Progress,
+        mut progress: Progress,
         keyspace: &Keyspace,
         statistics: &Statistics,
     ) -> Result<Progress, StorageError> {
         let Some(running) = &self.running else { return Ok(progress) };
         let awaited = pace.written_before_more(running.log_frames, running.frames, progress.log_frames);
-        if self.turns.written() >= awaited {
-            return Ok(progress);
-        }
         let until = clock::monotonic() + GIVE_WAY_MAX;
         while self.is_running() && self.turns.written() < awaited {
             let now = clock::monotonic();
@@ -168,8 +161,9 @@ impl Checkpoints {
             }
             self.turns.park(awaited, until - now);
             self.collect(statistics);
+            progress = keyspace.wal_progress()?;
         }
-        keyspace.wal_progress()
+        Ok(progress)
     }
 
     /// Beside a pass the writer gives way between groups, so none may be large beside the pass itself. A new small value takes
@@ -292,7 +286,7 @@ mod tests {
             scope.spawn(|| {
                 for round in 1..=ROUNDS {
                     while asked.load(Ordering::Acquire) < round {
-                        std::hint::spin_loop();
+                        thread::yield_now();
                     }
                     turns.add_written(1, &writer);
                 }
