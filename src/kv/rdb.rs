@@ -13,10 +13,8 @@ use super::lzf;
 use crate::resp::number::parse_integer;
 
 /// The version written: that of Redis 7.0. A string is encoded alike in 7.0 and 7.2, and a server refuses a version above
-/// its own: with 10 both restore what we dump.
+/// its own: with 10 both restore what we dump, and newer ones too.
 const VERSION_WRITTEN: u16 = 10;
-/// The newest version read: that of Redis 7.2.
-const VERSION_READ_MAX: u16 = 11;
 const FOOTER_BYTES: usize = 10;
 
 const TYPE_STRING: u8 = 0;
@@ -101,9 +99,9 @@ fn put_length(length: u64, payload: &mut Vec<u8>) {
 pub fn restore_string(payload: &[u8]) -> Result<Vec<u8>, RestoreError> {
     let split = payload.len().checked_sub(FOOTER_BYTES).ok_or(RestoreError::VersionOrChecksum)?;
     let (body, footer) = payload.split_at(split);
-    let (version, checksum) = footer.split_at(2);
-    let is_known = u16::from_le_bytes([version[0], version[1]]) <= VERSION_READ_MAX;
-    if !is_known || checksum != crc64(&payload[..split + 2]).to_le_bytes() {
+    // The version is not looked at: the encodings of a string have been the same in all of them, Redis 8's (12, 13, 14) and Valkey
+    // 9's (80) too, and newer types have a type byte of their own. Checked by it, a copy from a newer server brings nothing over.
+    if footer[2..] != crc64(&payload[..split + 2]).to_le_bytes() {
         return Err(RestoreError::VersionOrChecksum);
     }
     match body {
@@ -238,13 +236,36 @@ mod tests {
         }
     }
 
+    /// The payload of the string "hello" with the footer of each server's version.
+    const HELLO: &[(&str, &[u8])] = &[
+        ("Redis 7.0", b"\x00\x05hello\n\x00cr\xdfve4 \n"),
+        ("Redis 7.2", b"\x00\x05hello\x0b\x00\n\xadb\x05\x98\xab\xc9\x83"),
+        ("Redis 7.4", b"\x00\x05hello\x0c\x00\xa8\x04\xeb\xb6\x9f\x1e\xbeC"),
+        ("Redis 8.0", b"\x00\x05hello\r\x00\xc1\xdbV\xc5b\x81W\xca"),
+        ("Redis 8.4", b"\x00\x05hello\x0e\x00\x11)\x07\t6\x074{"),
+        // Read from valkey-server 9.1.2.
+        ("Valkey 9", b"\x00\x05helloP\x00\xacX\x16\xe7\xfbfG\xfe"),
+    ];
+
     #[test]
-    fn versions_to_7_2_are_read_and_newer_ones_refused() {
-        let body = b"\x00\x03abc";
-        for version in [1, 9, 10, 11] {
-            assert_eq!(restore_string(&sealed(version, body)).unwrap(), b"abc");
+    fn a_string_of_any_version_is_read_and_its_checksum_looked_at_all_the_same() {
+        for (server, payload) in HELLO {
+            assert_eq!(restore_string(payload).unwrap(), b"hello", "{server}");
+            let mut changed = payload.to_vec();
+            changed[2] ^= 1;
+            assert_eq!(restore_string(&changed), Err(RestoreError::VersionOrChecksum), "{server}");
         }
-        assert_eq!(restore_string(&sealed(12, body)), Err(RestoreError::VersionOrChecksum));
+    }
+
+    #[test]
+    fn a_type_that_is_not_there_is_refused_whatever_the_version() {
+        // RPUSH l a b, read from valkey-server 9.1.2.
+        let list = b"\x12\x01\x02\r\r\x00\x00\x00\x02\x00\x81a\x02\x81b\x02\xffP\x00\xa7\xc1\xc3\x18\x8d\x13\xdcE";
+        assert_eq!(restore_string(list), Err(RestoreError::Format));
+        for version in [1, 9, 10, 11, 12, 13, 14, 80, u16::MAX] {
+            assert_eq!(restore_string(&sealed(version, b"\x00\x03abc")).unwrap(), b"abc");
+            assert_eq!(restore_string(&sealed(version, b"\x15\x03abc")), Err(RestoreError::Format));
+        }
     }
 
     #[test]
