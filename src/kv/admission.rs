@@ -45,7 +45,7 @@ pub fn admit(session: &Session, desk: &Desk, args: &[&[u8]]) -> Admission {
     if !session.is_authenticated && !command.flags.has(Flags::NO_AUTH) && desk.shared.runtime.has_password() {
         return refuse(errors::NO_AUTH);
     }
-    if session.transaction.is_open() && command.flags.has(Flags::NO_MULTI) {
+    if session.transaction.is_open() && (command.flags.has(Flags::NO_MULTI) || command.flags.has(Flags::MUTES)) {
         return refuse(errors::NOT_IN_MULTI);
     }
     // From here on EXEC counts as what it is going to run.

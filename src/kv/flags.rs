@@ -40,6 +40,9 @@ impl Flags {
     pub const ACL_ADMIN: Flags = Flags(1 << 38);
     /// The group implies no category.
     pub const ACL_NOT_GROUP: Flags = Flags(1 << 39);
+    /// Refused inside MULTI, where Redis queues it: it decides which replies are sent, so EXEC's array would not have the elements that
+    /// its header announces.
+    pub const MUTES: Flags = Flags(1 << 40);
 
     /// The union of two sets.
     #[must_use]

@@ -153,7 +153,7 @@ pub const COMMANDS: &[Command] = &[
             Command {
                 name: "client|reply",
                 arity: 3,
-                flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE),
+                flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::MUTES),
                 group: Group::Connection,
                 since: "3.2.0",
                 complexity: "O(1)",
