@@ -32,6 +32,12 @@ pub(crate) const LOCK_FILE: &str = "lock";
 
 /// Runs the service until it is told to end.
 pub(crate) fn serve(settings: &Settings, container: &Container) -> Result<ExitCode, Box<dyn Error>> {
+    #[cfg(feature = "broken-variants")]
+    if let Some(name) = config::Values::broken_variant()
+        && !emptyserver::kv::broken::choose(&name)
+    {
+        return Err(format!("BROKEN_VARIANT={name}: there is no such rule to break").into());
+    }
     let mut config = server_config(settings);
     let lock = lock(&settings.storage.data)?;
     let listener = wait_for(|| listen(|| supervisor::bind(&mut config), "EMPTYSERVER_LISTEN", ""))??;

@@ -57,6 +57,13 @@ impl Values {
         Self::read(std::env::vars_os(), container)
     }
 
+    /// Which rule of the cache this process breaks: for `tests/broken_variants.sh`.
+    #[cfg(feature = "broken-variants")]
+    #[must_use]
+    pub fn broken_variant() -> Option<String> {
+        std::env::var_os("BROKEN_VARIANT").map(|name| name.to_string_lossy().into_owned())
+    }
+
     /// The same from any pairs.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ pub mod args;
 pub mod backup_taker;
 pub mod backups;
 pub mod bits;
+pub mod broken;
 pub mod cache;
 pub mod calls;
 pub mod checkpoints;

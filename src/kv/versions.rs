@@ -14,6 +14,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::kv::broken::{self, Variant};
 use crate::server::sys::{memory, shared};
 
 pub const SLOTS: usize = 1 << 20;
@@ -42,7 +43,8 @@ impl Versions {
     /// The slot of a key with this hash.
     #[must_use]
     pub fn slot_of(hash: u64) -> u32 {
-        (hash as usize & (SLOTS - 1)) as u32
+        let slots = if broken::is(Variant::CountedPerWrite) { 16 } else { SLOTS };
+        (hash as usize & (slots - 1)) as u32
     }
 
     #[must_use]
@@ -92,25 +94,40 @@ impl Marks {
         for slot in versions.slots {
             let version = slot.load(Ordering::SeqCst);
             if !version.is_multiple_of(2) {
-                slot.store(version + 1, Ordering::SeqCst);
+                let settled = if broken::is(Variant::RestartTakesBack) { version - 1 } else { version + 1 };
+                slot.store(settled, Ordering::SeqCst);
             }
         }
         let epoch = versions.epoch.load(Ordering::SeqCst);
-        versions.epoch.store(epoch + if epoch.is_multiple_of(2) { 2 } else { 1 }, Ordering::SeqCst);
+        let takes_back = broken::is(Variant::RestartTakesBack) || broken::is(Variant::RestartTakesBackTheEpoch);
+        let settled = if takes_back { epoch - epoch % 2 } else { (epoch + 2) / 2 * 2 };
+        versions.epoch.store(settled, Ordering::SeqCst);
         Marks { versions, marked: Vec::new(), is_epoch_marked: false }
     }
 
     /// Before a row of this key changes.
     pub fn mark(&mut self, database: u8, key: &[u8]) {
         let slot = self.versions.slot_of_key(database, key);
-        if self.versions.slots[slot as usize].fetch_or(1, Ordering::SeqCst).is_multiple_of(2) {
+        let word = &self.versions.slots[slot as usize];
+        let is_first = if broken::is(Variant::NeverMarked) {
+            false
+        } else if broken::is(Variant::MarkedAfterCommit) {
+            !self.marked.contains(&slot)
+        } else if broken::is(Variant::CountedPerWrite) {
+            word.fetch_add(1, Ordering::SeqCst);
+            true
+        } else {
+            word.fetch_or(1, Ordering::SeqCst).is_multiple_of(2)
+        };
+        if is_first {
             self.marked.push(slot);
         }
     }
 
     /// Before everything changes.
     pub fn mark_all(&mut self) {
-        if self.versions.epoch.fetch_or(1, Ordering::SeqCst).is_multiple_of(2) {
+        if broken::is(Variant::EpochAfterCommit) || self.versions.epoch.fetch_or(1, Ordering::SeqCst).is_multiple_of(2)
+        {
             self.is_epoch_marked = true;
         }
     }
@@ -123,11 +140,12 @@ impl Marks {
 
     /// After the group's end, whichever it was, and before any reply of it.
     pub fn unmark(&mut self) {
+        let step = |variant| if broken::is(variant) { 2 } else { 1 };
         for slot in self.marked.drain(..) {
-            self.versions.slots[slot as usize].fetch_add(1, Ordering::SeqCst);
+            self.versions.slots[slot as usize].fetch_add(step(Variant::MarkedAfterCommit), Ordering::SeqCst);
         }
         if std::mem::take(&mut self.is_epoch_marked) {
-            self.versions.epoch.fetch_add(1, Ordering::SeqCst);
+            self.versions.epoch.fetch_add(step(Variant::EpochAfterCommit), Ordering::SeqCst);
         }
     }
 }

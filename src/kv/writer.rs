@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::kv::application::Shared;
+use crate::kv::broken::{self, Variant};
 use crate::kv::calls::{Access, Calls, Ran};
 use crate::kv::errors;
 use crate::kv::faults::{Point, reach};
@@ -186,10 +187,10 @@ impl Writer {
         let unseen = unseen(tasks, self.keyspace.value_bytes_max(), is_run);
         let mut applied = Vec::with_capacity(tasks.len());
         let mut first = 0;
+        let known_before: Option<Vec<bool>> = broken::is(Variant::ExecBlindToItsGroup)
+            .then(|| tasks.iter().map(|task| self.must_not_execute(&task.job)).collect());
         for (index, task) in tasks.iter().enumerate() {
-            if let Kind::Exec(watched) = &task.job.kind
-                && watched.iter().any(|watched| self.has_changed(watched))
-            {
+            if known_before.as_ref().map_or_else(|| self.must_not_execute(&task.job), |known| known[index]) {
                 applied.push(Applied::NotExecuted);
                 first += task.job.calls.len();
                 continue;
@@ -201,8 +202,12 @@ impl Writer {
                 Err(place) => return Ok(Err(place)),
             }
         }
+        if broken::is(Variant::CountedPerWrite) {
+            clock::pause(Duration::from_millis(12));
+        }
         reach(&self.calls.shared.runtime, Point::BeforeCommit);
-        let has_changes = self.marks.lock().expect("marking does not panic").has_marks();
+        let has_marks = self.marks.lock().expect("marking does not panic").has_marks();
+        let has_changes = has_marks || broken::is(Variant::NeverMarked);
         let last = if has_changes { self.record_tickets(tasks)? } else { HashMap::new() };
         publish_sizes(&mut self.keyspace, &self.calls.statistics);
         self.housekeeping.commit(&mut self.keyspace)?;
@@ -243,6 +248,11 @@ impl Writer {
             }
         }
         Ok(Ok(Applied::Replies(replies, slow)))
+    }
+
+    /// True for an EXEC of which a watched key has changed.
+    fn must_not_execute(&self, job: &Job) -> bool {
+        matches!(&job.kind, Kind::Exec(watched) if watched.iter().any(|watched| self.has_changed(watched)))
     }
 
     /// True when EXEC must not run: something watched was touched, or has expired since. What an earlier job of this group

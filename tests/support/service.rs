@@ -199,7 +199,9 @@ fn spawn(settings: &[(String, String)], wrapper: &[String], data: &Path, log: &L
     let words: Vec<&String> = wrapper.iter().chain([&program]).collect();
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).env_clear().env("EMPTYSERVER_DATA", data).env("EMPTYSERVER_LOG_FORMAT", "json");
-    command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    // BROKEN_VARIANT: the rule that a build of `tests/broken_variants.sh` breaks.
+    let passed = ["PATH", "BROKEN_VARIANT"];
+    command.envs(passed.into_iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value))));
     command.envs(settings.iter().map(|(name, value)| (format!("EMPTYSERVER_{name}"), value)));
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     log.gather(child.stderr.take().unwrap());
