@@ -10,7 +10,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source tests/scratch.sh
 
-differ=$(shared_tool differ.py)
 seeds=${DIFFER_SEEDS:-1}
 ops=${DIFFER_OPS:-6000}
 # Commands of kinds that the service does not have: templates that use them are left out.
@@ -18,7 +17,7 @@ without=RPUSH,LPUSH,HSET,SADD,ZADD,SORT,SORT_RO,SUBSCRIBE,EVAL
 
 # compare SEED OPS FAMILIES PROTOCOL…: with its ignore file in $ignore.
 compare() {
-    local command=(python3 "$differ" --a "127.0.0.1:$redis_port" --b "$service_address" --without "$without" --ignore "$ignore"
+    local command=(python3 tests/tools/differ.py --a "127.0.0.1:$redis_port" --b "$service_address" --without "$without" --ignore "$ignore"
         --seed "$1" --families "$3" "${@:4}")
     echo "differ: seed $1, $2 commands of $3, ${*:4}"
     rm -f "$scratch/found.json"

@@ -8,7 +8,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source tests/scratch.sh
 
-tool=$(shared_tool durability.py)
 rounds=${DURABILITY_ROUNDS:-1}
 seconds=${DURABILITY_SECONDS:-2}
 kinds=${DURABILITY_KILLS:-child main all mix}
@@ -22,7 +21,7 @@ for count in $workers; do
         data=$(mktemp -d -p "$scratch")
         echo "durability: $count workers, kill $kind, $rounds rounds"
         start="env EMPTYSERVER_LISTEN=127.0.0.1:$port EMPTYSERVER_ADMIN_LISTEN=127.0.0.1:0 EMPTYSERVER_DATA=$data EMPTYSERVER_WORKERS=$count"
-        python3 "$tool" --port "$port" --start "$start EMPTYSERVER_LOG_FORMAT=json $binary" --kill "$kind" --rounds "$rounds" \
+        python3 tests/tools/durability.py --port "$port" --start "$start EMPTYSERVER_LOG_FORMAT=json $binary" --kill "$kind" --rounds "$rounds" \
             --seconds "$seconds" --ops "$ops" --serverlog "$data.log" || {
             failed=1
             echo "durability: the end of the service's log:"

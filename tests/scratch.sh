@@ -22,15 +22,6 @@ trap finish EXIT
 
 [[ -x $binary ]] || complain "no $binary (cargo build --release)"
 
-# The path of a tool that is not ours: ../shared/tools lies beside the checkout.
-shared_tool() {
-    local folder
-    for folder in ../shared ${SHARED:-}; do
-        [[ -f $folder/tools/$1 ]] && echo "$folder/tools/$1" && return
-    done
-    complain "no $1 in ../shared/tools (or \$SHARED/tools)"
-}
-
 free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
