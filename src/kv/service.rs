@@ -33,7 +33,7 @@ use crate::resp::protocol_error::ProtocolError;
 use crate::resp::reply::Reply;
 use crate::resp::request::{Limits, Parsed, RequestParser};
 use crate::server::sys::clock;
-use crate::server::{Counter, Effects, Input, LaneId, Outbox, Peer, Service, Slot, Step};
+use crate::server::{Counter, Effects, Input, LaneId, LogLimit, Outbox, Peer, Service, Slot, Step};
 use scouting::Scout;
 
 /// Unsent reply bytes at which a turn ends: the core goes on when they are gone.
@@ -153,6 +153,11 @@ impl KvService {
     fn give_up(&mut self, talk: &mut Conversation, out: &mut Outbox) -> Step<Job> {
         if let Some(error) = talk.failed.take() {
             let text = format!("ERR {error}");
+            static NOT_UNDERSTOOD: LogLimit = LogLimit::new();
+            if let Some(left_out) = NOT_UNDERSTOOD.admit() {
+                let peer = talk.session.client.address;
+                tracing::info!(%peer, %error, left_out, "a client does not speak the protocol; closed");
+            }
             self.desk.statistics.error_replied(&text);
             encode::error(&text, out.buffer());
         }
@@ -184,7 +189,11 @@ impl KvService {
         }
         match admission {
             Admission::Hostile => {
-                tracing::warn!(peer = %session.client.address, "a web browser was made to speak to this service; closed");
+                static BROWSERS: LogLimit = LogLimit::new();
+                if let Some(left_out) = BROWSERS.admit() {
+                    let peer = session.client.address;
+                    tracing::warn!(%peer, left_out, "a web browser was made to speak to this service; closed");
+                }
                 Turn::Step(Step::Close)
             }
             Admission::Refused(command, text) => self.refuse(session, command, args, text, out, effects),
@@ -570,6 +579,11 @@ impl Service for KvService {
         let is_protected = shared.runtime.read(Knob::ProtectedMode) != 0 && !shared.runtime.has_password();
         if is_protected && !peer.address.ip().to_canonical().is_loopback() {
             self.desk.statistics.add(Counted::DeniedTotal, 1);
+            static DENIED: LogLimit = LogLimit::new();
+            if let Some(left_out) = DENIED.admit() {
+                let peer = peer.address;
+                tracing::warn!(%peer, left_out, "a client from elsewhere was denied: there is no password, and EMPTYSERVER_PROTECTED_MODE is on");
+            }
             effects.write(peer.id, errors::DENIED_LINE.to_vec());
             effects.close(peer.id);
         }

@@ -19,6 +19,7 @@ pub mod input;
 mod lane_server;
 mod lanes;
 mod link;
+pub mod log_limit;
 pub mod outbox;
 mod pool;
 mod process;
@@ -35,6 +36,7 @@ mod worker;
 pub use config::{Limits, ServerConfig};
 pub use counters::{Board, Counter, Global, Slot};
 pub use input::Input;
+pub use log_limit::LogLimit;
 pub use outbox::Outbox;
 pub use service::{
     Application, ConnectionId, Effects, Executor, ExecutorContext, LaneId, LaneSpec, Peer, Refusal, Runs, Service,

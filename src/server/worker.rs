@@ -20,6 +20,7 @@ use super::connection::{Connection, State};
 use super::control::{Control, Heard, Message};
 use super::counters::{self, Board, Counter, Global, Slot};
 use super::lanes::Lane;
+use super::log_limit::LogLimit;
 use super::outbox::Flushed;
 use super::process_lane::Arrived;
 use super::service::{Application, ConnectionId, Effect, Effects, LaneId, Peer, Service, StartError, Step};
@@ -261,6 +262,14 @@ impl<A: Application> Worker<A> {
         let connections_max = self.board.global(Global::ConnectionsMax).load(Ordering::Relaxed);
         if self.board.sum(Counter::Connections) >= connections_max {
             self.board.add(self.slot, Counter::TurnedAwayTotal, 1);
+            static TURNED_AWAY: LogLimit = LogLimit::new();
+            if let Some(left_out) = TURNED_AWAY.admit() {
+                tracing::warn!(
+                    connections_max,
+                    left_out,
+                    "a connection was turned away: there are as many as are allowed"
+                );
+            }
             // It is told why if its socket takes that much, and closed either way.
             if let Err(error) = socket::send(fd.as_fd(), self.turned_away) {
                 tracing::debug!(%error, "a connection was turned away without a word");
@@ -364,8 +373,13 @@ impl<A: Application> Worker<A> {
             }
         }
         let is_too_much = connection.input.len() > self.limits.input_bytes_max;
-        if is_too_much {
-            tracing::warn!(connection = id.0, "a connection sent too much without a whole request");
+        static TOO_MUCH: LogLimit = LogLimit::new();
+        if is_too_much && let Some(left_out) = TOO_MUCH.admit() {
+            tracing::warn!(
+                connection = id.0,
+                left_out,
+                "a connection sent too much without a whole request and is closed"
+            );
         }
         !is_too_much
     }

@@ -77,7 +77,10 @@ impl<A: Application> Worker<A> {
     fn close_if_flooded(&mut self, id: ConnectionId) {
         let unsent = self.connections.find(id).map_or(0, |connection| connection.out.len());
         if unsent > self.limits.output_bytes_max {
-            tracing::warn!(unsent, "a connection does not read its replies and is closed");
+            static UNREAD: LogLimit = LogLimit::new();
+            if let Some(left_out) = UNREAD.admit() {
+                tracing::warn!(unsent, left_out, "a connection does not read its replies and is closed");
+            }
             self.remove(id);
         }
     }
