@@ -1,8 +1,10 @@
 //! Log lines on standard error: text for a person at a terminal, JSON lines for everything else. Each line says which
-//! process it comes from and is one write, because all processes of the service share standard error.
+//! process it comes from and is one write, because all processes of the service share standard error. None waits for who reads it:
+//! a line that there is no room for is dropped and counted.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::panic::PanicHookInfo;
 
 use serde::Deserialize;
@@ -12,6 +14,8 @@ use tracing_subscriber::fmt::format::{Format, Json, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::server::sys::stderr::{self, LINE_BYTES_MAX};
 
 /// What is logged and in which form. Fields are named as the settings are.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -34,12 +38,13 @@ pub enum LogFormat {
 pub enum LogError {
     Filter(String),
     AlreadyStarted,
+    NoMemory(io::Error),
 }
 
 /// Logs from now on, panics too, in this process and in those that it forks.
 ///
 /// # Errors
-/// The filter is not understood, or a log is there already.
+/// The filter is not understood, a log is there already, or there is no memory for the count of lines.
 pub fn start(settings: &LogSettings) -> Result<(), LogError> {
     let filter = parse_filter(&settings.log)?;
     let is_terminal = std::io::stderr().is_terminal();
@@ -48,10 +53,60 @@ pub fn start(settings: &LogSettings) -> Result<(), LogError> {
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    tracing::subscriber::set_global_default(subscriber(filter, is_text, is_terminal, std::io::stderr))
+    stderr::prepare().map_err(LogError::NoMemory)?;
+    let lines = move || Lines { is_text };
+    tracing::subscriber::set_global_default(subscriber(filter, is_text, is_terminal, lines))
         .map_err(|_| LogError::AlreadyStarted)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// What a line is written to: whole, or not at all.
+struct Lines {
+    is_text: bool,
+}
+
+impl io::Write for Lines {
+    /// Nothing fails: who logs can do nothing about it, and the line is counted.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        stderr::write_line(&fitting(line, self.is_text));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The line in the length that goes out in one piece: a longer one would mix with other processes' lines. A text is cut, of an object the
+/// longest field is.
+fn fitting(line: &[u8], is_text: bool) -> Cow<'_, [u8]> {
+    if line.len() <= LINE_BYTES_MAX {
+        return Cow::Borrowed(line);
+    }
+    let cut = |bytes: &[u8], length: usize| format!("{}\u{2026}", String::from_utf8_lossy(&bytes[..length]));
+    let mut object = match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line) {
+        Ok(object) if !is_text => object,
+        // Three bytes for each that is no text, and an ellipsis.
+        _ => return Cow::Owned((cut(line, LINE_BYTES_MAX / 4) + "\n").into_bytes()),
+    };
+    loop {
+        let longest =
+            object.values_mut().filter(|value| value.is_string()).max_by_key(|value| value.as_str().map(str::len));
+        if let Some(value) = longest
+            && let Some(text) = value.as_str()
+        {
+            // What is escaped takes up to six bytes for one.
+            *value = cut(text.as_bytes(), text.len() / 8).into();
+        }
+        let mut fitting = serde_json::to_vec(&object).unwrap_or_default();
+        fitting.push(b'\n');
+        if fitting.len() <= LINE_BYTES_MAX
+            || object.values().all(|value| value.as_str().is_none_or(|text| text.len() < 64))
+        {
+            return Cow::Owned(fitting);
+        }
+    }
 }
 
 /// A panic is a line of the log like any other, so that JSON stays JSON.
@@ -118,6 +173,7 @@ impl fmt::Display for LogError {
                 write!(f, "EMPTYSERVER_LOG is not a filter such as `info` or `warn,emptyserver::server=debug`: {why}")
             }
             Self::AlreadyStarted => f.write_str("a log is there already"),
+            Self::NoMemory(error) => write!(f, "there is no memory for the count of dropped log lines: {error}"),
         }
     }
 }
@@ -127,7 +183,6 @@ impl std::error::Error for LogError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
     use std::sync::{Arc, Mutex};
 
     /// Keeps each write apart from the others.
@@ -175,6 +230,22 @@ mod tests {
         assert_eq!(words[1], std::process::id().to_string());
         assert_eq!(words[2], "INFO");
         assert_eq!(words[4..], ["ready", "worker=3"]);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_to_one_piece_and_stays_what_it_is() {
+        let short = b"{\"message\":\"as it is\"}\n";
+        assert_eq!(&*fitting(short, false), short);
+        for text in ["x".repeat(5000), "\u{1}".repeat(3000), "\u{20ac}".repeat(100_000)] {
+            let line = |is_text| log("info", is_text, || tracing::info!(text, peer = "127.0.0.1:1", "long")).remove(0);
+            let cut = fitting(line(false).as_bytes(), false).into_owned();
+            assert!(cut.len() <= LINE_BYTES_MAX && cut.ends_with(b"\n"), "{}", cut.len());
+            let object: serde_json::Value = serde_json::from_slice(&cut).unwrap();
+            assert_eq!((&object["message"], &object["peer"]), (&"long".into(), &"127.0.0.1:1".into()));
+            assert!(object["text"].as_str().unwrap().ends_with('\u{2026}'));
+            let cut = fitting(line(true).as_bytes(), true).into_owned();
+            assert!(cut.len() <= LINE_BYTES_MAX && cut.ends_with("\u{2026}\n".as_bytes()), "{}", cut.len());
+        }
     }
 
     #[test]

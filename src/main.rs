@@ -12,6 +12,7 @@ use emptyserver::client::{Surroundings, Target, health};
 use emptyserver::config::{self, Person, Secret, Settings, SettingsError, Values};
 use emptyserver::logging;
 use emptyserver::server::sys::container::Container;
+use emptyserver::server::sys::stderr;
 
 mod backup;
 mod serve;
@@ -178,8 +179,9 @@ fn write_out(text: &str) -> ExitCode {
 }
 
 fn fail(error: &(impl std::fmt::Display + ?Sized), code: u8) -> ExitCode {
+    stderr::wait_with_last_lines();
     for line in error.to_string().lines() {
-        eprintln!("emptyserver: {line}");
+        stderr::write_line(format!("emptyserver: {line}\n").as_bytes());
     }
     ExitCode::from(code)
 }

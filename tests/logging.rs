@@ -4,7 +4,9 @@
 
 mod support;
 
-use support::{PATIENCE, Service};
+use nix::sys::signal::Signal;
+
+use support::{PATIENCE, Service, signal};
 
 #[test]
 fn what_strangers_do_is_one_line_of_each_kind_however_many_they_are() {
@@ -24,4 +26,37 @@ fn what_strangers_do_is_one_line_of_each_kind_however_many_they_are() {
     let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
     assert_eq!(count("a web browser was made to speak to this service"), 1);
     assert_eq!(count("a client does not speak the protocol"), 1);
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nobody_and_what_was_dropped_is_told_when_it_is_read_again() {
+    let service = Service::start(&[("WORKERS", "2"), ("ADMIN_LISTEN", "off")]);
+    let mut clients: Vec<_> = (0..8).map(|_| service.connect()).collect();
+    service.log().pause(true);
+    // Each is a line of the supervisor: more than any pipe holds.
+    for _ in 0..3000 {
+        signal(service.pid(), Signal::SIGHUP);
+        assert_eq!(clients[0].ask("PING"), "+PONG");
+    }
+    // A line of a worker, of each.
+    for _ in 0..8 {
+        let mut stranger = service.connect();
+        stranger.send_bytes(b"POST / HTTP/1.1\r\n");
+        assert!(stranger.is_closed());
+    }
+    for client in &mut clients {
+        assert_eq!(client.ask("SET key value"), "+OK");
+    }
+    // The supervisor works too.
+    service.replace("worker-0");
+    let dropped = |info: &str| -> u64 {
+        let line = info.split("\\r\\n").find_map(|line| line.strip_prefix("log_lines_dropped:"));
+        line.unwrap_or_else(|| panic!("{info}")).parse().unwrap()
+    };
+    let count = dropped(&service.connect().ask("INFO stats"));
+    assert!(count > 0);
+    service.log().pause(false);
+    let line = service.log().wait_for(0, PATIENCE, |line| line.contains("log lines were dropped")).unwrap();
+    let fields: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(fields["lines"].as_u64().unwrap() >= count, "{line}");
 }

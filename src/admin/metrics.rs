@@ -7,7 +7,7 @@ use crate::kv::statistics::{Counted, ERROR_CODES, Measured, OfCommand};
 use crate::kv::table;
 use crate::kv::version::{COMMIT, EMPTYSERVER_VERSION};
 use crate::server::counters::{self, Counter, Global};
-use crate::server::sys::clock;
+use crate::server::sys::{clock, stderr};
 
 /// Commands measure in microseconds, Prometheus in seconds.
 const MICROSECOND: f64 = 1e-6;
@@ -35,6 +35,12 @@ fn service(view: &View, out: &mut Exposition) {
     let is_ready = readiness::reasons(view).is_empty();
     out.single(Gauge, "ready", "1 while workers and writer serve and the disk takes writes.", u8::from(is_ready));
     out.single(Gauge, "draining", "1 once the service ends.", u8::from(view.is_draining()));
+    out.single(
+        Count,
+        "log_lines_dropped",
+        "Log lines that there was no room for: who reads the log is too slow, or does not.",
+        stderr::lines_dropped(),
+    );
     out.single(Gauge, "memory_limit_bytes", "What the container allows.", view.facts.memory_bytes);
 }
 

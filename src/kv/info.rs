@@ -12,7 +12,7 @@ use crate::kv::runtime::Knob;
 use crate::kv::statistics::{Counted, ERROR_CODES, OfCommand, percentile};
 use crate::kv::table;
 use crate::kv::version::{COMMIT, EMPTYSERVER_VERSION, REDIS_VERSION};
-use crate::server::sys::clock;
+use crate::server::sys::{clock, stderr};
 use crate::server::{Counter, Global, Slot, counters};
 use crate::storage::{DATABASES, Durability};
 
@@ -290,6 +290,7 @@ fn stats(desk: &Desk, report: &mut Report) {
     report.line("tracking_total_prefixes", 0);
     report.line("unexpected_error_replies", totals.sum(Counted::PanicsTotal));
     report.line("total_error_replies", totals.sum(Counted::ErrorRepliesTotal));
+    report.line("log_lines_dropped", stderr::lines_dropped());
     report.line("dump_payload_sanitizations", 0);
     report.line("acl_access_denied_auth", totals.sum(Counted::AuthFailuresTotal));
     for none in ["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"] {

@@ -16,7 +16,7 @@ use super::service::{Application, ExecutorContext, LaneId, LaneSpec, Runs, Start
 use super::supervisor::Companion;
 use super::sys::epoll::{Epoll, Watch};
 use super::sys::signals::Signals;
-use super::sys::{clock, process, thread};
+use super::sys::{clock, process, stderr, thread};
 use super::worker::{Chief, Ended, Parts, Worker};
 
 /// What every process is given.
@@ -76,6 +76,7 @@ fn serve<A: Application>(started: Result<Worker<A>, StartError>, on_ready: impl 
     let mut worker = match started {
         Ok(worker) => worker,
         Err(error) => {
+            stderr::wait_with_last_lines();
             tracing::error!("{error}");
             return CANNOT_START;
         }
@@ -85,10 +86,12 @@ fn serve<A: Application>(started: Result<Worker<A>, StartError>, on_ready: impl 
     match worker.run(on_ready) {
         Ok(Ended::Drained) => DONE,
         Ok(Ended::TimeIsOver) => {
+            stderr::wait_with_last_lines();
             tracing::warn!("the time to end in good order is over");
             process::exit_at_once(DONE)
         }
         Err(error) => {
+            stderr::wait_with_last_lines();
             tracing::error!(%error, "an event loop ended");
             process::exit_at_once(FAILED)
         }
@@ -167,6 +170,7 @@ pub(super) fn lane<A: Application>(frame: &Frame<A>, control: &Control) -> i32 {
     match serve_lane(frame, LaneId(lane), control) {
         Ok(()) => DONE,
         Err(error) => {
+            stderr::wait_with_last_lines();
             tracing::error!("{error}");
             CANNOT_START
         }

@@ -20,7 +20,7 @@ use super::sys::epoll::{Epoll, Watch};
 use super::sys::lock::FileLock;
 use super::sys::process::{self, Ended};
 use super::sys::signals::{Asked, Signals};
-use super::sys::{clock, descriptors, memory, socket, thread};
+use super::sys::{clock, descriptors, memory, socket, stderr, thread};
 
 /// What the caller prepared before the first process is started.
 pub struct Start<A> {
@@ -195,6 +195,7 @@ impl<A: Application> Supervisor<A> {
             if now.duration_since(self.sampled_at) >= SAMPLE_EVERY {
                 self.sampled_at = now;
                 self.sample();
+                tell_of_dropped_lines();
             }
             let events: Vec<u64> = self.epoll.wait(Some(self.timeout(now)))?.map(|event| event.token).collect();
             for token in events {
@@ -496,6 +497,7 @@ impl<A: Application> Supervisor<A> {
                     self.phase = Phase::DrainingWorkers { until: now + KILL_AGAIN };
                 }
                 if has_ended(&self.children[..workers]) {
+                    stderr::wait_with_last_lines();
                     let rest = Duration::from_secs(self.frame.config.drain_seconds) / LANE_SHARE;
                     self.phase = Phase::DrainingLane { until: until.max(now) + rest };
                     if let Some(slot) = self.lane_slot() {
@@ -561,6 +563,13 @@ fn restart_delay(deaths: u32) -> Duration {
     match deaths.checked_sub(FREE_RESTARTS + 1) {
         None => Duration::ZERO,
         Some(doublings) => FIRST_DELAY.saturating_mul(1 << doublings.min(10)).min(LONGEST_DELAY),
+    }
+}
+
+/// Once there is room again: what the log has lost meanwhile.
+pub(super) fn tell_of_dropped_lines() {
+    if let Some(lines) = stderr::take_untold() {
+        tracing::warn!(lines, "log lines were dropped: nobody read them");
     }
 }
 

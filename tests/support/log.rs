@@ -16,6 +16,8 @@ pub struct Log {
 struct State {
     lines: Vec<String>,
     sources: usize,
+    /// Nobody reads the streams.
+    is_paused: bool,
 }
 
 impl Log {
@@ -25,6 +27,7 @@ impl Log {
         let log = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+                log.wait_while_paused();
                 log.change(|state| state.lines.push(String::from_utf8_lossy(&line).into_owned()));
             }
             log.change(|state| state.sources -= 1);
@@ -62,6 +65,16 @@ impl Log {
 
     pub fn lines(&self) -> Vec<String> {
         self.state.0.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
+    }
+
+    /// The streams are not read any more, or are again: what fits into them waits there.
+    pub fn pause(&self, is_paused: bool) {
+        self.change(|state| state.is_paused = is_paused);
+    }
+
+    fn wait_while_paused(&self) {
+        let state = self.state.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.state.1.wait_while(state, |state| state.is_paused).unwrap_or_else(PoisonError::into_inner));
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {

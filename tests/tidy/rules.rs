@@ -27,10 +27,19 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("kv", &["kv", "server", "resp", "storage"]),
     (
         "admin",
-        &["admin", "kv::statistics", "kv::table", "kv::version", "kv::backups", "server::counters", "server::sys"],
+        &[
+            "admin",
+            "kv::statistics",
+            "kv::table",
+            "kv::version",
+            "kv::backups",
+            "server::counters",
+            "server::LogLimit",
+            "server::sys",
+        ],
     ),
     ("client", &["client", "resp", "kv::table"]),
-    ("logging", &["logging"]),
+    ("logging", &["logging", "server::sys"]),
 ];
 
 fn imports_respect_the_layers(source: &Source, wrong: &mut Vec<String>) {

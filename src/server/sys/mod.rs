@@ -13,4 +13,5 @@ pub mod process;
 pub mod shared;
 pub mod signals;
 pub mod socket;
+pub mod stderr;
 pub mod thread;

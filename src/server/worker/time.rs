@@ -16,6 +16,10 @@ impl<A: Application> Worker<A> {
         if self.acceptor.must_look(clock::uptime_ms()) {
             self.accept()?;
         }
+        // Where there is a supervisor, it tells.
+        if let Chief::Signals { .. } = self.chief {
+            super::super::supervisor::tell_of_dropped_lines();
+        }
         self.service.tick(&mut self.effects);
         self.apply_effects();
         Ok(())
