@@ -2,7 +2,7 @@
 //! service's work: this asks for it, watches it, and fetches the file.
 
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use emptyserver::kv::backups::BackupName;
 use emptyserver::resp::Reply;
 use emptyserver::server::sys::clock;
 use emptyserver::server::sys::lock::FileLock;
-use emptyserver::storage::{PAGE_BYTES, backup as storage};
+use emptyserver::storage::{self, PAGE_BYTES, StorageError};
 
 use crate::serve::{LOCK_FILE, backup_settings, lock, storage_options};
 
@@ -38,6 +38,7 @@ pub(crate) fn backup(settings: &Settings, service: &Target, to: Option<&Path>) -
     }
     let file = match FileLock::try_take(&directory.join(LOCK_FILE))? {
         Some(_lock) => {
+            storage::restore::complete(&settings_data(settings))?;
             let file = to.map_or_else(|| own_file(settings), |to| Ok(to.to_owned()))?;
             copy(&settings_data(settings), &file)?;
             file
@@ -75,26 +76,31 @@ pub(crate) fn restore(settings: &Settings, from: &Path, replaces: bool) -> Outco
     let _lock = lock(&settings.storage.data)?;
     let data = settings_data(settings);
     let mut out = io::stdout();
-    if data.exists() {
-        if !replaces {
-            let text = format!(
-                "{} exists; with --replace it is moved aside, or name another EMPTYSERVER_DATA",
-                data.display()
-            );
-            return Err(text.into());
-        }
-        storage::check(from)?;
-        let aside = move_aside(&data)?;
+    if storage::restore::complete(&data)?.is_some() {
+        writeln!(out, "a restore that was interrupted before is completed")?;
+    }
+    if data.exists() && !replaces {
+        let text =
+            format!("{} exists; with --replace it is moved aside, or name another EMPTYSERVER_DATA", data.display());
+        return Err(text.into());
+    }
+    let aside = put_in_place(from, &data, &mut bar(from))?;
+    if let Some(aside) = aside {
         writeln!(out, "the data that was there is now {}", aside.display())?;
     }
-    put_in_place(from, &data, &mut bar(from))?;
     writeln!(out, "{} is in place as {}", from.display(), data.display())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Before the service starts for the first time: the data that it is to begin with.
-pub(crate) fn restore_first(settings: &Settings) -> Result<(), Box<dyn Error>> {
-    let (Some(from), data) = (&settings.storage.restore_from, settings_data(settings)) else { return Ok(()) };
+/// Before the data is opened: completes a restore that was interrupted, and where there is no data, begins with the backup
+/// that the settings name.
+pub(crate) fn make_ready(settings: &Settings) -> Result<(), Box<dyn Error>> {
+    let data = settings_data(settings);
+    if let Some(aside) = storage::restore::complete(&data).map_err(|error| format!("EMPTYSERVER_DATA: {error}"))? {
+        let aside = aside.map(|aside| aside.display().to_string());
+        tracing::warn!(aside, "a restore that was interrupted is completed; the data that was there is moved aside");
+    }
+    let Some(from) = &settings.storage.restore_from else { return Ok(()) };
     if data.exists() {
         tracing::debug!(from = %from.display(), "there is data already: nothing is restored");
         return Ok(());
@@ -105,7 +111,7 @@ pub(crate) fn restore_first(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let from = newest_in(from).map_err(|error| refused(&error))?;
     tracing::info!(from = %from.display(), "there is no data yet: a backup is restored");
     let mut logged = clock::monotonic();
-    let mut log = |copied: storage::Copied| {
+    let mut log = |copied: storage::backup::Copied| {
         let now = clock::monotonic();
         if now.duration_since(logged) >= Duration::from_secs(5) {
             logged = now;
@@ -128,33 +134,21 @@ fn newest_in(from: &Path) -> Result<PathBuf, String> {
     newest.map(|(_, path)| path).ok_or_else(|| format!("the directory {} holds no backup", from.display()))
 }
 
+/// Where the data that was there is now.
 fn put_in_place(
     from: &Path,
     data: &Path,
-    progress: &mut dyn FnMut(storage::Copied),
-) -> Result<(), emptyserver::storage::StorageError> {
-    // What a restore that was interrupted, or data that somebody has removed, left: a -wal of other data ruins the new.
-    storage::discard(&storage::part_of(data));
-    storage::discard(data);
-    storage::copy(from, data, progress)
-}
-
-/// With what belongs to it, so that it can be opened as it is.
-fn move_aside(data: &Path) -> io::Result<PathBuf> {
+    progress: &mut dyn FnMut(storage::backup::Copied),
+) -> Result<Option<PathBuf>, String> {
     let at = UNIX_EPOCH + Duration::from_millis(clock::wall_ms().unsigned_abs());
     let time = humantime::format_rfc3339_millis(at).to_string().replace(':', "-");
-    let beside = |path: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
-    let aside = beside(data, &format!(".replaced-{time}"));
-    if aside.exists() {
-        return Err(io::Error::other(format!("{} exists", aside.display())));
-    }
-    for suffix in ["-wal", "-shm", ""] {
-        match fs::rename(beside(data, suffix), beside(&aside, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    storage::restore::replace(from, data, &time, progress).map_err(|error| match error {
+        StorageError::Full => {
+            let bytes = fs::metadata(from).map(|facts| facts.len()).unwrap_or(0);
+            format!("the disk is full: the copy of {} needs {bytes} bytes beside what is there", from.display())
         }
-    }
-    Ok(aside)
+        other => other.to_string(),
+    })
 }
 
 /// The name of a backup that is made now, among the service's own.
@@ -166,8 +160,8 @@ fn own_file(settings: &Settings) -> Result<PathBuf, Box<dyn Error>> {
 }
 
 fn copy(data: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
-    storage::discard(&storage::part_of(to));
-    storage::copy(data, to, &mut bar(data)).map_err(|error| format!("{}: {error}", to.display()).into())
+    storage::backup::discard(&storage::backup::part_of(to));
+    storage::backup::copy(data, to, &mut bar(data)).map_err(|error| format!("{}: {error}", to.display()).into())
 }
 
 /// Has the service make one, and waits for it. The file's path.
@@ -236,11 +230,17 @@ fn fetch(made: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
     if fs::rename(made, to).is_err() {
         copy(made, to)?;
         fs::remove_file(made)?;
+        return Ok(());
+    }
+    // It was made for those who may use the service's directory.
+    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Err(error) = File::open(to).and_then(|file| storage::file_system::keep_private(&file, directory)) {
+        writeln!(io::stderr(), "emptyserver: {}: others may be able to read it: {error}", to.display())?;
     }
     Ok(())
 }
 
-fn bar(file: &Path) -> impl FnMut(storage::Copied) + use<> {
+fn bar(file: &Path) -> impl FnMut(storage::backup::Copied) + use<> {
     let total = fs::metadata(file).map(|facts| facts.len()).unwrap_or(0);
     let mut progress = Progress::of_bytes(Some(total));
     move |copied| {

@@ -22,7 +22,7 @@ use emptyserver::server::sys::lock::FileLock;
 use emptyserver::server::sys::process;
 use emptyserver::server::sys::socket;
 use emptyserver::server::{Global, Limits, ServerConfig, StartError, supervisor};
-use emptyserver::storage::{self, Keyspace};
+use emptyserver::storage::{self, DATA_FILE, Keyspace, file_system};
 
 use crate::backup;
 
@@ -40,8 +40,9 @@ pub(crate) fn serve(settings: &Settings, container: &Container) -> Result<ExitCo
     }
     let mut config = server_config(settings);
     let lock = lock(&settings.storage.data)?;
+    tighten(&settings.storage.data);
     let listener = wait_for(|| listen(|| supervisor::bind(&mut config), "EMPTYSERVER_LISTEN", ""))??;
-    backup::restore_first(settings)?;
+    backup::make_ready(settings)?;
     let admin_listener = admin_listener(&settings.admin)?;
     let address = socket::local_address(listener.as_fd())?;
     let shared = Arc::new(Shared::new(kv_settings(settings, &config, address, container))?);
@@ -61,6 +62,9 @@ pub(crate) fn check(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
     let options = storage_options(settings);
     let mut out = std::io::stdout();
     let path = options.data_path();
+    if storage::restore::is_interrupted(&path)? {
+        return Err(format!("{}: a restore was interrupted; the next start completes it", path.display()).into());
+    }
     if !storage::inspect(&options)? {
         return Err(format!("{} does not exist: nothing was ever stored there", path.display()).into());
     }
@@ -118,6 +122,7 @@ pub(crate) fn backup_settings(settings: &Settings) -> BackupSettings {
     BackupSettings {
         // Clients are told of it, and have another working directory.
         directory: std::path::absolute(&directory).unwrap_or(directory),
+        is_own_directory: settings.kv.backup_dir.is_none(),
         interval: Duration::from_secs(settings.kv.backup_interval_seconds),
         keep: settings.kv.backup_keep,
     }
@@ -180,10 +185,11 @@ fn facts(settings: &Settings, kv: &KvSettings) -> Facts {
 
 /// One service per directory. The last process of the one before may need a moment to be gone.
 pub(crate) fn lock(directory: &Path) -> Result<FileLock, Box<dyn Error>> {
+    process::share_files(file_system::is_for_group(directory));
     std::fs::create_dir_all(directory)
         .map_err(|error| format!("EMPTYSERVER_DATA: can't make the directory {}: {error}", directory.display()))?;
-    process::share_files_as(directory);
     let path = directory.join(LOCK_FILE);
+    let is_new = !path.exists();
     let taken = wait_for(|| {
         FileLock::try_take(&path)
             .map_err(|error| {
@@ -191,6 +197,10 @@ pub(crate) fn lock(directory: &Path) -> Result<FileLock, Box<dyn Error>> {
             })
             .map(|lock| lock.ok_or(()))
     })?;
+    if is_new && let Ok(file) = std::fs::File::open(&path) {
+        // Only of use where root has made it for a user who runs the service later; the mask has seen to the rest.
+        drop(file_system::keep_private(&file, directory));
+    }
     taken.map_err(|()| {
         let holder = FileLock::holder(&path).map_or("another process".to_owned(), |pid| format!("process {pid}"));
         format!(
@@ -199,6 +209,14 @@ pub(crate) fn lock(directory: &Path) -> Result<FileLock, Box<dyn Error>> {
         )
         .into()
     })
+}
+
+/// An earlier program left its files readable for everybody.
+fn tighten(directory: &Path) {
+    let is_ours = |name: &str| name == LOCK_FILE || name.starts_with(DATA_FILE);
+    for (file, error) in file_system::tighten(directory, &is_ours) {
+        tracing::warn!(file = %file.display(), %error, "others may read this file, and that can't be changed");
+    }
 }
 
 fn way_out(error: &std::io::Error) -> String {

@@ -280,6 +280,9 @@ until_so "service" is_there "$(port_of "$id")"
 expect get "$(redis-cli -p "$(port_of "$id")" get greeting)" hello
 expect set "$(redis-cli -p "$(port_of "$id")" set greeting again)" OK
 
+# The group, which is what the next user has in common with this one; nobody else.
+expect "what others may do with the data" "$(docker cp "$id":/data - | tar -tv --numeric-owner -f - | awk '$6 != "data/" {print substr($1, 2)}' | sort -u)" "rw-rw----"
+
 say "in a directory of the host that is its user's"
 chown 10001:0 "$scratch/bind"
 id=$(docker run --detach --read-only --cap-drop ALL --env EMPTYSERVER_PROTECTED_MODE=no --volume "$scratch/bind:/data" --publish 127.0.0.1::6379 emptyserver:dev)
@@ -287,5 +290,6 @@ containers+=("$id")
 until_so "service" is_there "$(port_of "$id")"
 expect set "$(redis-cli -p "$(port_of "$id")" set greeting hello)" OK
 [[ -s $scratch/bind/data.db ]] || complain "the data is elsewhere"
+expect "what others may do with the data" "$(stat --format '%a' "$scratch/bind/data.db" "$scratch/bind/data.db-wal" "$scratch/bind/lock" | sort -u)" 600
 docker stop "$id" >/dev/null
 say "all is well, in $SECONDS s"

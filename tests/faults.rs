@@ -6,6 +6,8 @@
 mod disk;
 #[path = "faults/files.rs"]
 mod files;
+#[path = "faults/restores.rs"]
+mod restores;
 #[path = "faults/stopped.rs"]
 mod stopped;
 mod support;

@@ -210,6 +210,7 @@ impl BackupTaker {
                 self.running = None;
                 self.shared.backups.finish(last);
             }
+            Ok(Err(StorageError::Full)) => self.fail(name, Failure::NoRoom, &StorageError::Full),
             Ok(Err(error)) => self.fail(name, Failure::Finishing, &error),
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => {
@@ -340,6 +341,16 @@ fn finished(part: &Path, file: &Path, settings: &BackupSettings) -> Result<u64, 
 impl BackupSettings {
     /// The finished backups and their bytes. What an interrupted one has left is removed.
     fn clean_up(&self) -> io::Result<Vec<(BackupName, u64)>> {
+        // An earlier program left its files readable for everybody.
+        let is_backup = |name: &str| BackupName::of_file(Path::new(name.trim_end_matches(backup::PART))).is_some();
+        for (file, error) in file_system::tighten(&self.directory, &is_backup) {
+            tracing::warn!(file = %file.display(), %error, "others may read this file, and that can't be changed");
+        }
+        if self.is_own_directory
+            && let Err(error) = file_system::tighten_directory(&self.directory)
+        {
+            tracing::warn!(directory = %self.directory.display(), %error, "others may look into this directory, and that can't be changed");
+        }
         for path in self.files()? {
             let is_part = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(backup::PART));
             if is_part && BackupName::of_file(&path.with_extension("")).is_some() {

@@ -22,7 +22,12 @@ pub(crate) fn settings(directory: &Path) -> Settings {
         cache_bytes: 0,
         listen: ([127, 0, 0, 1], 0).into(),
         storage: Options { durability: Durability::Os, ..Options::new(directory) },
-        backups: BackupSettings { directory: directory.join("backups"), interval: Duration::ZERO, keep: 0 },
+        backups: BackupSettings {
+            directory: directory.join("backups"),
+            is_own_directory: true,
+            interval: Duration::ZERO,
+            keep: 0,
+        },
         readers: 1,
         lane_jobs_max: 64,
         password: None,

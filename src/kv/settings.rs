@@ -43,6 +43,8 @@ pub struct Settings {
 pub struct BackupSettings {
     /// Made with the first backup.
     pub directory: PathBuf,
+    /// It is in the data directory, by a name of ours.
+    pub is_own_directory: bool,
     /// Zero: none but those that are asked for.
     pub interval: Duration,
     /// How many stay; 0: all.

@@ -9,7 +9,8 @@
 //! Why by the connection that writes: any other has to begin again at each commit, or to hold a snapshot, and with it the
 //! `-wal`, until it ends (<https://www.sqlite.org/backup.html>). So the copy shows the moment of its end, not of its begin.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -18,6 +19,7 @@ use rusqlite::{Connection, OpenFlags};
 use self_cell::{MutBorrow, self_cell};
 
 use super::error::{Result, StorageError};
+use super::file_system;
 use super::keyspace::Keyspace;
 use super::open::{check_tables, recognise, sync_directory};
 
@@ -79,6 +81,8 @@ impl Backup {
 /// The copy is damaged or the disk failed; there is no file of that name then.
 pub fn finish(copy: &Path, name: &Path) -> Result<()> {
     let connection = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // Else it would make a -shm, for which a full disk has no room.
+    connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     // The pages say that there is a -wal. A file that says otherwise can be opened where nothing may be written.
     connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
     connection.close().map_err(|(_, error)| error)?;
@@ -110,14 +114,18 @@ pub fn check(file: &Path) -> Result<()> {
 /// # Errors
 /// The file is not ours, damaged, or in use; or the new one can't be made. What was begun is removed.
 pub fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(Copied)) -> Result<()> {
+    copy_as(from, &part_of(to), to, progress)
+}
+
+/// The same, by that name until it is finished.
+pub(super) fn copy_as(from: &Path, part: &Path, to: &Path, progress: &mut dyn FnMut(Copied)) -> Result<()> {
     let source = open_source(from)?;
     if recognise(&source, from)? {
         return Err(StorageError::Corrupt(format!("{} is empty", from.display())));
     }
-    let part = part_of(to);
-    let done = copy_pages(&source, &part, progress).and_then(|()| finish(&part, to));
+    let done = copy_pages(&source, part, progress).and_then(|()| finish(part, to));
     if done.is_err() {
-        discard(&part);
+        discard(part);
     }
     done
 }
@@ -170,7 +178,10 @@ fn copied(copying: &Between<'_>) -> Copied {
 
 /// A new file for a copy. Until it is finished it needs neither journal nor syncs: after a crash it is thrown away.
 fn make(path: &Path) -> Result<Connection> {
-    File::create_new(path).map_err(|error| failed("make", path, &error))?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let file = file.map_err(|error| failed("make", path, &error))?;
+    file_system::keep_private(&file, parent(path)).map_err(|error| failed("keep others from", path, &error))?;
+    drop(file);
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.query_row("PRAGMA journal_mode = OFF", [], |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "OFF")?;
@@ -205,11 +216,11 @@ fn sync(path: &Path) -> Result<()> {
         .map_err(|error| StorageError::SyncFailed(format!("{}: {error}", path.display())))
 }
 
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn failed(what: &str, path: &Path, error: &std::io::Error) -> StorageError {
+pub(super) fn failed(what: &str, path: &Path, error: &std::io::Error) -> StorageError {
     StorageError::Io(format!("can't {what} {}: {error}", path.display()))
 }
 

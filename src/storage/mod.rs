@@ -26,6 +26,7 @@ mod keyspace;
 #[cfg(test)]
 mod model;
 mod open;
+pub mod restore;
 mod rows;
 mod scan;
 mod schema;

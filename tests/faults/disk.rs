@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Connection, Service, wait_until};
+use crate::support::{Connection, Service, program, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -231,4 +231,47 @@ fn a_backup_that_does_not_fit_is_given_up_and_the_service_goes_on() {
     outcome(false);
     let name = connection.ask("BACKUP START").trim_matches('"').to_owned();
     wait_until("a backup that fits", SOON, || backups.path().join(&name).is_file().then_some(()));
+}
+
+#[test]
+fn a_restore_that_does_not_fit_leaves_the_data_as_it_was() {
+    let Some(disk) = SmallDisk::mount(24) else { return };
+    let mut service = disk.start(&[]);
+    let mut connection = service.connect();
+    for n in 0..800 {
+        assert_eq!(connection.call(&["SET", &format!("key:{n}"), &"v".repeat(8_000)]).to_string(), "+OK");
+    }
+    drop(connection);
+    service.kill_all();
+    // The copy begins, and the disk ends in the middle of it.
+    let place = tempfile::tempdir().unwrap();
+    let backup = place.path().join("backup.db");
+    let run = |command: &str, arguments: &[&str], data: &Path| {
+        let mut command_line = Command::new(program());
+        command_line.arg(command).args(arguments).env_clear().env("EMPTYSERVER_DATA", data).output().unwrap()
+    };
+    assert!(run("backup", &[backup.to_str().unwrap()], service.data()).status.success());
+    let files = || -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(service.data())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let before = files();
+    for left in [2 << 20, 0] {
+        let filled = disk.fill();
+        let file = std::fs::File::options().write(true).open(&filled).unwrap();
+        file.set_len(file.metadata().unwrap().len() - left).unwrap();
+        let output = run("restore", &[backup.to_str().unwrap(), "--replace"], service.data());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("the disk is full"), "{said}");
+        assert_eq!(files(), before);
+        std::fs::remove_file(filled).unwrap();
+    }
+    service.restart();
+    let mut connection = service.connect();
+    assert_eq!(connection.ask("DBSIZE"), ":800");
+    assert_eq!(connection.ask("SET healed 1"), "+OK");
 }

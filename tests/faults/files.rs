@@ -1,12 +1,17 @@
 //! Files and places that the service must not serve from: it says why, and leaves them as they are.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use emptyserver::server::sys::clock;
 use nix::sys::signal::Signal;
 
-use crate::support::{Service, signal, wait_until};
+use crate::support::{Service, program, signal, wait_until};
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// A service that was there and ended in good order, so that everything is in the one file.
 fn stopped() -> Service {
@@ -130,4 +135,88 @@ fn after_a_killed_predecessor_a_start_takes_no_time_and_after_one_that_hangs_it_
     wait_until("the end of the stopped one", Duration::from_secs(5), || {
         (!crate::support::is_alive(worker)).then_some(())
     });
+}
+
+/// All that lies in a directory, with what others may do with it.
+fn modes(directory: &Path) -> Vec<(PathBuf, u32)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let facts = path.symlink_metadata().unwrap();
+        found.push((path.clone(), facts.permissions().mode() & 0o777));
+        if facts.is_dir() {
+            found.extend(modes(&path));
+        }
+    }
+    found
+}
+
+fn assert_modes(directory: &Path, file_mode: u32, directory_mode: u32) {
+    for (path, mode) in modes(directory) {
+        let expected = if path.is_dir() { directory_mode } else { file_mode };
+        assert_eq!(mode, expected, "{} is {mode:o}", path.display());
+    }
+}
+
+#[test]
+fn nobody_else_may_read_what_the_service_writes() {
+    // The usual mask of a login, and of most containers.
+    let wrapper = ["sh", "-c", "umask 022; exec \"$0\" \"$@\""];
+    for (place_mode, file_mode, directory_mode) in
+        [(0o755, 0o600, 0o700), (0o775, 0o660, 0o770), (0o1777, 0o600, 0o700)]
+    {
+        let data = tempfile::tempdir().unwrap();
+        fs::set_permissions(data.path(), Permissions::from_mode(place_mode)).unwrap();
+        let mut service = Service::start_on(data, &wrapper, &[("WORKERS", "1"), ("READERS", "1")]);
+        let mut connection = service.connect();
+        assert_eq!(connection.ask("SET a 1"), "+OK");
+        assert_eq!(connection.ask("STRLEN a"), ":1");
+        let name = connection.ask("BACKUP START").trim_matches('"').to_owned();
+        let backup = service.data().join("backups").join(name);
+        wait_until("the backup", SOON, || backup.is_file().then_some(()));
+        let names: Vec<PathBuf> = modes(service.data()).into_iter().map(|(path, _)| path).collect();
+        for name in ["data.db", "data.db-wal", "data.db-shm", "lock", "backups"] {
+            assert!(names.contains(&service.data().join(name)), "{names:?}");
+        }
+        assert_modes(service.data(), file_mode, directory_mode);
+
+        // What an earlier version has left, also after a kill.
+        drop(connection);
+        service.kill_all();
+        fs::write(service.data().join("data.db-sync-failed"), b"").unwrap();
+        for (path, _) in modes(service.data()) {
+            let mode = if path.is_dir() { 0o755 } else { 0o644 };
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        }
+        let theirs = service.data().join("theirs");
+        fs::write(&theirs, b"").unwrap();
+        fs::set_permissions(&theirs, Permissions::from_mode(0o644)).unwrap();
+        service.restart();
+        assert_eq!(service.connect().ask("GET a"), "\"1\"");
+        assert_eq!(theirs.metadata().unwrap().permissions().mode() & 0o777, 0o644, "no file of ours");
+        fs::remove_file(&theirs).unwrap();
+        let is_closed = || modes(service.data()).iter().all(|(_, mode)| mode & 0o007 == 0);
+        wait_until("old files to be closed", SOON, || is_closed().then_some(()));
+
+        // The subcommands, beside the service and without it.
+        let place = tempfile::tempdir().unwrap();
+        fs::set_permissions(place.path(), Permissions::from_mode(place_mode)).unwrap();
+        let address = service.address().to_string();
+        let run = |arguments: &[&str], data: &Path| {
+            let mut command = Command::new(wrapper[0]);
+            command.args(&wrapper[1..]).arg(program()).args(arguments).env_clear();
+            command.env("EMPTYSERVER_LISTEN", &address).env("EMPTYSERVER_DATA", data);
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        };
+        let (beside, alone) = (place.path().join("beside.db"), place.path().join("alone.db"));
+        run(&["backup", beside.to_str().unwrap()], service.data());
+        service.stop();
+        run(&["backup", alone.to_str().unwrap()], service.data());
+        run(&["backup"], service.data());
+        run(&["restore", "--replace", beside.to_str().unwrap()], service.data());
+        run(&["restore", alone.to_str().unwrap()], &place.path().join("new/data"));
+        assert_modes(place.path(), file_mode, directory_mode);
+        assert!(modes(service.data()).iter().all(|(_, mode)| mode & 0o007 == 0), "{:?}", modes(service.data()));
+    }
 }

@@ -22,6 +22,6 @@ pub use notation::{bytes_of, unescape, words};
 pub use peer::Client;
 pub use processes::{Process, anonymous_bytes, descendants, is_alive, signal, thread_named, wait_until};
 pub use redis::{Redis, is_installed};
-pub use service::{Service, number_from_environment};
+pub use service::{Service, number_from_environment, program};
 pub use transcript::{Section, Transcript, read_all};
 pub use value::{Null, Parsed, Value, parse};

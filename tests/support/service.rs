@@ -209,7 +209,7 @@ fn spawn(settings: &[(String, String)], wrapper: &[String], data: &Path, log: &L
 }
 
 /// The program that was built for the test, or another one: `tests/broken_variants.sh` tries programs that have to fail it.
-fn program() -> String {
+pub fn program() -> String {
     let given = std::env::var_os("EMPTYSERVER_UNDER_TEST").map(|path| path.into_string().unwrap());
     given.unwrap_or_else(|| env!("CARGO_BIN_EXE_emptyserver").to_owned())
 }

@@ -1,8 +1,6 @@
 //! Making, ending and looking at processes.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
@@ -64,13 +62,11 @@ pub fn reap() -> io::Result<Option<(u32, Ended)>> {
     }
 }
 
-/// Where the group may write to a directory, it may write to new files in it as well: the next service there may be another user of that
-/// group. For the whole process: to be called while it has one thread.
-pub fn share_files_as(directory: &Path) {
-    if std::fs::metadata(directory).is_ok_and(|found| found.mode() & 0o020 != 0) {
-        let mask = umask(Mode::empty());
-        umask(mask - Mode::S_IWGRP);
-    }
+/// What this process makes from now on is for its user alone, or for its group as well. For the whole process: to be called while it
+/// has one thread.
+pub fn share_files(is_for_group: bool) {
+    let others = Mode::S_IRWXO | if is_for_group { Mode::empty() } else { Mode::S_IRWXG };
+    umask(others);
 }
 
 /// Whom files have to be writable for.
