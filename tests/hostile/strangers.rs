@@ -29,9 +29,9 @@ fn post(arena: &Arena, count: usize) -> Result<String, String> {
 fn post_from_400_connections_with_an_unread_log_stops_no_worker() {
     Scenario {
         attack: &|arena| {
-            arena.service.log().pause();
+            arena.service.log().pause(true);
             let outcome = post(arena, 400);
-            arena.service.log().resume();
+            arena.service.log().pause(false);
             outcome
         },
         ..PEACE
@@ -45,10 +45,10 @@ fn a_talkative_log_that_nobody_reads_stops_no_process() {
     Scenario {
         settings: &[("LOG", "trace")],
         attack: &|arena| {
-            arena.service.log().pause();
+            arena.service.log().pause(true);
             let before = arena.service.log().len();
             let outcome = (0..3).try_for_each(|_| post(arena, 300).map(|_| ()));
-            arena.service.log().resume();
+            arena.service.log().pause(false);
             outcome?;
             Ok(format!("900 connections came and went; {before} lines had been read before"))
         },
