@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use emptyserver::admin::{self, Facts, View};
+use emptyserver::admin::{self, Facts, Hosts, View};
 use emptyserver::config::{self, AdminSettings, Secret, Settings};
 use emptyserver::kv::application::{KeyValue, LANES, Shared};
 use emptyserver::kv::settings::{BackupSettings, Settings as KvSettings};
@@ -179,6 +179,7 @@ fn facts(settings: &Settings, kv: &KvSettings) -> Facts {
         memory_bytes: kv.memory_bytes,
         lanes: &LANES,
         backup_interval_seconds: kv.backups.interval.as_secs(),
+        hosts: Hosts::parse(settings.admin.admin_hosts.as_deref().unwrap_or_default()),
         token: settings.admin.admin_token.as_ref().map(Secret::reveal).map(str::to_owned),
     }
 }

@@ -6,8 +6,11 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::time::Duration;
 
+use emptyserver::server::sys::clock;
 use nix::sys::signal::Signal;
+use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value as Json;
 
 use support::{PATIENCE, Service, signal, wait_until};
@@ -196,6 +199,82 @@ fn after_a_start_the_figures_know_the_keys_that_there_are() {
     let metrics = get(admin, "/metrics").body;
     assert_eq!(sample(&metrics, "emptyserver_keys{database=\"0\"}"), Some(2.0));
     assert_eq!(sample(&metrics, "emptyserver_expiring_keys{database=\"0\"}"), Some(1.0));
+}
+
+/// A half of what silence or an unread answer took of a probe before.
+const PROBE: Duration = Duration::from_secs(5);
+
+fn assert_probes_pass(admin: SocketAddr) {
+    let begun = clock::monotonic();
+    for path in ["/livez", "/readyz"] {
+        assert!(matches!(get(admin, path).status, 200 | 503));
+    }
+    let passed = clock::monotonic().duration_since(begun);
+    assert!(passed < PROBE, "{passed:?}");
+}
+
+#[test]
+fn probes_are_answered_while_strangers_have_all_places() {
+    let (_service, admin) = start(&[("WORKERS", "1")]);
+    let open = || TcpStream::connect_timeout(&admin, PATIENCE).unwrap();
+    let silent: Vec<_> = (0..300).map(|_| open()).collect();
+    assert_probes_pass(admin);
+    let unread: Vec<_> = (0..150)
+        .map(|_| {
+            let mut stream = open();
+            setsockopt(&stream, sockopt::RcvBuf, &4096).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            // What does not fit is as good as sent.
+            drop(stream.write(&b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000)));
+            stream
+        })
+        .collect();
+    assert_probes_pass(admin);
+    let half: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stream = open();
+            stream.write_all(b"GET /livez HTTP/1.1\r\n").unwrap();
+            stream
+        })
+        .collect();
+    assert_probes_pass(admin);
+    drop((silent, unread, half));
+}
+
+#[test]
+fn what_is_for_people_is_not_answered_under_a_name_that_a_stranger_can_have() {
+    let (mut service, admin) = start(&[("WORKERS", "1"), ("ADMIN_TOKEN", "let me")]);
+    let ask = |admin: SocketAddr, request: &str, host: &str| {
+        let mut stream = TcpStream::connect_timeout(&admin, PATIENCE).unwrap();
+        let head =
+            format!("{request} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer let me\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    let for_people = ["GET /", "GET /status.json", "POST /backup"];
+    for request in for_people {
+        for host in ["attacker.example", "attacker.example:9180", "127.0.0.1.attacker.example"] {
+            let answer = ask(admin, request, host);
+            assert!(answer.starts_with("HTTP/1.1 421 ") && answer.contains("EMPTYSERVER_ADMIN_HOSTS"), "{answer}");
+            assert!(!answer.contains("keyspace"), "{answer}");
+        }
+        for host in ["127.0.0.1:9180", "localhost", "[::1]:9180", "emptyserver", "cache.default.svc.cluster.local"] {
+            let answer = ask(admin, request, host);
+            assert!(answer.starts_with("HTTP/1.1 2") || answer.starts_with("HTTP/1.1 409 "), "{answer}");
+        }
+    }
+    // Programs ask under any name.
+    for request in ["GET /livez", "GET /metrics"] {
+        assert!(ask(admin, request, "metrics.example.com").starts_with("HTTP/1.1 200 "));
+    }
+    service.stop();
+    let from = service.log().len();
+    service.restart_with(&[("ADMIN_HOSTS", "status.example.com,other.example.com")]);
+    let admin = admin_address(&service, from);
+    assert!(ask(admin, "GET /status.json", "status.example.com").starts_with("HTTP/1.1 200 "));
+    assert!(ask(admin, "GET /status.json", "attacker.example").starts_with("HTTP/1.1 421 "));
 }
 
 /// Dashboards and alerts rely on these names: none may vanish, and a new one belongs on the page.

@@ -347,6 +347,34 @@ fn without_a_password_only_this_machine_is_served() {
 }
 
 #[test]
+fn a_client_of_ipv4_has_its_own_address_on_a_listener_for_both_families() {
+    if std::net::TcpListener::bind("[::]:0").is_err() {
+        println!("SKIPPED: this machine has no IPv6");
+        return;
+    }
+    let service = Service::start(&[("WORKERS", "1"), ("LISTEN", "[::]:0")]);
+    let at = SocketAddr::from(([127, 0, 0, 1], service.address().port()));
+    let mut client = Connection::open(at);
+    let info = client.call(&["CLIENT", "INFO"]).text();
+    assert_eq!((field(&info, "addr"), field(&info, "laddr")), (&*client.address().to_string(), &*at.to_string()));
+    let mut monitor = Connection::open(at);
+    assert_eq!(monitor.ask("MONITOR"), "+OK");
+    client.ask("ECHO x");
+    let line = monitor.read().text();
+    assert!(line.contains(&format!("[0 {}]", client.address())), "{line}");
+    for form in ["127.0.0.1", "[::ffff:127.0.0.1]"] {
+        let mut victim = Connection::open(at);
+        let port = victim.address().port();
+        assert_eq!(client.ask(&format!("CLIENT KILL ADDR {form}:{port}")), ":1");
+        assert!(victim.is_closed());
+    }
+    let mut others: Vec<_> = (0..3).map(|_| Connection::open(at)).collect();
+    assert!(others.iter_mut().all(|other| other.ask("PING") == "+PONG"));
+    assert_eq!(client.ask(&format!("CLIENT KILL LADDR {at}")), ":4", "the monitor too");
+    assert!(others.iter_mut().all(Connection::is_closed));
+}
+
+#[test]
 fn many_ask_about_all_at_the_same_time() {
     let crowd = Crowd::gather(&[]);
     let Crowd { service, clients } = crowd;

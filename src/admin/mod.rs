@@ -4,12 +4,15 @@
 //! one thing that it can change is a word that asks the writer for a backup.
 
 mod exposition;
+mod hosts;
 mod metrics;
+mod places;
 mod readiness;
 mod routes;
 mod server;
 mod status;
 mod view;
 
+pub use hosts::Hosts;
 pub use server::serve;
 pub use view::{Facts, View};

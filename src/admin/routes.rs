@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{
     ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
     WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::map_response;
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
@@ -19,6 +19,7 @@ use super::exposition::Format;
 use super::view::View;
 use super::{metrics, readiness, status};
 use crate::kv::backups::Kind;
+use crate::server::LogLimit;
 use crate::server::sys::clock;
 
 /// One file without anything from elsewhere.
@@ -30,13 +31,17 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script
 type Shared = State<Arc<View>>;
 
 pub(super) fn router(view: Arc<View>) -> Router {
-    Router::new()
+    // For people, whose browsers a stranger's page may use: see `hosts`. The others are asked by programs, under any name.
+    let for_people = Router::new()
         .route("/", get(page))
+        .route("/status.json", get(status_json))
+        .route("/backup", post(backup))
+        .route_layer(from_fn_with_state(Arc::clone(&view), known_host));
+    Router::new()
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/metrics", get(prometheus))
-        .route("/status.json", get(status_json))
-        .route("/backup", post(backup))
+        .merge(for_people)
         .fallback(async || {
             (StatusCode::NOT_FOUND, "there is /, /livez, /readyz, /metrics, /status.json and POST /backup\n")
         })
@@ -51,6 +56,22 @@ async fn careful(mut response: Response) -> Response {
     headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
     headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
     response
+}
+
+/// Lets only those requests through that were sent to a name which no stranger can have.
+async fn known_host(State(view): Shared, request: Request, next: Next) -> Response {
+    static UNKNOWN: LogLimit = LogLimit::new();
+    if view.facts.hosts.know(request.uri(), request.headers()) {
+        return next.run(request).await;
+    }
+    if let Some(left_out) = UNKNOWN.admit() {
+        tracing::warn!(
+            left_out,
+            "a request to the admin port was sent to an unknown name: EMPTYSERVER_ADMIN_HOSTS has those that are allowed"
+        );
+    }
+    let text = "this name is not known here: use the IP address, or set EMPTYSERVER_ADMIN_HOSTS to the names of this service\n";
+    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 
 async fn page() -> impl IntoResponse {

@@ -1,9 +1,15 @@
 //! The HTTP server: one thread, bounded in connections and in what a slow peer may take.
+//!
+//! A probe can't be told from a stranger before it has asked. So every connection is accepted, each carries one request, and when
+//! there are too many the one that has waited longest for its peer is closed: a probe is through within milliseconds.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,15 +17,21 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::places::{Place, Places};
 use super::routes;
 use super::view::View;
+use crate::server::LogLimit;
+use crate::server::sys::socket;
 
-/// Probes, a scraper and a few people. One more waits until another is gone.
+/// Probes, a scraper and a few people. One more takes the place of the one that has waited longest.
 const CONNECTIONS_MAX: usize = 128;
-/// For a request's head, and so also for the next one on a connection that is kept.
+/// For a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the peer to take some bytes of the answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// For all of it, from the connection to the last byte of the answer.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// Out of descriptors, say: it passes, or it does not.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -45,26 +57,78 @@ fn run(listener: OwnedFd, view: Arc<View>) -> io::Result<()> {
 }
 
 async fn accept_all(listener: TcpListener, router: Router) -> io::Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    static CROWDED: LogLimit = LogLimit::new();
+    static FAILED: LogLimit = LogLimit::new();
+    let mut places = Places::new(CONNECTIONS_MAX);
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(converse(stream, router.clone(), place))),
+            Ok((stream, peer)) => {
+                let (place, evicted) = places.take(socket::canonical(peer));
+                if let Some(peer) = evicted
+                    && let Some(left_out) = CROWDED.admit()
+                {
+                    tracing::warn!(%peer, left_out, "the admin port has many connections: the one that waited longest is closed");
+                }
+                drop(tokio::spawn(converse(stream, router.clone(), place)));
+                // The new one has its turn before the next is accepted, however many there are.
+                tokio::task::yield_now().await;
+            }
             Err(error) => {
-                tracing::debug!(%error, "no connection for the admin process");
+                if let Some(left_out) = FAILED.admit() {
+                    tracing::warn!(%error, left_out, "no connection for the admin process");
+                }
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }
     }
 }
 
-async fn converse(stream: TcpStream, router: Router, _place: OwnedSemaphorePermit) {
+/// One request and its answer, for as long as the peer takes part in it.
+async fn converse(stream: TcpStream, router: Router, place: Arc<Place>) {
+    let stream = place.watch(stream);
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
+        // A connection that waits for another request would hold a place.
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = conversation.await {
-        tracing::trace!(%error, "a conversation with the admin process ended early");
+    match first(conversation, place.evicted(), place.stalled(WRITE_TIMEOUT), tokio::time::sleep(TOTAL_TIMEOUT)).await {
+        End::Itself(Ok(())) | End::Evicted => {}
+        End::Itself(Err(error)) => tracing::trace!(%error, "a conversation with the admin process ended early"),
+        End::Stalled => tracing::debug!(peer = %place.peer(), "an answer of the admin process was not taken"),
+        End::TooLong => tracing::debug!(peer = %place.peer(), "a conversation with the admin process took too long"),
     }
+}
+
+/// How a conversation ended.
+enum End<T> {
+    Itself(T),
+    Evicted,
+    Stalled,
+    TooLong,
+}
+
+/// Whichever comes first.
+async fn first<T>(
+    conversation: impl Future<Output = T>,
+    evicted: impl Future<Output = ()>,
+    stalled: impl Future<Output = ()>,
+    too_long: impl Future<Output = ()>,
+) -> End<T> {
+    let (mut conversation, mut evicted) = (pin!(conversation), pin!(evicted));
+    let (mut stalled, mut too_long) = (pin!(stalled), pin!(too_long));
+    poll_fn(|context| {
+        if let Poll::Ready(ended) = conversation.as_mut().poll(context) {
+            return Poll::Ready(End::Itself(ended));
+        }
+        if evicted.as_mut().poll(context).is_ready() {
+            return Poll::Ready(End::Evicted);
+        }
+        if stalled.as_mut().poll(context).is_ready() {
+            return Poll::Ready(End::Stalled);
+        }
+        too_long.as_mut().poll(context).map(|()| End::TooLong)
+    })
+    .await
 }

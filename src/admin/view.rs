@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
+use super::hosts::Hosts;
 use crate::kv::backups::Backups;
 use crate::kv::statistics::Totals;
 use crate::server::counters::{self, Board, Counter, Global, Slot};
@@ -22,6 +23,8 @@ pub struct Facts {
     pub lanes: &'static [&'static str],
     /// Seconds; 0: backups are made only when they are asked for.
     pub backup_interval_seconds: u64,
+    /// By which names people may reach what is for them.
+    pub hosts: Hosts,
     /// Who has it may change something; without one nobody may.
     pub token: Option<String>,
 }
@@ -143,6 +146,7 @@ pub(super) mod tests {
             memory_bytes: 4 << 30,
             lanes: &["read", "heavy", "write"],
             backup_interval_seconds: 3600,
+            hosts: Hosts::default(),
             token: None,
         };
         let board = Board::new(2, statistics::counters()).unwrap();

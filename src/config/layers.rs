@@ -85,6 +85,8 @@ pub struct AdminSettings {
     /// An address, or `off`.
     pub admin_listen: String,
     pub admin_token: Option<Secret>,
+    /// With commas.
+    pub admin_hosts: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -222,7 +224,10 @@ mod tests {
                 backup_keep: 7,
             }
         );
-        assert_eq!(settings.admin, AdminSettings { admin_listen: "127.0.0.1:9180".into(), admin_token: None });
+        assert_eq!(
+            settings.admin,
+            AdminSettings { admin_listen: "127.0.0.1:9180".into(), admin_token: None, admin_hosts: None }
+        );
         assert_eq!(settings.log, LogSettings { log: "info".into(), log_format: LogFormat::Auto });
         assert_eq!(
             settings.client,

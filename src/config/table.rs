@@ -92,6 +92,10 @@ pub const SETTINGS: &[Setting] = &[
     setting(Admin, "EMPTYSERVER_ADMIN_TOKEN", Unit::Text, Nothing)
         .means("who sends it may change something over HTTP (`Authorization: Bearer …`); without one nobody may")
         .secret(),
+    setting(Admin, "EMPTYSERVER_ADMIN_HOSTS", Unit::Text, Nothing).means(
+        "further names by which people may reach the status page, separated by commas; IP addresses and names of private networks \
+         need none; `*` = any",
+    ),
     setting(
         Kv,
         "EMPTYSERVER_CACHE_BYTES",

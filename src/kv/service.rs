@@ -577,7 +577,7 @@ impl Service for KvService {
         session.is_authenticated = !shared.runtime.has_password();
         self.desk.clients.insert(peer.number, std::rc::Rc::clone(&session.client));
         let is_protected = shared.runtime.read(Knob::ProtectedMode) != 0 && !shared.runtime.has_password();
-        if is_protected && !peer.address.ip().to_canonical().is_loopback() {
+        if is_protected && !peer.address.ip().is_loopback() {
             self.desk.statistics.add(Counted::DeniedTotal, 1);
             static DENIED: LogLimit = LogLimit::new();
             if let Some(left_out) = DENIED.admit() {

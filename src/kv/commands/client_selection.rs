@@ -5,6 +5,7 @@ use crate::kv::clients::Selection;
 use crate::kv::errors::{self, CommandError};
 use crate::kv::login;
 use crate::resp::number::parse_integer;
+use crate::server::sys::socket;
 
 /// Which clients CLIENT LIST shows, and in which order.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub(super) struct KillOptions {
 impl KillOptions {
     pub(super) fn parse(args: &[&[u8]]) -> Result<KillOptions, CommandError> {
         if let [_, _, address] = args {
-            let selection = Selection { address: Some(address.to_vec()), ..Selection::default() };
+            let selection = Selection { address: Some(as_shown(address)), ..Selection::default() };
             return Ok(KillOptions { selection, skips_me: false, is_old_form: true });
         }
         let mut options = KillOptions { selection: Selection::default(), skips_me: true, is_old_form: false };
@@ -85,8 +86,8 @@ impl KillOptions {
                 selection.numbers = vec![number.ok_or(CommandError::from(errors::CLIENT_ID_NOT_POSITIVE))?];
             }
             option if is_word(option, "type") => selection.is_none = !is_type_of_clients(value)?,
-            option if is_word(option, "addr") => selection.address = Some(value.to_vec()),
-            option if is_word(option, "laddr") => selection.local = Some(value.to_vec()),
+            option if is_word(option, "addr") => selection.address = Some(as_shown(value)),
+            option if is_word(option, "laddr") => selection.local = Some(as_shown(value)),
             option if is_word(option, "user") => {
                 if value != login::USER {
                     return Err(errors::no_such_user(value));
@@ -103,6 +104,12 @@ impl KillOptions {
         }
         Ok(())
     }
+}
+
+/// An address in the one form that it is shown in: IPv4 may be given as a part of IPv6 too.
+fn as_shown(address: &[u8]) -> Vec<u8> {
+    let parsed = std::str::from_utf8(address).ok().and_then(|text| text.parse().ok());
+    parsed.map_or_else(|| address.to_vec(), |parsed| socket::canonical(parsed).to_string().into_bytes())
 }
 
 /// True for the type that all clients here have, false for one that none has.
@@ -132,6 +139,15 @@ mod tests {
         assert_eq!((all.selection(), all.pick(lines)), (Selection::default(), b"two\nseven\n".to_vec()));
         let nobody = ListOptions::parse(&words("client list id -1")).unwrap();
         assert!(nobody.selection().is_none, "no number is not the same as any number");
+    }
+
+    #[test]
+    fn an_ipv4_address_is_known_in_both_forms() {
+        for address in ["127.0.0.1:6379", "[::ffff:127.0.0.1]:6379"] {
+            let options = KillOptions::parse(&words(&format!("client kill addr {address}"))).unwrap();
+            assert_eq!(options.selection.address.unwrap(), b"127.0.0.1:6379");
+        }
+        assert_eq!(as_shown(b"[::1]:6379"), b"[::1]:6379");
     }
 
     #[test]

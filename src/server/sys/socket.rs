@@ -68,9 +68,20 @@ pub fn set_keep_alive(fd: BorrowedFd<'_>, seconds: u32) -> io::Result<()> {
     Ok(setsockopt(&fd, sockopt::TcpKeepCount, &3)?)
 }
 
-/// Both ends' addresses of an accepted connection.
+/// Both ends' addresses of an accepted connection, in one form each whatever the listener: an IPv4 peer of a listener on `[::]` has its
+/// IPv4 address (ipv6(7): the kernel gives `::ffff:a.b.c.d`).
 pub fn addresses(fd: BorrowedFd<'_>) -> io::Result<(SocketAddr, SocketAddr)> {
-    Ok((internet(getpeername(fd.as_raw_fd())?)?, internet(getsockname(fd.as_raw_fd())?)?))
+    let (peer, local) = (internet(getpeername(fd.as_raw_fd())?)?, internet(getsockname(fd.as_raw_fd())?)?);
+    Ok((canonical(peer), canonical(local)))
+}
+
+/// An address of IPv4 in its own form, also where it has come by IPv6.
+#[must_use]
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip == address.ip() => address,
+        ip => SocketAddr::new(ip, address.port()),
+    }
 }
 
 /// The address that a listener is bound to.
