@@ -54,7 +54,7 @@ pub(crate) struct CliConnectionArguments {
     /// Speak RESP2 (what happens without --json)
     #[arg(short = '2', long, conflicts_with = "resp3")]
     resp2: bool,
-    /// Encrypt, and check the service's certificate; a rediss:// URL says the same
+    /// Encrypt, and check the service's certificate; a rediss:// or valkeys:// URL says the same
     #[arg(long, conflicts_with = "socket")]
     tls: bool,
     /// Authorities to trust, as PEM, instead of those of this machine
@@ -268,8 +268,7 @@ impl CliConnectionArguments {
         let identity = self.cert.clone().zip(self.key.clone());
         let is_described = self.cacert.is_some() || identity.is_some() || self.sni.is_some() || self.insecure;
         if !self.tls && !is_in_url {
-            let reason =
-                "--cacert, --cert, --key, --sni and --insecure are about TLS: add --tls, or use a rediss:// URL";
+            let reason = "--cacert, --cert, --key, --sni and --insecure are about TLS: add --tls, or use a rediss:// or valkeys:// URL";
             return if is_described { Err(reason.to_owned()) } else { Ok(None) };
         }
         let (authorities, server_name) = (self.cacert.clone(), self.sni.clone());

@@ -32,7 +32,7 @@ pub(crate) struct ConnectionArguments {
     /// Ask for the password
     #[arg(long, conflicts_with = "password")]
     askpass: bool,
-    /// redis://[[user]:password@]host[:port][/database], instead of EMPTYSERVER_URL
+    /// redis://[[user]:password@]host[:port][/database] (or valkey://), instead of EMPTYSERVER_URL
     #[arg(short = 'u', long)]
     url: Option<String>,
     /// Speak RESP3

@@ -54,8 +54,8 @@ impl Default for Target {
 }
 
 impl Target {
-    /// `redis://[[user]:password@]host[:port][/database]`, each part with `%XX` escapes; `rediss://` for TLS. An absent
-    /// host is 127.0.0.1.
+    /// `redis://[[user]:password@]host[:port][/database]`, each part with `%XX` escapes; `rediss://` for TLS; `valkey://`
+    /// and `valkeys://` are the same. An absent host is 127.0.0.1.
     ///
     /// ```
     /// use emptyserver::client::Target;
@@ -68,10 +68,11 @@ impl Target {
     /// # Errors
     /// Which part is wrong.
     pub fn from_url(url: &str) -> Result<Self, UrlError> {
-        let (rest, tls) = match (url.strip_prefix("redis://"), url.strip_prefix("rediss://")) {
-            (Some(rest), _) => (rest, None),
-            (None, Some(rest)) => (rest, Some(Tls::default())),
-            (None, None) => return Err(UrlError::Scheme),
+        let (scheme, rest) = url.split_once("://").ok_or(UrlError::Scheme)?;
+        let tls = match scheme {
+            "redis" | "valkey" => None,
+            "rediss" | "valkeys" => Some(Tls::default()),
+            _ => return Err(UrlError::Scheme),
         };
         if rest.contains(['?', '#']) {
             return Err(UrlError::Options);
@@ -165,7 +166,7 @@ impl fmt::Display for Target {
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "a URL begins with redis://, or with rediss:// for TLS",
+            Self::Scheme => "a URL begins with redis:// or valkey://, or with rediss:// or valkeys:// for TLS",
             Self::Port => "the URL's port is not a number from 0 to 65535",
             Self::Database => "the URL's database is not a number",
             Self::Escape => "the URL has a % that is not followed by two hexadecimal digits of UTF-8 text",
@@ -195,6 +196,7 @@ mod tests {
             ("redis://me:p%40w%3a@kv:7", target("kv", 7, Some("me"), Some("p@w:"), 0)),
             ("redis://:a@b@kv", target("kv", 6379, None, Some("a@b"), 0)),
             ("redis://[::1]", target("::1", 6379, None, None, 0)),
+            ("valkey://me:pw@kv:7/2", target("kv", 7, Some("me"), Some("pw"), 2)),
             ("redis://:pw@[::1]:7/15", target("::1", 7, None, Some("pw"), 15)),
         ];
         for (url, target) in cases {
@@ -205,7 +207,9 @@ mod tests {
     #[test]
     fn a_second_s_asks_for_tls() {
         let expected = Target { tls: Some(Tls::default()), ..target("kv", 7, None, None, 0) };
-        assert_eq!(Target::from_url("rediss://kv:7"), Ok(expected));
+        for url in ["rediss://kv:7", "valkeys://kv:7"] {
+            assert_eq!(Target::from_url(url), Ok(expected.clone()), "{url}");
+        }
     }
 
     #[test]
@@ -213,6 +217,8 @@ mod tests {
         let cases = [
             ("kv:6379", UrlError::Scheme),
             ("unix:///kv", UrlError::Scheme),
+            ("valkeyss://kv", UrlError::Scheme),
+            ("://kv", UrlError::Scheme),
             ("redis://kv:port", UrlError::Port),
             ("redis://kv:65536", UrlError::Port),
             ("redis://[::1", UrlError::Port),

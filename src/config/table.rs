@@ -164,7 +164,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(Log, "EMPTYSERVER_LOG_FORMAT", Unit::Choice(&["auto", "text", "json"]), Fixed("auto"))
         .means("`text`, `json` lines, or `auto`: text on a terminal and JSON elsewhere"),
     setting(Client, "EMPTYSERVER_URL", Unit::Url, Nothing)
-        .means("where `emptyserver cli` connects to: `redis://[[user]:password@]host[:port][/database]`, `rediss://` for TLS")
+        .means("where `emptyserver cli` connects to: `redis://[[user]:password@]host[:port][/database]`, `rediss://` for TLS; `valkey://` and `valkeys://` are the same")
         .secret(),
     setting(Client, "EMPTYSERVER_HISTORY", Unit::Path, Fixed("~/.emptyserver_history"))
         .means("file of what was typed at the prompt of `emptyserver cli`, without passwords; `off` = none is kept"),

@@ -164,6 +164,12 @@ pub const NOT_0_OR_1: &str = "ERR value is out of range, value must between 0 an
 pub const NOT_POSITIVE: &str = "ERR value is out of range, must be positive";
 pub const SLOWLOG_COUNT: &str = "ERR count should be greater than or equal to -1";
 
+// ---- cluster and replication
+pub const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
+pub const MASTER_PORT: &str = "ERR Invalid master port";
+pub const NO_REPLICATION: &str =
+    "ERR There is no replication: this service can't become a replica; of REPLICAOF it knows NO ONE";
+
 // ---- COMMAND
 pub const COMMAND_INVALID: &str = "ERR Invalid command specified";
 pub const COMMAND_WITHOUT_KEYS: &str = "ERR The command has no key arguments";

@@ -88,6 +88,7 @@ const NAMES: &[(Flags, &str)] = &[
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Group {
     Bitmap,
+    Cluster,
     Connection,
     Generic,
     Geo,
@@ -109,6 +110,7 @@ impl Group {
     pub const fn name(self) -> &'static str {
         match self {
             Group::Bitmap => "bitmap",
+            Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
             Group::Geo => "geo",
@@ -138,7 +140,7 @@ impl Group {
             Group::List => Some(Category::List),
             Group::PubSub => Some(Category::PubSub),
             Group::Scripting => Some(Category::Scripting),
-            Group::Server => None,
+            Group::Cluster | Group::Server => None,
             Group::Set => Some(Category::Set),
             Group::SortedSet => Some(Category::SortedSet),
             Group::Stream => Some(Category::Stream),

@@ -172,9 +172,6 @@ impl Done {
     }
 }
 
-/// Stands for "does not expire" on the wire.
-const NEVER: i64 = i64::MIN;
-
 impl Wire for Job {
     fn encode(&self, out: &mut Vec<u8>) {
         out.push(u8::from(self.version == Version::Resp3));
@@ -188,7 +185,7 @@ impl Wire for Job {
                     out.extend_from_slice(&one.slot.to_le_bytes());
                     out.extend_from_slice(&one.version.to_le_bytes());
                     out.extend_from_slice(&one.epoch.to_le_bytes());
-                    out.extend_from_slice(&one.expires_at_ms.unwrap_or(NEVER).to_le_bytes());
+                    put_expiry(one.expires_at_ms, out);
                 }
             }
         }
@@ -208,7 +205,7 @@ impl Wire for Job {
                     slot: u32::from_le_bytes(take(rest)),
                     version: u64::from_le_bytes(take(rest)),
                     epoch: u64::from_le_bytes(take(rest)),
-                    expires_at_ms: expiry(i64::from_le_bytes(take(rest))),
+                    expires_at_ms: take_expiry(rest),
                 });
                 Kind::Exec(watched.collect())
             }
@@ -239,7 +236,7 @@ impl Wire for Done {
             }
             DoneOutcome::Watched(expiries) => {
                 list(out, 3, expiries.len());
-                expiries.iter().for_each(|at| out.extend_from_slice(&at.unwrap_or(NEVER).to_le_bytes()));
+                expiries.iter().for_each(|at| put_expiry(*at, out));
             }
         }
         out.extend_from_slice(&(self.slow.len() as u32).to_le_bytes());
@@ -265,7 +262,7 @@ impl Wire for Done {
             ),
             [3] => {
                 let count = u32::from_le_bytes(take(rest));
-                DoneOutcome::Watched((0..count).map(|_| expiry(i64::from_le_bytes(take(rest)))).collect())
+                DoneOutcome::Watched((0..count).map(|_| take_expiry(rest)).collect())
             }
             [4] => DoneOutcome::Cut(Calls { count: u32::from_le_bytes(take(rest)), bytes: take_bytes(rest) }),
             _ => return None,
@@ -290,8 +287,16 @@ fn take_bytes(rest: &mut &[u8]) -> Vec<u8> {
     bytes.to_vec()
 }
 
-fn expiry(at_ms: i64) -> Option<i64> {
-    (at_ms != NEVER).then_some(at_ms)
+/// Whether there is a time, and the time: each of the values of one is a time that a key may have.
+fn put_expiry(at_ms: Option<i64>, out: &mut Vec<u8>) {
+    out.push(u8::from(at_ms.is_some()));
+    out.extend_from_slice(&at_ms.unwrap_or(0).to_le_bytes());
+}
+
+fn take_expiry(rest: &mut &[u8]) -> Option<i64> {
+    let [is_some] = take(rest);
+    let at_ms = i64::from_le_bytes(take(rest));
+    (is_some == 1).then_some(at_ms)
 }
 
 /// The first `N` bytes, cut off. Both ends are the same program, so they are there.
@@ -336,7 +341,7 @@ mod tests {
             DoneOutcome::Cut(rest),
             DoneOutcome::NotExecuted,
             DoneOutcome::Executed(vec![3, 9]),
-            DoneOutcome::Watched(vec![None, Some(5)]),
+            DoneOutcome::Watched(vec![None, Some(5), Some(i64::MAX), Some(i64::MIN), Some(0)]),
         ] {
             let slow = vec![SlowCall { started_us: -1, duration_us: 12_345, args: vec![b"get".to_vec(), Vec::new()] }];
             let done = Done { slow, ..Done::new(outcome, b"+OK\r\n".to_vec()) };

@@ -82,6 +82,7 @@ const fn number(
 
 /// Sorted by name.
 pub const PARAMETERS: &[Parameter] = &[
+    fixed("aclfile", "", "there is one user, whose password EMPTYSERVER_PASSWORD is"),
     fixed("activedefrag", "no", BY_DESIGN),
     fixed("activerehashing", "yes", BY_DESIGN),
     fixed("aof-use-rdb-preamble", "no", NO_LOG_FILE),
@@ -161,6 +162,8 @@ pub const PARAMETERS: &[Parameter] = &[
     fixed("maxmemory-samples", "5", NO_EVICTION),
     fixed("min-replicas-max-lag", "10", NO_REPLICATION),
     fixed("min-replicas-to-write", "0", NO_REPLICATION),
+    fixed("min-slaves-max-lag", "10", NO_REPLICATION),
+    fixed("min-slaves-to-write", "0", NO_REPLICATION),
     fixed("no-appendfsync-on-rewrite", "no", NO_LOG_FILE),
     fixed("notify-keyspace-events", "", NO_EVENTS),
     fixed("pidfile", "", BY_DESIGN),
@@ -176,7 +179,9 @@ pub const PARAMETERS: &[Parameter] = &[
     }),
     fixed("rdbchecksum", "yes", NO_SNAPSHOTS),
     fixed("rdbcompression", "no", NO_SNAPSHOTS),
+    fixed("replica-priority", "100", NO_REPLICATION),
     fixed("replica-read-only", "yes", NO_REPLICATION),
+    fixed("replica-serve-stale-data", "yes", NO_REPLICATION),
     fixed("replicaof", "", NO_REPLICATION),
     Parameter {
         name: "requirepass",
@@ -186,6 +191,9 @@ pub const PARAMETERS: &[Parameter] = &[
     },
     fixed("save", "", NO_SNAPSHOTS),
     at_start("shutdown-timeout", "EMPTYSERVER_DRAIN_SECONDS", |shared| shared.settings.drain_seconds.to_string()),
+    fixed("slave-priority", "100", NO_REPLICATION),
+    fixed("slave-read-only", "yes", NO_REPLICATION),
+    fixed("slave-serve-stale-data", "yes", NO_REPLICATION),
     fixed("slaveof", "", NO_REPLICATION),
     number(
         "slowlog-log-slower-than",

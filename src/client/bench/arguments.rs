@@ -124,7 +124,9 @@ impl BenchArguments {
             targets.push(Target { is_resp3: targets[0].is_resp3, ..other });
         }
         if targets.iter().any(|target| target.tls.is_some()) {
-            return Err("the load generator speaks no TLS; rediss:// is for `emptyserver cli`".to_owned());
+            return Err(
+                "the load generator speaks no TLS; rediss:// and valkeys:// are for `emptyserver cli`".to_owned()
+            );
         }
         if self.threads > self.connections {
             return Err(format!("{} threads share {} connections", self.threads, self.connections));

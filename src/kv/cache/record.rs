@@ -11,8 +11,6 @@ use crate::storage::{Entry, Kind};
 pub(super) const HEADER_BYTES: usize = 40;
 /// Positions and sizes of records are multiples of this.
 pub(super) const UNIT_BYTES: usize = 8;
-/// Stands for "does not expire".
-const NEVER: i64 = i64::MAX;
 /// Kind of a key that is not there.
 const ABSENT: u8 = 0;
 
@@ -21,6 +19,8 @@ const FLAGS_AT: usize = 38;
 const HAS_VALUE: u8 = 1;
 /// The record was used since it was written.
 const IS_USED: u8 = 2;
+/// The key ends, at `expires_at_ms`: any time is one that a client may give, so none can stand for "never".
+const EXPIRES: u8 = 4;
 
 /// A record in somebody's bytes.
 #[derive(Clone, Copy)]
@@ -163,8 +163,7 @@ impl<'a> Record<'a> {
 
     /// When the key ends, if it does.
     pub(super) fn expires_at_ms(&self) -> Option<i64> {
-        let at = self.u64_at(16).cast_signed();
-        (at != NEVER).then_some(at)
+        (self.header[FLAGS_AT] & EXPIRES != 0).then(|| self.u64_at(16).cast_signed())
     }
 
     /// `None`: there is no such key.
@@ -205,15 +204,16 @@ impl Learned {
         let value = value.filter(|value| value.len() <= usize::from(u16::MAX));
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(&version.to_le_bytes());
-        let expires_at_ms = entry.and_then(|entry| entry.expires_at_ms).unwrap_or(NEVER);
+        let expires_at_ms = entry.and_then(|entry| entry.expires_at_ms);
         header[8..16].copy_from_slice(&hash.to_le_bytes());
-        header[16..24].copy_from_slice(&expires_at_ms.to_le_bytes());
+        header[16..24].copy_from_slice(&expires_at_ms.unwrap_or(0).to_le_bytes());
         header[24..32].copy_from_slice(&entry.map_or(0, |entry| entry.length).to_le_bytes());
         header[32..34].copy_from_slice(&(key.len() as u16).to_le_bytes());
         header[34..36].copy_from_slice(&(value.map_or(0, <[u8]>::len) as u16).to_le_bytes());
         header[36] = entry.map_or(ABSENT, |entry| entry.kind as u8);
         header[37] = database;
-        header[FLAGS_AT] = if value.is_some() { HAS_VALUE } else { 0 };
+        header[FLAGS_AT] =
+            if value.is_some() { HAS_VALUE } else { 0 } | if expires_at_ms.is_some() { EXPIRES } else { 0 };
         self.bytes.extend_from_slice(&header);
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value.unwrap_or_default());
@@ -257,6 +257,19 @@ mod tests {
         let facts: Vec<(Option<Entry>, Option<&[u8]>)> =
             records.iter().map(|record| (record.entry(), record.value())).collect();
         assert_eq!(facts, [(None, None), (Some(short), Some(&b"value"[..])), (Some(long), None), (Some(hash), None)]);
+    }
+
+    #[test]
+    fn any_time_may_be_the_one_when_a_key_ends() {
+        for expires_at_ms in [None, Some(i64::MIN), Some(-1), Some(0), Some(i64::MAX - 1), Some(i64::MAX)] {
+            let mut learned = Learned::default();
+            let entry = Entry { kind: Kind::String, expires_at_ms, length: 1, id: None };
+            learned.push(Asked { hash: 0, database: 0, key: b"k" }, 2, Some(&entry), Some(b"v"));
+            let mut bytes = learned.bytes.clone();
+            set_used(&mut bytes, true);
+            let record = Record::at(&bytes);
+            assert_eq!((record.entry(), record.expires_at_ms(), record.is_used()), (Some(entry), expires_at_ms, true));
+        }
     }
 
     #[test]

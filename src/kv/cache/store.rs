@@ -28,7 +28,7 @@ const RING_BYTES_MAX: usize = UNIT_BYTES << 31;
 /// What a prefetch fetches at a time, and how many of them of a record: its head, its key, and a small value.
 const LINE_BYTES: usize = 64;
 const PREFETCHED_LINES: usize = 3;
-/// In place of a version: nothing up to the end of the ring.
+/// In place of a version: nothing up to the end of the ring. It is odd, and no record of a version that is odd is kept.
 const GAP: u64 = u64::MAX;
 
 pub(super) struct Store {

@@ -35,8 +35,10 @@ fn the_time_to_live_is_relative_unless_absttl() {
     let payload = dumped(&mut fixture, "a");
     assert_eq!(restore(&mut fixture, "b", "1500", &payload, ""), "OK");
     assert_eq!(restore(&mut fixture, "c", "1700000000700", &payload, "ABSTTL"), "OK");
-    assert_eq!(restore(&mut fixture, "d", "9223372036854775807", &payload, ""), "OK");
-    fixture.transcript("> PTTL b\n:1500\n> PTTL c\n:700\n> PEXPIRETIME d\n:9223372036854775807");
+    assert_eq!(restore(&mut fixture, "d", "9223372036854775807", &payload, "ABSTTL"), "OK");
+    let overflows = "-ERR invalid expire time in 'restore' command";
+    assert_eq!(restore(&mut fixture, "e", "9223372036854775807", &payload, ""), overflows);
+    fixture.transcript("> PTTL b\n:1500\n> PTTL c\n:700\n> PEXPIRETIME d\n:9223372036854775807\n> EXISTS e\n:0");
     // A time that has passed: the old value goes and no new one comes.
     assert_eq!(restore(&mut fixture, "c", "1", &payload, "ABSTTL REPLACE"), "OK");
     fixture.transcript("> EXISTS c\n:0");

@@ -7,6 +7,7 @@ pub const FAMILIES: &[&[Command]] = &[
     commands::backup::COMMANDS,
     commands::bits::COMMANDS,
     commands::client::COMMANDS,
+    commands::cluster::COMMANDS,
     commands::command::COMMANDS,
     commands::connection::COMMANDS,
     commands::config::COMMANDS,

@@ -4,6 +4,7 @@ pub mod backup;
 pub mod bits;
 pub mod client;
 mod client_selection;
+pub mod cluster;
 pub mod command;
 mod command_docs;
 #[cfg(test)]
