@@ -130,7 +130,8 @@ pub fn line(client: &Client, now_ms: i64) -> Vec<u8> {
     let unsent = client.unsent_bytes.get();
     let in_buffer = unsent.min(REPLY_BUFFER_BYTES);
     let in_list = unsent - in_buffer;
-    let held = client.input_bytes.get() + client.args_bytes.get() + client.queued_bytes.get() + unsent;
+    let names = client.name.borrow().len() + client.library_name.borrow().len() + client.library_version.borrow().len();
+    let held = client.input_bytes.get() + client.args_bytes.get() + client.queued_bytes.get() + unsent + names;
     let mut line =
         format!("id={} addr={} laddr={} fd={} name=", client.number, client.address, client.local, client.descriptor)
             .into_bytes();

@@ -135,6 +135,8 @@ pub const NO_PROTOCOL: &str = "NOPROTO unsupported protocol version";
 pub const HELLO_WITHOUT_LOGIN: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> \
      option can be used to authenticate the client and select the RESP protocol version at the same time";
 pub const CLIENT_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
+pub const CLIENT_NAME_TOO_LONG: &str = "ERR Client names have at most 256 bytes.";
+pub const CLIENT_LIBRARY_TOO_LONG: &str = "ERR The name and the version of a library have at most 256 bytes.";
 pub const INVALID_CLIENT_ID: &str = "ERR Invalid client ID";
 pub const CLIENT_ID_NOT_POSITIVE: &str = "ERR client-id should be greater than 0";
 pub const NO_SUCH_CLIENT: &str = "ERR No such client";
@@ -176,17 +178,17 @@ pub const COMMAND_WITHOUT_KEYS: &str = "ERR The command has no key arguments";
 pub const COMMAND_ARGUMENT_COUNT: &str = "ERR Invalid number of arguments specified for command";
 pub const COMMAND_ARGUMENTS: &str = "ERR Invalid arguments specified for command";
 
-/// The command does not exist. Redis shows up to 128 bytes of the name and of the arguments.
+/// The command does not exist. As in Redis up to 128 bytes of the name and of the arguments are shown.
 #[must_use]
 pub fn unknown_command(args: &[&[u8]]) -> CommandError {
-    let mut shown = String::new();
+    let mut rest = String::new();
     for arg in &args[1..] {
-        if shown.len() >= 128 {
+        if rest.len() >= SHOWN_BYTES_MAX {
             break;
         }
-        shown.push_str(&format!("'{}' ", lossy(arg, 128 - shown.len())));
+        rest.push_str(&format!("'{}' ", lossy(arg, SHOWN_BYTES_MAX - rest.len())));
     }
-    reply(format!("ERR unknown command '{}', with args beginning with: {shown}", lossy(args[0], 128)))
+    reply(format!("ERR unknown command '{}', with args beginning with: {rest}", shown(args[0])))
 }
 
 /// EXEC itself was refused.
@@ -199,59 +201,59 @@ pub fn exec_abort_because_of(why: &str) -> Cow<'static, str> {
 /// The container exists, its subcommand does not.
 #[must_use]
 pub fn unknown_subcommand(container: &str, name: &[u8]) -> CommandError {
-    reply(format!("ERR unknown subcommand '{}'. Try {} HELP.", lossy(name, 128), container.to_ascii_uppercase()))
+    reply(format!("ERR unknown subcommand '{}'. Try {} HELP.", shown(name), container.to_ascii_uppercase()))
 }
 
 /// A subcommand with optional arguments got others; `name` as it was sent.
 #[must_use]
 pub fn wrong_subcommand_arguments(container: &str, name: &[u8]) -> CommandError {
-    let (name, container) = (lossy(name, 128), container.to_ascii_uppercase());
+    let (name, container) = (shown(name), container.to_ascii_uppercase());
     reply(format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP."))
 }
 
 #[must_use]
 pub fn hello_option(option: &[u8]) -> CommandError {
-    reply(format!("ERR Syntax error in HELLO option '{}'", lossy(option, option.len())))
+    reply(format!("ERR Syntax error in HELLO option '{}'", shown(option)))
 }
 
 #[must_use]
 pub fn unrecognized_option(option: &[u8]) -> CommandError {
-    reply(format!("ERR Unrecognized option '{}'", lossy(option, option.len())))
+    reply(format!("ERR Unrecognized option '{}'", shown(option)))
 }
 
 /// `name` as it was sent.
 #[must_use]
 pub fn client_attribute(name: &[u8]) -> CommandError {
-    reply(format!("ERR {} cannot contain spaces, newlines or special characters.", lossy(name, name.len())))
+    reply(format!("ERR {} cannot contain spaces, newlines or special characters.", shown(name)))
 }
 
 #[must_use]
 pub fn unknown_client_type(name: &[u8]) -> CommandError {
-    reply(format!("ERR Unknown client type '{}'", lossy(name, name.len())))
+    reply(format!("ERR Unknown client type '{}'", shown(name)))
 }
 
 #[must_use]
 pub fn no_such_user(name: &[u8]) -> CommandError {
-    reply(format!("ERR No such user '{}'", lossy(name, name.len())))
+    reply(format!("ERR No such user '{}'", shown(name)))
 }
 
 #[must_use]
 pub fn unknown_parameter(name: &[u8]) -> CommandError {
-    let name = lossy(name, name.len());
+    let name = shown(name);
     reply(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
 }
 
 /// `parameter` as it was sent.
 #[must_use]
 pub fn config_set_failed(parameter: &[u8], reason: &str) -> CommandError {
-    let parameter = lossy(parameter, parameter.len());
+    let parameter = shown(parameter);
     reply(format!("ERR CONFIG SET failed (possibly related to argument '{parameter}') - {reason}"))
 }
 
 /// LATENCY GRAPH of an event that was not observed.
 #[must_use]
 pub fn no_samples(event: &[u8]) -> CommandError {
-    reply(format!("ERR No samples available for event '{}'", lossy(event, event.len())))
+    reply(format!("ERR No samples available for event '{}'", shown(event)))
 }
 
 /// `command` is the full name: "object|encoding".
@@ -268,11 +270,18 @@ pub fn invalid_expire_time(command: &str) -> CommandError {
 
 #[must_use]
 pub fn unsupported_option(option: &[u8]) -> CommandError {
-    reply(format!("ERR Unsupported option {}", lossy(option, option.len())))
+    reply(format!("ERR Unsupported option {}", shown(option)))
 }
 
 fn reply(text: String) -> CommandError {
     CommandError::Reply(Cow::Owned(text))
+}
+
+/// As much of an argument as an error repeats: a peer that sends a large one must not get it back, once for each time it asks.
+const SHOWN_BYTES_MAX: usize = 128;
+
+fn shown(bytes: &[u8]) -> Cow<'_, str> {
+    lossy(bytes, SHOWN_BYTES_MAX)
 }
 
 /// At most `bytes_max` bytes of what a peer sent, as text.
@@ -298,4 +307,33 @@ pub fn storage_text(error: &StorageError) -> Cow<'static, str> {
         | StorageError::Unwritable { .. }
         | StorageError::Internal(_) => INTERNAL,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_error_repeats_much_of_what_was_sent() {
+        let long = vec![b'x'; 1 << 20];
+        let errors = [
+            unknown_command(&[&long, &long, &long]),
+            unknown_command(&[&[b"".as_slice(); 1000][..], &[&long[..]]].concat()),
+            unknown_subcommand("client", &long),
+            wrong_subcommand_arguments("client", &long),
+            hello_option(&long),
+            unrecognized_option(&long),
+            client_attribute(&long),
+            unknown_client_type(&long),
+            no_such_user(&long),
+            unknown_parameter(&long),
+            config_set_failed(&long, "reason"),
+            no_samples(&long),
+            unsupported_option(&long),
+        ];
+        for error in errors {
+            assert!(error.text().len() < 600, "{}", &error.text()[..100]);
+        }
+        assert!(unrecognized_option(&long[..128]).text().contains(std::str::from_utf8(&long[..128]).unwrap()));
+    }
 }

@@ -14,6 +14,10 @@ use crate::resp::inline;
 use crate::server::sys::clock;
 use crate::server::{Effects, Outbox};
 
+/// Bytes of arguments that a line shows; what is beyond is counted. Each monitor gets a copy, in which a byte may be four, and
+/// other workers get it over the bus: whole, one large SET would cost more memory than anything else that a client can send.
+const LINE_BYTES_MAX: usize = 64 << 10;
+
 /// A client becomes a monitor.
 pub fn begin(desk: &mut Desk, client: &Rc<Client>) {
     client.is_monitor.set(true);
@@ -81,10 +85,22 @@ fn line(client: &Client, command: &Command, args: &[&[u8]]) -> Vec<u8> {
     let mut line =
         format!("+{}.{:06} [{} {}]", now_us / 1_000_000, now_us % 1_000_000, client.database.get(), client.address)
             .into_bytes();
+    let mut left = LINE_BYTES_MAX;
     for (index, arg) in args.iter().enumerate() {
+        if left == 0 {
+            line.extend_from_slice(format!(" \"... ({} more arguments)\"", args.len() - index).as_bytes());
+            break;
+        }
+        let arg = if is_secret(command.name, args, index) { REDACTED } else { arg };
+        let shown = arg.len().min(left);
         line.extend_from_slice(b" \"");
-        inline::escape(if is_secret(command.name, args, index) { REDACTED } else { arg }, &mut line);
+        inline::escape(&arg[..shown], &mut line);
+        if shown < arg.len() {
+            line.extend_from_slice(format!("... ({} more bytes)", arg.len() - shown).as_bytes());
+        }
         line.push(b'"');
+        // An empty one takes room as well.
+        left = left.saturating_sub(shown.max(1));
     }
     line.extend_from_slice(b"\r\n");
     line
@@ -92,6 +108,27 @@ fn line(client: &Client, command: &Command, args: &[&[u8]]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::kv::session::Session;
+    use crate::kv::table;
+    use crate::server::{ConnectionId, Peer};
+
+    #[test]
+    fn a_line_is_short_whatever_the_call_is() {
+        let address = "127.0.0.1:7".parse().unwrap();
+        let peer = Peer { id: ConnectionId(1), number: 1, address, local: address, descriptor: 3 };
+        let client = Session::new(&peer, 0).client;
+        let long = vec![0; 8 << 20];
+        let set = line(&client, table::lookup(b"set").unwrap(), &[b"set", b"k", &long, b"EX", b"1"]);
+        assert!(set.len() < 5 * LINE_BYTES_MAX, "{}", set.len());
+        assert!(set.ends_with(b"\\x00... (8323076 more bytes)\" \"... (2 more arguments)\"\r\n"));
+        let many = vec![&b""[..]; 100_000];
+        let exists = line(&client, table::lookup(b"exists").unwrap(), &many);
+        assert!(exists.ends_with(b" \"\" \"... (34464 more arguments)\"\r\n"), "{}", exists.len());
+        let get = line(&client, table::lookup(b"get").unwrap(), &[b"get", &long[..10]]);
+        assert!(get.ends_with(b"\\x00\"\r\n"));
+    }
+
     #[test]
     fn bytes_are_shown_as_redis_escapes_them() {
         let mut out = Vec::new();

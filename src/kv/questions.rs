@@ -5,7 +5,6 @@ use crate::kv::desk::Desk;
 use crate::kv::gather::{self, MessageKind};
 use crate::kv::monitor;
 use crate::kv::session::{Outcome, Polled, SessionCall, Wait};
-use crate::kv::slowlog;
 use crate::server::counters::{DRAINING, SERVING};
 use crate::server::{Counter, Effects};
 
@@ -16,7 +15,7 @@ pub enum Question {
     ListClients(Selection),
     /// How many of these clients are there? They are closed. Answered with the number (u64).
     KillClients(Selection),
-    /// The newest entries of the slow log, at most so many. Answered as `slowlog::encode`.
+    /// The newest entries of the slow log, at most so many. Answered as `SlowLog::newest`.
     SlowLog { count: u32 },
     /// Answered with the number of entries (u64).
     SlowLogLength,
@@ -135,10 +134,10 @@ pub fn answer(desk: &mut Desk, question: &[u8], effects: &mut Effects) -> Vec<u8
     match Question::decode(question) {
         Some(Question::ListClients(selection)) => clients::list(desk, &selection),
         Some(Question::KillClients(selection)) => clients::kill(desk, &selection, effects).to_le_bytes().to_vec(),
-        Some(Question::SlowLog { count }) => slowlog::encode(desk.slow_log.entries.iter().take(count as usize)),
-        Some(Question::SlowLogLength) => (desk.slow_log.entries.len() as u64).to_le_bytes().to_vec(),
+        Some(Question::SlowLog { count }) => desk.slow_log.newest(count as usize),
+        Some(Question::SlowLogLength) => (desk.slow_log.len() as u64).to_le_bytes().to_vec(),
         Some(Question::SlowLogReset) => {
-            desk.slow_log.entries.clear();
+            desk.slow_log.clear();
             Vec::new()
         }
         None => {

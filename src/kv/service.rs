@@ -51,6 +51,8 @@ pub struct KvService {
     scout: scouting::Scout,
     /// Some client watches by MONITOR, as of the bytes at hand: whoever has been told that it does sent what follows later.
     is_monitored: bool,
+    /// The slow log wants calls that take next to no time, as of the same.
+    times_each: bool,
 }
 
 /// A session and the parser of its bytes: apart, since a call's arguments lie in the parser while the session changes.
@@ -96,6 +98,7 @@ impl KvService {
             streak: None,
             scout: Scout::default(),
             is_monitored: false,
+            times_each: false,
         }
     }
 
@@ -327,7 +330,7 @@ impl KvService {
         let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
         let is_error = matches!(&outcome, Outcome::Reply(Reply::Error(_)));
         self.tally.called(table::number(command), 1, duration_us, is_error);
-        self.is_monitored = monitor::is_anybody(&self.desk);
+        self.look_for_observers();
         self.desk.shared.latency.consider(event_of(command), duration_us);
         slowlog::consider(&mut self.desk, &session.client, command, args, started_us, duration_us);
         self.act(session, outcome, out, effects)
@@ -607,7 +610,7 @@ impl Service for KvService {
             }
             other => talk.session.errand = other,
         }
-        self.is_monitored = monitor::is_anybody(&self.desk);
+        self.look_for_observers();
         let step = self.turn(talk, input, out, effects);
         self.settle();
         talk.session.client.input_bytes.set(input.len());
@@ -623,7 +626,7 @@ impl Service for KvService {
     ) -> Step<Job> {
         let session = &mut talk.session;
         session.client.active_ms.set(self.desk.clock.now_ms());
-        self.is_monitored = monitor::is_anybody(&self.desk);
+        self.look_for_observers();
         self.remember_slow_calls(session, &mut done);
         self.cache.learn(&done.learned);
         let step = self.finish(session, done, out, effects);
@@ -632,7 +635,7 @@ impl Service for KvService {
 
     fn resume(&mut self, talk: &mut Conversation, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
         let session = &mut talk.session;
-        self.is_monitored = monitor::is_anybody(&self.desk);
+        self.look_for_observers();
         let step = match std::mem::replace(&mut session.errand, Errand::None) {
             Errand::Wait(wait) => match self.poll(session, wait, out, effects) {
                 Ok(step) => step,

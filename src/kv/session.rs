@@ -21,6 +21,10 @@ pub struct Session {
     pub errand: Errand,
 }
 
+/// A client's name, and the name and version of its library, have at most so many bytes: they stand in each line of CLIENT LIST
+/// and in each entry of the slow log, which outlives the client.
+pub const CLIENT_NAME_BYTES_MAX: usize = 256;
+
 /// What a client is, for CLIENT LIST and its like: read by other sessions' commands, so in cells.
 pub struct Client {
     pub id: ConnectionId,

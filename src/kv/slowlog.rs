@@ -1,4 +1,6 @@
 //! The slow log: each worker keeps its own clients' slow calls; SLOWLOG gathers them. Entries are numbered over the service.
+//!
+//! What it keeps is bounded in bytes as well: arguments are cut, clients' names are short, and an entry is one allocation.
 
 use std::collections::VecDeque;
 
@@ -14,10 +16,45 @@ use crate::kv::table::Command;
 const ARGS_MAX: usize = 32;
 const ARG_BYTES_MAX: usize = 128;
 
-/// Newest first.
+/// Bytes that one worker's entries take at most, whatever their number may be: the oldest go. An entry has up to 5 KB.
+const BYTES_MAX: usize = 16 << 20;
+/// What an entry takes beside its bytes: its place in the queue, and the allocator's word.
+const ENTRY_BYTES: usize = 32;
+/// Below this threshold a call is timed by itself even where the cache answers it.
+pub const TIMED_ALONE_BELOW_US: i64 = 100;
+
+/// One worker's entries, newest first, each as `encode` writes it.
 #[derive(Default)]
 pub struct SlowLog {
-    pub entries: VecDeque<Entry>,
+    entries: VecDeque<Box<[u8]>>,
+    bytes: usize,
+}
+
+impl SlowLog {
+    fn push(&mut self, entry: &Entry, entries_max: usize) {
+        let entry = encode(entry).into_boxed_slice();
+        self.bytes += ENTRY_BYTES + entry.len();
+        self.entries.push_front(entry);
+        while self.entries.len() > entries_max || self.bytes > BYTES_MAX {
+            let oldest = self.entries.pop_back().expect("bytes are those of entries");
+            self.bytes -= ENTRY_BYTES + oldest.len();
+        }
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The newest entries, for `decode`.
+    #[must_use]
+    pub fn newest(&self, count: usize) -> Vec<u8> {
+        self.entries.iter().take(count).flatten().copied().collect()
+    }
+
+    pub fn clear(&mut self) {
+        *self = SlowLog::default();
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +92,7 @@ pub fn remember(desk: &mut Desk, client: &Client, call: SlowCall) {
         address: client.address.to_string(),
         name: client.name.borrow().clone(),
     };
-    desk.slow_log.entries.push_front(entry);
-    desk.slow_log.entries.truncate(entries_max);
+    desk.slow_log.push(&entry, entries_max);
 }
 
 /// The arguments as the log keeps them.
@@ -83,27 +119,23 @@ fn cut_argument(arg: &[u8]) -> Vec<u8> {
     cut
 }
 
-/// Entries for another worker.
-#[must_use]
-pub fn encode<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u8> {
+fn encode(entry: &Entry) -> Vec<u8> {
     let mut out = Vec::new();
     let put = |out: &mut Vec<u8>, bytes: &[u8]| {
         out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         out.extend_from_slice(bytes);
     };
-    for entry in entries {
-        out.extend_from_slice(&entry.number.to_le_bytes());
-        out.extend_from_slice(&entry.started_us.to_le_bytes());
-        out.extend_from_slice(&entry.duration_us.to_le_bytes());
-        out.extend_from_slice(&(entry.args.len() as u32).to_le_bytes());
-        entry.args.iter().for_each(|arg| put(&mut out, arg));
-        put(&mut out, entry.address.as_bytes());
-        put(&mut out, &entry.name);
-    }
+    out.extend_from_slice(&entry.number.to_le_bytes());
+    out.extend_from_slice(&entry.started_us.to_le_bytes());
+    out.extend_from_slice(&entry.duration_us.to_le_bytes());
+    out.extend_from_slice(&(entry.args.len() as u32).to_le_bytes());
+    entry.args.iter().for_each(|arg| put(&mut out, arg));
+    put(&mut out, entry.address.as_bytes());
+    put(&mut out, &entry.name);
     out
 }
 
-/// What `encode` made; what follows something else is left out.
+/// What `SlowLog::newest` gave; what follows something else is left out.
 #[must_use]
 pub fn decode(mut bytes: &[u8]) -> Vec<Entry> {
     let mut entries = Vec::new();
@@ -139,6 +171,7 @@ fn take_bytes(rest: &mut &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kv::session::CLIENT_NAME_BYTES_MAX;
     use crate::kv::table;
 
     #[test]
@@ -164,9 +197,39 @@ mod tests {
             address: "[::1]:1".to_owned(),
             name: name.to_vec(),
         };
-        let entries = [entry(3, b""), entry(u64::MAX, b"me")];
-        let bytes = encode(entries.iter());
+        let mut log = SlowLog::default();
+        let entries = [entry(u64::MAX, b"me"), entry(3, b"")];
+        entries.iter().rev().for_each(|entry| log.push(entry, 128));
+        let bytes = log.newest(2);
         assert_eq!(decode(&bytes), entries);
         assert_eq!(decode(&bytes[..bytes.len() - 1]).len(), 1);
+        assert_eq!(decode(&log.newest(1)), entries[..1]);
+        log.clear();
+        assert_eq!((log.len(), log.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_entries_and_in_bytes() {
+        let set = table::lookup(b"set").unwrap();
+        let long = vec![b'x'; 1 << 20];
+        let args = cut(set, &[&long[..]; 1000]);
+        let entry = Entry {
+            number: 1,
+            started_us: 0,
+            duration_us: 0,
+            args,
+            address: "127.0.0.1:1".to_owned(),
+            name: vec![b'n'; CLIENT_NAME_BYTES_MAX],
+        };
+        let mut log = SlowLog::default();
+        (0..200).for_each(|_| log.push(&entry, 128));
+        assert_eq!(log.len(), 128);
+        assert!(log.bytes < 128 * 6000, "{}", log.bytes);
+        (0..10_000).for_each(|_| log.push(&entry, 65_536));
+        assert!(log.bytes <= BYTES_MAX && log.len() > BYTES_MAX / 6000, "{} in {}", log.len(), log.bytes);
+        let held: usize = log.entries.iter().map(|entry| ENTRY_BYTES + entry.len()).sum();
+        assert_eq!(log.bytes, held);
+        log.push(&entry, 0);
+        assert_eq!((log.len(), log.bytes), (0, 0));
     }
 }

@@ -8,7 +8,7 @@ use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::monitor;
 use crate::kv::questions::{self, Notice, Question};
 use crate::kv::runtime::Pausing;
-use crate::kv::session::{Outcome, ReplyMode, SessionCall};
+use crate::kv::session::{CLIENT_NAME_BYTES_MAX, Outcome, ReplyMode, SessionCall};
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 
@@ -237,7 +237,11 @@ fn setname(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
 
 /// The name, if clients may be called so.
 pub(super) fn client_name(name: &[u8]) -> Result<&[u8], CommandError> {
-    if is_plain(name) { Ok(name) } else { Err(errors::CLIENT_NAME.into()) }
+    match name {
+        name if !is_plain(name) => Err(errors::CLIENT_NAME.into()),
+        name if name.len() > CLIENT_NAME_BYTES_MAX => Err(errors::CLIENT_NAME_TOO_LONG.into()),
+        name => Ok(name),
+    }
 }
 
 /// True when CLIENT LIST can show it as one word.
@@ -254,6 +258,9 @@ fn setinfo(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     };
     if !is_plain(args[3]) {
         return Outcome::Reply(errors::client_attribute(args[2]).into_reply());
+    }
+    if args[3].len() > CLIENT_NAME_BYTES_MAX {
+        return Outcome::error(errors::CLIENT_LIBRARY_TOO_LONG);
     }
     place.replace(args[3].to_vec());
     Outcome::Reply(Reply::Ok)

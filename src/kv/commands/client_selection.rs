@@ -106,10 +106,15 @@ impl KillOptions {
     }
 }
 
+/// No client's address is as long as this.
+const ADDRESS_BYTES_MAX: usize = 64;
+
 /// An address in the one form that it is shown in: IPv4 may be given as a part of IPv6 too.
 fn as_shown(address: &[u8]) -> Vec<u8> {
     let parsed = std::str::from_utf8(address).ok().and_then(|text| text.parse().ok());
-    parsed.map_or_else(|| address.to_vec(), |parsed| socket::canonical(parsed).to_string().into_bytes())
+    // As much of another text as can matter, for it goes to all workers.
+    let other = || address[..address.len().min(ADDRESS_BYTES_MAX)].to_vec();
+    parsed.map_or_else(other, |parsed| socket::canonical(parsed).to_string().into_bytes())
 }
 
 /// True for the type that all clients here have, false for one that none has.

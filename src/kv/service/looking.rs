@@ -6,8 +6,10 @@ use super::{KvService, Run};
 use crate::kv::cache::Record;
 use crate::kv::errors::CommandError;
 use crate::kv::look::{Look, Shape, Told, part};
+use crate::kv::runtime::Knob;
 use crate::kv::session::{ReplyMode, Session};
 use crate::kv::table::{self, Command};
+use crate::kv::{monitor, slowlog};
 use crate::resp::encode;
 use crate::resp::reply::Version;
 use crate::server::sys::clock;
@@ -47,6 +49,7 @@ impl KvService {
         effects: &mut Effects,
     ) -> bool {
         let (Some(keys), true) = (look.keys_to_keep(args), self.cache.is_on()) else { return false };
+        let begun = self.times_each.then(clock::monotonic);
         let clock = &self.desk.shared.clock;
         let is_known = self.cache.look(session.database(), keys, || clock.now_ms(), &mut self.found);
         let is_answered = is_known
@@ -56,6 +59,9 @@ impl KvService {
         self.tally.looked(is_answered);
         if is_answered {
             session.client.last_command.set(command.name);
+            if let Some(begun) = begun {
+                self.note_timed(session, command, args, begun);
+            }
             self.feed_monitors(session, command, args, Some(out), effects);
         }
         is_answered
@@ -89,6 +95,21 @@ impl KvService {
             }
         }
         true
+    }
+
+    /// Who wants to know of each call? Whatever changes that is a command on the loop, or comes before the bytes at hand.
+    pub(super) fn look_for_observers(&mut self) {
+        self.is_monitored = monitor::is_anybody(&self.desk);
+        let threshold_us = self.desk.shared.runtime.read(Knob::SlowlogUs).cast_signed();
+        self.times_each = (0..slowlog::TIMED_ALONE_BELOW_US).contains(&threshold_us);
+    }
+
+    /// A call that the cache has answered, while the slow log wants such.
+    #[cold]
+    fn note_timed(&mut self, session: &Session, command: &'static Command, args: &[&[u8]], begun: Instant) {
+        let duration_us = clock::monotonic().duration_since(begun).as_micros() as u64;
+        let started_us = clock::wall_us() - duration_us as i64;
+        slowlog::consider(&mut self.desk, &session.client, command, args, started_us, duration_us);
     }
 
     fn count(&mut self, command: &'static Command) {
