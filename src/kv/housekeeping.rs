@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use crate::kv::application::Shared;
+use crate::kv::average_ttl::AverageTtls;
 use crate::kv::backup_taker::BackupTaker;
 use crate::kv::calls::Calls;
 use crate::kv::checkpoints::Checkpoints;
@@ -35,6 +36,7 @@ pub struct Housekeeping {
     /// When a group ran last.
     active_at: Instant,
     swept_at: Instant,
+    average_ttls: AverageTtls,
     /// There is less room than the reserve: nothing may grow, and what is not needed is given back.
     is_disk_short: bool,
     /// A checkpoint would make the file shorter.
@@ -87,6 +89,7 @@ impl Housekeeping {
             wal_looked_at: now,
             active_at: now,
             swept_at: now,
+            average_ttls: AverageTtls::new(),
             is_disk_short: false,
             can_shrink: false,
             has_more_to_sweep: true,
@@ -118,7 +121,8 @@ impl Housekeeping {
         };
         if is_due {
             self.swept_at = now;
-            self.has_more_to_sweep = sweep(keyspace, calls, if self.is_disk_short { 0 } else { UNUSED_PERCENT })?;
+            let unused_percent = if self.is_disk_short { 0 } else { UNUSED_PERCENT };
+            self.has_more_to_sweep = sweep(keyspace, calls, &mut self.average_ttls, unused_percent)?;
             calls.shared.latency.consider_duration(Event::ExpireCycle, clock::monotonic().duration_since(now));
         }
         let next_bite = self.backups.bite(keyspace, is_idle);
@@ -248,12 +252,18 @@ pub(super) fn now_seconds() -> u64 {
 }
 
 /// One transaction of cleaning. True when there is more.
-fn sweep(keyspace: &mut Keyspace, calls: &Calls, unused_percent: u64) -> Result<bool, StorageError> {
+fn sweep(
+    keyspace: &mut Keyspace,
+    calls: &Calls,
+    average_ttls: &mut AverageTtls,
+    unused_percent: u64,
+) -> Result<bool, StorageError> {
     keyspace.begin_write(calls.shared.clock.now_ms())?;
     let is_active = calls.shared.runtime.read(Knob::ActiveExpire) != 0;
     let expired = if is_active { keyspace.sweep_expired(EXPIRED_ROWS)? } else { 0 };
     let orphans = keyspace.sweep_orphans(ORPHAN_ROWS)?;
     let pages = if expired + orphans == 0 { keyspace.vacuum(VACUUM_PAGES, unused_percent)? } else { 0 };
+    average_ttls.look(keyspace, &calls.statistics)?;
     calls.statistics.set(Counted::DataBytes, keyspace.data_bytes()?);
     if expired + orphans == 0 && pages == 0 {
         keyspace.rollback()?;

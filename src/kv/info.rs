@@ -366,7 +366,12 @@ fn keyspace(desk: &Desk, report: &mut Report) {
     for database in 0..DATABASES as u8 {
         let (keys, expires) = desk.totals.keys(database);
         if keys > 0 {
-            report.line(format_args!("db{database}"), format_args!("keys={keys},expires={expires},avg_ttl=0"));
+            // The estimate is a second old at most, and the keys may be gone.
+            let average_ttl_ms = if expires == 0 { 0 } else { desk.totals.average_ttl_ms(database) };
+            report.line(
+                format_args!("db{database}"),
+                format_args!("keys={keys},expires={expires},avg_ttl={average_ttl_ms}"),
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod application;
 pub mod args;
+pub mod average_ttl;
 pub mod backup_taker;
 pub mod backups;
 pub mod bits;

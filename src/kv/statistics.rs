@@ -56,7 +56,7 @@ pub enum Counted {
 }
 const COUNTED: usize = Counted::MemoryBytesMax as usize + 1;
 
-/// Per database: keys, and those of them that expire. Written by the writer after each commit.
+/// Per database: keys, and those of them that expire, written by the writer after each commit; and how long these have left.
 const DATABASES: usize = 16;
 
 /// Error codes that are counted by name; others count as the last.
@@ -110,7 +110,8 @@ pub enum OfCommand {
 const PER_COMMAND: usize = 4 + BUCKETS;
 
 const DATABASE_START: usize = COUNTED;
-const ERROR_START: usize = DATABASE_START + 2 * DATABASES;
+const TTL_START: usize = DATABASE_START + 2 * DATABASES;
+const ERROR_START: usize = TTL_START + DATABASES;
 const MEASURED_START: usize = ERROR_START + ERROR_CODES.len();
 const COMMAND_START: usize = MEASURED_START + PER_MEASURED * MEASURED;
 
@@ -162,6 +163,11 @@ impl Statistics {
         let first = DATABASE_START + 2 * usize::from(database);
         self.board.application(self.slot, first).store(keys, Ordering::Relaxed);
         self.board.application(self.slot, first + 1).store(expires, Ordering::Relaxed);
+    }
+
+    /// How many milliseconds the keys that expire have left, on average.
+    pub fn set_average_ttl(&self, database: u8, ttl_ms: u64) {
+        self.board.application(self.slot, TTL_START + usize::from(database)).store(ttl_ms, Ordering::Relaxed);
     }
 
     /// Calls that ran, all of one command, and how many of them lie in each bucket. `command` is the row's number.
@@ -252,6 +258,11 @@ impl Totals {
     pub fn keys(&self, database: u8) -> (u64, u64) {
         let first = DATABASE_START + 2 * usize::from(database);
         (self.0.application_sum(first), self.0.application_sum(first + 1))
+    }
+
+    #[must_use]
+    pub fn average_ttl_ms(&self, database: u8) -> u64 {
+        self.0.application_sum(TTL_START + usize::from(database))
     }
 
     #[must_use]

@@ -41,6 +41,7 @@ pub use changes::{Change, ChangeHook, Expiry};
 pub use connection::{Durability, Options};
 pub use databases::DATABASES;
 pub use error::{Result, StorageError};
+pub use expiry::ExpirySample;
 pub use keyspace::{Entry, Keyspace, Kind, Lookup};
 pub use open::{Opened, inspect, prepare};
 pub use schema::{CHUNK_BYTES, DATA_FILE, INLINE_BYTES_MAX, PAGE_BYTES, SCHEMA_VERSION};
