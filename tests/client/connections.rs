@@ -36,7 +36,10 @@ fn user_password_and_database_come_by_flag_url_or_variable() {
     let two = |(user, database, _)| (user, database);
     assert_eq!(two(whoami(&["-a", "pw"], &[])), expected("default", "0"));
     assert_eq!(two(whoami(&["--user", "ann", "--pass", "secret", "-n", "3"], &[])), expected("ann", "3"));
-    assert_eq!(two(whoami(&["-u", &format!("redis://ann:secret@{address}/4")], &[])), expected("ann", "4"));
+    for scheme in ["redis", "valkey"] {
+        let url = format!("{scheme}://ann:secret@{address}/4");
+        assert_eq!(two(whoami(&["-u", &url], &[])), expected("ann", "4"), "{url}");
+    }
     assert_eq!(two(whoami(&[], &[("REDISCLI_AUTH", "pw")])), expected("default", "0"));
     let url = format!("redis://ann:secret@{address}/5");
     let told = told(&bare_cli(&["acl", "whoami"]).env("EMPTYSERVER_URL", &url).output().unwrap());
@@ -131,10 +134,10 @@ fn tls_checks_the_certificate_unless_it_is_told_not_to() {
     };
     assert_eq!(ask(&["--tls", "--cacert", &authorities, "--sni", "kv.test"]).out, "PONG\n");
     assert_eq!(ask(&["--tls", "--insecure"]).out, "PONG\n");
-    assert_eq!(
-        ask(&["-u", &format!("rediss://127.0.0.1:{port}"), "--cacert", &authorities, "--sni", "kv.test"]).out,
-        "PONG\n"
-    );
+    for scheme in ["rediss", "valkeys"] {
+        let url = format!("{scheme}://127.0.0.1:{port}");
+        assert_eq!(ask(&["-u", &url, "--cacert", &authorities, "--sni", "kv.test"]).out, "PONG\n", "{url}");
+    }
     let other_name = ask(&["--tls", "--cacert", &authorities]);
     assert!(other_name.code == 3 && other_name.err.contains("certificate"), "{other_name:?}");
     let in_the_clear = ask(&[]);
