@@ -14,7 +14,7 @@ use std::time::Duration;
 use emptyserver::admin::{self, Facts, Hosts, View};
 use emptyserver::config::{self, AdminSettings, Secret, Settings};
 use emptyserver::kv::application::{KeyValue, LANES, Shared};
-use emptyserver::kv::settings::{BackupSettings, Settings as KvSettings};
+use emptyserver::kv::settings::{BackupSettings, Settings as KvSettings, queued_bytes_max};
 use emptyserver::server::supervisor::Companion;
 use emptyserver::server::sys::clock;
 use emptyserver::server::sys::container::Container;
@@ -145,6 +145,7 @@ fn kv_settings(settings: &Settings, config: &ServerConfig, listen: SocketAddr, c
         workers: config.workers,
         memory_bytes: container.memory_bytes,
         query_bytes_max: config.limits.input_bytes_max,
+        queued_bytes_max: queued_bytes_max(config.limits.input_bytes_max, settings.storage.value_bytes_max),
         output_bytes_max: config.limits.output_bytes_max,
         keep_alive_seconds: config.limits.keep_alive_seconds,
         drain_seconds: config.drain_seconds,

@@ -412,3 +412,112 @@ fn a_client_that_goes_away_amid_a_big_request_or_reply_leaves_nothing_behind() {
         (largest_bytes(&service) < 48 * MEBI as u64).then_some(())
     });
 }
+
+/// A queue of that many PINGs, sent in pieces.
+fn queue_pings(connection: &mut Connection, count: usize) {
+    const PIECE: usize = 10_000;
+    for _ in 0..count / PIECE {
+        connection.send_bytes(&b"PING\r\n".repeat(PIECE));
+        let queued = b"+QUEUED\r\n".repeat(PIECE);
+        assert!(connection.read_bytes(queued.len()).unwrap() == queued);
+    }
+}
+
+/// The figure of that name of the client's line in CLIENT LIST, as another one sees it.
+fn figure(other: &mut Connection, id: &str, name: &str) -> usize {
+    let line = other.ask(&format!("CLIENT LIST ID {id}"));
+    let (_, after) = line.split_once(&format!(" {name}=")).unwrap();
+    after.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_queue_of_small_commands_takes_little_and_client_list_tells_how_much() {
+    let service = Service::start(&[("WORKERS", "1")]);
+    let mut other = service.connect();
+    let before = largest_bytes(&service);
+    let mut connection = service.connect();
+    let id = connection.ask("CLIENT ID").trim_start_matches(':').to_owned();
+    assert_eq!(connection.ask("MULTI"), "+OK");
+    queue_pings(&mut connection, 500_000);
+    let (counted, kept) = (figure(&mut other, &id, "multi-mem"), largest_bytes(&service).saturating_sub(before));
+    println!("half a million PINGs: {counted} bytes counted, {kept} kept");
+    assert!(counted < 16 * MEBI && kept < 24 * MEBI as u64, "{counted} counted, {kept} kept");
+    assert!(counted as u64 + 8 * MEBI as u64 > kept, "{counted} counted, {kept} kept");
+    assert!(figure(&mut other, &id, "tot-mem") >= counted);
+    assert_eq!(connection.ask("DISCARD"), "+OK");
+    assert!(figure(&mut other, &id, "multi-mem") == 0);
+
+    let many = vec![""; 500_000];
+    let exists: Vec<&str> = std::iter::once("EXISTS").chain(many.iter().copied()).collect();
+    assert_eq!(connection.ask("MULTI"), "+OK");
+    for _ in 0..4 {
+        assert_eq!(connection.call(&exists).to_string(), "+QUEUED");
+    }
+    let (counted, kept) = (figure(&mut other, &id, "multi-mem"), largest_bytes(&service).saturating_sub(before));
+    println!("four EXISTS of 500,000 empty keys: {counted} bytes counted, {kept} kept");
+    assert!(counted < 16 * MEBI && kept < 64 * MEBI as u64, "{counted} counted, {kept} kept");
+    assert_eq!(connection.ask("DISCARD"), "+OK");
+}
+
+#[test]
+fn a_queue_over_the_limit_is_refused_with_the_setting_s_name_and_given_back() {
+    let service = Service::start(&[("WORKERS", "1"), ("VALUE_BYTES_MAX", "1Mi"), ("QUERY_BYTES_MAX", "8Mi")]);
+    let (mut connection, mut other) = (service.connect(), service.connect());
+    let id = connection.ask("CLIENT ID").trim_start_matches(':').to_owned();
+    let value = "v".repeat(1_000_000);
+    assert_eq!(connection.ask("MULTI"), "+OK");
+    for _ in 0..4 {
+        assert_eq!(connection.call(&["SET", "a", &value]).to_string(), "+QUEUED");
+    }
+    let refused = connection.call(&["SET", "a", &value]).to_string();
+    assert!(
+        refused.starts_with("-ERR the queued commands") && refused.contains("EMPTYSERVER_QUERY_BYTES_MAX"),
+        "{refused}"
+    );
+    assert_eq!(figure(&mut other, &id, "multi-mem"), 0);
+    assert_eq!(connection.ask("EXEC"), "-EXECABORT Transaction discarded because of previous errors.");
+    assert_eq!(connection.ask("EXISTS a"), ":0");
+}
+
+#[test]
+fn an_exec_of_long_commands_on_the_loop_lets_others_in_between_and_takes_bounded_memory() {
+    let service = Service::start(&[("WORKERS", "1")]);
+    let (mut connection, mut other) = (service.connect(), service.connect());
+    assert_eq!(connection.ask("MULTI"), "+OK");
+    let count = 300;
+    for _ in 0..count {
+        assert_eq!(connection.ask("COMMAND DOCS"), "+QUEUED");
+    }
+    let before = largest_bytes(&service);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (connection, is_over) = (&mut connection, &is_over);
+        scope.spawn(move || {
+            let _end = SetAtEnd(is_over);
+            // What comes behind it waits for its end.
+            connection.send_bytes(b"EXEC\r\nPING\r\n");
+            let header = format!("*{count}\r\n");
+            assert_eq!(connection.read_bytes(header.len()).unwrap(), header.as_bytes());
+            for _ in 0..count {
+                connection.read();
+            }
+            assert_eq!(connection.read().to_string(), "+PONG");
+        });
+        let (mut slowest, mut most, mut pings) = (Duration::ZERO, before, 0);
+        while !is_over.load(Ordering::SeqCst) {
+            let begun = clock::monotonic();
+            assert_eq!(other.ask("PING"), "+PONG");
+            slowest = slowest.max(clock::monotonic().duration_since(begun));
+            pings += 1;
+            if pings % 16 == 0 {
+                most = most.max(largest_bytes(&service));
+            }
+        }
+        println!(
+            "{pings} PINGs beside it, the slowest {slowest:?}; {} KiB before, {} KiB at most",
+            before >> 10,
+            most >> 10
+        );
+        assert!(most < before + 8 * MEBI as u64, "{before} then {most}");
+    });
+}

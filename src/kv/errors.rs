@@ -152,7 +152,8 @@ pub const WATCH_IN_MULTI: &str = "ERR WATCH inside MULTI is not allowed";
 pub const EXEC_WITHOUT_MULTI: &str = "ERR EXEC without MULTI";
 pub const DISCARD_WITHOUT_MULTI: &str = "ERR DISCARD without MULTI";
 pub const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
-pub const TRANSACTION_TOO_LARGE: &str = "ERR the queued commands of this transaction take too much memory";
+pub const TRANSACTION_TOO_LARGE: &str = "ERR the queued commands of this transaction take too much memory: the transaction is discarded. Make it \
+                                         smaller, or raise EMPTYSERVER_QUERY_BYTES_MAX, of which it may take half";
 
 // ---- the service
 pub const NO_CONFIG_FILE: &str = "ERR The server is running without a config file";

@@ -38,6 +38,7 @@ pub(crate) fn settings(directory: &Path) -> Settings {
         workers: 2,
         memory_bytes: 0,
         query_bytes_max: 1 << 20,
+        queued_bytes_max: 1 << 20,
         output_bytes_max: 1 << 20,
         keep_alive_seconds: 0,
         drain_seconds: 1,

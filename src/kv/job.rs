@@ -56,6 +56,21 @@ pub struct Call<'a> {
 pub type Args<'a> = SmallVec<[&'a [u8]; 8]>;
 
 impl Calls {
+    /// The bytes that `push` adds for a call.
+    #[must_use]
+    pub fn bytes_of(args: &[&[u8]]) -> usize {
+        HEAD_BYTES + args.iter().map(|arg| LENGTH_BYTES + arg.len()).sum::<usize>()
+    }
+
+    /// `push` for a list that may grow large: it never has much more memory than it uses.
+    pub fn push_tight(&mut self, command: &'static Command, database: u8, args: &[&[u8]]) {
+        let (used, added) = (self.bytes.len(), Calls::bytes_of(args));
+        if self.bytes.capacity() - used < added {
+            self.bytes.reserve_exact(added.max(used / 4));
+        }
+        self.push(command, database, args);
+    }
+
     pub fn push(&mut self, command: &'static Command, database: u8, args: &[&[u8]]) {
         self.count += 1;
         self.bytes.extend_from_slice(&table::number(command).to_le_bytes());
@@ -84,6 +99,12 @@ impl Calls {
         self.bytes.len()
     }
 
+    /// The memory that they take.
+    #[must_use]
+    pub fn bytes_kept(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Those behind the first `count`.
     #[must_use]
     pub fn after(&self, count: usize) -> Calls {
@@ -94,21 +115,35 @@ impl Calls {
 
     pub fn iter(&self) -> impl Iterator<Item = Call<'_>> {
         let mut rest = &self.bytes[..];
-        (0..self.count).map(move |_| {
-            let number = u16::from_le_bytes(take(&mut rest));
-            let [database] = take(&mut rest);
-            let count = u32::from_le_bytes(take(&mut rest)) as usize;
-            let mut lengths = rest;
-            rest = &rest[4 * count..];
-            let mut args = Args::with_capacity(count);
-            for _ in 0..count {
-                let (arg, behind) = rest.split_at(u32::from_le_bytes(take(&mut lengths)) as usize);
-                args.push(arg);
-                rest = behind;
-            }
-            Call { command: table::row(number), database, args }
-        })
+        (0..self.count).map(move |_| next_call(&mut rest))
     }
+
+    /// The call that begins at this byte, and where the next one does; `None` behind the last. The first is at 0.
+    #[must_use]
+    pub fn at(&self, begin: usize) -> Option<(Call<'_>, usize)> {
+        let mut rest = self.bytes.get(begin..).filter(|rest| !rest.is_empty())?;
+        let call = next_call(&mut rest);
+        Some((call, self.bytes.len() - rest.len()))
+    }
+}
+
+/// Row, database and count of arguments; the length of each argument.
+const HEAD_BYTES: usize = 2 + 1 + 4;
+const LENGTH_BYTES: usize = 4;
+
+fn next_call<'a>(rest: &mut &'a [u8]) -> Call<'a> {
+    let number = u16::from_le_bytes(take(rest));
+    let [database] = take(rest);
+    let count = u32::from_le_bytes(take(rest)) as usize;
+    let mut lengths = *rest;
+    *rest = &rest[LENGTH_BYTES * count..];
+    let mut args = Args::with_capacity(count);
+    for _ in 0..count {
+        let (arg, behind) = rest.split_at(u32::from_le_bytes(take(&mut lengths)) as usize);
+        args.push(arg);
+        *rest = behind;
+    }
+    Call { command: table::row(number), database, args }
 }
 
 /// What a lane answers.
@@ -128,7 +163,7 @@ pub enum DoneOutcome {
     /// A run whose replies are large: these calls of it were not run yet.
     Cut(Calls),
     /// Where the replies of the calls end within `replies`: the session puts those of its own between them.
-    Executed(Vec<u32>),
+    Executed(Vec<u64>),
     /// Something watched had changed: nothing was run.
     NotExecuted,
     /// When each watched key expires, in the order of the keys; the replies are empty unless it failed.
@@ -227,7 +262,7 @@ impl Wire for Done {
             DoneOutcome::NotExecuted => out.push(1),
             DoneOutcome::Cut(calls) => {
                 list(out, 4, calls.len());
-                out.extend_from_slice(&(calls.bytes.len() as u32).to_le_bytes());
+                out.extend_from_slice(&(calls.bytes.len() as u64).to_le_bytes());
                 out.extend_from_slice(&calls.bytes);
             }
             DoneOutcome::Executed(ends) => {
@@ -258,13 +293,17 @@ impl Wire for Done {
             [0] => DoneOutcome::Run,
             [1] => DoneOutcome::NotExecuted,
             [2] => DoneOutcome::Executed(
-                (0..u32::from_le_bytes(take(rest))).map(|_| u32::from_le_bytes(take(rest))).collect(),
+                (0..u32::from_le_bytes(take(rest))).map(|_| u64::from_le_bytes(take(rest))).collect(),
             ),
             [3] => {
                 let count = u32::from_le_bytes(take(rest));
                 DoneOutcome::Watched((0..count).map(|_| take_expiry(rest)).collect())
             }
-            [4] => DoneOutcome::Cut(Calls { count: u32::from_le_bytes(take(rest)), bytes: take_bytes(rest) }),
+            [4] => {
+                let count = u32::from_le_bytes(take(rest));
+                let length = u64::from_le_bytes(take(rest)) as usize;
+                DoneOutcome::Cut(Calls { count, bytes: take_slice(rest, length).to_vec() })
+            }
             _ => return None,
         };
         let count = u32::from_le_bytes(take(rest));
@@ -282,9 +321,13 @@ impl Wire for Done {
 /// A length, and so many bytes.
 fn take_bytes(rest: &mut &[u8]) -> Vec<u8> {
     let length = u32::from_le_bytes(take(rest)) as usize;
+    take_slice(rest, length).to_vec()
+}
+
+fn take_slice<'a>(rest: &mut &'a [u8], length: usize) -> &'a [u8] {
     let (bytes, behind) = rest.split_at(length);
     *rest = behind;
-    bytes.to_vec()
+    bytes
 }
 
 /// Whether there is a time, and the time: each of the values of one is a time that a key may have.
@@ -334,13 +377,17 @@ mod tests {
             job.encode(&mut bytes);
             assert_eq!(Job::decode(&bytes), Some(job));
         }
+        let (first, second) = calls.at(0).map(|(call, next)| (call.command.name, next)).unwrap();
+        assert_eq!((first, calls.bytes_len() - second), ("set", Calls::bytes_of(&[b"get", &[b'k'; 70_000]])));
+        assert_eq!(calls.at(second).map(|(call, next)| (call.database, next)), Some((15, calls.bytes_len())));
+        assert!(calls.at(calls.bytes_len()).is_none());
         let rest = calls.after(1);
         assert_eq!(rest.iter().map(|call| (call.command.name, call.args.len())).collect::<Vec<_>>(), [("get", 2)]);
         for outcome in [
             DoneOutcome::Run,
             DoneOutcome::Cut(rest),
             DoneOutcome::NotExecuted,
-            DoneOutcome::Executed(vec![3, 9]),
+            DoneOutcome::Executed(vec![3, u64::from(u32::MAX) + 9]),
             DoneOutcome::Watched(vec![None, Some(5), Some(i64::MAX), Some(i64::MIN), Some(0)]),
         ] {
             let slow = vec![SlowCall { started_us: -1, duration_us: 12_345, args: vec![b"get".to_vec(), Vec::new()] }];

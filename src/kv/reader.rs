@@ -90,7 +90,7 @@ impl Reader {
     }
 
     /// The replies of the calls, where each ends, and which were slow. Of a run with large replies not all calls.
-    fn answer_calls(&mut self, job: &Job, learning: &mut Learning<'_>) -> (Vec<u8>, Vec<u32>, Vec<SlowCall>) {
+    fn answer_calls(&mut self, job: &Job, learning: &mut Learning<'_>) -> (Vec<u8>, Vec<u64>, Vec<SlowCall>) {
         let (mut replies, mut ends, mut slow) = (Vec::new(), Vec::new(), Vec::new());
         for call in job.calls.iter() {
             if job.kind == Kind::Run && replies.len() >= JOB_REPLY_BYTES_MAX {
@@ -107,7 +107,7 @@ impl Reader {
                     encode::error(errors::INTERNAL, &mut replies);
                 }
             }
-            ends.push(replies.len() as u32);
+            ends.push(replies.len() as u64);
         }
         (replies, ends, slow)
     }

@@ -3,6 +3,7 @@
 //! A pipeline's run of calls for one lane is one job. A read that follows a write in the same pipeline rides with it: one
 //! commit instead of two hops, and its reply is due only after that commit anyway.
 
+mod executing;
 mod looking;
 mod scouting;
 
@@ -22,11 +23,11 @@ use crate::kv::job::{Calls, Done, DoneOutcome, Job, Kind};
 use crate::kv::questions;
 use crate::kv::runtime::Knob;
 use crate::kv::session::{Errand, Outcome, Polled, ReplyMode, Session, SessionCall, Wait};
-use crate::kv::settings::{JOB_BYTES_MAX, JOB_CALLS_MAX, QUEUED_BYTES_MAX, REQUESTS_PER_TURN};
+use crate::kv::settings::{JOB_BYTES_MAX, JOB_CALLS_MAX};
 use crate::kv::statistics::Counted;
 use crate::kv::table::{self, Command, Handler};
 use crate::kv::tally::Tally;
-use crate::kv::transaction::{Execution, Queued, State};
+use crate::kv::transaction::State;
 use crate::kv::{monitor, slowlog};
 use crate::resp::encode;
 use crate::resp::protocol_error::ProtocolError;
@@ -34,10 +35,9 @@ use crate::resp::reply::Reply;
 use crate::resp::request::{Limits, Parsed, RequestParser};
 use crate::server::sys::clock;
 use crate::server::{Counter, Effects, Input, LaneId, LogLimit, Outbox, Peer, Service, Slot, Step};
+use executing::TurnLength;
 use scouting::Scout;
 
-/// Unsent reply bytes at which a turn ends: the core goes on when they are gone.
-const TURN_BYTES_MAX: usize = 256 << 10;
 /// Who waits for the end of a pause looks again after this long at the latest.
 const PAUSE_LOOK: Duration = Duration::from_secs(60);
 
@@ -49,6 +49,7 @@ pub struct KvService {
     tally: Tally,
     streak: Option<looking::Streak>,
     scout: scouting::Scout,
+    turn: TurnLength,
     /// Some client watches by MONITOR, as of the bytes at hand: whoever has been told that it does sent what follows later.
     is_monitored: bool,
     /// The slow log wants calls that take next to no time, as of the same.
@@ -97,6 +98,7 @@ impl KvService {
             tally,
             streak: None,
             scout: Scout::default(),
+            turn: TurnLength::default(),
             is_monitored: false,
             times_each: false,
         }
@@ -112,10 +114,8 @@ impl KvService {
     ) -> Step<Job> {
         let mut run: Option<Run> = None;
         self.scout.begin();
-        for _ in 0..REQUESTS_PER_TURN {
-            if out.len() >= TURN_BYTES_MAX {
-                break;
-            }
+        self.turn.begin();
+        while !self.turn.is_over(out) {
             let limits = talk.limits(&self.desk);
             let length = match talk.next_request(input, &limits) {
                 Ok(Parsed::Complete(length)) => length,
@@ -287,17 +287,16 @@ impl KvService {
     fn queue(&mut self, session: &mut Session, command: &'static Command, args: &[&[u8]], out: &mut Outbox) -> Turn {
         session.client.last_command.set(command.name);
         if let State::Queuing(queue) = &mut session.transaction.state {
-            queue.bytes += args.iter().map(|arg| arg.len()).sum::<usize>();
-            if queue.bytes > QUEUED_BYTES_MAX {
+            if queue.bytes_with(args) > self.desk.shared.settings.queued_bytes_max {
                 session.transaction.fail();
+                session.client.queued_bytes.set(0);
                 self.reply(session, &Reply::Error(errors::TRANSACTION_TOO_LARGE.into()), out);
                 session.command_ended();
                 return Turn::Consumed;
             }
-            queue.calls.push(Queued { command, args: args.iter().map(|arg| arg.to_vec()).collect() });
-            queue.flags = queue.flags.or(command.flags);
-            session.client.queued.set(queue.calls.len() as i64);
-            session.client.queued_bytes.set(queue.bytes);
+            queue.push(command, args);
+            session.client.queued.set(queue.count() as i64);
+            session.client.queued_bytes.set(queue.bytes_kept());
         }
         self.reply(session, &Reply::Simple("QUEUED".into()), out);
         session.command_ended();
@@ -330,6 +329,7 @@ impl KvService {
         let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
         let is_error = matches!(&outcome, Outcome::Reply(Reply::Error(_)));
         self.tally.called(table::number(command), 1, duration_us, is_error);
+        self.turn.spent_us += duration_us;
         self.look_for_observers();
         self.desk.shared.latency.consider(event_of(command), duration_us);
         slowlog::consider(&mut self.desk, &session.client, command, args, started_us, duration_us);
@@ -365,59 +365,6 @@ impl KvService {
             }
             Outcome::Gather(wait) => Some(park(session, wait.until, Errand::Wait(wait))),
         }
-    }
-
-    fn begin_executing(
-        &mut self,
-        session: &mut Session,
-        execution: Box<Execution>,
-        out: &mut Outbox,
-        effects: &mut Effects,
-    ) -> Option<Step<Job>> {
-        if !session.is_muted() {
-            encode::array_header(execution.calls.len(), out.buffer());
-        }
-        self.go_on_executing(session, execution, out, effects)
-    }
-
-    /// The calls of an EXEC in order: those of the lane have their replies, the others run here. `None`: all are answered.
-    fn go_on_executing(
-        &mut self,
-        session: &mut Session,
-        mut execution: Box<Execution>,
-        out: &mut Outbox,
-        effects: &mut Effects,
-    ) -> Option<Step<Job>> {
-        while let Some(queued) = execution.calls.get(execution.next) {
-            if queued.is_for_a_lane() {
-                self.feed_monitors(session, queued.command, &queued.slices(), Some(out), effects);
-                execution.take_reply(session.version, session.is_muted(), out.buffer());
-            } else {
-                let (command, args) = (queued.command, queued.args.clone());
-                let slices: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                match self.run_here(session, command, &slices, true, out, effects) {
-                    None => self.feed_monitors(session, command, &slices, Some(out), effects),
-                    Some(Step::Park(until)) => {
-                        let Errand::Wait(wait) = std::mem::replace(&mut session.errand, Errand::None) else {
-                            unreachable!("a parked command has said what it waits for")
-                        };
-                        execution.wait = Some(wait);
-                        session.errand = Errand::Execute(execution);
-                        return Some(Step::Park(until));
-                    }
-                    // SHUTDOWN and its like: nothing comes after them.
-                    Some(step) => return Some(step),
-                }
-            }
-            execution.next += 1;
-        }
-        self.show_exec(session, &execution, out, effects);
-        None
-    }
-
-    fn show_exec(&self, session: &Session, execution: &Execution, out: &mut Outbox, effects: &mut Effects) {
-        let exec = table::lookup(&execution.name).expect("it was found by that name");
-        self.feed_monitors(session, exec, &[&execution.name], Some(out), effects);
     }
 
     /// Asks what a command waits for. `None`: it is answered, go on.
@@ -492,8 +439,7 @@ impl KvService {
                 None
             }
             (Errand::Execute(mut execution), DoneOutcome::Executed(ends)) => {
-                execution.replies = done.replies;
-                execution.ends = ends;
+                execution.answered(done.replies, ends);
                 self.begin_executing(session, execution, out, effects)
             }
             (Errand::Run(lane), DoneOutcome::Cut(calls)) => {
@@ -603,14 +549,23 @@ impl Service for KvService {
         let client = &talk.session.client;
         client.active_ms.set(self.desk.clock.now_ms());
         client.input_bytes.set(input.len());
+        self.look_for_observers();
         match std::mem::replace(&mut talk.session.errand, Errand::None) {
             Errand::Rest(lane, job) => {
                 talk.session.errand = Errand::Run(lane);
                 return Step::Submit(lane, job);
             }
+            // An EXEC had its turn, and goes on; what the client has sent since waits for its end.
+            Errand::Execute(execution) => {
+                let step = self.go_on_executing(&mut talk.session, execution, out, effects);
+                self.settle();
+                if step.is_none() {
+                    talk.session.command_ended();
+                }
+                return step.unwrap_or(Step::Continue);
+            }
             other => talk.session.errand = other,
         }
-        self.look_for_observers();
         let step = self.turn(talk, input, out, effects);
         self.settle();
         talk.session.client.input_bytes.set(input.len());
@@ -644,10 +599,7 @@ impl Service for KvService {
             Errand::Execute(mut execution) => {
                 let wait = execution.wait.take().expect("a parked execution waits for one of its calls");
                 match self.poll(session, wait, out, effects) {
-                    Ok(None) => {
-                        execution.next += 1;
-                        self.go_on_executing(session, execution, out, effects)
-                    }
+                    Ok(None) => self.go_on_executing(session, execution, out, effects),
                     Ok(step) => step,
                     Err(wait) => {
                         let until = wait.until;

@@ -320,3 +320,21 @@ fn before_the_password_only_small_requests_are_read() {
     stage.pump.receive(two, b"*11\r\n");
     assert!(stage.pump.is_open(two));
 }
+
+#[test]
+fn long_work_on_the_loop_gives_way_and_ends_in_order() {
+    let mut stage = Stage::new();
+    let one = stage.pump.connect();
+    let docs = " / COMMAND DOCS".repeat(100);
+    assert_eq!(stage.send(one, &format!("MULTI{docs}")).matches("QUEUED").count(), 100);
+    stage.pump.turns = 0;
+    let replies = stage.send(one, "EXEC / PING");
+    assert!(replies.starts_with("*100 ") && replies.ends_with(" +PONG"), "the input behind it waits for its end");
+    assert!(stage.pump.turns > 20, "{} turns for ten megabytes", stage.pump.turns);
+    // Without replies that fill anything it is the time that ends a turn.
+    assert_eq!(stage.send(one, "CLIENT REPLY OFF"), "");
+    stage.pump.turns = 0;
+    assert_eq!(stage.send(one, &docs[3..]), "");
+    assert!(stage.pump.turns > 2, "{} turns for a hundred times half a millisecond", stage.pump.turns);
+    assert_eq!(stage.send(one, "CLIENT REPLY ON / PING"), "+OK +PONG");
+}

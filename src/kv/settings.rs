@@ -32,6 +32,8 @@ pub struct Settings {
     pub memory_bytes: u64,
     /// Longest request of one client.
     pub query_bytes_max: usize,
+    /// What the queue of a MULTI may take.
+    pub queued_bytes_max: usize,
     /// A client with more unsent replies is closed.
     pub output_bytes_max: usize,
     pub keep_alive_seconds: u32,
@@ -58,5 +60,16 @@ pub const JOB_BYTES_MAX: usize = 1 << 20;
 pub const JOB_REPLY_BYTES_MAX: usize = 256 << 10;
 /// Requests that one connection gets answered before others have their turn.
 pub const REQUESTS_PER_TURN: usize = 256;
-/// Calls that a MULTI queues at most, and their bytes: an EXEC is one job.
-pub const QUEUED_BYTES_MAX: usize = 512 << 20;
+/// The queue of a MULTI is at most so large, whatever the limit of a request is: an EXEC is one job.
+const QUEUED_BYTES_MAX: usize = 512 << 20;
+
+/// What a MULTI may queue: half of what a request may have, which follows the container's memory, and always a largest value with
+/// what stands around it. EXEC is one job, of which both processes hold copies while it crosses from one to the other.
+#[must_use]
+pub fn queued_bytes_max(query_bytes_max: usize, value_bytes_max: u64) -> usize {
+    let value_bytes_max = usize::try_from(value_bytes_max).unwrap_or(usize::MAX);
+    (query_bytes_max / 2).max(value_bytes_max).min(QUEUED_BYTES_MAX) + AROUND_BYTES
+}
+
+/// Room for the words around a value.
+const AROUND_BYTES: usize = 64 << 10;

@@ -436,7 +436,7 @@ fn done(job: &Job, applied: Applied) -> Done {
     let (mut replies, mut ends) = (Vec::new(), Vec::new());
     for reply in &values {
         encode::encode(reply, job.version, &mut replies);
-        ends.push(replies.len() as u32);
+        ends.push(replies.len() as u64);
     }
     let outcome = match job.kind {
         Kind::Run => DoneOutcome::of_run(job, ends.len()),

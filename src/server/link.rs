@@ -1,6 +1,6 @@
 //! A stream between two processes that carries frames and never waits: what is not sent yet is kept, half a frame is kept.
 //!
-//! Frame: length of the payload (u32, little-endian), kind (u8), payload.
+//! Frame: length of the payload (u64, little-endian: no payload is too long for it), kind (u8), payload.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,7 +19,8 @@ pub(super) struct Link {
     is_closed: bool,
 }
 
-const HEADER_BYTES: usize = 5;
+const LENGTH_BYTES: usize = 8;
+const HEADER_BYTES: usize = LENGTH_BYTES + 1;
 const READ_BYTES: usize = 256 << 10;
 /// Buffers that grew beyond this are freed when they are empty.
 const KEPT_BYTES_MAX: usize = 1 << 20;
@@ -38,11 +39,11 @@ impl Link {
     /// Appends a frame whose payload `write` makes; `flush` sends it.
     pub(super) fn put(&mut self, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
         let header = self.out.len();
-        self.out.extend_from_slice(&[0, 0, 0, 0, kind]);
+        self.out.extend_from_slice(&[0; LENGTH_BYTES]);
+        self.out.push(kind);
         write(&mut self.out);
-        let length =
-            u32::try_from(self.out.len() - header - HEADER_BYTES).expect("a frame is below 4 GiB by the limits");
-        self.out[header..header + 4].copy_from_slice(&length.to_le_bytes());
+        let length = (self.out.len() - header - HEADER_BYTES) as u64;
+        self.out[header..header + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
     }
 
     /// Bytes that `flush` could not send yet.
@@ -98,8 +99,8 @@ impl Link {
     /// The bytes that the first frame still lacks, as far as that is known: so a large one is let in past the limit.
     fn lacking(&self) -> usize {
         let bytes = &self.input[self.start..];
-        match bytes.first_chunk::<4>() {
-            Some(length) => (u32::from_le_bytes(*length) as usize + HEADER_BYTES).saturating_sub(bytes.len()),
+        match bytes.first_chunk::<LENGTH_BYTES>() {
+            Some(length) => (u64::from_le_bytes(*length) as usize + HEADER_BYTES).saturating_sub(bytes.len()),
             None => HEADER_BYTES - bytes.len().min(HEADER_BYTES),
         }
     }
@@ -107,7 +108,7 @@ impl Link {
     /// The next whole frame: its kind and payload.
     pub(super) fn next(&mut self) -> Option<(u8, &[u8])> {
         let bytes = &self.input[self.start..];
-        let length = u32::from_le_bytes(*bytes.first_chunk::<4>()?) as usize;
+        let length = u64::from_le_bytes(*bytes.first_chunk::<LENGTH_BYTES>()?) as usize;
         if bytes.len() < HEADER_BYTES + length {
             return None;
         }

@@ -21,6 +21,8 @@ pub struct Pump<A: Application> {
     /// Messages that the service sent to other workers.
     pub sent: Vec<(Slot, Vec<u8>)>,
     pub is_draining: bool,
+    /// How often the service gave way to other connections.
+    pub turns: u64,
     jobs: u64,
 }
 
@@ -28,6 +30,8 @@ struct Pumped<S> {
     session: S,
     input: Input,
     out: Outbox,
+    /// What has left the outbox, as it does at the end of each round.
+    sent: Vec<u8>,
     state: State,
 }
 
@@ -58,6 +62,7 @@ impl<A: Application> Pump<A> {
             connections: Vec::new(),
             sent: Vec::new(),
             is_draining: false,
+            turns: 0,
             jobs: 0,
         })
     }
@@ -70,7 +75,8 @@ impl<A: Application> Pump<A> {
         let peer = Peer { id, number: index as u64 + 1, address, local: address, descriptor: 8 };
         let mut effects = Effects::default();
         let session = self.service.open(peer, &mut effects);
-        let pumped = Pumped { session, input: Input::default(), out: Outbox::default(), state: State::Open };
+        let (input, out) = (Input::default(), Outbox::default());
+        let pumped = Pumped { session, input, out, sent: Vec::new(), state: State::Open };
         self.connections.push(Some(pumped));
         self.apply(effects);
         index
@@ -86,7 +92,10 @@ impl<A: Application> Pump<A> {
 
     /// The bytes for the peer since the last call.
     pub fn sent_to(&mut self, connection: usize) -> Vec<u8> {
-        self.connections[connection].as_mut().map(|pumped| pumped.out.take()).unwrap_or_default()
+        let Some(pumped) = &mut self.connections[connection] else { return Vec::new() };
+        let mut sent = std::mem::take(&mut pumped.sent);
+        sent.append(&mut pumped.out.take());
+        sent
     }
 
     #[must_use]
@@ -200,7 +209,11 @@ impl<A: Application> Pump<A> {
     fn act(&mut self, connection: usize, step: Step<A::Job>, effects: Effects) {
         if let Some(pumped) = &mut self.connections[connection] {
             match step {
-                Step::NeedInput | Step::Continue => {}
+                Step::NeedInput => {}
+                Step::Continue => {
+                    self.turns += 1;
+                    pumped.sent.append(&mut pumped.out.take());
+                }
                 Step::Park(until) => pumped.state = State::Parked { has_deadline: until.is_some() },
                 Step::Close => pumped.state = State::Closing,
                 Step::Submit(LaneId(lane), job) => {

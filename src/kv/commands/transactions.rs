@@ -1,15 +1,15 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH. A transaction is one job: one transaction of the writer, over everything.
 
-use crate::kv::application::{HEAVY, READ, WRITE};
+use crate::kv::application::READ;
 use crate::kv::errors;
 use crate::kv::flags::{Flags, Group};
 use crate::kv::job::{Calls, Job, Kind, Watched};
 use crate::kv::key_specs::{KeyFlags, Keys};
-use crate::kv::service::lane_of;
+use crate::kv::monitor;
 use crate::kv::session::{Errand, Outcome, Session, SessionCall};
 use crate::kv::table::{self, Command, Handler};
-use crate::kv::transaction::{Execution, Queue, Queued, State, Watch, lane_calls};
-use crate::resp::reply::{Reply, Version};
+use crate::kv::transaction::{Queue, State, Watch};
+use crate::resp::reply::Reply;
 
 const IN_TRANSACTIONS: Flags = Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::ALLOW_BUSY);
 
@@ -71,7 +71,7 @@ fn multi(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
     if call.session.transaction.is_open() {
         return Outcome::error(errors::NESTED_MULTI);
     }
-    call.session.transaction.state = State::Queuing(Queue::default());
+    call.session.transaction.state = State::Queuing(Queue::new(call.session.database()));
     call.session.client.queued.set(0);
     Outcome::Reply(Reply::Ok)
 }
@@ -91,38 +91,14 @@ fn exec(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     }
     let (state, watches) = session.end_transaction();
     let State::Queuing(queue) = state else { return Outcome::error(errors::EXEC_ABORT) };
-    let calls = lane_calls(&queue.calls, session.database());
-    let lane = lane_for(&queue.calls, !watches.is_empty());
-    // Replies behind a HELLO may be due in another version; only RESP3 can be told in both.
-    let has_hello = queue.calls.iter().any(|queued| queued.command.name == "hello");
-    let version = if has_hello { Version::Resp3 } else { session.version };
-    let execution = Box::new(Execution {
-        name: args[0].to_vec(),
-        calls: queue.calls,
-        next: 0,
-        version,
-        replies: Vec::new(),
-        ends: Vec::new(),
-        taken: 0,
-        wait: None,
-    });
+    let is_shown = monitor::is_anybody(call.desk);
+    let (execution, lane) = queue.execution(args[0], session.version, !watches.is_empty(), is_shown);
     match lane {
         None => Outcome::Execute(execution),
-        Some(lane) => {
+        Some((lane, version, calls)) => {
             let watched = watches.into_iter().map(|watch| watch.seen).collect();
             Outcome::Submit(lane, Job::new(Kind::Exec(watched), version, calls), Errand::Execute(execution))
         }
-    }
-}
-
-/// Changes, and the check of what is watched, are the writer's; reads alone are answered from one snapshot beside it.
-fn lane_for(queue: &[Queued], is_watching: bool) -> Option<crate::server::LaneId> {
-    let lanes: Vec<_> = queue.iter().filter_map(|queued| lane_of(queued.command, &queued.slices())).collect();
-    match lanes {
-        lanes if is_watching || lanes.contains(&WRITE) => Some(WRITE),
-        lanes if lanes.contains(&HEAVY) => Some(HEAVY),
-        lanes if lanes.contains(&READ) => Some(READ),
-        _ => None,
     }
 }
 
