@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use emptyserver::client::bench::{self, BenchArguments};
 use emptyserver::client::cli::{self, CliArguments};
 use emptyserver::client::{Surroundings, Target, health};
-use emptyserver::config::{self, Person, Secret, Settings, SettingsError, Values};
+use emptyserver::config::{self, Layer, Person, Secret, Settings, SettingsError, Values};
 use emptyserver::logging;
 use emptyserver::server::sys::container::Container;
 use emptyserver::server::sys::stderr;
@@ -89,11 +89,19 @@ fn main() -> ExitCode {
         Ok(both) => both,
         Err(error) => return fail(&error, USAGE),
     };
+    if let Command::Cli(_) | Command::Bench(_) = command {
+        for (variable, _, what) in values.strange_secrets().filter(|(_, layer, _)| *layer == Layer::Client) {
+            complain(&format!("{variable} {what}, which counts as a part of it"));
+        }
+    }
     match command {
         Command::Serve => match logging::start(&settings.log) {
             Ok(()) => {
                 for (variable, setting) in values.foreign() {
                     tracing::info!(variable, setting, "a setting has come by a name of another program");
+                }
+                for (variable, _, what) in values.strange_secrets().filter(|(_, layer, _)| *layer != Layer::Client) {
+                    tracing::warn!(variable, what, "a secret has something that is easily there by mistake; it counts");
                 }
                 serve::serve(&settings, &container).unwrap_or_else(|error| fail(&*error, FAILURE))
             }
@@ -180,8 +188,10 @@ fn write_out(text: &str) -> ExitCode {
 
 fn fail(error: &(impl std::fmt::Display + ?Sized), code: u8) -> ExitCode {
     stderr::wait_with_last_lines();
-    for line in error.to_string().lines() {
-        stderr::write_line(format!("emptyserver: {line}\n").as_bytes());
-    }
+    error.to_string().lines().for_each(complain);
     ExitCode::from(code)
+}
+
+fn complain(line: &str) {
+    stderr::write_line(format!("emptyserver: {line}\n").as_bytes());
 }

@@ -288,6 +288,56 @@ fn a_password_set_at_run_time_is_asked_on_all_workers() {
 }
 
 #[test]
+fn who_tries_passwords_waits_longer_each_time_is_counted_and_told_of_and_slows_nobody_else() {
+    let service = Service::start(&[("WORKERS", "1"), ("PASSWORD", "secret")]);
+    let mut other = service.connect();
+    assert_eq!(other.ask("AUTH secret"), "+OK");
+    let mut one = service.connect();
+    let begun = clock::monotonic();
+    for _ in 0..4 {
+        assert!(one.ask("AUTH guess").starts_with("-WRONGPASS"));
+        assert!(one.ask("HELLO 3 AUTH default guess").starts_with("-WRONGPASS"));
+    }
+    // 1 + 2 + 4 + ... + 128 ms.
+    let passed = clock::monotonic().duration_since(begun);
+    assert!(passed >= Duration::from_millis(255), "{passed:?}");
+    // A pipeline of them is answered one by one, and others meanwhile.
+    let wrong = support::encoded(&["AUTH", "guess"]);
+    one.send_bytes(&[wrong.repeat(3), support::encoded(&["AUTH", "secret"])].concat());
+    let begun = clock::monotonic();
+    for _ in 0..100 {
+        assert_eq!(other.ask("SET key value"), "+OK");
+    }
+    assert!(one.unread().is_empty());
+    for _ in 0..3 {
+        assert!(one.read().to_string().starts_with("-WRONGPASS"));
+    }
+    assert_eq!(one.read().to_string(), "+OK");
+    let passed = clock::monotonic().duration_since(begun);
+    assert!(passed >= Duration::from_millis(256 + 512 + 1000), "{passed:?}");
+    // The right one begins anew.
+    let failures = other.call(&["INFO", "stats"]).text();
+    assert!(failures.contains("acl_access_denied_auth:11\r\n"), "{failures}");
+    let begun = clock::monotonic();
+    for _ in 0..3 {
+        assert!(one.ask("AUTH guess").starts_with("-WRONGPASS"));
+    }
+    // 1 + 2 + 4 ms, and not three seconds.
+    assert!(clock::monotonic().duration_since(begun) < Duration::from_millis(2900));
+    // In a transaction too, in its place.
+    for line in ["MULTI", "AUTH guess", "SET a 1"] {
+        one.ask(line);
+    }
+    let replies = one.call(&["EXEC"]);
+    assert!(replies.items()[0].to_string().starts_with("-WRONGPASS"), "{replies}");
+    assert_eq!(replies.items()[1].to_string(), "+OK");
+    let lines: Vec<String> =
+        service.log().lines().into_iter().filter(|line| line.contains("wrong user or password")).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains(&one.address().to_string()) && !lines[0].contains("guess"), "{lines:?}");
+}
+
+#[test]
 fn the_redis_crate_speaks_both_protocols_with_the_service() {
     let service = Service::start(&[("WORKERS", "2"), ("PASSWORD", "s3cret")]);
     for protocol in ["", "?protocol=resp3"] {

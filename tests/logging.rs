@@ -1,6 +1,5 @@
 //! The log of the real program: what strangers do is told once a minute, and nobody who reads it slowly, or not at all, stops the
 //! service.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
@@ -59,4 +58,17 @@ fn a_log_that_nobody_reads_stops_nobody_and_what_was_dropped_is_told_when_it_is_
     let line = service.log().wait_for(0, PATIENCE, |line| line.contains("log lines were dropped")).unwrap();
     let fields: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert!(fields["lines"].as_u64().unwrap() >= count, "{line}");
+}
+
+#[test]
+fn a_secret_with_a_line_end_is_told_of_at_the_start_by_the_name_of_its_variable() {
+    let service = Service::start(&[("WORKERS", "1"), ("PASSWORD", "hunter2\n"), ("ADMIN_TOKEN", "\u{feff}token")]);
+    let lines = service.log().lines();
+    for words in
+        [["EMPTYSERVER_PASSWORD", "ends in a line end"], ["EMPTYSERVER_ADMIN_TOKEN", "begins with a byte order mark"]]
+    {
+        assert!(lines.iter().any(|line| words.iter().all(|word| line.contains(word))), "{words:?} {lines:?}");
+    }
+    assert!(!lines.iter().any(|line| line.contains("hunter2")), "{lines:?}");
+    assert_eq!(service.connect().call(&["AUTH", "hunter2\n"]).to_string(), "+OK");
 }

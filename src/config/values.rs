@@ -91,6 +91,14 @@ impl Values {
         names.filter(|(variable, setting)| !variable.starts_with(PREFIX) && !variable.starts_with(setting))
     }
 
+    /// (variable, what is strange) of every secret that has something at its edges which is easily there by mistake: all of it counts.
+    pub fn strange_secrets(&self) -> impl Iterator<Item = (&str, Layer, &'static str)> {
+        let secrets = self.rows.iter().filter(|value| value.setting.secret);
+        secrets.filter_map(|value| {
+            Some((value.source.variable()?, value.setting.layer, strangeness(value.plain.as_deref()?)?))
+        })
+    }
+
     /// One layer's own pairs as its struct: fields are named as the settings are, without the prefix.
     ///
     /// # Errors
@@ -264,6 +272,19 @@ fn normalize(setting: &Setting, text: &str, source: &Source) -> Result<String, P
     })
 }
 
+/// What in a secret its owner mostly does not know of.
+fn strangeness(secret: &str) -> Option<&'static str> {
+    let is_blank = |letter: Option<char>| letter.is_some_and(char::is_whitespace);
+    match secret {
+        _ if secret.starts_with('\u{feff}') => Some("begins with a byte order mark"),
+        _ if secret.ends_with(['\n', '\r']) => Some("ends in a line end"),
+        _ if is_blank(secret.chars().next()) => Some("begins with a blank"),
+        _ if is_blank(secret.chars().next_back()) => Some("ends in a blank"),
+        _ if secret.contains(char::is_control) => Some("contains a control character"),
+        _ => None,
+    }
+}
+
 /// The file's text without one newline at its end, which editors and `echo` add.
 fn read_file(variable: &str, path: &PathBuf) -> Result<String, Problem> {
     let problem = |what: &str| Problem(format!("{variable} names {}, {what}", path.display()));
@@ -356,6 +377,44 @@ mod tests {
                 "EMPTYSERVER_PASSWORD and REDIS_PASSWORD set the same thing: keep one of them",
             ]
         );
+    }
+
+    #[test]
+    fn a_secret_that_has_more_than_its_owner_sees_is_kept_and_told_of() {
+        let strange = |name: &str, value: &str| {
+            let values = read(&[(name, value)]).unwrap();
+            let told: Vec<_> = values.strange_secrets().map(|(name, _, what)| (name.to_owned(), what)).collect();
+            let setting = name.strip_suffix("_FILE").unwrap_or(name);
+            (plain(&values, setting).unwrap(), told)
+        };
+        for (value, what) in [
+            ("secret\n", "ends in a line end"),
+            ("secret\r", "ends in a line end"),
+            (" secret", "begins with a blank"),
+            ("secret ", "ends in a blank"),
+            ("secret\u{a0}", "ends in a blank"),
+            ("\u{feff}secret", "begins with a byte order mark"),
+            ("sec\tret", "contains a control character"),
+        ] {
+            for name in ["EMPTYSERVER_PASSWORD", "EMPTYSERVER_ADMIN_TOKEN", "REDISCLI_AUTH"] {
+                assert_eq!(strange(name, value), (value.to_owned(), vec![(name.to_owned(), what)]));
+            }
+        }
+        for (text, kept, what) in [
+            ("secret\n", "secret", None),
+            ("secret\r\n", "secret", None),
+            ("secret\n\n", "secret\n", Some("ends in a line end")),
+            ("\u{feff}secret\n", "\u{feff}secret", Some("begins with a byte order mark")),
+            ("\0secret", "\0secret", Some("contains a control character")),
+        ] {
+            let file = file(text);
+            let name = "EMPTYSERVER_PASSWORD_FILE";
+            let (plain, told) = strange(name, file.path().to_str().unwrap());
+            assert_eq!((plain.as_str(), told), (kept, what.map(|what| (name.to_owned(), what)).into_iter().collect()));
+        }
+        // What is no secret, and what is a usual one.
+        let usual = read(&[("EMPTYSERVER_PASSWORD", "pass word"), ("EMPTYSERVER_DATA", "data ")]).unwrap();
+        assert_eq!(usual.strange_secrets().count(), 0);
     }
 
     #[test]

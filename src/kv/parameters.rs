@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::kv::application::Shared;
 use crate::kv::runtime::{Knob, PASSWORD_BYTES_MAX};
 use crate::resp::number::parse_integer;
-use crate::server::Global;
+use crate::server::{Global, Slot};
 use crate::storage::{DATABASES, Durability};
 
 pub struct Parameter {
@@ -294,13 +294,14 @@ impl Parameter {
 }
 
 impl Checked {
-    pub fn apply(self, shared: &Shared) {
+    /// On behalf of that worker, whose loop this is.
+    pub fn apply(self, shared: &Shared, by: Slot) {
         match self {
             Checked::Same => {}
             Checked::Number(set, number) => set(shared, number),
             Checked::Switch(set, is_on) => set(shared, is_on),
             Checked::Password(password) => {
-                let is_set = shared.runtime.set_password(&password);
+                let is_set = shared.runtime.set_password(by, &password);
                 debug_assert!(is_set, "its length was checked");
             }
         }

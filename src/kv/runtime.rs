@@ -5,6 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kv::settings::Settings;
+use crate::server::Slot;
 use crate::server::sys::shared;
 
 /// What can be set, each one word.
@@ -35,9 +36,11 @@ const KNOBS: usize = Knob::CheckpointsDone as usize + 1;
 
 /// Longest password that CONFIG SET takes.
 pub const PASSWORD_BYTES_MAX: usize = 512;
-/// A change takes well under a microsecond; a loop must not wait longer for one whose process died in it.
+/// Changes while one password is read: each takes a client's command, so that more are no accident.
 const READ_ATTEMPTS_MAX: u32 = 10_000;
 const PASSWORD_WORDS: usize = PASSWORD_BYTES_MAX / 8;
+/// Of each process that may change the password.
+const COPIES: usize = 2;
 
 /// Which commands CLIENT PAUSE holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,26 +56,49 @@ fn pause_of(word: u64) -> Option<(Pausing, i64)> {
     (word != 0).then_some((what, (word >> 1) as i64))
 }
 
+/// The password is in one of many copies, and one word says in which. Each process writes only to copies of its own, and of these only
+/// to the one that does not count; then it moves the word. So two changes at once can't mix, and one whose process dies in it has not
+/// happened.
 #[derive(Clone)]
 pub struct Runtime {
     knobs: &'static [AtomicU64],
-    /// Odd while the password is being changed, so that nobody reads half of it; each change adds 2.
-    password_version: &'static AtomicU64,
-    password_length: &'static AtomicU64,
-    password: &'static [AtomicU64],
+    /// Which copy counts; see `Current`.
+    current: &'static AtomicU64,
+    copies: &'static [AtomicU64],
+}
+
+/// The word: how many changes there were (32 bits; a reader would have to sleep through all of them to be misled), the number of the
+/// copy that counts, and the length of the password.
+#[derive(Clone, Copy)]
+struct Current(u64);
+
+impl Current {
+    fn of(changes: u64, copy: usize, length: usize) -> Current {
+        Current(changes << 32 | (copy as u64 & 0xffff) << 16 | length as u64 & 0xffff)
+    }
+
+    fn changes(self) -> u64 {
+        self.0 >> 32
+    }
+
+    fn copy(self) -> usize {
+        (self.0 >> 16 & 0xffff) as usize
+    }
+
+    fn length(self) -> usize {
+        (self.0 & 0xffff) as usize
+    }
 }
 
 impl Runtime {
     /// Before the first fork.
     pub fn new(settings: &Settings) -> io::Result<Runtime> {
-        let words = shared::words(KNOBS + 2 + PASSWORD_WORDS)?;
-        let (knobs, rest) = words.split_at(KNOBS);
-        let runtime = Runtime { knobs, password_version: &rest[0], password_length: &rest[1], password: &rest[2..] };
+        let runtime = Runtime::with_copies(settings.workers.max(1))?;
         runtime.set(Knob::SlowlogUs, settings.slowlog_us as u64);
         runtime.set(Knob::SlowlogEntriesMax, settings.slowlog_entries_max as u64);
         runtime.set(Knob::ProtectedMode, u64::from(settings.is_protected));
         runtime.set(Knob::ActiveExpire, 1);
-        if !runtime.set_password(settings.password.as_deref().unwrap_or_default()) {
+        if !runtime.set_password(Slot(0), settings.password.as_deref().unwrap_or_default()) {
             return Err(io::Error::other(format!("a password has at most {PASSWORD_BYTES_MAX} bytes")));
         }
         Ok(runtime)
@@ -81,9 +107,13 @@ impl Runtime {
     /// Everything off and no password, for tests.
     #[cfg(test)]
     pub(crate) fn with_defaults() -> io::Result<Runtime> {
-        let words = shared::words(KNOBS + 2 + PASSWORD_WORDS)?;
+        Runtime::with_copies(1)
+    }
+
+    fn with_copies(workers: usize) -> io::Result<Runtime> {
+        let words = shared::words(KNOBS + 1 + COPIES * PASSWORD_WORDS * workers)?;
         let (knobs, rest) = words.split_at(KNOBS);
-        Ok(Runtime { knobs, password_version: &rest[0], password_length: &rest[1], password: &rest[2..] })
+        Ok(Runtime { knobs, current: &rest[0], copies: &rest[1..] })
     }
 
     #[must_use]
@@ -130,48 +160,60 @@ impl Runtime {
 
     #[must_use]
     pub fn has_password(&self) -> bool {
-        self.password_length.load(Ordering::SeqCst) > 0
+        self.current().length() > 0
     }
 
     /// The password; empty: none.
     #[must_use]
     pub fn password(&self) -> Vec<u8> {
-        let mut attempts = 0;
-        loop {
-            let before = self.password_version.load(Ordering::SeqCst);
-            let length = (self.password_length.load(Ordering::SeqCst) as usize).min(PASSWORD_BYTES_MAX);
-            let mut bytes: Vec<u8> =
-                self.password.iter().flat_map(|word| word.load(Ordering::SeqCst).to_le_bytes()).collect();
-            bytes.truncate(length);
-            if before.is_multiple_of(2) && self.password_version.load(Ordering::SeqCst) == before {
+        for _ in 0..READ_ATTEMPTS_MAX {
+            let current = self.current();
+            let copy = self.copy(current.copy());
+            let mut bytes: Vec<u8> = copy.iter().flat_map(|word| word.load(Ordering::SeqCst).to_le_bytes()).collect();
+            bytes.truncate(current.length());
+            // Whoever writes to this copy has moved the word before.
+            if self.current().0 == current.0 {
                 return bytes;
             }
-            // Half of a change is never shown. Nobody knows this one, so nobody is let in by it.
-            if attempts == READ_ATTEMPTS_MAX {
-                return vec![0xff; PASSWORD_BYTES_MAX + 1];
-            }
-            attempts += 1;
             std::hint::spin_loop();
         }
+        // Half of a change is never shown. Nobody knows this one, so nobody is let in by it.
+        vec![0xff; PASSWORD_BYTES_MAX + 1]
     }
 
-    /// Changes the password; empty: none is needed any more. False when it is too long.
-    pub fn set_password(&self, password: &[u8]) -> bool {
+    /// Changes the password on behalf of that worker, whose loop this is; empty: none is needed any more. False when it is too long.
+    pub fn set_password(&self, by: Slot, password: &[u8]) -> bool {
         if password.len() > PASSWORD_BYTES_MAX {
             return false;
         }
-        // A worker that dies between these stores leaves the version odd; the next change settles it, and until then
-        // nobody can log in: better than with half a password.
-        let begun = self.password_version.fetch_or(1, Ordering::SeqCst) | 1;
-        for (index, word) in self.password.iter().enumerate() {
+        let copy = self.write_copy(by, password);
+        // The last of several changes counts.
+        let moved = |word| Some(Current::of(Current(word).changes() + 1, copy, password.len()).0);
+        let is_moved = self.current.fetch_update(Ordering::SeqCst, Ordering::SeqCst, moved).is_ok();
+        debug_assert!(is_moved, "no change is refused");
+        true
+    }
+
+    /// Writes the password to that one of the worker's copies that does not count, and gives the copy's number. Nobody but this worker
+    /// can make it count.
+    fn write_copy(&self, by: Slot, password: &[u8]) -> usize {
+        let first = COPIES * by.0;
+        let copy = if self.current().copy() == first { first + 1 } else { first };
+        for (index, word) in self.copy(copy).iter().enumerate() {
             let mut bytes = [0; 8];
             let part = &password[(8 * index).min(password.len())..(8 * index + 8).min(password.len())];
             bytes[..part.len()].copy_from_slice(part);
             word.store(u64::from_le_bytes(bytes), Ordering::SeqCst);
         }
-        self.password_length.store(password.len() as u64, Ordering::SeqCst);
-        self.password_version.store(begun + 1, Ordering::SeqCst);
-        true
+        copy
+    }
+
+    fn current(&self) -> Current {
+        Current(self.current.load(Ordering::SeqCst))
+    }
+
+    fn copy(&self, number: usize) -> &'static [AtomicU64] {
+        &self.copies[number * PASSWORD_WORDS..(number + 1) * PASSWORD_WORDS]
     }
 }
 
@@ -181,9 +223,7 @@ mod tests {
 
     #[test]
     fn a_pause_gets_longer_and_wider_until_it_is_over() {
-        let words = shared::words(KNOBS + 2 + PASSWORD_WORDS).unwrap();
-        let (knobs, rest) = words.split_at(KNOBS);
-        let runtime = Runtime { knobs, password_version: &rest[0], password_length: &rest[1], password: &rest[2..] };
+        let runtime = Runtime::with_defaults().unwrap();
         let pausing = |now_ms| runtime.pausing(|| now_ms);
         assert_eq!(pausing(0), (Pausing::Nothing, 0));
         runtime.pause(Pausing::Writes, 100, 0);
@@ -205,9 +245,52 @@ mod tests {
         let runtime = Runtime::with_defaults().unwrap();
         for length in [0, 1, 7, 8, 9, PASSWORD_BYTES_MAX, 3, 0] {
             let password: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
-            assert!(runtime.set_password(&password));
+            assert!(runtime.set_password(Slot(0), &password));
             assert_eq!((runtime.password(), runtime.has_password()), (password, length > 0));
         }
-        assert!(!runtime.set_password(&[0; PASSWORD_BYTES_MAX + 1]));
+        assert!(!runtime.set_password(Slot(0), &[0; PASSWORD_BYTES_MAX + 1]));
+    }
+
+    #[test]
+    fn changes_at_once_never_mix_and_a_reader_never_sees_half_of_one() {
+        let runtime = Runtime::with_copies(3).unwrap();
+        let is_whole = |password: &[u8]| {
+            let Some(&byte) = password.first() else { return true };
+            password.len() == usize::from(byte) && password.iter().all(|other| *other == byte)
+        };
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..3_u8)
+                .map(|worker| {
+                    let runtime = &runtime;
+                    scope.spawn(move || {
+                        for round in 0..20_000_u32 {
+                            let byte = 1 + 80 * worker + (round % 80) as u8;
+                            assert!(runtime.set_password(Slot(usize::from(worker)), &vec![byte; usize::from(byte)]));
+                        }
+                    })
+                })
+                .collect();
+            while !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                let password = runtime.password();
+                // Given up, in the unlikely case.
+                assert!(is_whole(&password) || password.len() > PASSWORD_BYTES_MAX, "{password:?}");
+            }
+        });
+        assert!(is_whole(&runtime.password()) && runtime.has_password(), "{:?}", runtime.password());
+    }
+
+    #[test]
+    fn a_change_whose_process_dies_in_it_has_not_happened_and_stops_no_other() {
+        let runtime = Runtime::with_copies(2).unwrap();
+        assert!(runtime.set_password(Slot(0), b"first"));
+        for by in [Slot(0), Slot(1)] {
+            // All but the one store that makes it count: whatever was written before that is not looked at.
+            runtime.write_copy(by, b"never to be seen");
+            assert_eq!(runtime.password(), b"first");
+        }
+        assert!(runtime.set_password(Slot(1), b"second"));
+        assert_eq!(runtime.password(), b"second");
+        assert!(runtime.set_password(Slot(0), b"third"));
+        assert_eq!(runtime.password(), b"third");
     }
 }

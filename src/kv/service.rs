@@ -327,7 +327,7 @@ impl KvService {
             }
         };
         let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
-        let is_error = matches!(&outcome, Outcome::Reply(Reply::Error(_)));
+        let is_error = matches!(&outcome, Outcome::Reply(Reply::Error(_)) | Outcome::ReplyAt(_, Reply::Error(_)));
         self.tally.called(table::number(command), 1, duration_us, is_error);
         self.turn.spent_us += duration_us;
         self.look_for_observers();
@@ -363,6 +363,7 @@ impl KvService {
                 session.client.is_blocked.set(true);
                 Some(park(session, wait.until, Errand::Wait(wait)))
             }
+            Outcome::ReplyAt(until, reply) => Some(park(session, Some(until), Errand::Wait(Wait::until(until, reply)))),
             Outcome::Gather(wait) => Some(park(session, wait.until, Errand::Wait(wait))),
         }
     }

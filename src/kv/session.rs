@@ -9,6 +9,7 @@ use crate::kv::desk::Desk;
 use crate::kv::job::Job;
 use crate::kv::transaction::{Execution, Transaction, Watch};
 use crate::resp::reply::{Reply, Version};
+use crate::server::sys::clock;
 use crate::server::{ConnectionId, Effects, LaneId, Peer};
 
 /// One client's session. Its facts that others may ask for are in `client`.
@@ -16,6 +17,8 @@ pub struct Session {
     pub client: Rc<Client>,
     pub version: Version,
     pub is_authenticated: bool,
+    /// Wrong passwords since the last right one.
+    pub login_failures: u32,
     pub reply_mode: ReplyMode,
     pub transaction: Transaction,
     pub errand: Errand,
@@ -108,6 +111,8 @@ pub struct SessionCall<'a> {
 /// What a command on the loop comes to.
 pub enum Outcome {
     Reply(Reply),
+    /// The reply, but not before then: nothing that counts as being blocked.
+    ReplyAt(Instant, Reply),
     /// No reply at all, whatever the reply mode is.
     Silent,
     /// The reply, then the end of the connection.
@@ -119,6 +124,19 @@ pub enum Outcome {
     Wait(Wait),
     /// The other workers' answers are due within a moment: nothing that counts as being blocked.
     Gather(Wait),
+}
+
+impl Wait {
+    /// Nothing but that time has passed.
+    #[must_use]
+    pub fn until(until: Instant, reply: Reply) -> Wait {
+        let mut reply = Some(reply);
+        let poll = move |_: &mut SessionCall<'_>| match clock::monotonic() >= until {
+            true => Polled::Ready(reply.take().map_or(Outcome::Silent, Outcome::Reply)),
+            false => Polled::Pending(Some(until)),
+        };
+        Wait { until: Some(until), poll: Box::new(poll) }
+    }
 }
 
 impl Outcome {
@@ -162,6 +180,7 @@ impl Session {
             client: Rc::new(client),
             version: Version::Resp2,
             is_authenticated: false,
+            login_failures: 0,
             reply_mode: ReplyMode::On,
             transaction: Transaction::default(),
             errand: Errand::None,

@@ -299,12 +299,12 @@ fn skipped_replies_of_lanes_are_skipped_one_by_one() {
 fn a_password_that_comes_later_is_asked_of_those_who_come_later() {
     let mut stage = Stage::new();
     let early = stage.pump.connect();
-    assert!(stage.shared.runtime.set_password(b"secret"));
+    assert!(stage.shared.runtime.set_password(Slot(0), b"secret"));
     let late = stage.pump.connect();
     assert_eq!(stage.call(early, "PING"), "+PONG");
     assert_eq!(stage.call(late, "PING / AUTH secret / PING"), "-NOAUTH Authentication required. +OK +PONG");
     assert_eq!(stage.call(early, "RESET / PING"), "+RESET -NOAUTH Authentication required.");
-    assert!(stage.shared.runtime.set_password(b""));
+    assert!(stage.shared.runtime.set_password(Slot(0), b""));
     assert_eq!(stage.call(early, "PING"), "+PONG");
 }
 

@@ -127,7 +127,7 @@ fn config_set(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
             Err(reason) => return Outcome::error(errors::config_set_failed(pair[0], &reason)),
         }
     }
-    checked.into_iter().for_each(|value| value.apply(shared));
+    checked.into_iter().for_each(|value| value.apply(shared, call.desk.context.slot));
     Outcome::Reply(Reply::Ok)
 }
 

@@ -131,7 +131,7 @@ fn auth(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     };
     match log_in(call.session, call.desk, user, password) {
         Ok(()) => Outcome::Reply(Reply::Ok),
-        Err(error) => Outcome::Reply(error.into_reply()),
+        Err(refusal) => *refusal,
     }
 }
 
@@ -206,17 +206,18 @@ impl<'a> Hello<'a> {
 fn hello(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     match greet(call, args) {
         Ok(()) => Outcome::Reply(greeting(call)),
-        Err(error) => Outcome::Reply(error.into_reply()),
+        Err(refusal) => *refusal,
     }
 }
 
-fn greet(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Result<(), CommandError> {
-    let hello = Hello::parse(args)?;
+/// The error is what comes of the command.
+fn greet(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Result<(), Box<Outcome>> {
+    let hello = Hello::parse(args).map_err(|error| Box::new(Outcome::Reply(error.into_reply())))?;
     if let Some((user, password)) = hello.login {
         log_in(call.session, call.desk, user, password)?;
     }
     if !call.session.is_authenticated && call.desk.shared.runtime.has_password() {
-        return Err(errors::HELLO_WITHOUT_LOGIN.into());
+        return Err(Box::new(Outcome::error(errors::HELLO_WITHOUT_LOGIN)));
     }
     if let Some(name) = hello.name {
         call.session.client.name.replace(name.to_vec());
