@@ -8,47 +8,65 @@ use crate::server::sys::clock;
 use crate::storage::{DATABASES, ExpirySample, Keyspace, StorageError};
 
 pub struct AverageTtls {
-    looked_at: Instant,
+    look_at: Instant,
+    /// The database whose turn it is.
+    turn: usize,
     random: u64,
     /// When the keys of each database end (milliseconds since 1970). A time and not how long it is until then, which would lag
     /// behind as it passes.
     ends_at_ms: [Option<f64>; DATABASES],
 }
 
+/// Between two samples; and so many times as long as one takes, for on a slow disk its rows may not be in memory.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// What a sample counts for beside the mean of those before it: the estimate follows a change within some ten seconds.
+const REST: u32 = 200;
+/// After an error, which is that of a damaged row.
+const LOOK_AGAIN: Duration = Duration::from_secs(600);
+/// What a sample counts for beside the mean of those before it: the estimate follows a change within some ten samples.
 const SAMPLE_SHARE: f64 = 1.0 / 8.0;
 
 impl AverageTtls {
     #[must_use]
     pub fn new() -> AverageTtls {
-        let now = clock::monotonic();
-        AverageTtls {
-            looked_at: now - LOOK_EVERY,
-            random: clock::wall_us().unsigned_abs(),
-            ends_at_ms: [None; DATABASES],
+        let random = clock::wall_us().unsigned_abs();
+        AverageTtls { look_at: clock::monotonic(), turn: 0, random, ends_at_ms: [None; DATABASES] }
+    }
+
+    /// Within a transaction; does nothing until it is time. An error is nobody's but this figure's.
+    pub fn look(&mut self, keyspace: &mut Keyspace, statistics: &Statistics) {
+        let begun = clock::monotonic();
+        if begun < self.look_at {
+            return;
+        }
+        self.look_at = match self.sample(keyspace) {
+            Ok(()) => begun + LOOK_EVERY.max(clock::monotonic().duration_since(begun) * REST),
+            Err(error) => {
+                tracing::warn!(%error, "how long keys have left can't be estimated");
+                begun + LOOK_AGAIN
+            }
+        };
+        for (number, ends_at_ms) in self.ends_at_ms.iter().enumerate() {
+            let left_ms = ends_at_ms.map_or(0.0, |at| at - keyspace.now_ms() as f64);
+            statistics.set_average_ttl(number as u8, left_ms as u64);
         }
     }
 
-    /// Within a transaction; does nothing until it is time.
-    pub fn look(&mut self, keyspace: &mut Keyspace, statistics: &Statistics) -> Result<(), StorageError> {
-        let now = clock::monotonic();
-        if now.duration_since(self.looked_at) < LOOK_EVERY {
-            return Ok(());
-        }
-        self.looked_at = now;
-        for (number, ends_at_ms) in self.ends_at_ms.iter_mut().enumerate() {
+    /// Of one database that has such keys, the next in turn.
+    fn sample(&mut self, keyspace: &mut Keyspace) -> Result<(), StorageError> {
+        for _ in 0..DATABASES {
+            let number = self.turn;
+            self.turn = (number + 1) % DATABASES;
+            keyspace.select(number as u8);
+            if keyspace.expires_count()? == 0 {
+                self.ends_at_ms[number] = None;
+                continue;
+            }
             // One step of SplitMix64: neighbours in time begin far from each other.
             self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
             let random = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            keyspace.select(number as u8);
-            let sample = match keyspace.expires_count()? {
-                0 => ExpirySample { expires_at_ms: Vec::new(), is_all: true },
-                _ => keyspace.sample_expiries(random)?,
-            };
-            *ends_at_ms = with_sample(*ends_at_ms, &sample);
-            let left_ms = ends_at_ms.map_or(0.0, |at| at - keyspace.now_ms() as f64);
-            statistics.set_average_ttl(number as u8, left_ms as u64);
+            let sample = keyspace.sample_expiries(random)?;
+            self.ends_at_ms[number] = with_sample(self.ends_at_ms[number], &sample);
+            break;
         }
         Ok(())
     }

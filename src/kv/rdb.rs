@@ -241,8 +241,8 @@ mod tests {
         ("Redis 7.0", b"\x00\x05hello\n\x00cr\xdfve4 \n"),
         ("Redis 7.2", b"\x00\x05hello\x0b\x00\n\xadb\x05\x98\xab\xc9\x83"),
         ("Redis 7.4", b"\x00\x05hello\x0c\x00\xa8\x04\xeb\xb6\x9f\x1e\xbeC"),
-        ("Redis 8.0", b"\x00\x05hello\r\x00\xc1\xdbV\xc5b\x81W\xca"),
-        ("Redis 8.4", b"\x00\x05hello\x0e\x00\x11)\x07\t6\x074{"),
+        ("Redis 8, version 13", b"\x00\x05hello\r\x00\xc1\xdbV\xc5b\x81W\xca"),
+        ("Redis 8, version 14", b"\x00\x05hello\x0e\x00\x11)\x07\t6\x074{"),
         // Read from valkey-server 9.1.2.
         ("Valkey 9", b"\x00\x05helloP\x00\xacX\x16\xe7\xfbfG\xfe"),
     ];

@@ -9,9 +9,8 @@ use super::slots::{first_slot, last_slot};
 
 /// With so few entries the index is looked through whole.
 const INDEX_ENTRIES_MAX: u64 = 256;
-/// Rows that a sample looks at, and those that end that it takes of them.
-const SAMPLED_ROWS: u64 = 100;
-const SAMPLE_MAX: u64 = 20;
+/// Rows that a sample looks at, at either end: few, since each may have to be read from the disk.
+const SAMPLED_ROWS: u64 = 20;
 
 /// When some keys of a database end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +57,7 @@ impl Keyspace {
     }
 
     /// When keys of the present database end that have not yet: all of them where they are few, else some that `random` picks. No
-    /// more than some hundred rows are looked at.
+    /// more than some entries of the index, or some ten rows, are looked at.
     pub fn sample_expiries(&self, random: u64) -> Result<ExpirySample> {
         let space = self.space(self.selected)?;
         let (first, last) = (first_slot(space), last_slot(space));
@@ -82,7 +81,7 @@ impl Keyspace {
         // Rows lie in the order of a hash, so neighbours are as good as any: from a random place on, and then from the first.
         let start = first + (random % (last - first + 1).unsigned_abs()).cast_signed();
         let mut expires_at_ms = self.expiries_between(start, last)?;
-        if (expires_at_ms.len() as u64) < SAMPLE_MAX {
+        if (expires_at_ms.len() as u64) < SAMPLED_ROWS / 2 {
             expires_at_ms.extend(self.expiries_between(first, start - 1)?);
         }
         Ok(ExpirySample { expires_at_ms, is_all: false })
@@ -92,10 +91,9 @@ impl Keyspace {
         let mut statement = self.connection.prepare_cached(
             "SELECT expires_at_ms FROM
                  (SELECT expires_at_ms FROM keyspace WHERE slot BETWEEN ?1 AND ?2 ORDER BY slot LIMIT ?4)
-             WHERE expires_at_ms > ?3 LIMIT ?5",
+             WHERE expires_at_ms > ?3",
         )?;
-        let rows =
-            statement.query_map(params![first, last, self.now_ms, SAMPLED_ROWS, SAMPLE_MAX], |row| row.get(0))?;
+        let rows = statement.query_map(params![first, last, self.now_ms, SAMPLED_ROWS], |row| row.get(0))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
