@@ -125,7 +125,10 @@ fn cli_takes_one_command_a_line_and_goes_on_after_an_error() {
 #[test]
 fn cli_ends_with_2_for_what_it_cannot_read() {
     let (code, _, err) = told(&run(&["cli", "-u", "http://x", "ping"], &[]));
-    assert_eq!((code, err.as_str()), (2, "emptyserver cli: a URL begins with redis://, or with rediss:// for TLS\n"));
+    assert_eq!(
+        (code, err.as_str()),
+        (2, "emptyserver cli: a URL begins with redis:// or valkey://, or with rediss:// or valkeys:// for TLS\n")
+    );
     assert_eq!(told(&run(&["cli", "-p", "no", "ping"], &[])).0, 2);
 }
 
