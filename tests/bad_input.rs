@@ -521,3 +521,46 @@ fn an_exec_of_long_commands_on_the_loop_lets_others_in_between_and_takes_bounded
         assert!(most < before + 8 * MEBI as u64, "{before} then {most}");
     });
 }
+
+/// The most memory that a process has ever had, of files too.
+fn peak_bytes(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn replies_over_the_output_limit_are_not_built_in_any_process() {
+    let settings = [("WORKERS", "1"), ("VALUE_BYTES_MAX", "8Mi"), ("OUTPUT_BYTES_MAX", "16Mi"), ("CACHE_BYTES", "1Mi")];
+    let service = Service::start(&settings);
+    let mut connection = service.connect();
+    let value = vec![b'v'; 4 * MEBI];
+    assert_eq!(connection.call(&[b"SET", b"big".as_slice(), &value]).to_string(), "+OK");
+    let too_large = "-ERR the reply is larger than EMPTYSERVER_OUTPUT_BYTES_MAX allows";
+    let many = vec!["big"; 200];
+    let mget: Vec<&str> = std::iter::once("MGET").chain(many.iter().copied()).collect();
+    assert_eq!(connection.call(&mget).to_string(), too_large);
+    // The same behind a write, and within EXEC, for a reader and for the writer.
+    for last in ["STRLEN big", "INCR count"] {
+        assert_eq!(connection.ask("INCR count").chars().next(), Some(':'));
+        connection.send_bytes(&[encoded(&["INCR", "count"]), encoded(&mget)].concat());
+        assert_eq!(connection.read().to_string().chars().next(), Some(':'));
+        assert_eq!(connection.read().to_string(), too_large);
+        assert_eq!(connection.ask("MULTI"), "+OK");
+        connection.send_bytes(&encoded(&["GET", "big"]).repeat(200));
+        (0..200).for_each(|_| assert_eq!(connection.read().to_string(), "+QUEUED"));
+        assert_eq!(connection.ask(last), "+QUEUED");
+        let support::Value::Array(replies) = connection.call(&["EXEC"]) else { panic!("EXEC runs") };
+        let whole = replies
+            .iter()
+            .take_while(|reply| matches!(reply, support::Value::Bulk(bytes) if bytes.len() == value.len()));
+        assert_eq!((whole.count(), replies.len()), (3, 201));
+        assert!(replies[3..200].iter().all(|reply| reply.to_string() == too_large));
+        assert_eq!(replies[200].to_string().chars().next(), Some(':'));
+    }
+    for process in service.processes() {
+        let peak = peak_bytes(process.pid);
+        println!("{}: {} MiB at most", process.name, peak >> 20);
+        assert!(peak < 128 * MEBI as u64, "{}: {peak}", process.name);
+    }
+}

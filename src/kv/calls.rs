@@ -9,9 +9,10 @@ use crate::kv::application::Shared;
 use crate::kv::cache::{Learning, asked};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::flags::Flags;
-use crate::kv::job::{Call, SlowCall};
+use crate::kv::job::{Call, Job, Kind, SlowCall};
 use crate::kv::latency::Event;
 use crate::kv::look::{Look, Shape, Told, part};
+use crate::kv::lookup::check_answer;
 use crate::kv::runtime::Knob;
 use crate::kv::slowlog;
 use crate::kv::statistics::{Counted, Statistics, Totals};
@@ -32,6 +33,9 @@ pub struct Calls {
     /// When the last call ended, which is when the next one begins.
     ended: Instant,
 }
+
+/// Replies up to this are small.
+const SMALL_BYTES: usize = 128;
 
 /// What became of a call.
 pub enum Ran<T> {
@@ -69,6 +73,17 @@ impl Calls {
         keyspace.set_mapped(may_map && data_bytes <= self.shared.settings.memory_bytes / 2)
     }
 
+    /// What the reply to a job's next call may have, behind so many bytes of replies. A reply is never larger than the output limit of
+    /// a client, and the replies of an EXEC together are not; a small one always fits, so that the client knows what was done.
+    #[must_use]
+    pub fn answer_bytes_max(&self, job: &Job, before: usize) -> usize {
+        let output_bytes_max = self.shared.settings.output_bytes_max;
+        match job.kind {
+            Kind::Run | Kind::Watch => output_bytes_max,
+            Kind::Exec(_) => output_bytes_max.saturating_sub(before).max(SMALL_BYTES),
+        }
+    }
+
     /// What was counted becomes visible: before the replies leave.
     pub fn settle(&mut self) {
         self.tally.settle();
@@ -85,7 +100,10 @@ impl Calls {
         self.guard(keyspace, call, slow, |keyspace| {
             let reply = match (call.command.handler, access) {
                 (Handler::Look(look), _) => look_as_value(keyspace, &look, &call.args),
-                (Handler::Read(handler), _) => handler(keyspace, &call.args),
+                (Handler::Read(handler), _) => handler(keyspace, &call.args).and_then(|reply| {
+                    check_answer(keyspace, reply.bytes_len())?;
+                    Ok(reply)
+                }),
                 (Handler::Write(handler), Access::Write) => handler(keyspace, &call.args),
                 _ => Err(errors::INTERNAL.into()),
             }?;
@@ -114,8 +132,13 @@ impl Calls {
             }
             Handler::Read(handler) => {
                 let reply = handler(keyspace, &call.args)?;
-                encode::encode(&reply, version, out);
-                Ok((Reply::Ok, is_miss(&reply)))
+                check_answer(keyspace, reply.bytes_len())?;
+                let is_miss = is_miss(&reply);
+                match reply {
+                    Reply::Raw(bytes) if out.is_empty() => *out = bytes,
+                    reply => encode::encode(&reply, version, out),
+                }
+                Ok((Reply::Ok, is_miss))
             }
             _ => Err(errors::INTERNAL.into()),
         });
@@ -198,17 +221,27 @@ fn is_miss(reply: &Reply) -> bool {
     matches!(reply, Reply::Null | Reply::Integer(-2))
 }
 
-/// Looks at each key of a call; `tell` gets the key's number and the answer for it with the bytes of a `Told::Part`, and what it follows from.
+/// What stands around a string of a reply, or in its place.
+const AROUND_BYTES: usize = 6;
+
+/// Looks at each key of a call, as long as the answers, each with so many bytes `around` it, are no larger than the reply may be;
+/// `tell` gets the key's number and the answer for it with the bytes of a `Told::Part`, and what it follows from.
 fn look_at_keys(
     keyspace: &Keyspace,
     look: &Look,
     args: &[&[u8]],
+    around: usize,
     mut tell: impl FnMut(usize, Told, &[u8], Option<&Entry>, Option<&[u8]>),
 ) -> Result<(), CommandError> {
     let now_ms = keyspace.now_ms();
+    let mut answer_left = keyspace.answer_bytes_max();
     for (number, key) in look.keys(args).iter().enumerate() {
         let elsewhere = keyspace.with_entry(key, |entry, value| {
             let told = (look.answer)(args, entry, now_ms)?;
+            if look.shape != Shape::Sum {
+                let bytes = around.saturating_add(told.bytes_len());
+                answer_left = answer_left.checked_sub(bytes).ok_or(errors::REPLY_TOO_LARGE)?;
+            }
             match (&told, value) {
                 (Told::Part(range), None) if !range.is_empty() => return Ok(Some((told, entry.copied()))),
                 (Told::Part(range), Some(value)) => tell(number, told.clone(), part(value, range), entry, Some(value)),
@@ -226,8 +259,10 @@ fn look_at_keys(
 
 /// The reply as a value.
 pub fn look_as_value(keyspace: &Keyspace, look: &Look, args: &[&[u8]]) -> CommandResult {
-    let mut replies = Vec::with_capacity(look.keys(args).len());
-    look_at_keys(keyspace, look, args, |_, told, bytes, _, _| replies.push(told.reply(bytes.to_vec())))?;
+    let mut replies = Vec::new();
+    look_at_keys(keyspace, look, args, size_of::<Reply>(), |_, told, bytes, _, _| {
+        replies.push(told.reply(bytes.to_vec()))
+    })?;
     Ok(match look.shape {
         Shape::One => replies.swap_remove(0),
         Shape::Array => Reply::Array(replies),
@@ -253,7 +288,7 @@ fn read_keys(
         encode::array_header(look.keys(&call.args).len(), out);
     }
     let (mut sum, mut is_miss) = (0, false);
-    look_at_keys(keyspace, look, &call.args, |number, told, bytes, entry, value| {
+    look_at_keys(keyspace, look, &call.args, AROUND_BYTES, |number, told, bytes, entry, value| {
         let key = look.keys(&call.args)[number];
         learning.keep(number, || asked(versions, call.database, key), entry, value);
         match (look.shape, &told) {

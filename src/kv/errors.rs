@@ -155,6 +155,10 @@ pub const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previou
 pub const TRANSACTION_TOO_LARGE: &str = "ERR the queued commands of this transaction take too much memory: the transaction is discarded. Make it \
                                          smaller, or raise EMPTYSERVER_QUERY_BYTES_MAX, of which it may take half";
 
+// ---- replies
+/// Nothing of the command is applied.
+pub const REPLY_TOO_LARGE: &str = "ERR the reply is larger than EMPTYSERVER_OUTPUT_BYTES_MAX allows";
+
 // ---- the service
 pub const NO_CONFIG_FILE: &str = "ERR The server is running without a config file";
 pub const SAVE_FAILED: &str = "ERR the data could not be moved into its file in time. The log of the service says why.";
@@ -175,6 +179,7 @@ pub const NO_REPLICATION: &str =
 
 // ---- COMMAND
 pub const COMMAND_INVALID: &str = "ERR Invalid command specified";
+pub const COMMAND_NAMES: &str = "ERR too many names: a call may have 1000";
 pub const COMMAND_WITHOUT_KEYS: &str = "ERR The command has no key arguments";
 pub const COMMAND_ARGUMENT_COUNT: &str = "ERR Invalid number of arguments specified for command";
 pub const COMMAND_ARGUMENTS: &str = "ERR Invalid arguments specified for command";

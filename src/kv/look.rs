@@ -89,6 +89,15 @@ impl Told {
         }
     }
 
+    /// The bytes of its string, if it has one.
+    #[must_use]
+    pub fn bytes_len(&self) -> usize {
+        match self {
+            Told::Part(range) => usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX),
+            Told::Integer(_) | Told::Simple(_) | Told::Null => 0,
+        }
+    }
+
     /// True when it says that there is no such key, as INFO counts misses.
     #[must_use]
     pub fn is_miss(&self) -> bool {

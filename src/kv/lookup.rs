@@ -18,6 +18,18 @@ pub fn optional<T>(lookup: Lookup<T>) -> Result<Option<T>, CommandError> {
     }
 }
 
+/// The whole string, for the reply: the error where that may not be so large, before anything is changed.
+pub fn whole(keyspace: &Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
+    let value = optional(keyspace.string(key)?)?;
+    check_answer(keyspace, value.as_ref().map_or(0, Vec::len))?;
+    Ok(value)
+}
+
+/// The error where a reply of so many bytes is too large.
+pub fn check_answer(keyspace: &Keyspace, bytes: usize) -> Result<(), CommandError> {
+    if bytes <= keyspace.answer_bytes_max() { Ok(()) } else { Err(errors::REPLY_TOO_LARGE.into()) }
+}
+
 /// The string as a reply, nil where there is none.
 #[must_use]
 pub fn bulk_or_null(value: Option<Vec<u8>>) -> Reply {

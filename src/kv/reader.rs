@@ -96,6 +96,7 @@ impl Reader {
             if job.kind == Kind::Run && replies.len() >= JOB_REPLY_BYTES_MAX {
                 break;
             }
+            self.keyspace.set_answer_bytes_max(self.calls.answer_bytes_max(job, replies.len()));
             match self.calls.read(&mut self.keyspace, &call, job.version, learning, &mut replies, &mut slow) {
                 Ran::Reply(()) => {}
                 Ran::Failed(error) => {

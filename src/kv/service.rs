@@ -402,7 +402,11 @@ impl KvService {
         }
     }
 
-    fn reply(&self, session: &Session, reply: &Reply, out: &mut Outbox) {
+    fn reply(&self, session: &Session, mut reply: &Reply, out: &mut Outbox) {
+        const TOO_LARGE: &Reply = &Reply::Error(Cow::Borrowed(errors::REPLY_TOO_LARGE));
+        if reply.bytes_len() > self.desk.shared.settings.output_bytes_max {
+            reply = TOO_LARGE;
+        }
         if let Reply::Error(text) = reply {
             self.desk.statistics.error_replied(text);
         }

@@ -338,3 +338,48 @@ fn long_work_on_the_loop_gives_way_and_ends_in_order() {
     assert!(stage.pump.turns > 2, "{} turns for a hundred times half a millisecond", stage.pump.turns);
     assert_eq!(stage.send(one, "CLIENT REPLY ON / PING"), "+OK +PONG");
 }
+
+#[test]
+fn an_exec_whose_replies_pass_the_output_limit_runs_to_its_end_and_leaves_out_what_has_no_room() {
+    let mut stage = Stage::new();
+    let one = stage.pump.connect();
+    let too_large = "-ERR the reply is larger than EMPTYSERVER_OUTPUT_BYTES_MAX allows";
+    // Of the limit of 1 MiB three have room.
+    assert_eq!(stage.call(one, "SETRANGE big 299999 x"), ":300000");
+    let big = format!("$300000 {}x", "\0".repeat(299_999));
+    for (name, last, replies) in [("READ", "STRLEN big", ":300000"), ("WRITE", "SET a 1", "+OK")] {
+        let calls =
+            format!("MULTI{} / MGET big big / DUMP big / STRLEN big / {last} / GET big", " / GET big".repeat(4));
+        assert_eq!(stage.call(one, &calls).matches("QUEUED").count(), 9);
+        let three = [&big[..]; 3].join(" ");
+        let expected = format!("*9 {three} {too_large} {too_large} {too_large} :300000 {replies} {too_large}");
+        assert!(stage.call(one, "EXEC") == expected, "{name}");
+    }
+    // What has no room is not done either: nothing is lost that nobody was shown.
+    let calls =
+        "MULTI / GET big / GET big / GET big / GETDEL big / SET big 1 GET / GETSET big 1 / GETEX big EX 5 / SET b 1";
+    assert_eq!(stage.call(one, calls).matches("QUEUED").count(), 8);
+    let replies = stage.call(one, "EXEC");
+    assert!(replies.ends_with(&format!("x{} +OK", format!(" {too_large}").repeat(4))));
+    assert_eq!(stage.call(one, "STRLEN big / TTL big / GET b"), ":300000 :-1 $1 1");
+}
+
+#[test]
+fn a_reply_over_the_output_limit_is_an_error_on_every_lane() {
+    let mut stage = Stage::new();
+    let one = stage.pump.connect();
+    let too_large = "-ERR the reply is larger than EMPTYSERVER_OUTPUT_BYTES_MAX allows";
+    assert_eq!(stage.call(one, "SETRANGE big 299999 x"), ":300000");
+    assert_eq!(stage.call(one, "MGET big big big big / STRLEN big"), format!("{too_large} :300000"));
+    assert_eq!(stage.call(one, "SET a 1 / MGET big big big big / GET a"), format!("+OK {too_large} $1 1"));
+    for number in 0..20 {
+        assert_eq!(stage.call(one, &format!("SET {number}{} 1", "k".repeat(60_000))), "+OK");
+    }
+    for request in ["KEYS *", "SCAN 0 COUNT 100", "SCAN 0 COUNT 10000"] {
+        assert_eq!(stage.call(one, request), too_large);
+    }
+    assert!(stage.call(one, "KEYS b*") == "*1 $3 big");
+    let names = " get".repeat(1001);
+    assert_eq!(stage.call(one, &format!("COMMAND INFO{names}")), "-ERR too many names: a call may have 1000");
+    assert_eq!(stage.call(one, &format!("COMMAND DOCS{}", " client".repeat(1000))), too_large);
+}

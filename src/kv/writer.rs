@@ -238,6 +238,7 @@ impl Writer {
                 replies.push(self.calls.answer_unseen(&call, &mut slow));
                 continue;
             }
+            self.keyspace.set_answer_bytes_max(self.calls.answer_bytes_max(job, reply_bytes));
             match self.calls.run(&mut self.keyspace, Access::Write, &call, &mut slow) {
                 Ran::Reply(reply) => {
                     reply_bytes += reply.bytes_len();
@@ -434,8 +435,9 @@ fn done(job: &Job, applied: Applied) -> Done {
         return Done::new(DoneOutcome::NotExecuted, Vec::new());
     };
     let (mut replies, mut ends) = (Vec::new(), Vec::new());
-    for reply in &values {
-        encode::encode(reply, job.version, &mut replies);
+    // Each gives its memory back when it is written: large ones are not there twice.
+    for reply in values {
+        encode::encode(&reply, job.version, &mut replies);
         ends.push(replies.len() as u64);
     }
     let outcome = match job.kind {

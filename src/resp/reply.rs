@@ -36,11 +36,10 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// About how many bytes it will have: those of its strings, and a few for each element.
+    /// About the memory that it takes, which is more than the bytes that it will have.
     #[must_use]
     pub fn bytes_len(&self) -> usize {
-        const AROUND: usize = 16;
-        AROUND
+        size_of::<Reply>()
             + match self {
                 Reply::Bulk(bytes) | Reply::Raw(bytes) | Reply::Verbatim { text: bytes, .. } => bytes.len(),
                 Reply::Simple(text) | Reply::Error(text) => text.len(),

@@ -31,6 +31,7 @@ pub struct Keyspace {
     pub(super) now_ms: i64,
     is_mapped: bool,
     value_bytes_max: u64,
+    answer_bytes_max: usize,
 }
 
 /// What a key holds. The numbers are part of the file format.
@@ -102,6 +103,7 @@ impl Keyspace {
             now_ms: 0,
             is_mapped: options.mmap,
             value_bytes_max: options.value_bytes_max.min(Layout::STANDARD.value_bytes_max()),
+            answer_bytes_max: usize::MAX,
         })
     }
 
@@ -132,6 +134,16 @@ impl Keyspace {
 
     pub fn value_bytes_max(&self) -> u64 {
         self.value_bytes_max
+    }
+
+    /// What the answer to the call at hand may have: for those who make large ones. The keyspace only carries it, as it does the time.
+    pub fn answer_bytes_max(&self) -> usize {
+        self.answer_bytes_max
+    }
+
+    /// Until the next such call; without one there is no limit.
+    pub fn set_answer_bytes_max(&mut self, bytes_max: usize) {
+        self.answer_bytes_max = bytes_max;
     }
 
     pub fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {

@@ -110,6 +110,9 @@ pub const COMMANDS: &[Command] = &[Command {
     ..Command::ROW
 }];
 
+/// Names that one call may have.
+const NAMES_MAX: usize = 1000;
+
 fn command(_args: &[&[u8]]) -> CommandResult {
     Ok(Reply::Array(commands().map(info_of).collect()))
 }
@@ -124,12 +127,19 @@ fn command_info(args: &[&[u8]]) -> CommandResult {
     if names.is_empty() {
         return command(args);
     }
+    check_count(names)?;
     Ok(Reply::Array(names.iter().map(|name| lookup_full_name(name).map_or(Reply::Null, info_of)).collect()))
+}
+
+/// A few bytes that ask for a command become thousands: a call may name each of them several times, and not a million.
+fn check_count(names: &[&[u8]]) -> Result<(), CommandError> {
+    if names.len() <= NAMES_MAX { Ok(()) } else { Err(errors::COMMAND_NAMES.into()) }
 }
 
 /// Without names: all. A name that is unknown is left out.
 fn command_docs(args: &[&[u8]]) -> CommandResult {
     let names = &args[2..];
+    check_count(names)?;
     let pair = |command: &Command| (bulk(command.name), docs_of(command));
     Ok(Reply::Map(if names.is_empty() {
         commands().map(pair).collect()

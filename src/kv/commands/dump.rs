@@ -2,6 +2,7 @@
 
 use crate::kv::args;
 use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::lookup;
 use crate::kv::rdb::{self, RestoreError};
 use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
@@ -48,6 +49,9 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 fn dump(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+    if let Lookup::Found(length) = keyspace.string_length(args[1])? {
+        lookup::check_answer(keyspace, usize::try_from(length).unwrap_or(usize::MAX))?;
+    }
     Ok(match keyspace.with_string(args[1], rdb::dump_string)? {
         Lookup::Found(payload) => Reply::Bulk(payload),
         Lookup::Absent | Lookup::OtherKind(_) => Reply::Null,

@@ -13,6 +13,8 @@ use crate::storage::{Entry, Keyspace};
 const BITE_KEYS: usize = 1000;
 /// A SCAN that asks for more keys goes to the heavy lane.
 const LIGHT_COUNT_MAX: i64 = 1000;
+/// As many as the header of an array of any length has at most.
+const HEADER_BYTES: usize = 24;
 /// Past every cursor that a SCAN hands out: positions are 48 bits.
 const CURSOR_END: u64 = 1 << 48;
 
@@ -52,23 +54,33 @@ pub const COMMANDS: &[Command] = &[
 /// All keys that match. Encoded on the way: as values a million keys would take several times the memory.
 fn keys(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
     let pattern = Pattern::new(args[1]);
-    let (mut count, mut body) = (0, Vec::new());
-    let mut cursor = 0;
+    // Room for the header, which comes when the count is known: the body may be too large to be there twice.
+    let (mut count, mut reply) = (0, vec![0; HEADER_BYTES]);
+    let (mut cursor, bytes_max) = (0, keyspace.answer_bytes_max());
     loop {
+        let mut is_too_large = false;
         cursor = keyspace.scan(cursor, BITE_KEYS, &mut |key, _| {
-            if pattern.matches(key) {
+            if !is_too_large && pattern.matches(key) {
                 count += 1;
-                encode::bulk(key, &mut body);
+                is_too_large = reply.len() + key.len() > bytes_max;
+                if !is_too_large {
+                    encode::bulk(key, &mut reply);
+                }
             }
         })?;
+        if is_too_large {
+            return Err(errors::REPLY_TOO_LARGE.into());
+        }
         if cursor == 0 {
             break;
         }
         keyspace.renew_snapshot()?;
     }
-    let mut reply = Vec::with_capacity(body.len() + 16);
-    encode::array_header(count, &mut reply);
-    reply.append(&mut body);
+    let mut header = Vec::new();
+    encode::array_header(count, &mut header);
+    let begin = HEADER_BYTES - header.len();
+    reply[begin..HEADER_BYTES].copy_from_slice(&header);
+    reply.drain(..begin);
     Ok(Reply::Raw(reply))
 }
 
@@ -78,16 +90,26 @@ fn scan(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
     let mut cursor = parse_cursor(args[1]).ok_or(CommandError::from(errors::INVALID_CURSOR))?;
     let options = Options::parse(&args[2..])?;
     let (mut found, mut left) = (Vec::new(), options.count);
+    let mut bytes_left = keyspace.answer_bytes_max();
     if cursor >= CURSOR_END {
         return Ok(scan_reply(0, found));
     }
     loop {
         let bite = left.min(BITE_KEYS);
+        let mut is_too_large = false;
         cursor = keyspace.scan(cursor, bite, &mut |key, entry| {
-            if options.matches(key, entry) {
-                found.push(Reply::Bulk(key.to_vec()));
+            if !is_too_large && options.matches(key, entry) {
+                let fits = bytes_left.checked_sub(size_of::<Reply>() + key.len());
+                is_too_large = fits.is_none();
+                if let Some(left) = fits {
+                    bytes_left = left;
+                    found.push(Reply::Bulk(key.to_vec()));
+                }
             }
         })?;
+        if is_too_large {
+            return Err(errors::REPLY_TOO_LARGE.into());
+        }
         left -= bite;
         if cursor == 0 || left == 0 {
             return Ok(scan_reply(cursor, found));

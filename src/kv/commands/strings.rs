@@ -277,7 +277,7 @@ fn set(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
     let (key, value) = (args[1], args[2]);
     let mut old = None;
     let is_present = if returns_old {
-        old = optional(keyspace.string(key)?)?;
+        old = lookup::whole(keyspace, key)?;
         old.is_some()
     } else {
         condition.is_some() && keyspace.entry(key)?.is_some()
@@ -320,13 +320,13 @@ fn set_for(keyspace: &mut Keyspace, args: &[&[u8]], name: &str, time: Time<'_>) 
 }
 
 fn getset(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let old = optional(keyspace.string(args[1])?)?;
+    let old = lookup::whole(keyspace, args[1])?;
     keyspace.put_string(args[1], args[2], Expiry::Clear)?;
     Ok(bulk_or_null(old))
 }
 
 fn getdel(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let old = optional(keyspace.string(args[1])?)?;
+    let old = lookup::whole(keyspace, args[1])?;
     if old.is_some() {
         keyspace.delete(args[1])?;
     }
@@ -337,7 +337,7 @@ fn getdel(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
 fn getex(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
     let key = args[1];
     let time = parse_getex(&args[2..])?;
-    let Some(value) = optional(keyspace.string(key)?)? else { return Ok(Reply::Null) };
+    let Some(value) = lookup::whole(keyspace, key)? else { return Ok(Reply::Null) };
     match time {
         TimeOption::None | TimeOption::Keep => {}
         TimeOption::Persist => {
