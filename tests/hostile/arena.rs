@@ -16,7 +16,7 @@ use super::witness::{Testimony, Witness, memory_bytes};
 pub(crate) const MEBI: u64 = 1 << 20;
 /// Of the innocents' calls, 999 of 1,000 are answered by then.
 const LATENCY_MAX: Duration = Duration::from_millis(50);
-/// What all processes may have beyond what they have when idle, the cache and the replies that wait to be sent.
+/// What all processes may have beyond what they have when idle, the cache and what the clients' limit counts.
 const MEMORY_SLACK: u64 = 64 * MEBI;
 const BASELINE: Duration = Duration::from_millis(500);
 /// How often a thing is done when the machine and not the service may have been slow.
@@ -55,8 +55,6 @@ pub(crate) struct Scenario<'a> {
     pub(crate) wal_bytes_max: u64,
     /// How much memory all processes may have, where it does not follow from the settings.
     pub(crate) memory_bytes_max: Option<u64>,
-    /// What the requests themselves need, where these are large: a request is not counted as output.
-    pub(crate) request_bytes: u64,
 }
 
 /// Nothing happens: what a scenario does not say.
@@ -70,7 +68,6 @@ pub(crate) const PEACE: Scenario<'static> = Scenario {
     attack: &|_| Ok("nothing happened".to_owned()),
     wal_bytes_max: u64::MAX,
     memory_bytes_max: None,
-    request_bytes: 0,
 };
 
 /// What an attack has to do with.
@@ -118,9 +115,26 @@ impl Scenario<'_> {
         self.setting(name).unwrap().parse().unwrap()
     }
 
-    /// What the settings let the service keep, and the request.
+    /// What the settings let the service keep: the cache, and what all clients may take together.
     fn kept_bytes_max(&self) -> u64 {
-        self.bytes("CACHE_BYTES") + self.bytes("OUTPUT_BYTES_MAX") + self.request_bytes
+        self.bytes("CACHE_BYTES") + self.clients_bytes_max()
+    }
+
+    /// One client with all that it may have is within it.
+    fn clients_bytes_max(&self) -> u64 {
+        self.bytes("OUTPUT_BYTES_MAX").max(self.bytes("QUERY_BYTES_MAX"))
+    }
+
+    /// By CONFIG SET, which a build that does not know it only refuses.
+    fn limit_clients(&self, service: &Service) {
+        let mut client = service.connect();
+        if let Some(password) = self.setting("PASSWORD") {
+            client.call(&["AUTH", password]);
+        }
+        let answer = client.call(&["CONFIG", "SET", "maxmemory-clients", &self.clients_bytes_max().to_string()]);
+        if answer.is_error() {
+            println!("  nothing limits all clients together: {answer}");
+        }
     }
 
     fn attempt(&self) -> Report {
@@ -129,6 +143,9 @@ impl Scenario<'_> {
         let data = tempfile::Builder::new().prefix("emptyserver-").tempdir_in(directory).unwrap();
         let mut service = Service::start_on(data, self.wrapper, &settings);
         (self.begin)(&mut service);
+        if self.memory_bytes_max.is_none() {
+            self.limit_clients(&service);
+        }
         let mut innocents = Innocents::connect(&service, self.setting("PASSWORD"));
         let idle_bytes = memory_bytes(&pids_of(&service));
         (self.prepare)(&service);

@@ -31,8 +31,6 @@ fn an_exists_of_a_million_keys_leaves_nothing_behind() {
             let text = format!("6 clients asked for a million keys each and are idle: {} MiB kept", kept / MEBI);
             if kept > 32 * MEBI { Err(text) } else { Ok(text) }
         },
-        // That of one, and what its words cost.
-        request_bytes: 64 * MEBI,
         ..PEACE
     }
     .judge();
@@ -100,14 +98,14 @@ fn total_memory_of(arena: &Arena, client: &Connection) -> Result<u64, String> {
 #[test]
 #[ignore = "beside a release build: tests/hostile.sh"]
 fn two_million_pings_in_a_transaction_are_counted_and_bounded() {
-    Scenario { attack: &|arena| queue(arena, b"PING\r\n", 2_000_000), request_bytes: 32 * MEBI, ..PEACE }.judge();
+    Scenario { attack: &|arena| queue(arena, b"PING\r\n", 2_000_000), ..PEACE }.judge();
 }
 
 #[test]
 #[ignore = "beside a release build: tests/hostile.sh"]
 fn calls_of_a_million_empty_words_in_a_transaction_are_counted_and_bounded() {
     let exists = encoded(&["EXISTS"].into_iter().chain(std::iter::repeat_n("", 1_000_000)).collect::<Vec<_>>());
-    Scenario { attack: &|arena| queue(arena, &exists, 10), request_bytes: 32 * MEBI, ..PEACE }.judge();
+    Scenario { attack: &|arena| queue(arena, &exists, 10), ..PEACE }.judge();
 }
 
 #[test]
@@ -135,8 +133,6 @@ fn slow_log_entries_of_a_client_with_a_long_name_keep_little() {
             let text = format!("a name of 20 MiB was answered {answer:?}; {length} entries");
             if length < 40 { Err(text) } else { Ok(text) }
         },
-        // The name itself, as it comes and as it is kept.
-        request_bytes: 64 * MEBI,
         ..PEACE
     }
     .judge();

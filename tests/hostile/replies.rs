@@ -54,7 +54,6 @@ fn a_client_that_sends_300_000_gets_before_it_reads_is_served() {
             }
             Ok(format!("{COUNT} GETs were sent at once and answered"))
         },
-        request_bytes: 8 * MEBI,
         ..PEACE
     }
     .judge();
