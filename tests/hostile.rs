@@ -13,6 +13,8 @@ mod container;
 mod errors;
 #[path = "hostile/innocents.rs"]
 mod innocents;
+#[path = "hostile/known.rs"]
+mod known;
 #[path = "hostile/loops.rs"]
 mod loops;
 #[path = "hostile/memory.rs"]
@@ -22,6 +24,8 @@ mod memory;
 mod memory_limit;
 #[path = "hostile/replies.rs"]
 mod replies;
+#[path = "hostile/siblings.rs"]
+mod siblings;
 #[path = "hostile/strangers.rs"]
 mod strangers;
 mod support;

@@ -14,8 +14,12 @@ use super::support::{Connection, PATIENCE, Process, Service, number_from_environ
 use super::witness::{Testimony, Witness, memory_bytes};
 
 pub(crate) const MEBI: u64 = 1 << 20;
-/// Of the innocents' calls, 999 of 1,000 are answered by then.
-const LATENCY_MAX: Duration = Duration::from_millis(50);
+/// Of the innocents' calls, 999 of 1,000 are answered by then. Beside much else on the same cores nobody can promise it:
+/// `HOSTILE_LATENCY_MS` says otherwise.
+fn latency_max() -> Duration {
+    Duration::from_millis(number_from_environment("HOSTILE_LATENCY_MS", 50))
+}
+
 /// What all processes may have beyond what they have when idle, the cache and what the clients' limit counts.
 const MEMORY_SLACK: u64 = 64 * MEBI;
 const BASELINE: Duration = Duration::from_millis(500);
@@ -245,7 +249,7 @@ impl Report {
         let mut all: Vec<String> = self.others();
         for (when, seen) in self.latencies() {
             let worst = seen.at(0.999);
-            if is_optimised() && worst > LATENCY_MAX {
+            if is_optimised() && worst > latency_max() {
                 all.push(format!("{when} the innocents' p99.9 is {:.1} ms", ms(worst)));
             }
         }
@@ -285,7 +289,7 @@ impl Report {
     /// Only latencies are wrong, and the innocents alone were as slow, or the witness saw the machine stand still for about as long.
     fn is_the_machines(&self) -> bool {
         let alone = self.before.at(0.999).max(self.after.at(0.999));
-        let is_explained = alone > LATENCY_MAX || self.during.at(0.999) < 4 * self.testimony.machine_stall;
+        let is_explained = alone > latency_max() || self.during.at(0.999) < 4 * self.testimony.machine_stall;
         self.others().is_empty() && is_explained
     }
 }
