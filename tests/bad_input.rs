@@ -283,6 +283,51 @@ fn a_pipeline_with_large_replies_is_answered_whole_and_in_order_on_every_lane() 
     assert!(connection.is_closed());
 }
 
+/// Writes 12 MB in groups of their own. Gives the longest that one took, and the most that the `-wal` had.
+fn write_meanwhile(service: &Service) -> (Duration, u64) {
+    let mut innocent = service.connect();
+    let wal = service.data().join("data.db-wal");
+    let (mut longest, mut largest) = (Duration::ZERO, 0);
+    for n in 0..300 {
+        // What is there already would not be written.
+        let value = format!("{n}").repeat(15_000);
+        let begun = clock::monotonic();
+        assert_eq!(innocent.call(&["SET", &format!("key:{}", n % 20), &value]).to_string(), "+OK");
+        longest = longest.max(clock::monotonic().duration_since(begun));
+        largest = largest.max(std::fs::metadata(&wal).unwrap().len());
+    }
+    println!("the longest SET took {longest:?}, the -wal had {largest} bytes");
+    (longest, largest)
+}
+
+#[test]
+fn a_pipeline_of_long_reads_leaves_the_wal_near_its_budget() {
+    let service = Service::start(&[("WORKERS", "1"), ("WAL_BYTES_MAX", "1Mi")]);
+    let mut hostile = service.connect();
+    assert_eq!(hostile.call(&[&b"SET"[..], b"large", &vec![0xAA; 32 * MEBI]]).to_string(), "+OK");
+    assert_eq!(hostile.ask("SAVE"), "+OK");
+    // A snapshot that needs nothing of the -wal would not hold it.
+    assert_eq!(hostile.ask("SET other 1"), "+OK");
+    hostile.send_bytes(&b"BITCOUNT large\r\n".repeat(250));
+    let (_, largest) = write_meanwhile(&service);
+    assert!(largest < 6 * MEBI as u64, "{largest} bytes at a budget of {MEBI}");
+}
+
+#[test]
+fn long_reads_behind_a_write_hold_up_nobody_elses() {
+    let service = Service::start(&[("WORKERS", "1")]);
+    let mut hostile = service.connect();
+    assert_eq!(hostile.call(&[&b"SET"[..], b"large", &vec![0xAA; 16 * MEBI]]).to_string(), "+OK");
+    let requests = [b"SET x 1\r\n".to_vec(), b"BITCOUNT large\r\n".repeat(400)].concat();
+    hostile.send_bytes(&requests);
+    assert_eq!(hostile.read().to_string(), "+OK", "its write does not wait for its reads");
+    let counted = format!(":{}", 4 * 16 * MEBI);
+    assert_eq!(hostile.read().to_string(), counted);
+    let (longest, _) = write_meanwhile(&service);
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    assert_eq!(hostile.ask("PING"), counted, "it is still at it, and the answers keep their order");
+}
+
 #[test]
 fn a_value_at_the_limit_is_taken_and_one_over_it_is_refused_by_every_command() {
     let service = Service::start(&[("WORKERS", "2"), ("VALUE_BYTES_MAX", "1Mi")]);

@@ -117,7 +117,7 @@ impl Application for KeyValue {
     fn executor(&self, lane: LaneId, context: &ExecutorContext) -> Result<LaneExecutor, StartError> {
         let built = match lane {
             WRITE => LaneExecutor::writer(&self.shared, context),
-            _ => LaneExecutor::reader(Arc::clone(&self.shared), context),
+            _ => LaneExecutor::reader(Arc::clone(&self.shared), context, lane == READ),
         };
         built.map_err(|error| StartError::new(error.to_string()))
     }

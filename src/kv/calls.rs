@@ -23,7 +23,7 @@ use crate::resp::encode;
 use crate::resp::reply::{Reply, Version};
 use crate::server::sys::clock;
 use crate::server::{Board, ExecutorContext};
-use crate::storage::{Entry, Keyspace, StorageError};
+use crate::storage::{Entry, Keyspace, Lookup, StorageError};
 
 pub struct Calls {
     pub shared: Arc<Shared>,
@@ -41,18 +41,17 @@ const SMALL_BYTES: usize = 128;
 pub enum Ran<T> {
     /// Answered; an error reply has left nothing behind.
     Reply(T),
-    /// The storage failed: in a group of changes nothing of the group can stand.
+    /// The storage failed: in a group of changes what the call did has to be undone, or all of the group where the disk failed
+    /// (`StorageError::is_of_the_call`).
     Failed(StorageError),
     /// The handler panicked: what it did has to be undone.
     Panicked,
+    /// It was not run: a read of more than it may read here.
+    TooHeavy,
 }
 
-/// Which handlers may run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    Read,
-    Write,
-}
+/// How much a read may read here of its strings; `None`: all of them.
+pub type Weight = Option<u64>;
 
 impl Calls {
     #[must_use]
@@ -84,27 +83,34 @@ impl Calls {
         }
     }
 
+    /// When the last call ended, or the batch began.
+    pub fn ended(&self) -> Instant {
+        self.ended
+    }
+
     /// What was counted becomes visible: before the replies leave.
     pub fn settle(&mut self) {
         self.tally.settle();
     }
 
-    /// Runs a call; its reply is a value.
+    /// Runs a call, in the writer; its reply is a value.
     pub fn run(
         &mut self,
         keyspace: &mut Keyspace,
-        access: Access,
+        weight: Weight,
         call: &Call<'_>,
         slow: &mut Vec<SlowCall>,
     ) -> Ran<Reply> {
         self.guard(keyspace, call, slow, |keyspace| {
-            let reply = match (call.command.handler, access) {
-                (Handler::Look(look), _) => look_as_value(keyspace, &look, &call.args),
-                (Handler::Read(handler), _) => handler(keyspace, &call.args).and_then(|reply| {
+            let reply = match call.command.handler {
+                Handler::Look(look) => look_as_value(keyspace, &look, weight, &call.args),
+                Handler::Read(handler) => {
+                    weigh(keyspace, weight, call)?;
+                    let reply = handler(keyspace, &call.args)?;
                     check_answer(keyspace, reply.bytes_len())?;
                     Ok(reply)
-                }),
-                (Handler::Write(handler), Access::Write) => handler(keyspace, &call.args),
+                }
+                Handler::Write(handler) => handler(keyspace, &call.args),
                 _ => Err(errors::INTERNAL.into()),
             }?;
             let is_miss = is_miss(&reply);
@@ -114,9 +120,11 @@ impl Calls {
 
     /// Runs a call that only reads; its reply goes to `out`, and what was seen of its keys to `learning`. An error leaves
     /// nothing in `out`, but for an error reply.
+    #[expect(clippy::too_many_arguments, reason = "all of it belongs to this one call")]
     pub fn read(
         &mut self,
         keyspace: &mut Keyspace,
+        weight: Weight,
         call: &Call<'_>,
         version: Version,
         learning: &mut Learning<'_>,
@@ -127,10 +135,11 @@ impl Calls {
         let versions = self.shared.versions.clone();
         let ran = self.guard(keyspace, call, slow, |keyspace| match call.command.handler {
             Handler::Look(look) => {
-                let is_miss = read_keys(keyspace, &look, call, version, learning, &versions, out)?;
+                let is_miss = read_keys(keyspace, &look, weight, call, version, learning, &versions, out)?;
                 Ok((Reply::Ok, is_miss))
             }
             Handler::Read(handler) => {
+                weigh(keyspace, weight, call)?;
                 let reply = handler(keyspace, &call.args)?;
                 check_answer(keyspace, reply.bytes_len())?;
                 let is_miss = is_miss(&reply);
@@ -156,6 +165,10 @@ impl Calls {
             Ran::Panicked => {
                 out.truncate(begin);
                 Ran::Panicked
+            }
+            Ran::TooHeavy => {
+                out.truncate(begin);
+                Ran::TooHeavy
             }
         }
     }
@@ -185,6 +198,8 @@ impl Calls {
             Ok(Ok((reply, is_miss))) => (Ran::Reply(reply), is_miss),
             Ok(Err(CommandError::Reply(text))) => (Ran::Reply(Reply::Error(text)), false),
             Ok(Err(CommandError::Storage(error))) => (Ran::Failed(error), false),
+            // It is counted where it is run.
+            Ok(Err(CommandError::TooHeavy)) => return Ran::TooHeavy,
             Err(_) => (Ran::Panicked, false),
         };
         self.count(call, &ran, is_miss, duration_us, slow);
@@ -196,7 +211,7 @@ impl Calls {
             Ran::Reply(Reply::Error(text)) => Some(text.clone()),
             Ran::Reply(_) => None,
             Ran::Failed(error) => Some(errors::storage_text(error)),
-            Ran::Panicked => Some(errors::INTERNAL.into()),
+            Ran::Panicked | Ran::TooHeavy => Some(errors::INTERNAL.into()),
         };
         self.tally.called(table::number(call.command), 1, duration_us, error.is_some());
         if let Some(text) = error {
@@ -221,6 +236,18 @@ fn is_miss(reply: &Reply) -> bool {
     matches!(reply, Reply::Null | Reply::Integer(-2))
 }
 
+/// A call that reads its first key's whole string is refused where that is too long.
+fn weigh(keyspace: &Keyspace, weight: Weight, call: &Call<'_>) -> Result<(), CommandError> {
+    if let Some(bytes_max) = weight
+        && call.command.flags.has(Flags::BY_SIZE)
+        && let Lookup::Found(length) = keyspace.string_length(call.args[1])?
+        && length > bytes_max
+    {
+        return Err(CommandError::TooHeavy);
+    }
+    Ok(())
+}
+
 /// What stands around a string of a reply, or in its place.
 const AROUND_BYTES: usize = 6;
 
@@ -229,12 +256,14 @@ const AROUND_BYTES: usize = 6;
 fn look_at_keys(
     keyspace: &Keyspace,
     look: &Look,
+    weight: Weight,
     args: &[&[u8]],
     around: usize,
     mut tell: impl FnMut(usize, Told, &[u8], Option<&Entry>, Option<&[u8]>),
 ) -> Result<(), CommandError> {
     let now_ms = keyspace.now_ms();
     let mut answer_left = keyspace.answer_bytes_max();
+    let mut bytes_left = weight.unwrap_or(u64::MAX);
     for (number, key) in look.keys(args).iter().enumerate() {
         let elsewhere = keyspace.with_entry(key, |entry, value| {
             let told = (look.answer)(args, entry, now_ms)?;
@@ -250,6 +279,7 @@ fn look_at_keys(
             Ok::<_, CommandError>(None)
         })??;
         if let Some((Told::Part(range), entry)) = elsewhere {
+            bytes_left = bytes_left.checked_sub(range.end - range.start).ok_or(CommandError::TooHeavy)?;
             let bytes = crate::kv::lookup::bytes(keyspace, key, range.clone())?;
             tell(number, Told::Part(range), &bytes, entry.as_ref(), None);
         }
@@ -258,9 +288,9 @@ fn look_at_keys(
 }
 
 /// The reply as a value.
-pub fn look_as_value(keyspace: &Keyspace, look: &Look, args: &[&[u8]]) -> CommandResult {
+pub fn look_as_value(keyspace: &Keyspace, look: &Look, weight: Weight, args: &[&[u8]]) -> CommandResult {
     let mut replies = Vec::new();
-    look_at_keys(keyspace, look, args, size_of::<Reply>(), |_, told, bytes, _, _| {
+    look_at_keys(keyspace, look, weight, args, size_of::<Reply>(), |_, told, bytes, _, _| {
         replies.push(told.reply(bytes.to_vec()))
     })?;
     Ok(match look.shape {
@@ -274,9 +304,11 @@ pub fn look_as_value(keyspace: &Keyspace, look: &Look, args: &[&[u8]]) -> Comman
 }
 
 /// The same into `out`. Returns whether it counts as a miss.
+#[expect(clippy::too_many_arguments, reason = "all of it belongs to this one call")]
 fn read_keys(
     keyspace: &Keyspace,
     look: &Look,
+    weight: Weight,
     call: &Call<'_>,
     version: Version,
     learning: &mut Learning<'_>,
@@ -288,7 +320,7 @@ fn read_keys(
         encode::array_header(look.keys(&call.args).len(), out);
     }
     let (mut sum, mut is_miss) = (0, false);
-    look_at_keys(keyspace, look, &call.args, AROUND_BYTES, |number, told, bytes, entry, value| {
+    look_at_keys(keyspace, look, weight, &call.args, AROUND_BYTES, |number, told, bytes, entry, value| {
         let key = look.keys(&call.args)[number];
         learning.keep(number, || asked(versions, call.database, key), entry, value);
         match (look.shape, &told) {

@@ -12,6 +12,8 @@ pub enum CommandError {
     /// The peer's fault, or the state of its key: the text for the wire.
     Reply(Cow<'static, str>),
     Storage(StorageError),
+    /// It was not run: its keys are too large for the lane that it came to. No peer ever hears of it.
+    TooHeavy,
 }
 
 pub type CommandResult = Result<Reply, CommandError>;
@@ -23,6 +25,7 @@ impl CommandError {
         match self {
             CommandError::Reply(text) => text.clone(),
             CommandError::Storage(error) => storage_text(error),
+            CommandError::TooHeavy => INTERNAL.into(),
         }
     }
 
@@ -31,6 +34,7 @@ impl CommandError {
         match self {
             CommandError::Reply(text) => Reply::Error(text),
             CommandError::Storage(error) => Reply::Error(storage_text(&error)),
+            CommandError::TooHeavy => Reply::Error(INTERNAL.into()),
         }
     }
 }
@@ -107,6 +111,8 @@ pub const DATA_DAMAGED: &str =
     "ERR The data file is damaged: the command was not applied. The log of the service says what to do.";
 pub const DATA_LOCKED: &str = "ERR The data file is locked by another program: the command was not applied. Try again.";
 pub const OUT_OF_MEMORY: &str = "OOM The service is out of memory: the command was not applied.";
+pub const READ_TOO_LONG: &str = "ERR The command was ended after 30 seconds: while it reads, the space of what others write can't be \
+                                 given back. Ask for less at once: a range, or SCAN.";
 pub const INTERNAL: &str = "ERR internal error";
 
 /// Below the reserve: what makes the data grow is refused before the disk is really full.
@@ -301,10 +307,11 @@ fn lossy(bytes: &[u8], bytes_max: usize) -> Cow<'_, str> {
 pub fn storage_text(error: &StorageError) -> Cow<'static, str> {
     Cow::Borrowed(match error {
         StorageError::Full => DISK_FULL,
-        StorageError::Io(_) | StorageError::SyncFailed(_) => DISK_FAILED,
+        StorageError::Io(_) | StorageError::Unreadable(_) | StorageError::SyncFailed(_) => DISK_FAILED,
         StorageError::Corrupt(_) => DATA_DAMAGED,
         StorageError::Busy => DATA_LOCKED,
         StorageError::OutOfMemory => OUT_OF_MEMORY,
+        StorageError::TimeLimit => READ_TOO_LONG,
         StorageError::TooLarge => STRING_TOO_LONG,
         // These stop a start; no command meets them.
         StorageError::Foreign { .. }

@@ -115,7 +115,7 @@ impl Fixture {
             }
             Handler::Look(look) => {
                 self.reader.begin_read(self.now_ms).unwrap();
-                let result = look_as_value(&self.reader, &look, args);
+                let result = look_as_value(&self.reader, &look, None, args);
                 self.reader.end_read().unwrap();
                 result
             }

@@ -30,6 +30,8 @@ impl Flags {
     // Ours: never shown by COMMAND INFO.
     /// The call runs on the heavy lane, whatever its arguments are.
     pub const HEAVY: Flags = Flags(1 << 32);
+    /// The work grows with the string at the first argument: the call runs on the heavy lane where that is a long one.
+    pub const BY_SIZE: Flags = Flags(1 << 41);
     /// Categories that neither the group nor another flag implies.
     pub const ACL_DANGEROUS: Flags = Flags(1 << 33);
     pub const ACL_KEYSPACE: Flags = Flags(1 << 34);

@@ -37,6 +37,8 @@ pub struct Housekeeping {
     active_at: Instant,
     swept_at: Instant,
     average_ttls: AverageTtls,
+    /// After a sweep that failed.
+    sweep_not_before: Instant,
     /// There is less room than the reserve: nothing may grow, and what is not needed is given back.
     is_disk_short: bool,
     /// A checkpoint would make the file shorter.
@@ -56,6 +58,8 @@ const QUIET: Duration = Duration::from_secs(1);
 const ASKED_PASS_EVERY: Duration = Duration::from_millis(20);
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
 const SWEEP_BESIDE_EVERY: Duration = Duration::from_millis(10);
+/// After one that failed at nothing in particular.
+const SWEEP_AGAIN: Duration = Duration::from_secs(60);
 /// Rows of one bite: a millisecond or two.
 const EXPIRED_ROWS: usize = 200;
 const ORPHAN_ROWS: usize = 1000;
@@ -90,6 +94,7 @@ impl Housekeeping {
             active_at: now,
             swept_at: now,
             average_ttls: AverageTtls::new(),
+            sweep_not_before: now,
             is_disk_short: false,
             can_shrink: false,
             has_more_to_sweep: true,
@@ -119,10 +124,13 @@ impl Housekeeping {
             (true, false) => now.duration_since(self.swept_at) >= SWEEP_BESIDE_EVERY,
             (false, _) => now.duration_since(self.swept_at) >= SWEEP_EVERY,
         };
-        if is_due {
+        if is_due && now >= self.sweep_not_before {
             self.swept_at = now;
             let unused_percent = if self.is_disk_short { 0 } else { UNUSED_PERCENT };
-            self.has_more_to_sweep = sweep(keyspace, calls, &mut self.average_ttls, unused_percent)?;
+            self.has_more_to_sweep = match sweep(keyspace, calls, &mut self.average_ttls, unused_percent) {
+                Err(error) if error.is_of_the_call() => self.sweep_failed(keyspace, &error, now)?,
+                swept => swept?,
+            };
             calls.shared.latency.consider_duration(Event::ExpireCycle, clock::monotonic().duration_since(now));
         }
         let next_bite = self.backups.bite(keyspace, is_idle);
@@ -131,6 +139,24 @@ impl Housekeeping {
             false if is_asked_for(&calls.shared) => WAL_EVERY.min(next_bite),
             false => SWEEP_EVERY.min(next_bite),
         })
+    }
+
+    /// A bad row is nobody's affair but its own: no write fails because of it, and what else is to be swept is. True when there is more.
+    fn sweep_failed(
+        &mut self,
+        keyspace: &mut Keyspace,
+        error: &StorageError,
+        now: Instant,
+    ) -> Result<bool, StorageError> {
+        keyspace.rollback()?;
+        let goes_on = *error != StorageError::OutOfMemory && keyspace.sweep_past_failure();
+        if goes_on {
+            tracing::error!(%error, "a row can't be swept, and is left alone until the next start");
+        } else {
+            tracing::error!(%error, "nothing can be swept for a while");
+            self.sweep_not_before = now + SWEEP_AGAIN;
+        }
+        Ok(goes_on)
     }
 
     /// Passes beside the writer, each over what was added during the one before and so shorter than that, then the last
@@ -156,9 +182,11 @@ impl Housekeeping {
         // With no room left the -wal can be written only where it has been before, and the file shrinks only by this.
         let is_due = progress.log_bytes() >= WAL_BYTES_WHEN_SHORT || self.can_shrink;
         let wants_restart = self.is_disk_short && is_due || self.pace.wants_restart(&progress);
+        let mut is_held = self.pace.is_held(&progress);
         if !self.checkpoints.is_running() && wants_restart && now >= self.restart_at {
-            self.restart(keyspace, statistics, now)?;
+            is_held &= !self.restart(keyspace, statistics, now)?;
         }
+        calls.shared.runtime.set(Knob::WalIsHeld, u64::from(is_held));
         statistics.set(Counted::WalBytes, progress.log_bytes());
         Ok(())
     }
@@ -198,7 +226,13 @@ impl Housekeeping {
         self.checkpoints.during_commit(|| keyspace.commit())
     }
 
-    fn restart(&mut self, keyspace: &mut Keyspace, statistics: &Statistics, now: Instant) -> Result<(), StorageError> {
+    /// True when it is done.
+    fn restart(
+        &mut self,
+        keyspace: &mut Keyspace,
+        statistics: &Statistics,
+        now: Instant,
+    ) -> Result<bool, StorageError> {
         let is_done = match keyspace.restart_wal() {
             // The file can't grow: sweeping and deleting go on in what room the -wal has.
             Err(StorageError::Full) => false,
@@ -213,7 +247,7 @@ impl Housekeeping {
         let duration_us = clock::monotonic().duration_since(now).as_micros() as u64;
         tracing::debug!(is_done, duration_us, "the last step of a checkpoint");
         statistics.raise(Counted::CheckpointMicrosecondsMax, duration_us);
-        Ok(())
+        Ok(is_done)
     }
 
     /// Looks as often as at the `-wal`: a busy writer fills a reserve of a few megabytes in some ten milliseconds.

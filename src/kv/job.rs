@@ -113,6 +113,20 @@ impl Calls {
         rest
     }
 
+    /// The first `count`.
+    #[must_use]
+    pub fn before(&self, count: usize) -> Calls {
+        let mut first = Calls::default();
+        self.iter().take(count).for_each(|call| first.push(call.command, call.database, &call.args));
+        first
+    }
+
+    /// Those of both, one behind the other.
+    pub fn append(&mut self, others: &Calls) {
+        self.count += others.count;
+        self.bytes.extend_from_slice(&others.bytes);
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = Call<'_>> {
         let mut rest = &self.bytes[..];
         (0..self.count).map(move |_| next_call(&mut rest))
@@ -160,8 +174,10 @@ pub struct Done {
 #[derive(Debug, PartialEq)]
 pub enum DoneOutcome {
     Run,
-    /// A run whose replies are large: these calls of it were not run yet.
+    /// A run whose replies are large, or that takes long: these calls of it were not run yet.
     Cut(Calls),
+    /// The same, and the first of them is a read of too much for this lane.
+    Reroute(Calls),
     /// Where the replies of the calls end within `replies`: the session puts those of its own between them.
     Executed(Vec<u64>),
     /// Something watched had changed: nothing was run.
@@ -180,10 +196,14 @@ pub struct SlowCall {
 }
 
 impl DoneOutcome {
-    /// Of a run of which so many calls were answered.
+    /// Of a run of which so many calls were answered; `is_heavy`: the next one is too much for this lane.
     #[must_use]
-    pub fn of_run(job: &Job, answered: usize) -> DoneOutcome {
-        if answered == job.calls.len() { DoneOutcome::Run } else { DoneOutcome::Cut(job.calls.after(answered)) }
+    pub fn of_run(job: &Job, answered: usize, is_heavy: bool) -> DoneOutcome {
+        match job.calls.len() - answered {
+            0 => DoneOutcome::Run,
+            _ if is_heavy => DoneOutcome::Reroute(job.calls.after(answered)),
+            _ => DoneOutcome::Cut(job.calls.after(answered)),
+        }
     }
 }
 
@@ -260,8 +280,8 @@ impl Wire for Done {
         match &self.outcome {
             DoneOutcome::Run => out.push(0),
             DoneOutcome::NotExecuted => out.push(1),
-            DoneOutcome::Cut(calls) => {
-                list(out, 4, calls.len());
+            DoneOutcome::Cut(calls) | DoneOutcome::Reroute(calls) => {
+                list(out, if matches!(self.outcome, DoneOutcome::Cut(_)) { 4 } else { 5 }, calls.len());
                 out.extend_from_slice(&(calls.bytes.len() as u64).to_le_bytes());
                 out.extend_from_slice(&calls.bytes);
             }
@@ -299,11 +319,8 @@ impl Wire for Done {
                 let count = u32::from_le_bytes(take(rest));
                 DoneOutcome::Watched((0..count).map(|_| take_expiry(rest)).collect())
             }
-            [4] => {
-                let count = u32::from_le_bytes(take(rest));
-                let length = u64::from_le_bytes(take(rest)) as usize;
-                DoneOutcome::Cut(Calls { count, bytes: take_slice(rest, length).to_vec() })
-            }
+            [4] => DoneOutcome::Cut(take_calls(rest)),
+            [5] => DoneOutcome::Reroute(take_calls(rest)),
             _ => return None,
         };
         let count = u32::from_le_bytes(take(rest));
@@ -316,6 +333,13 @@ impl Wire for Done {
             .collect();
         Some(Done { slow, ..Done::new(outcome, rest.to_vec()) })
     }
+}
+
+/// Their count, a length, and so many bytes.
+fn take_calls(rest: &mut &[u8]) -> Calls {
+    let count = u32::from_le_bytes(take(rest));
+    let length = u64::from_le_bytes(take(rest)) as usize;
+    Calls { count, bytes: take_slice(rest, length).to_vec() }
 }
 
 /// A length, and so many bytes.
@@ -385,7 +409,8 @@ mod tests {
         assert_eq!(rest.iter().map(|call| (call.command.name, call.args.len())).collect::<Vec<_>>(), [("get", 2)]);
         for outcome in [
             DoneOutcome::Run,
-            DoneOutcome::Cut(rest),
+            DoneOutcome::Cut(rest.clone()),
+            DoneOutcome::Reroute(rest),
             DoneOutcome::NotExecuted,
             DoneOutcome::Executed(vec![3, u64::from(u32::MAX) + 9]),
             DoneOutcome::Watched(vec![None, Some(5), Some(i64::MAX), Some(i64::MIN), Some(0)]),

@@ -18,8 +18,13 @@ pub enum LaneExecutor {
 }
 
 impl LaneExecutor {
-    pub fn reader(shared: Arc<Shared>, context: &ExecutorContext) -> Result<LaneExecutor, StorageError> {
-        Ok(LaneExecutor::Reader(Box::new(Reader::new(shared, context)?)))
+    /// `is_light`: it sends what reads much away.
+    pub fn reader(
+        shared: Arc<Shared>,
+        context: &ExecutorContext,
+        is_light: bool,
+    ) -> Result<LaneExecutor, StorageError> {
+        Ok(LaneExecutor::Reader(Box::new(Reader::new(shared, context, is_light)?)))
     }
 
     pub fn writer(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<LaneExecutor, StorageError> {

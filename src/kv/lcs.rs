@@ -42,24 +42,38 @@ pub fn check_lengths(first: u64, second: u64, memory_bytes_max: u64) -> Result<(
     if cells * 4 > u128::from(memory_bytes_max) { Err(LcsError::TooMuchMemory) } else { Ok(()) }
 }
 
-/// The length alone, in memory for two rows.
-pub fn length(first: &[u8], second: &[u8]) -> u32 {
-    fill_rows(first, second, |_, _| {})
+/// Pairs of bytes between two calls of `go_on`.
+const CELLS_BETWEEN_LOOKS: usize = 1 << 20;
+
+/// The length alone, in memory for two rows. `go_on` is asked now and then, and its error ends the work.
+pub fn length<E>(first: &[u8], second: &[u8], go_on: impl FnMut() -> Result<(), E>) -> Result<u32, E> {
+    fill_rows(first, second, |_, _| {}, go_on)
 }
 
-/// The subsequence itself, in one bit for each pair of bytes.
-pub fn subsequence(first: &[u8], second: &[u8]) -> Subsequence {
+/// The subsequence itself, in one bit for each pair of bytes. `go_on` as for `length`.
+pub fn subsequence<E>(first: &[u8], second: &[u8], go_on: impl FnMut() -> Result<(), E>) -> Result<Subsequence, E> {
     let width = second.len();
     let mut ups = BitTable::new(first.len() * width);
-    let length = fill_rows(first, second, |i, j| ups.set(i * width + j));
-    walk_back(first, second, length, &ups)
+    let length = fill_rows(first, second, |i, j| ups.set(i * width + j), go_on)?;
+    Ok(walk_back(first, second, length, &ups))
 }
 
 /// Calls `up` for each pair of unequal bytes where leaving out the byte of `first` keeps a longer subsequence than leaving
 /// out that of `second`. Gives the length of the longest one.
-fn fill_rows(first: &[u8], second: &[u8], mut up: impl FnMut(usize, usize)) -> u32 {
+fn fill_rows<E>(
+    first: &[u8],
+    second: &[u8],
+    mut up: impl FnMut(usize, usize),
+    mut go_on: impl FnMut() -> Result<(), E>,
+) -> Result<u32, E> {
     let mut row = vec![0u32; second.len() + 1];
+    let mut cells = 0;
     for (i, a) in first.iter().enumerate() {
+        cells += second.len() + 1;
+        if cells >= CELLS_BETWEEN_LOOKS {
+            cells = 0;
+            go_on()?;
+        }
         let mut diagonal = 0;
         for (j, b) in second.iter().enumerate() {
             let above = row[j + 1];
@@ -75,7 +89,7 @@ fn fill_rows(first: &[u8], second: &[u8], mut up: impl FnMut(usize, usize)) -> u
             diagonal = above;
         }
     }
-    row[second.len()]
+    Ok(row[second.len()])
 }
 
 fn walk_back(first: &[u8], second: &[u8], length: u32, ups: &BitTable) -> Subsequence {
@@ -128,6 +142,26 @@ impl BitTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn length(first: &[u8], second: &[u8]) -> u32 {
+        super::length(first, second, || Ok::<_, ()>(())).unwrap()
+    }
+
+    fn subsequence(first: &[u8], second: &[u8]) -> Subsequence {
+        super::subsequence(first, second, || Ok::<_, ()>(())).unwrap()
+    }
+
+    #[test]
+    fn long_work_can_be_ended() {
+        let (a, b) = (vec![b'a'; 3000], vec![b'b'; 3000]);
+        let mut looks = 0;
+        let counted = || {
+            looks += 1;
+            if looks < 3 { Ok(()) } else { Err("enough") }
+        };
+        assert_eq!(super::length(&a, &b, counted), Err("enough"));
+        assert_eq!(super::subsequence(&a, &b, || Err("at once")), Err("at once"));
+    }
 
     #[test]
     fn the_documented_example_is_found() {

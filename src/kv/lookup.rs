@@ -56,6 +56,7 @@ pub fn pieces<B>(
 ) -> Result<Option<B>, CommandError> {
     let mut at = range.start;
     while at < range.end {
+        keyspace.check_read_limit()?;
         let end = range.end.min(at + PIECE_BYTES);
         if let ControlFlow::Break(result) = visit(at, &mut bytes(keyspace, key, at..end)?) {
             return Ok(Some(result));

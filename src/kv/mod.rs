@@ -29,6 +29,7 @@ pub mod key_specs;
 pub mod lane_executor;
 pub mod latency;
 pub mod lcs;
+pub mod left_out;
 pub mod login;
 pub mod long_double;
 pub mod look;
@@ -49,6 +50,8 @@ pub mod session;
 mod session_tests;
 pub mod set_options;
 pub mod settings;
+#[cfg(test)]
+mod sharing_tests;
 pub mod slowlog;
 pub mod statistics;
 pub mod syntax;

@@ -31,8 +31,10 @@ pub enum Knob {
     /// Checkpoints that clients have asked for, and the number of the last one that is done.
     CheckpointsAsked,
     CheckpointsDone,
+    /// 1 while the `-wal` is far beyond its budget, for readers keep it from beginning anew.
+    WalIsHeld,
 }
-const KNOBS: usize = Knob::CheckpointsDone as usize + 1;
+const KNOBS: usize = Knob::WalIsHeld as usize + 1;
 
 /// Longest password that CONFIG SET takes.
 pub const PASSWORD_BYTES_MAX: usize = 512;

@@ -1,7 +1,7 @@
 //! The loop's half: bytes become requests, requests pass the gates, and what needs the keyspace becomes jobs.
 //!
-//! A pipeline's run of calls for one lane is one job. A read that follows a write in the same pipeline rides with it: one
-//! commit instead of two hops, and its reply is due only after that commit anyway.
+//! A pipeline's run of calls for one lane is one job. A small read that follows a write in the same pipeline rides with it: one
+//! commit instead of two hops, and its reply is due only after that commit anyway. A large one would hold up everybody's commit.
 
 mod executing;
 mod looking;
@@ -18,12 +18,13 @@ use crate::kv::cache::{Cache, Found, Seen};
 use crate::kv::calls::event_of;
 use crate::kv::desk::Desk;
 use crate::kv::errors;
+use crate::kv::flags::Flags;
 use crate::kv::gather::{self, MessageKind};
-use crate::kv::job::{Calls, Done, DoneOutcome, Job, Kind};
+use crate::kv::job::{Call, Calls, Done, DoneOutcome, Job, Kind};
 use crate::kv::questions;
 use crate::kv::runtime::Knob;
 use crate::kv::session::{Errand, Outcome, Polled, ReplyMode, Session, SessionCall, Wait};
-use crate::kv::settings::{JOB_BYTES_MAX, JOB_CALLS_MAX};
+use crate::kv::settings::{JOB_BYTES_MAX, JOB_CALLS_MAX, RIDING_ARGUMENTS_MAX};
 use crate::kv::statistics::Counted;
 use crate::kv::table::{self, Command, Handler};
 use crate::kv::tally::Tally;
@@ -265,7 +266,7 @@ impl KvService {
         effects: &mut Effects,
     ) -> Turn {
         if let Some(run) = run {
-            let goes_along = run.lane == lane || (run.lane == WRITE && lane == READ);
+            let goes_along = run.lane == lane || (run.lane == WRITE && rides(command, args));
             let is_full = run.calls.len() >= JOB_CALLS_MAX || run.calls.bytes_len() >= JOB_BYTES_MAX;
             // A reply mode that ends with the next command must see the commands one by one.
             if !goes_along || is_full || session.reply_mode != ReplyMode::On {
@@ -449,10 +450,15 @@ impl KvService {
             }
             (Errand::Run(lane), DoneOutcome::Cut(calls)) => {
                 out.buffer().extend_from_slice(&done.replies);
-                let job = Job::new(Kind::Run, session.version, calls);
-                session.errand = Errand::Rest(lane, job);
-                // The core goes on when the replies are gone.
-                Some(Step::Continue)
+                Some(session.go_on_with_run(if lane == WRITE { READ } else { lane }, calls))
+            }
+            (Errand::Run(_), DoneOutcome::Reroute(calls)) => {
+                out.buffer().extend_from_slice(&done.replies);
+                Some(session.go_on_with_run(HEAVY, calls))
+            }
+            (Errand::Run(_), _) if !session.rest.is_empty() => {
+                out.buffer().extend_from_slice(&done.replies);
+                Some(session.go_on_with_run(READ, Calls::default()))
             }
             // A run; or an error instead of anything else.
             (_, _) => {
@@ -506,6 +512,31 @@ impl Session {
         self.errand = Errand::Run(lane);
         Some(Step::Submit(lane, Job { seen, ..Job::new(Kind::Run, self.version, calls) }))
     }
+
+    /// What is left of a run that was cut: its reads up to the next change go to this lane, a change and all behind it to the writer.
+    fn go_on_with_run(&mut self, reads: LaneId, mut calls: Calls) -> Step<Job> {
+        calls.append(&std::mem::take(&mut self.rest));
+        let is_read = |call: &Call<'_>| !matches!(call.command.handler, Handler::Write(_));
+        let count = calls.iter().take_while(is_read).count();
+        let lane = if count == 0 { WRITE } else { reads };
+        if (1..calls.len()).contains(&count) {
+            self.rest = calls.after(count);
+            calls = calls.before(count);
+        }
+        self.errand = Errand::Rest(lane, Job::new(Kind::Run, self.version, calls));
+        // The core goes on when the replies are gone.
+        Step::Continue
+    }
+}
+
+/// True for a read that may go along with the changes before it. What turns out to be large there is cut off after all.
+fn rides(command: &Command, args: &[&[u8]]) -> bool {
+    let is_light = match command.handler {
+        Handler::Look(_) => true,
+        Handler::Read(_) => command.flags.has(Flags::FAST),
+        _ => false,
+    };
+    is_light && args.len() <= RIDING_ARGUMENTS_MAX
 }
 
 /// Where a command runs: `None` is on the loop.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::kv::desk::Desk;
-use crate::kv::job::Job;
+use crate::kv::job::{Calls, Job};
 use crate::kv::transaction::{Execution, Transaction, Watch};
 use crate::resp::reply::{Reply, Version};
 use crate::server::sys::clock;
@@ -22,6 +22,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     pub transaction: Transaction,
     pub errand: Errand,
+    /// Calls of a run that was cut, behind those that are on their way.
+    pub rest: Calls,
 }
 
 /// A client's name, and the name and version of its library, have at most so many bytes: they stand in each line of CLIENT LIST
@@ -184,6 +186,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             transaction: Transaction::default(),
             errand: Errand::None,
+            rest: Calls::default(),
         }
     }
 

@@ -58,6 +58,20 @@ pub const JOB_CALLS_MAX: usize = 1024;
 pub const JOB_BYTES_MAX: usize = 1 << 20;
 /// Once the replies of a run have so many bytes, the rest of it waits until these have left.
 pub const JOB_REPLY_BYTES_MAX: usize = 256 << 10;
+/// A run that has taken so long is cut as well: others have their turn. What is looked at is the end of each call.
+pub const JOB_TIME_MAX: Duration = Duration::from_millis(5);
+/// A group of changes begins no job after so long: the next group has them.
+pub const GROUP_TIME_MAX: Duration = Duration::from_millis(20);
+/// A read with more arguments does not go along with the changes before it.
+pub const RIDING_ARGUMENTS_MAX: usize = 64;
+/// Nor does one that reads so much of its strings: the run is cut there.
+pub const RIDING_BYTES_MAX: u64 = 64 << 10;
+/// A read of so much goes to the heavy lane.
+pub const LIGHT_BYTES_MAX: u64 = 1 << 20;
+/// How old the snapshot of a batch of reads gets before a job, or a call of a run, has a new one.
+pub const SNAPSHOT_AGE_MAX: Duration = Duration::from_millis(5);
+/// A read that takes longer is ended: what is written meanwhile can't be given back by the `-wal`. `errors::READ_TOO_LONG` names it.
+pub const READ_TIME_MAX: Duration = Duration::from_secs(30);
 /// Requests that one connection gets answered before others have their turn.
 pub const REQUESTS_PER_TURN: usize = 256;
 /// The queue of a MULTI is at most so large, whatever the limit of a request is: an EXEC is one job.

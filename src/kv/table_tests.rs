@@ -142,7 +142,7 @@ fn refusal(call: &str) -> String {
     let args: Vec<&[u8]> = call.split(' ').map(str::as_bytes).collect();
     match resolve(&args) {
         Err(CommandError::Reply(text)) => text.into_owned(),
-        Err(CommandError::Storage(error)) => panic!("{error}"),
+        Err(error) => panic!("{error:?}"),
         Ok(command) => command.name.to_owned(),
     }
 }

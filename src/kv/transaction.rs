@@ -1,6 +1,6 @@
 //! MULTI, EXEC and WATCH as a session sees them. The checks of what is watched are the executor's.
 
-use crate::kv::application::WRITE;
+use crate::kv::application::{HEAVY, READ, WRITE};
 use crate::kv::errors;
 use crate::kv::flags::Flags;
 use crate::kv::job::{Call, Calls, Watched};
@@ -113,6 +113,8 @@ impl Queue {
     pub fn push(&mut self, command: &'static Command, args: &[&[u8]]) {
         match lane_of(command, args) {
             Some(lane) => {
+                // What turns out to be long can't be sent elsewhere from the midst of it.
+                let lane = if lane == READ && command.flags.has(Flags::BY_SIZE) { HEAVY } else { lane };
                 self.lane_calls.push_tight(command, self.database, args);
                 // Their numbers are in the order of what they can do.
                 self.lane = Some(self.lane.map_or(lane, |before| LaneId(before.0.max(lane.0))));

@@ -9,10 +9,10 @@ use crate::server::Task;
 /// The calls of a group, in order: true for one that is answered without being written.
 pub type Unseen = Vec<bool>;
 
-/// Looks a group through from its end. `is_run` is false for a call (of a task, by number) that will not be run after all; a
-/// value of more than `value_bytes_max` bytes would be refused. `None`: all of the group is seen.
+/// Looks a group through from its end, all of whose calls will be run. A value of more than `value_bytes_max` bytes would be refused.
+/// `None`: all of the group is seen.
 #[must_use]
-pub fn unseen(tasks: &[Task<Job>], value_bytes_max: u64, is_run: impl Fn(usize, usize) -> bool) -> Option<Unseen> {
+pub fn unseen(tasks: &[Task<Job>], value_bytes_max: u64) -> Option<Unseen> {
     let calls = tasks.iter().map(|task| task.job.calls.len()).sum();
     if calls < 2 {
         return None;
@@ -21,16 +21,16 @@ pub fn unseen(tasks: &[Task<Job>], value_bytes_max: u64, is_run: impl Fn(usize, 
     // Keys that are set later on, with nothing in between that could tell.
     let mut set_later = HashSet::with_capacity(calls);
     let (mut first, mut keys) = (calls, Vec::new());
-    for (index, task) in tasks.iter().enumerate().rev() {
+    for task in tasks.iter().rev() {
         first -= task.job.calls.len();
-        if !is_of_sets(&task.job, value_bytes_max) {
+        if !is_of_small_sets(&task.job, value_bytes_max) {
             // It may read what was set before it, it may be an EXEC that watches it, and the rest of its calls may be cut off.
             set_later.clear();
             continue;
         }
         keys.clear();
         keys.extend(task.job.calls.iter().map(|call| (call.database, call.args[1])));
-        for (number, key) in keys.iter().enumerate().rev().filter(|(number, _)| is_run(index, *number)) {
+        for (number, key) in keys.iter().enumerate().rev() {
             let is_first_met = set_later.insert(*key);
             unseen[first + number] = !is_first_met;
             has_any |= !is_first_met;
@@ -40,10 +40,14 @@ pub fn unseen(tasks: &[Task<Job>], value_bytes_max: u64, is_run: impl Fn(usize, 
 }
 
 /// True when the job consists of calls of SET without options, which can't fail by themselves.
-fn is_of_sets(job: &Job, value_bytes_max: u64) -> bool {
-    let is_set = |call: Call<'_>| {
-        call.command.name == "set" && call.args.len() == 3 && call.args[2].len() as u64 <= value_bytes_max
-    };
+fn is_of_small_sets(job: &Job, value_bytes_max: u64) -> bool {
+    is_of_sets(job) && job.calls.iter().all(|call| call.args[2].len() as u64 <= value_bytes_max)
+}
+
+/// True when the job consists of calls of SET without options.
+#[must_use]
+pub fn is_of_sets(job: &Job) -> bool {
+    let is_set = |call: Call<'_>| call.command.name == "set" && call.args.len() == 3;
     job.kind == Kind::Run && job.calls.iter().all(is_set)
 }
 
@@ -72,7 +76,7 @@ mod tests {
             Task { id, job: Job::new(kind, Version::Resp2, calls) }
         };
         let tasks: Vec<Task<Job>> = lines.iter().map(task).collect();
-        let found = unseen(&tasks, 5, |_, _| true).unwrap_or_default();
+        let found = unseen(&tasks, 5).unwrap_or_default();
         found.iter().enumerate().filter(|(_, is_unseen)| **is_unseen).map(|(number, _)| number).collect()
     }
 
@@ -99,16 +103,5 @@ mod tests {
         // Of a job with a large reply the calls behind it are cut off, and may never come again.
         assert_eq!(unseen_of(&["0 set a 1", "0 set c 1 / 0 get big / 0 set a 3"]), [0; 0]);
         assert_eq!(unseen_of(&["0 get a", "0 set a 1", "0 set a 2", "0 get a"]), [1]);
-    }
-
-    #[test]
-    fn a_call_that_will_not_be_run_hides_nothing() {
-        let mut calls = Calls::default();
-        let set = table::lookup(b"set").unwrap();
-        (0..3).for_each(|_| calls.push(set, 0, &[b"set", b"a", b"1"]));
-        let id = TaskId { incarnation: 1, connection: ConnectionId(1), number: 1 };
-        let tasks = [Task { id, job: Job::new(Kind::Run, Version::Resp2, calls) }];
-        assert_eq!(unseen(&tasks, 5, |_, number| number != 2), Some(vec![true, false, false]));
-        assert_eq!(unseen(&tasks, 5, |_, number| number == 2), None);
     }
 }

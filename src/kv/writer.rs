@@ -2,6 +2,7 @@
 //!
 //! While a group commits, the next gathers in the sockets: group commit, with no timers and no added latency.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -9,17 +10,18 @@ use std::time::{Duration, Instant};
 
 use crate::kv::application::Shared;
 use crate::kv::broken::{self, Variant};
-use crate::kv::calls::{Access, Calls, Ran};
+use crate::kv::calls::{Calls, Ran, Weight};
 use crate::kv::errors;
 use crate::kv::faults::{Point, reach};
 use crate::kv::housekeeping::Housekeeping;
-use crate::kv::job::{Done, DoneOutcome, Job, Kind, SlowCall, Watched};
+use crate::kv::job::{Call, Done, DoneOutcome, Job, Kind, SlowCall, Watched};
 use crate::kv::lane_executor::refused;
 use crate::kv::latency::Event;
+use crate::kv::left_out::{LeftOut, Place};
 use crate::kv::runtime::Knob;
-use crate::kv::settings::JOB_REPLY_BYTES_MAX;
+use crate::kv::settings::{GROUP_TIME_MAX, JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, RIDING_BYTES_MAX};
 use crate::kv::statistics::{Counted, Measured, Statistics};
-use crate::kv::unseen::unseen;
+use crate::kv::unseen::{is_of_sets, unseen};
 use crate::kv::versions::Marks;
 use crate::resp::encode;
 use crate::resp::reply::Reply;
@@ -49,6 +51,8 @@ enum Applied {
     Replies(Vec<Reply>, Vec<SlowCall>),
     /// A watched key had changed.
     NotExecuted,
+    /// Nothing of it was run: this error.
+    Refused(Cow<'static, str>),
 }
 
 /// How an attempt at a group ended.
@@ -56,12 +60,15 @@ enum Group {
     Committed(Vec<Applied>),
     /// Rolled back, nothing applied.
     Failed(StorageError),
-    /// The handler of this call of this task panicked.
-    Panicked(Place),
+    /// This call failed, with this as its answer, and what it did can't be undone by itself: all is to be rolled back.
+    Spoiled(Place, Cow<'static, str>),
 }
 
-/// A call: the index of its task, and its own within the job.
-type Place = (usize, usize);
+/// How an attempt at a job, or at a call, ended.
+enum Attempt<T> {
+    Done(T),
+    Spoiled(Place, Cow<'static, str>),
+}
 
 /// Exit code of a writer that does not know whether the disk has what it wrote.
 const SYNC_FAILED: i32 = 4;
@@ -124,18 +131,20 @@ impl Writer {
     }
 
     pub fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
-        let mut panicked: Vec<Place> = Vec::new();
+        let mut left_out = LeftOut::default();
         let begun = clock::monotonic();
         self.has_run = true;
         let mut has_begun_anew = false;
         let group = loop {
-            match self.group(tasks, &panicked) {
-                Group::Panicked(place) => {
-                    // What the group did is undone, and all of it runs again without that call.
-                    self.calls.statistics.add(Counted::PanicsTotal, 1);
-                    tracing::error!("a handler panicked; its group is run again without it");
+            match self.group(tasks, &left_out) {
+                Group::Spoiled(place, text) => {
+                    // All of it runs again without that call.
                     self.roll_back();
-                    panicked.push(place);
+                    if !left_out.leave_out(place, text) {
+                        tracing::error!("a group of changes has begun anew too often and is given up");
+                        self.calls.statistics.add(Counted::GroupFailuresTotal, 1);
+                        break Group::Failed(StorageError::Internal("too many calls of a group failed".into()));
+                    }
                 }
                 // Once: a group that only deletes needs no more room than the `-wal` has.
                 Group::Failed(StorageError::Full) if !has_begun_anew => {
@@ -151,6 +160,8 @@ impl Writer {
         self.calls.settle();
         match group {
             Group::Committed(applied) => {
+                // The others come again, in the next group.
+                let tasks = &tasks[..applied.len()];
                 self.count_group(tasks, begun);
                 for (index, (task, applied)) in tasks.iter().zip(applied).enumerate() {
                     answer(task.id, done(&task.job, applied));
@@ -163,15 +174,15 @@ impl Writer {
                 let text = errors::storage_text(&error);
                 tasks.iter().for_each(|task| answer(task.id, refused(&task.job, &text)));
             }
-            Group::Panicked(_) => unreachable!("the loop goes on after a panic"),
+            Group::Spoiled(..) => unreachable!("the loop goes on after a call that failed"),
         }
     }
 
-    /// One attempt: begin, apply all but `panicked`, commit. On failure everything is rolled back.
-    fn group(&mut self, tasks: &[Task<Job>], panicked: &[Place]) -> Group {
-        match self.apply(tasks, panicked) {
-            Ok(Ok(applied)) => Group::Committed(applied),
-            Ok(Err(place)) => Group::Panicked(place),
+    /// One attempt: begin, apply all but `left_out`, commit. What is not a call's affair undoes everything.
+    fn group(&mut self, tasks: &[Task<Job>], left_out: &LeftOut) -> Group {
+        match self.apply(tasks, left_out) {
+            Ok(Attempt::Done(applied)) => Group::Committed(applied),
+            Ok(Attempt::Spoiled(place, text)) => Group::Spoiled(place, text),
             Err(error) => {
                 self.failed(&error);
                 Group::Failed(error)
@@ -179,17 +190,25 @@ impl Writer {
         }
     }
 
-    fn apply(&mut self, tasks: &[Task<Job>], panicked: &[Place]) -> Result<Result<Vec<Applied>, Place>, StorageError> {
+    fn apply(&mut self, tasks: &[Task<Job>], left_out: &LeftOut) -> Result<Attempt<Vec<Applied>>, StorageError> {
         // After the group's last job was taken, and before anything of it runs.
         self.keyspace.begin_write(self.calls.shared.clock.now_ms())?;
         self.calls.begin();
-        let is_run = |index, number| !panicked.contains(&(index, number));
-        let unseen = unseen(tasks, self.keyspace.value_bytes_max(), is_run);
+        // What is left out may be what others were answered on the word of.
+        let unseen = if left_out.has_any() { None } else { unseen(tasks, self.keyspace.value_bytes_max()) };
         let mut applied = Vec::with_capacity(tasks.len());
         let mut first = 0;
         let known_before: Option<Vec<bool>> = broken::is(Variant::ExecBlindToItsGroup)
             .then(|| tasks.iter().map(|task| self.must_not_execute(&task.job)).collect());
+        let begun = self.calls.ended();
         for (index, task) in tasks.iter().enumerate() {
+            if self.has_used(begun, GROUP_TIME_MAX) && may_end_before(tasks, index, unseen.is_some()) {
+                break;
+            }
+            if let Some(text) = left_out.job(index) {
+                applied.push(Applied::Refused(text.clone()));
+                continue;
+            }
             if known_before.as_ref().map_or_else(|| self.must_not_execute(&task.job), |known| known[index]) {
                 applied.push(Applied::NotExecuted);
                 first += task.job.calls.len();
@@ -197,14 +216,15 @@ impl Writer {
             }
             let unseen = unseen.as_ref().map(|unseen| &unseen[first..]);
             first += task.job.calls.len();
-            match self.job(index, &task.job, panicked, unseen)? {
-                Ok(done) => applied.push(done),
-                Err(place) => return Ok(Err(place)),
+            match self.job(index, &task.job, left_out, unseen)? {
+                Attempt::Done(done) => applied.push(done),
+                Attempt::Spoiled(place, text) => return Ok(Attempt::Spoiled(place, text)),
             }
         }
         if broken::is(Variant::CountedPerWrite) {
             clock::pause(Duration::from_millis(12));
         }
+        let tasks = &tasks[..applied.len()];
         reach(&self.calls.shared.runtime, Point::BeforeCommit);
         let has_marks = self.marks.lock().expect("marking does not panic").has_marks();
         let has_changes = has_marks || broken::is(Variant::NeverMarked);
@@ -213,7 +233,11 @@ impl Writer {
         self.housekeeping.commit(&mut self.keyspace)?;
         reach(&self.calls.shared.runtime, Point::AfterCommit);
         self.applied.extend(last);
-        Ok(Ok(applied))
+        Ok(Attempt::Done(applied))
+    }
+
+    fn has_used(&self, begun: Instant, time: Duration) -> bool {
+        self.calls.ended().saturating_duration_since(begun) >= time
     }
 
     /// `unseen` says of the job's calls whether they are answered without being written.
@@ -221,17 +245,21 @@ impl Writer {
         &mut self,
         index: usize,
         job: &Job,
-        panicked: &[Place],
+        left_out: &LeftOut,
         unseen: Option<&[bool]>,
-    ) -> Result<Result<Applied, Place>, StorageError> {
+    ) -> Result<Attempt<Applied>, StorageError> {
         let (mut replies, mut slow) = (Vec::with_capacity(job.calls.len()), Vec::new());
         let mut reply_bytes = 0;
+        let begun = self.calls.ended();
+        let is_run = job.kind == Kind::Run;
         for (number, call) in job.calls.iter().enumerate() {
-            if job.kind == Kind::Run && reply_bytes >= JOB_REPLY_BYTES_MAX {
+            let is_over = reply_bytes >= JOB_REPLY_BYTES_MAX || self.has_used(begun, JOB_TIME_MAX);
+            // What a later call of it makes unseen is written by that one.
+            if is_run && number > 0 && is_over && (unseen.is_none() || !is_of_sets(job)) {
                 break;
             }
-            if panicked.contains(&(index, number)) {
-                replies.push(Reply::Error(errors::INTERNAL.into()));
+            if let Some(text) = left_out.call((index, number)) {
+                replies.push(Reply::Error(text.clone()));
                 continue;
             }
             if unseen.is_some_and(|unseen| unseen[number]) {
@@ -239,16 +267,51 @@ impl Writer {
                 continue;
             }
             self.keyspace.set_answer_bytes_max(self.calls.answer_bytes_max(job, reply_bytes));
-            match self.calls.run(&mut self.keyspace, Access::Write, &call, &mut slow) {
-                Ran::Reply(reply) => {
+            // All of an EXEC belongs together, whatever it reads.
+            let weight = (is_run && number > 0).then_some(RIDING_BYTES_MAX);
+            match self.call((index, number), &call, weight, &mut slow)? {
+                // A reader has it, and what is behind it, when this group is committed.
+                Attempt::Done(None) => break,
+                Attempt::Done(Some(reply)) => {
                     reply_bytes += reply.bytes_len();
                     replies.push(reply);
                 }
-                Ran::Panicked => return Ok(Err((index, number))),
-                Ran::Failed(error) => return Err(error),
+                Attempt::Spoiled(place, text) => return Ok(Attempt::Spoiled(place, text)),
             }
         }
-        Ok(Ok(Applied::Replies(replies, slow)))
+        Ok(Attempt::Done(Applied::Replies(replies, slow)))
+    }
+
+    /// One call; `None`: a read of too much. One that failed in the middle of its changes spoils the attempt: a savepoint for each call
+    /// would cost more than most calls themselves.
+    fn call(
+        &mut self,
+        place: Place,
+        call: &Call<'_>,
+        weight: Weight,
+        slow: &mut Vec<SlowCall>,
+    ) -> Result<Attempt<Option<Reply>>, StorageError> {
+        let before = self.keyspace.changed_rows();
+        let error = match self.calls.run(&mut self.keyspace, weight, call, slow) {
+            Ran::Reply(reply) => return Ok(Attempt::Done(Some(reply))),
+            Ran::TooHeavy => return Ok(Attempt::Done(None)),
+            Ran::Panicked => {
+                self.calls.statistics.add(Counted::PanicsTotal, 1);
+                tracing::error!("a handler panicked; its group is run again without it");
+                return Ok(Attempt::Spoiled(place, errors::INTERNAL.into()));
+            }
+            Ran::Failed(error) if error.is_of_the_call() => error,
+            Ran::Failed(error) => return Err(error),
+        };
+        let text = errors::storage_text(&error);
+        // A value that is too large is the peer's doing, and no news.
+        if error == StorageError::TooLarge && self.keyspace.changed_rows() == before {
+            return Ok(Attempt::Done(Some(Reply::Error(text))));
+        }
+        // Where there is no memory, or a page can't be read, SQLite rolls back all of it by itself; and once it has met damage it lets
+        // no transaction be committed (its SQLITE_CorruptRdOnly), whatever it was that met it.
+        tracing::error!(%error, command = call.command.name, "a call failed; its group is run again without it");
+        Ok(Attempt::Spoiled(place, text))
     }
 
     /// True for an EXEC of which a watched key has changed.
@@ -282,12 +345,13 @@ impl Writer {
         self.marks.lock().expect("marking does not panic").unmark();
     }
 
-    /// A group is lost to a storage error: all of it is undone, and all of it gets the error.
+    /// A group is lost to a storage error that is no call's: all of it is undone, and all of it gets the error.
     fn failed(&mut self, error: &StorageError) {
         end_if_sync_failed(&self.calls.shared, error);
         tracing::error!(%error, "a group of changes failed and is undone");
         self.calls.statistics.add(Counted::GroupFailuresTotal, 1);
-        self.calls.statistics.set(Counted::WritesFailing, 1);
+        // The next group may need less memory; anything else it meets as well.
+        self.calls.statistics.set(Counted::WritesFailing, u64::from(*error != StorageError::OutOfMemory));
         self.roll_back();
     }
 
@@ -430,9 +494,16 @@ pub(super) fn end_if_sync_failed(shared: &Shared, error: &StorageError) {
     }
 }
 
+/// True when the job of this index may wait for the next group. `has_unseen`: a run of SETs may count on the runs of SETs behind it.
+fn may_end_before(tasks: &[Task<Job>], index: usize, has_unseen: bool) -> bool {
+    index > 0 && !(has_unseen && tasks[index - 1..=index].iter().all(|task| is_of_sets(&task.job)))
+}
+
 fn done(job: &Job, applied: Applied) -> Done {
-    let Applied::Replies(values, slow) = applied else {
-        return Done::new(DoneOutcome::NotExecuted, Vec::new());
+    let (values, slow) = match applied {
+        Applied::Replies(values, slow) => (values, slow),
+        Applied::NotExecuted => return Done::new(DoneOutcome::NotExecuted, Vec::new()),
+        Applied::Refused(text) => return refused(job, &text),
     };
     let (mut replies, mut ends) = (Vec::new(), Vec::new());
     // Each gives its memory back when it is written: large ones are not there twice.
@@ -441,7 +512,7 @@ fn done(job: &Job, applied: Applied) -> Done {
         ends.push(replies.len() as u64);
     }
     let outcome = match job.kind {
-        Kind::Run => DoneOutcome::of_run(job, ends.len()),
+        Kind::Run => DoneOutcome::of_run(job, ends.len(), false),
         Kind::Exec(_) | Kind::Watch => DoneOutcome::Executed(ends),
     };
     Done { slow, ..Done::new(outcome, replies) }

@@ -70,6 +70,8 @@ pub(super) struct LinkSource<J> {
     /// Jobs that were read but belong to a later batch: those of a link are in order.
     pending: VecDeque<Pending<J>>,
     pending_bytes: usize,
+    /// Of the tasks of the last batch, in their order.
+    taken_bytes: Vec<usize>,
     is_draining: bool,
 }
 
@@ -111,6 +113,7 @@ impl<J: Wire> LinkSource<J> {
             links: Vec::new(),
             pending: VecDeque::new(),
             pending_bytes: 0,
+            taken_bytes: Vec::new(),
             is_draining: false,
         };
         Ok((Doorway { news: news_end, ringer }, source))
@@ -200,6 +203,7 @@ impl<J: Wire> LinkSource<J> {
         self.pending.make_contiguous().sort_by_key(|pending| pending.task.id.number);
         let is_alone = self.pending.front().is_some_and(|pending| pending.is_resent);
         let mut bytes = 0;
+        self.taken_bytes.clear();
         while let Some(pending) = self.pending.front() {
             let is_over = tasks.len() >= self.batch_max || bytes > bytes_max;
             if pending.task.id.number > number || pending.is_resent != is_alone || is_over {
@@ -207,6 +211,7 @@ impl<J: Wire> LinkSource<J> {
             }
             let pending = self.pending.pop_front().expect("it was there");
             bytes += pending.bytes;
+            self.taken_bytes.push(pending.bytes);
             tasks.push(pending.task);
         }
         self.pending_bytes -= bytes;
@@ -269,6 +274,15 @@ where
                 out.extend_from_slice(&id.connection.0.to_le_bytes());
                 done.encode(out);
             });
+        }
+    }
+
+    fn put_back(&mut self, tasks: Vec<Task<E::Job>>) {
+        // Those that run alone are never left, so none of these was sent again.
+        let first = self.taken_bytes.len() - tasks.len();
+        for (task, &bytes) in tasks.into_iter().zip(&self.taken_bytes[first..]).rev() {
+            self.pending_bytes += bytes;
+            self.pending.push_front(Pending { task, bytes, is_resent: false });
         }
     }
 

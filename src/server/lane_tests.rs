@@ -279,6 +279,30 @@ fn a_batch_has_as_many_bytes_as_the_executor_wants_and_at_least_one_job() {
 }
 
 #[test]
+fn what_an_executor_leaves_runs_before_what_came_later_and_outlives_its_worker() {
+    let here = Fixture::new();
+    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    worker.meet(&process);
+    process.turn();
+    worker.turn();
+    (1..=3).for_each(|job| worker.submit(job, &job.to_string()));
+    assert_eq!(process.take(), Taken::Batch);
+    let (held, left) = (process.source.pending_bytes, process.tasks.split_off(1));
+    process.run();
+    Source::<Keeper>::put_back(&mut process.source, left);
+    process.settle();
+    assert_eq!(process.source.pending_bytes, held + 2 * (IDS_BYTES + 1));
+    worker.submit(4, "4");
+    drop(worker);
+    for _ in 0..3 {
+        process.turn();
+    }
+    assert_eq!(here.applied(), ["1", "2", "3", "4"]);
+    assert_eq!(process.source.pending_bytes, 0);
+    assert_eq!(here.world.borrow().forgotten.len(), 1, "only when all of its jobs were run");
+}
+
+#[test]
 fn neither_end_waits_to_send_however_slow_the_other_is() {
     let mut here = Fixture::new();
     here.limits.lane_output_bytes_pause = 1 << 20;

@@ -34,7 +34,9 @@ pub(super) trait Source<E: Executor> {
     /// Fills `tasks`, waiting at most so long for the first (`None`: until there is one).
     fn take(&mut self, tasks: &mut Vec<Task<E::Job>>, wait: Option<Duration>, executor: &mut E) -> Taken;
     fn answer(&mut self, id: TaskId, done: E::Done);
-    /// All tasks of the batch are answered.
+    /// The last tasks of a batch, which the executor has left for the next one.
+    fn put_back(&mut self, tasks: Vec<Task<E::Job>>);
+    /// All tasks of the batch are answered, or put back.
     fn settle(&mut self);
     /// Before and after a task that runs alone; `begin` is false when it must not be run at all.
     fn begin_alone(&mut self, _id: TaskId) -> bool {
@@ -68,6 +70,10 @@ pub(super) fn run<E: Executor>(
                     tasks.retain(|task| !answered.contains(&task.id));
                     source.check_not_applied(bench.executor(), &tasks);
                     bench.run_one_by_one(source, &tasks);
+                } else if answered.len() < tasks.len() {
+                    let left = tasks.split_off(answered.len());
+                    debug_assert!(!left.iter().any(|task| answered.contains(&task.id)), "the last ones are left");
+                    source.put_back(left);
                 }
             }
         }
@@ -184,6 +190,7 @@ impl<J: Send + 'static, D: Send + 'static> Pool<J, D> {
                 answers: answers_end.clone(),
                 ringer: ringer.clone(),
                 batch_max: spec.batch_max,
+                put_back: Vec::new(),
             };
             let (application, ready, niceness) = (Arc::clone(application), ready.clone(), spec.niceness);
             let context = ExecutorContext { slot: place.slot, board: place.board, thread };
@@ -285,10 +292,15 @@ struct QueueSource<J, D> {
     answers: Sender<(ConnectionId, D)>,
     ringer: Ringer,
     batch_max: usize,
+    put_back: Vec<Task<J>>,
 }
 
 impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
     fn take(&mut self, tasks: &mut Vec<Task<E::Job>>, wait: Option<Duration>, _executor: &mut E) -> Taken {
+        if !self.put_back.is_empty() {
+            *tasks = std::mem::take(&mut self.put_back);
+            return Taken::Batch;
+        }
         let first = match wait {
             None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(time) => self.jobs.recv_timeout(time),
@@ -314,6 +326,10 @@ impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
         if self.answers.try_send((id.connection, done)).is_ok() {
             self.ringer.ring();
         }
+    }
+
+    fn put_back(&mut self, tasks: Vec<Task<E::Job>>) {
+        self.put_back = tasks;
     }
 
     fn settle(&mut self) {}

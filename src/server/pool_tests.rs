@@ -30,6 +30,9 @@ impl Source<Actor> for Script {
     fn answer(&mut self, id: TaskId, done: String) {
         self.answers.push((id.number, done));
     }
+    fn put_back(&mut self, tasks: Vec<Task<&'static str>>) {
+        self.batches.push_front((Taken::Batch, tasks));
+    }
     fn settle(&mut self) {}
     fn begin_alone(&mut self, id: TaskId) -> bool {
         self.alone.push(id.number);
@@ -49,7 +52,7 @@ struct Stage {
     finished: Cell<usize>,
 }
 
-/// Says what it is told; `panic` panics, and `late` is answered after the others.
+/// Says what it is told; `panic` panics, `late` is answered after the others, and `later` and what follows is left, if it is not the first.
 struct Actor {
     stage: Rc<Stage>,
 }
@@ -73,7 +76,8 @@ impl Executor for Actor {
     type Done = String;
 
     fn run(&mut self, tasks: &[Task<&'static str>], answer: &mut dyn FnMut(TaskId, String)) {
-        let (late, others): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| task.job == "late");
+        let later = tasks.iter().skip(1).position(|task| task.job == "later").map_or(tasks.len(), |index| index + 1);
+        let (late, others): (Vec<_>, Vec<_>) = tasks[..later].iter().partition(|task| task.job == "late");
         for task in others.into_iter().chain(late) {
             self.stage.runs.borrow_mut().push(task.job);
             assert_ne!(task.job, "panic", "as it was told");
@@ -120,6 +124,16 @@ fn after_a_panic_only_the_culprit_is_refused_and_nothing_answered_runs_again() {
 }
 
 #[test]
+fn what_an_executor_leaves_comes_first_in_the_next_batch() {
+    let stage = Rc::default();
+    let batch = vec![task(1, "a"), task(2, "later"), task(3, "b"), task(4, "later"), task(5, "panic")];
+    let script = play(vec![(Taken::Batch, batch), (Taken::Batch, vec![task(6, "c")])], vec![], &stage);
+    let expected = [(1, "a"), (2, "later"), (3, "b"), (4, "later"), (5, "panic: Panicked"), (6, "c")];
+    assert_eq!(script.answers, said(&expected));
+    assert_eq!(*stage.runs.borrow(), ["a", "later", "b", "later", "panic", "panic", "c"]);
+}
+
+#[test]
 fn a_poisonous_job_is_refused_without_being_run() {
     let stage = Rc::default();
     let batch = vec![task(7, "a"), task(8, "deadly"), task(9, "b")];
@@ -160,7 +174,7 @@ fn exchange(batch_max: usize, threads: usize) {
     let (answers_end, answers) = bounded(JOBS_MAX);
     let start = |_| {
         let (jobs, answers, ringer) = (jobs_end.clone(), answers_end.clone(), ringer.clone());
-        let mut source = QueueSource { jobs, answers, ringer, batch_max };
+        let mut source = QueueSource { jobs, answers, ringer, batch_max, put_back: Vec::new() };
         std::thread::spawn(move || run(Same, || Ok(Same), &mut source))
     };
     let threads = (0..threads).map(start).collect();

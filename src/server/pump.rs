@@ -112,11 +112,13 @@ impl<A: Application> Pump<A> {
     /// Runs at most `count` jobs of a lane as one batch, and delivers their answers. Returns how many ran.
     pub fn run_lane(&mut self, lane: LaneId, count: usize) -> usize {
         let count = count.min(self.queues[lane.0].len());
-        let tasks: Vec<Task<A::Job>> = self.queues[lane.0].drain(..count).collect();
+        let mut tasks: Vec<Task<A::Job>> = self.queues[lane.0].drain(..count).collect();
         let mut answers = Vec::new();
         if count > 0 {
             self.executors[lane.0].run(&tasks, &mut |id, done| answers.push((id.connection, done)));
         }
+        let count = answers.len();
+        tasks.drain(count..).rev().for_each(|task| self.queues[lane.0].push_front(task));
         for (id, done) in answers {
             let connection = id.0 as usize;
             let Some(pumped) = &mut self.connections[connection] else { continue };

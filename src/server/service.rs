@@ -211,7 +211,8 @@ pub trait Executor: Sized {
     type Job;
     type Done;
 
-    /// Answers every task once, each as soon as it is done. After a panic, those without an answer are run again one by one, so
+    /// Answers every task once, each as soon as it is done. It may leave some of the last ones, but not all, for the next batch, where
+    /// they come first: those have nothing done and no answer. After a panic, those without an answer are run again one by one, so
     /// whatever they did must be undone by then: an executor that has applied tasks says so in `last_applied`, or answers
     /// them before it does anything that could panic.
     fn run(&mut self, tasks: &[Task<Self::Job>], answer: &mut dyn FnMut(TaskId, Self::Done));

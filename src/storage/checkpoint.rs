@@ -215,6 +215,11 @@ impl Pace {
         progress.log_bytes() >= self.budget_bytes / 2
     }
 
+    /// So much beyond the budget that somebody has to give way: readers hold the -wal, and the writer alone does not get it back.
+    pub fn is_held(&self, progress: &Progress) -> bool {
+        progress.remaining_bytes() > 0 && progress.log_bytes() > self.budget_bytes / 2 * 3
+    }
+
     /// Time for the writer's last step: what is left to copy is a matter of milliseconds.
     pub fn wants_restart(&self, progress: &Progress) -> bool {
         self.is_due(progress) && !self.wants_pass(progress)
@@ -467,6 +472,7 @@ mod tests {
         assert!(!pace.wants_restart(&at(1279, 1279)) && pace.wants_restart(&at(1280, 1279)));
         assert!(pace.wants_pass(&at(1300, 1279)) && !pace.wants_restart(&at(1300, 1279)), "a last step of a moment");
         assert!(!pace.wants_pass(&at(1300, 1280)) && pace.wants_restart(&at(1300, 1280)));
+        assert!(!pace.is_held(&at(3840, 0)) && pace.is_held(&at(3841, 3840)) && !pace.is_held(&at(3841, 3841)));
         let small = Pace::new(100 * FRAME_BYTES);
         assert!(small.wants_pass(&at(60, 43)) && small.wants_restart(&at(60, 44)));
         assert!(!small.wants_pass(&at(40, 0)) && small.has_much_left(&at(40, 0)) && !small.has_much_left(&at(40, 24)));

@@ -3,7 +3,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::error::Result;
+use super::error::{Result, StorageError};
 use super::keyspace::{Keyspace, Kind};
 use super::rows::Row;
 use super::schema::{CHUNK_BYTES, INLINE_BYTES_MAX};
@@ -30,6 +30,9 @@ impl Layout {
     }
 }
 
+/// A larger piece of memory is asked for in a way that can be refused.
+const CERTAIN_BYTES: usize = 1 << 20;
+
 fn place(id: i64, chunk: u64) -> i64 {
     id << CHUNK_NUMBER_BITS | chunk.cast_signed()
 }
@@ -40,9 +43,22 @@ pub(super) fn places(id: i64) -> (i64, i64) {
 }
 
 impl Keyspace {
+    /// So many zero bytes.
+    ///
+    /// # Errors
+    /// There is not the memory, which would end the process else.
+    pub fn zeros(length: u64) -> Result<Vec<u8>> {
+        let length = usize::try_from(length).map_err(|_| StorageError::OutOfMemory)?;
+        if length > CERTAIN_BYTES {
+            // Asked for and given back: what is then got in zeros need not be filled with them.
+            Vec::<u8>::new().try_reserve_exact(length).map_err(|_| StorageError::OutOfMemory)?;
+        }
+        Ok(vec![0; length])
+    }
+
     /// The bytes `start..end` of a big string, both within its length.
     pub(super) fn read_chunks(&self, row: &Row, start: u64, end: u64) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; (end - start) as usize];
+        let mut bytes = Self::zeros(end - start)?;
         let (Some(id), false) = (row.id, bytes.is_empty()) else { return Ok(bytes) };
         let chunk_bytes = self.layout.chunk_bytes as u64;
         let mut statement =

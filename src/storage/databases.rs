@@ -165,7 +165,9 @@ impl Keyspace {
                 }
             }
             // 32,751 flushes ahead of the sweeper. Waiting for it is the only way to go on.
-            self.sweep_orphans(MAKE_ROOM_ROWS)?;
+            if self.sweep_orphans(MAKE_ROOM_ROWS)? == 0 {
+                return Err(StorageError::Corrupt("no space is free, and none can be swept".into()));
+            }
         }
     }
 

@@ -13,8 +13,10 @@ pub type Result<T> = std::result::Result<T, StorageError>;
 pub enum StorageError {
     /// The disk is full. Nothing of the transaction is applied; deleting or a larger disk heals it.
     Full,
-    /// A read or a write failed. Nothing of the transaction is applied.
+    /// A write failed, or a read without which nothing goes on. Nothing of the transaction is applied.
     Io(String),
+    /// A page can't be read: a bad sector, say. Others can.
+    Unreadable(String),
     /// The kernel could not say whether data reached the disk: the outcome is unknown and the page cache is no longer
     /// to be trusted. Nothing may be answered; the process exits, and its successor runs a full checkpoint first.
     SyncFailed(String),
@@ -23,6 +25,8 @@ pub enum StorageError {
     /// Another connection held a lock for longer than the busy timeout.
     Busy,
     OutOfMemory,
+    /// `Keyspace::limit_reads` has ended it.
+    TimeLimit,
     /// The value would be longer than `Options::value_bytes_max`.
     TooLarge,
     /// The file belongs to some other program.
@@ -50,17 +54,43 @@ pub enum StorageError {
     Internal(String),
 }
 
+impl StorageError {
+    /// True for what is the affair of the one call that met it: its value, its row, its page, its memory. Whoever does something else can
+    /// go on. False for the disk's own state and for locks, which everybody meets who writes.
+    #[must_use]
+    pub fn is_of_the_call(&self) -> bool {
+        match self {
+            Self::Unreadable(_)
+            | Self::Corrupt(_)
+            | Self::OutOfMemory
+            | Self::TimeLimit
+            | Self::TooLarge
+            | Self::Internal(_) => true,
+            Self::Full
+            | Self::Io(_)
+            | Self::SyncFailed(_)
+            | Self::Busy
+            | Self::Foreign { .. }
+            | Self::Newer { .. }
+            | Self::NetworkFileSystem { .. }
+            | Self::Unwritable { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for StorageError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => write!(out, "the disk is full"),
             Self::Io(text) => write!(out, "input/output error: {text}"),
+            Self::Unreadable(text) => write!(out, "a page of the data can't be read: {text}"),
             Self::SyncFailed(text) => write!(out, "data could not be synced to the disk: {text}"),
             Self::Corrupt(text) => {
                 write!(out, "the data file is damaged ({text}); restore a backup, or move the file away to start empty")
             }
             Self::Busy => write!(out, "the data file is locked by another connection"),
             Self::OutOfMemory => write!(out, "out of memory"),
+            Self::TimeLimit => write!(out, "a read took longer than it may"),
             Self::TooLarge => write!(out, "the value is longer than the limit"),
             Self::Foreign { path, application_id } => write!(
                 out,
@@ -110,6 +140,7 @@ fn from_code(extended: i32, text: String) -> StorageError {
             return StorageError::SyncFailed(format!("{text} (code {extended})"));
         }
         ffi::SQLITE_IOERR_NOMEM => return StorageError::OutOfMemory,
+        ffi::SQLITE_IOERR_READ => return StorageError::Unreadable(format!("{text} (code {extended})")),
         // A file shorter than its header says.
         ffi::SQLITE_IOERR_SHORT_READ | ffi::SQLITE_IOERR_CORRUPTFS => return StorageError::Corrupt(text),
         _ => {}
@@ -119,6 +150,7 @@ fn from_code(extended: i32, text: String) -> StorageError {
         ffi::SQLITE_NOMEM => StorageError::OutOfMemory,
         ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => StorageError::Corrupt(text),
         ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => StorageError::Busy,
+        ffi::SQLITE_INTERRUPT => StorageError::TimeLimit,
         ffi::SQLITE_TOOBIG => StorageError::TooLarge,
         ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN | ffi::SQLITE_READONLY | ffi::SQLITE_PERM => {
             StorageError::Io(format!("{text} (code {extended})"))
@@ -137,11 +169,38 @@ mod tests {
         assert!(matches!(sorted(ffi::SQLITE_IOERR_FSYNC), StorageError::SyncFailed(_)));
         assert!(matches!(sorted(ffi::SQLITE_IOERR_DIR_FSYNC), StorageError::SyncFailed(_)));
         assert!(matches!(sorted(ffi::SQLITE_IOERR_WRITE), StorageError::Io(_)));
-        assert!(matches!(sorted(ffi::SQLITE_IOERR_READ), StorageError::Io(_)));
+        assert!(matches!(sorted(ffi::SQLITE_IOERR_READ), StorageError::Unreadable(_)));
         assert_eq!(sorted(ffi::SQLITE_FULL), StorageError::Full);
         assert_eq!(sorted(ffi::SQLITE_BUSY_SNAPSHOT), StorageError::Busy);
         assert_eq!(sorted(ffi::SQLITE_IOERR_NOMEM), StorageError::OutOfMemory);
         assert!(matches!(sorted(ffi::SQLITE_NOTADB), StorageError::Corrupt(_)));
         assert!(matches!(sorted(ffi::SQLITE_MISUSE), StorageError::Internal(_)));
+    }
+
+    #[test]
+    fn what_one_call_meets_is_told_from_what_everybody_meets_who_writes() {
+        let of_the_call = |code| from_code(code, String::new()).is_of_the_call();
+        for code in [
+            ffi::SQLITE_TOOBIG,
+            ffi::SQLITE_NOMEM,
+            ffi::SQLITE_IOERR_NOMEM,
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_CORRUPT_INDEX,
+            ffi::SQLITE_IOERR_READ,
+            ffi::SQLITE_IOERR_SHORT_READ,
+            ffi::SQLITE_MISUSE,
+        ] {
+            assert!(of_the_call(code), "{code}");
+        }
+        for code in [
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_IOERR_WRITE,
+            ffi::SQLITE_IOERR_FSYNC,
+            ffi::SQLITE_IOERR_SHMSIZE,
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_READONLY,
+        ] {
+            assert!(!of_the_call(code), "{code}");
+        }
     }
 }

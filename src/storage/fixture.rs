@@ -84,4 +84,10 @@ impl Keyspace {
         self.connection.execute("UPDATE keyspace SET kind = ?1 WHERE slot = ?2", [kind as i64, row.slot])?;
         Ok(())
     }
+
+    /// Makes the key's row one that can't be understood.
+    pub(crate) fn damage_row(&mut self, key: &[u8]) -> super::Result<()> {
+        self.connection.execute("UPDATE keyspace SET kind = 77 WHERE key = ?1", [key])?;
+        Ok(())
+    }
 }

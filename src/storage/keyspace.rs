@@ -2,6 +2,7 @@
 //! something does not compile; changes are in `changes.rs`.
 
 use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 use super::changes::ChangeHook;
 use super::chunks::Layout;
@@ -10,6 +11,7 @@ use super::databases::SpaceCache;
 use super::error::{Result, StorageError};
 use super::rows::{Place, Row};
 use super::slots::SlotHash;
+use super::sweep::Sweeping;
 use super::transactions::Transaction;
 
 /// One connection to the data file: a reader, or the service's only writer. Everything happens inside a transaction,
@@ -25,6 +27,7 @@ pub struct Keyspace {
     /// True while `renew_snapshot` does nothing, see there.
     pub(super) snapshot_is_held: bool,
     pub(super) hook: Option<ChangeHook>,
+    pub(super) sweeping: Sweeping,
     /// Whether the last string that was put had one to overwrite: a guess for the next, which only time depends on.
     pub(super) overwrites: bool,
     pub(super) selected: u8,
@@ -32,7 +35,14 @@ pub struct Keyspace {
     is_mapped: bool,
     value_bytes_max: u64,
     answer_bytes_max: usize,
+    read_limit: ReadLimit,
 }
+
+/// Says whether the present read has lasted long enough; not set: none ever has.
+type ReadLimit = Arc<OnceLock<Box<dyn Fn() -> bool + Send + Sync>>>;
+
+/// How many instructions of SQLite's a read may do before it is asked again whether it goes on: well under a millisecond.
+const INSTRUCTIONS_BETWEEN_LOOKS: i32 = 1000;
 
 /// What a key holds. The numbers are part of the file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +98,13 @@ impl Keyspace {
     }
 
     fn open(options: &Options, role: Role, hook: Option<ChangeHook>) -> Result<Self> {
-        let connection = connect(options, role)?;
+        let mut connection = connect(options, role)?;
+        let read_limit = ReadLimit::default();
+        if role == Role::Reader {
+            let limit = Arc::clone(&read_limit);
+            let is_over = move || limit.get().is_some_and(|is_over| is_over());
+            connection.progress_handler(INSTRUCTIONS_BETWEEN_LOOKS, Some(is_over))?;
+        }
         let seed = connection.query_row("SELECT value FROM meta WHERE name = 'hash_seed'", [], |row| row.get(0))?;
         Ok(Self {
             connection: Rc::new(connection),
@@ -98,13 +114,30 @@ impl Keyspace {
             spaces: SpaceCache::default(),
             snapshot_is_held: false,
             hook,
+            sweeping: Sweeping::default(),
             overwrites: false,
             selected: 0,
             now_ms: 0,
             is_mapped: options.mmap,
             value_bytes_max: options.value_bytes_max.min(Layout::STANDARD.value_bytes_max()),
             answer_bytes_max: usize::MAX,
+            read_limit,
         })
+    }
+
+    /// From now on a read during which `is_over` is true fails with `TimeLimit`: a reader's statements while they run, and whoever reads
+    /// much where it asks `check_read_limit`. A connection keeps the first such function.
+    pub fn limit_reads(&self, is_over: impl Fn() -> bool + Send + Sync + 'static) {
+        self.read_limit.get_or_init(|| Box::new(is_over));
+    }
+
+    /// For work that takes long between two looks into the file.
+    ///
+    /// # Errors
+    /// `TimeLimit`
+    pub fn check_read_limit(&self) -> Result<()> {
+        let is_over = self.read_limit.get().is_some_and(|is_over| is_over());
+        if is_over { Err(StorageError::TimeLimit) } else { Ok(()) }
     }
 
     /// Whether the file is read through a map, which is faster as long as memory holds the file: beyond that each fault reads the
@@ -130,6 +163,11 @@ impl Keyspace {
     /// The time that the present transaction was begun with.
     pub fn now_ms(&self) -> i64 {
         self.now_ms
+    }
+
+    /// Counts the rows that this connection has changed: the same number twice, and nothing has changed in between.
+    pub fn changed_rows(&self) -> u64 {
+        self.connection.total_changes()
     }
 
     pub fn value_bytes_max(&self) -> u64 {

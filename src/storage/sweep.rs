@@ -1,7 +1,7 @@
 //! Housekeeping in small bites, each inside a transaction of the caller: keys whose time has passed, rows that nobody
 //! can reach any more, pages that nobody uses.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::chunks::places;
 use super::error::Result;
@@ -9,7 +9,45 @@ use super::keyspace::Keyspace;
 use super::rows::Row;
 use super::slots::{first_slot, last_slot, space_of};
 
+/// What the sweeper is at, and what it leaves alone because it failed there before: one bad row must not keep all others.
+#[derive(Debug, Default)]
+pub(super) struct Sweeping {
+    at: Option<Item>,
+    left_alone: Vec<Item>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Item {
+    Expired { at_ms: i64, slot: i64 },
+    Orphan { is_space: bool, number: i64 },
+}
+
+impl Sweeping {
+    fn begin(&mut self, item: Item) -> bool {
+        let is_wanted = !self.left_alone.contains(&item);
+        if is_wanted {
+            self.at = Some(item);
+        }
+        is_wanted
+    }
+}
+
+/// With more than this the file is beyond sweeping.
+const LEFT_ALONE_MAX: usize = 1000;
+
 impl Keyspace {
+    /// After a sweep that failed, and its rollback: what it was at is left alone from now on. False when it was at nothing in
+    /// particular, so that the next one would fail like this one.
+    pub fn sweep_past_failure(&mut self) -> bool {
+        match self.sweeping.at.take() {
+            Some(item) if self.sweeping.left_alone.len() < LEFT_ALONE_MAX => {
+                self.sweeping.left_alone.push(item);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Removes keys whose time has passed, of all databases, the oldest first. Returns how many entries of the index it
     /// worked off: 0 when nothing is due.
     pub fn sweep_expired(&mut self, rows_max: usize) -> Result<usize> {
@@ -18,13 +56,19 @@ impl Keyspace {
             let mut statement = self
                 .connection
                 .prepare_cached("SELECT expires_at_ms, slot FROM expiry WHERE expires_at_ms <= ?1 ORDER BY expires_at_ms, slot LIMIT ?2")?;
+            let rows_max = rows_max + self.sweeping.left_alone.len();
             let rows = statement.query_map(params![self.now_ms, rows_max], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect::<rusqlite::Result<_>>()?
         };
+        let mut swept = 0;
         for &(at, slot) in &due {
-            self.sweep_expired_slot(at, slot)?;
+            if swept < rows_max && self.sweeping.begin(Item::Expired { at_ms: at, slot }) {
+                self.sweep_expired_slot(at, slot)?;
+                swept += 1;
+            }
         }
-        Ok(due.len())
+        self.sweeping.at = None;
+        Ok(swept)
     }
 
     fn sweep_expired_slot(&mut self, at: i64, slot: i64) -> Result<()> {
@@ -54,19 +98,28 @@ impl Keyspace {
         self.writing()?;
         let mut swept = 0;
         while swept < rows_max {
-            let orphan = self
-                .connection
-                .prepare_cached("SELECT what = 'space', number FROM orphan LIMIT 1")?
-                .query_row([], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?)))
-                .optional()?;
-            let Some((is_space, number)) = orphan else { break };
+            let Some((is_space, number)) = self.next_orphan()? else { break };
             let left = rows_max - swept;
             let removed =
                 if is_space { self.sweep_space(number as u16, left)? } else { self.sweep_value(number, left)? };
             // The orphan's own row counts as one, so a bite of many empty ones ends too.
             swept += removed.max(1);
         }
+        self.sweeping.at = None;
         Ok(swept)
+    }
+
+    fn next_orphan(&mut self) -> Result<Option<(bool, i64)>> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT what = 'space', number FROM orphan ORDER BY what, number")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (is_space, number) = (row.get(0)?, row.get(1)?);
+            if self.sweeping.begin(Item::Orphan { is_space, number }) {
+                return Ok(Some((is_space, number)));
+            }
+        }
+        Ok(None)
     }
 
     /// Chunks of a deleted value; when none is left its orphan row goes.
@@ -198,6 +251,48 @@ mod tests {
             assert_eq!(keyspace.next_expiry().unwrap(), None);
             assert_eq!(keyspace.verify().unwrap().problems, [""; 0]);
         });
+    }
+
+    #[test]
+    fn one_bad_row_does_not_keep_the_sweeper_from_the_others() {
+        let mut fixture = Fixture::new();
+        fixture.write(|keyspace| {
+            for key in [b"a", b"b", b"c", b"d"] {
+                keyspace.put_string(key, b"v", Expiry::At(NOW_MS + 1)).unwrap();
+            }
+            keyspace.select(1);
+            keyspace.put_string(b"flushed", b"v", Expiry::Clear).unwrap();
+            keyspace.flush_database().unwrap();
+            let damage = "UPDATE keyspace SET kind = 77 WHERE key IN (CAST('b' AS BLOB), CAST('c' AS BLOB))";
+            assert_eq!(keyspace.connection.execute(damage, []).unwrap(), 2);
+            let damage = "UPDATE keyspace SET id = 'x' WHERE key = CAST('flushed' AS BLOB)";
+            assert_eq!(keyspace.connection.execute(damage, []).unwrap(), 1);
+            keyspace.put_string(b"big", &vec![1; 40 * CHUNK_BYTES], Expiry::Clear).unwrap();
+            assert!(keyspace.delete(b"big").unwrap());
+        });
+        let mut failures = 0;
+        let mut sweep = |sweep: &dyn Fn(&mut super::Keyspace) -> super::Result<usize>| {
+            loop {
+                fixture.writer.begin_write(NOW_MS + 1).unwrap();
+                match sweep(&mut fixture.writer) {
+                    Ok(0) => break fixture.writer.rollback().unwrap(),
+                    Ok(_) => fixture.writer.commit().unwrap(),
+                    Err(error) => {
+                        assert!(error.is_of_the_call(), "{error}");
+                        fixture.writer.rollback().unwrap();
+                        assert!(fixture.writer.sweep_past_failure());
+                        failures += 1;
+                    }
+                }
+            }
+        };
+        sweep(&|keyspace| keyspace.sweep_expired(3));
+        sweep(&|keyspace| keyspace.sweep_orphans(3));
+        assert_eq!(failures, 3);
+        assert!(!fixture.writer.sweep_past_failure(), "what failed is left alone once");
+        let left = |sql: &str| fixture.writer.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(left("SELECT count(*) FROM expiry"), 2);
+        assert_eq!(left("SELECT count(*) FROM chunk"), 0);
     }
 
     #[test]

@@ -51,7 +51,14 @@ impl Keyspace {
     pub fn end_read(&mut self) -> Result<()> {
         self.transaction = Transaction::None;
         self.snapshot_is_held = false;
-        if self.is_in_transaction() { self.execute("COMMIT") } else { Ok(()) }
+        if !self.is_in_transaction() {
+            return Ok(());
+        }
+        match self.execute("COMMIT") {
+            // A transaction that has met damage is not committed but rolled back, which is the same where nothing was written.
+            Err(StorageError::Corrupt(_)) if !self.is_in_transaction() => Ok(()),
+            ended => ended,
+        }
     }
 
     /// Between two bites of a long read: lets go of the snapshot, so that the -wal can restart, and takes a new one.

@@ -15,7 +15,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "bitcount",
         arity: -2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.or(Flags::BY_SIZE),
         keys: Keys::Specs(&[KeyFlags::RO_ACCESS.at(1)]),
         group: Group::Bitmap,
         since: "2.6.0",
@@ -76,7 +76,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "bitpos",
         arity: -3,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.or(Flags::BY_SIZE),
         keys: Keys::Specs(&[KeyFlags::RO_ACCESS.at(1)]),
         group: Group::Bitmap,
         since: "2.8.7",
@@ -262,8 +262,7 @@ fn bitop(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
         keyspace.delete(destination)?;
         return Ok(Reply::Integer(0));
     }
-    // Values have at most `value_bytes_max` bytes, which a configuration keeps far below what memory can address.
-    let mut result = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    let mut result = Keyspace::zeros(length)?;
     for (index, (source, source_length)) in sources.iter().zip(&lengths).enumerate() {
         // The first source is copied: into zeros, OR does that.
         let operation = if index == 0 && operation != Operation::Not { Operation::Or } else { operation };
@@ -281,6 +280,7 @@ fn combine_source(
     length: u64,
 ) -> Result<(), CommandError> {
     for (part, at) in result.chunks_mut(PIECE_BYTES as usize).zip((0..).step_by(PIECE_BYTES as usize)) {
+        keyspace.check_read_limit()?;
         // Behind the source's end there is nothing to read.
         let piece = if at < length { lookup::bytes(keyspace, source, at..at + PIECE_BYTES)? } else { Vec::new() };
         combine(operation, part, &piece);

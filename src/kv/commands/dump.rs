@@ -12,7 +12,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "dump",
         arity: 2,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.or(Flags::BY_SIZE),
         keys: Keys::Specs(&[KeyFlags::RO_ACCESS.at(1)]),
         group: Group::Generic,
         since: "2.6.0",

@@ -74,6 +74,7 @@ fn keys(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
         if cursor == 0 {
             break;
         }
+        keyspace.check_read_limit()?;
         keyspace.renew_snapshot()?;
     }
     let mut header = Vec::new();
@@ -114,6 +115,7 @@ fn scan(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
         if cursor == 0 || left == 0 {
             return Ok(scan_reply(cursor, found));
         }
+        keyspace.check_read_limit()?;
         keyspace.renew_snapshot()?;
     }
 }

@@ -449,10 +449,11 @@ fn longest_common_subsequence(keyspace: &Keyspace, args: &[&[u8]]) -> CommandRes
     })?;
     let value = |key| Ok::<_, CommandError>(optional(keyspace.string(key)?)?.unwrap_or_default());
     let (first, second) = (value(first)?, value(second)?);
+    let go_on = || keyspace.check_read_limit();
     if options.length_only {
-        return Ok(Reply::Integer(i64::from(lcs::length(&first, &second))));
+        return Ok(Reply::Integer(i64::from(lcs::length(&first, &second, go_on)?)));
     }
-    let found = lcs::subsequence(&first, &second);
+    let found = lcs::subsequence(&first, &second, go_on)?;
     if !options.matches {
         return Ok(Reply::Bulk(found.bytes));
     }

@@ -1,0 +1,53 @@
+//! Which calls of a group are not run, because an attempt at the group has failed at them: each is answered with its own error, and
+//! the group goes on without it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// A call: the index of its task, and its own within the job.
+pub type Place = (usize, usize);
+
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    calls: HashMap<Place, Cow<'static, str>>,
+    /// Of these nothing is run at all.
+    jobs: HashMap<usize, Cow<'static, str>>,
+    attempts: usize,
+}
+
+/// One job makes its group begin anew at most so often: then it goes as a whole.
+const ATTEMPTS_OF_A_JOB: usize = 16;
+/// A group that begins anew more often fails.
+const ATTEMPTS_MAX: usize = 64;
+
+impl LeftOut {
+    /// True in a second attempt and after.
+    #[must_use]
+    pub fn has_any(&self) -> bool {
+        self.attempts > 0
+    }
+
+    /// The call failed with this text. False when the group has been tried often enough.
+    pub fn leave_out(&mut self, place: Place, text: Cow<'static, str>) -> bool {
+        self.attempts += 1;
+        let of_its_job = self.calls.keys().filter(|(index, _)| *index == place.0).count();
+        if of_its_job + 1 >= ATTEMPTS_OF_A_JOB {
+            self.jobs.insert(place.0, text);
+        } else {
+            self.calls.insert(place, text);
+        }
+        self.attempts < ATTEMPTS_MAX
+    }
+
+    /// The error that is the call's answer.
+    #[must_use]
+    pub fn call(&self, place: Place) -> Option<&Cow<'static, str>> {
+        if self.calls.is_empty() { None } else { self.calls.get(&place) }
+    }
+
+    /// The error that is the answer to all of the job.
+    #[must_use]
+    pub fn job(&self, index: usize) -> Option<&Cow<'static, str>> {
+        if self.jobs.is_empty() { None } else { self.jobs.get(&index) }
+    }
+}
