@@ -11,6 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use emptyserver::client::progress::Progress;
 use emptyserver::client::{Connection, Patience, Target};
 use emptyserver::config::Settings;
+use emptyserver::kv::backup_files::{found_in, newest_in, number_beside, number_max};
 use emptyserver::kv::backups::BackupName;
 use emptyserver::resp::Reply;
 use emptyserver::server::sys::clock;
@@ -37,12 +38,7 @@ pub(crate) fn backup(settings: &Settings, service: &Target, to: Option<&Path>) -
         return Err(format!("{} exists; name another file, or remove it first", to.display()).into());
     }
     let file = match FileLock::try_take(&directory.join(LOCK_FILE))? {
-        Some(_lock) => {
-            storage::restore::complete(&settings_data(settings))?;
-            let file = to.map_or_else(|| own_file(settings), |to| Ok(to.to_owned()))?;
-            copy(&settings_data(settings), &file)?;
-            file
-        }
+        Some(_lock) => alone(settings, to)?,
         None => {
             let made = ask_service(service, to.is_some())?;
             match to {
@@ -59,11 +55,11 @@ pub(crate) fn backup(settings: &Settings, service: &Target, to: Option<&Path>) -
 /// Prints the backups in the service's directory, the oldest first.
 pub(crate) fn list(settings: &Settings) -> Outcome {
     let backups = backup_settings(settings);
-    let mut made = backups.made().map_err(|error| format!("{}: {error}", backups.directory.display()))?;
-    made.sort_unstable();
+    let made = found_in(&backups.directory).map_err(|error| format!("{}: {error}", backups.directory.display()))?;
     let mut out = io::stdout();
-    for (name, bytes) in &made {
-        writeln!(out, "{bytes:>15}  {}", backups.directory.join(name.to_string()).display())?;
+    for one in &made {
+        let problem = one.origin.as_ref().err().map_or_else(String::new, |error| format!("  {error}"));
+        writeln!(out, "{:>15}  {}{problem}", one.bytes, one.path.display())?;
     }
     if made.is_empty() {
         writeln!(out, "{} holds no backup", backups.directory.display())?;
@@ -108,7 +104,7 @@ pub(crate) fn make_ready(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let refused = |error: &dyn std::fmt::Display| {
         format!("EMPTYSERVER_RESTORE_FROM: {error}; name a backup, or unset it to start with no data")
     };
-    let from = newest_in(from).map_err(|error| refused(&error))?;
+    let from = if from.is_dir() { newest_in(from).map_err(|error| refused(&error))? } else { from.clone() };
     tracing::info!(from = %from.display(), "there is no data yet: a backup is restored");
     let mut logged = clock::monotonic();
     let mut log = |copied: storage::backup::Copied| {
@@ -123,17 +119,6 @@ pub(crate) fn make_ready(settings: &Settings) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The file itself, or the newest backup in the directory.
-fn newest_in(from: &Path) -> Result<PathBuf, String> {
-    if !from.is_dir() {
-        return Ok(from.to_owned());
-    }
-    let entries = fs::read_dir(from).map_err(|error| format!("{}: {error}", from.display()))?;
-    let named = entries.filter_map(|entry| entry.ok()).map(|entry| entry.path());
-    let newest = named.filter_map(|path| BackupName::of_file(&path).map(|name| (name.at_ms, path))).max();
-    newest.map(|(_, path)| path).ok_or_else(|| format!("the directory {} holds no backup", from.display()))
-}
-
 /// Where the data that was there is now.
 fn put_in_place(
     from: &Path,
@@ -142,7 +127,8 @@ fn put_in_place(
 ) -> Result<Option<PathBuf>, String> {
     let at = UNIX_EPOCH + Duration::from_millis(clock::wall_ms().unsigned_abs());
     let time = humantime::format_rfc3339_millis(at).to_string().replace(':', "-");
-    storage::restore::replace(from, data, &time, progress).map_err(|error| match error {
+    // A backup of the data that this becomes is newer than all that lie beside this one.
+    storage::restore::replace(from, data, &time, number_beside(from), progress).map_err(|error| match error {
         StorageError::Full => {
             let bytes = fs::metadata(from).map(|facts| facts.len()).unwrap_or(0);
             format!("the disk is full: the copy of {} needs {bytes} bytes beside what is there", from.display())
@@ -151,12 +137,32 @@ fn put_in_place(
     })
 }
 
-/// The name of a backup that is made now, among the service's own.
-fn own_file(settings: &Settings) -> Result<PathBuf, Box<dyn Error>> {
-    let directory = settings.backup_directory();
-    fs::create_dir_all(&directory)
-        .map_err(|error| format!("EMPTYSERVER_BACKUP_DIR: {}: {error}", directory.display()))?;
-    Ok(directory.join(BackupName::kept(clock::wall_ms().unsigned_abs()).to_string()))
+/// A backup of data that no service has, as the file `to` or among the service's own.
+fn alone(settings: &Settings, to: Option<&Path>) -> Result<PathBuf, Box<dyn Error>> {
+    let (data, backups) = (settings_data(settings), backup_settings(settings));
+    let directory = &backups.directory;
+    storage::restore::complete(&data)?;
+    let unusable = |error: io::Error| format!("EMPTYSERVER_BACKUP_DIR: {}: {error}", directory.display());
+    let found = match to {
+        Some(_) => Vec::new(),
+        None => {
+            fs::create_dir_all(directory).map_err(unusable)?;
+            found_in(directory).map_err(unusable)?
+        }
+    };
+    let lineage = storage::backup::origin_of_data(&data)?.lineage;
+    storage::backup::count_alone(&data, number_max(&found, lineage))?;
+    if let Some(to) = to {
+        return copy(&data, to).map(|()| to.to_owned());
+    }
+    let mut name = BackupName::kept(clock::wall_ms().unsigned_abs());
+    while directory.join(name.to_string()).exists() {
+        name.at_ms += 1;
+    }
+    let file = directory.join(name.to_string());
+    copy(&data, &file)?;
+    backups.remove_oldest(name, lineage, &|| {}).map_err(unusable)?;
+    Ok(file)
 }
 
 fn copy(data: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
@@ -183,9 +189,13 @@ fn ask_service(service: &Target, once: bool) -> Result<PathBuf, Box<dyn Error>> 
         if status.text("last_failed_name") == name {
             return Err(told(format!("{}; its log says more", status.text("last_failure"))).into());
         }
+        let stalled = match status.number("stalled_seconds") {
+            0 => String::new(),
+            seconds => format!(", {} has not answered for {seconds} s", status.text("directory")),
+        };
         let bytes = |field| status.number(field) * u64::from(PAGE_BYTES);
         progress.grow(bytes("pages_total"));
-        progress.at(bytes("pages"), || status.text("state"));
+        progress.at(bytes("pages"), || status.text("state") + &stalled);
         clock::pause(LOOK_EVERY);
     }
 }
@@ -229,8 +239,11 @@ impl Status {
 fn fetch(made: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
     if fs::rename(made, to).is_err() {
         copy(made, to)?;
-        fs::remove_file(made)?;
-        return Ok(());
+        return match fs::remove_file(made) {
+            // Later ones have taken its place meanwhile.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        };
     }
     // It was made for those who may use the service's directory.
     let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -57,6 +57,14 @@ fn fill(client: &mut Connection, megabytes: u32) {
     }
 }
 
+/// The finished ones, once those that had to go are gone.
+fn until_files(directory: &Path, expected: &[&Path]) {
+    let mut names: Vec<String> =
+        expected.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    names.sort();
+    wait_until("the backups that stay", PATIENCE, || (files_in(directory) == names).then_some(()));
+}
+
 /// The program on that data, with what else it is told.
 fn program(data: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_emptyserver"));
@@ -184,6 +192,115 @@ fn a_scheduled_backup_is_made_and_the_oldest_go() {
         let status = status(&mut client);
         assert_eq!((status["last_name"].as_str(), status["state"].as_str()), (newest.as_str(), "idle"));
     }
+}
+
+#[test]
+fn the_newest_backup_is_the_one_that_was_made_last_whatever_clocks_and_names_say() {
+    let mut service = Service::start(&[("BACKUP_KEEP", "1")]);
+    let mut client = service.connect();
+    let directory = service.data().join("backups");
+    client.ask("SET key first");
+    let first = back_up(&mut client);
+    let future = directory.join("backup-2099-01-01T00-00-00.000Z.db");
+    std::fs::rename(&first, &future).unwrap();
+    client.ask("SET key second");
+    let second = back_up(&mut client);
+    until_files(&directory, &[&second]);
+    client.ask("SET key third");
+    let third = back_up(&mut client);
+    until_files(&directory, &[&third]);
+    assert_eq!(status(&mut client)["last_name"], third.file_name().unwrap().to_str().unwrap());
+
+    // Both dates are wrong, and the newer is in the past.
+    std::fs::rename(&third, directory.join("backup-2001-01-01T00-00-00.000Z.db")).unwrap();
+    service.restart_after_stop(&[("BACKUP_KEEP", "0")]);
+    let mut client = service.connect();
+    client.ask("SET key fourth");
+    let fourth = back_up(&mut client);
+    std::fs::rename(fourth, directory.join("backup-2000-01-01T00-00-00.000Z.db")).unwrap();
+    let mut restored = Service::start(&[("RESTORE_FROM", directory.to_str().unwrap())]);
+    assert_eq!(restored.connect().ask("GET key"), "\"fourth\"");
+
+    // What goes on from an older one is newer than all that lie there.
+    restored.stop();
+    let third = directory.join("backup-2001-01-01T00-00-00.000Z.db");
+    printed(&program(restored.data(), &["restore", "--replace", third.to_str().unwrap()], &[]));
+    restored.restart_with(&[("BACKUP_DIR", directory.to_str().unwrap()), ("BACKUP_KEEP", "1")]);
+    let mut client = restored.connect();
+    assert_eq!(client.ask("GET key"), "\"third\"");
+    client.ask("SET key fifth");
+    let fifth = back_up(&mut client);
+    until_files(&directory, &[&fifth]);
+    // Without a service it is the same.
+    restored.stop();
+    std::fs::rename(&fifth, directory.join("backup-2099-01-01T00-00-00.000Z.db")).unwrap();
+    let settings = [("BACKUP_DIR", directory.to_str().unwrap()), ("BACKUP_KEEP", "1")];
+    let said = printed(&program(restored.data(), &["backup"], &settings));
+    until_files(&directory, &[Path::new(said.split(": ").next().unwrap())]);
+}
+
+#[test]
+fn two_services_and_strangers_may_share_a_directory_of_backups() {
+    let shared = tempfile::tempdir().unwrap();
+    let directory = shared.path().to_str().unwrap();
+    let settings = [("BACKUP_DIR", directory), ("BACKUP_KEEP", "1")];
+    let foreign = shared.path().join("backup-2098-01-01T00-00-00.000Z.db");
+    std::fs::write(&foreign, b"no backup").unwrap();
+    let services = [Service::start(&settings), Service::start(&settings)];
+    let mut clients = services.each_ref().map(Service::connect);
+    let mut last = clients.each_mut().map(|client| back_up(client));
+    for _ in 0..2 {
+        for (client, last) in clients.iter_mut().zip(&mut last) {
+            *last = back_up(client);
+        }
+    }
+    until_files(shared.path(), &[&last[0], &last[1], &foreign]);
+    // A part of another's is not removed by a start, one of our own is.
+    let part = |of: &Path| PathBuf::from(format!("{}.part", of.display()));
+    std::fs::write(part(&shared.path().join("backup-2020-01-01T00-00-00.000Z.db.00000000")), b"theirs").unwrap();
+    let [mut one, _other] = services;
+    one.restart_after_stop(&[]);
+    back_up(&mut one.connect());
+    assert!(
+        files_in(shared.path())
+            .iter()
+            .any(|name| name.ends_with(".00000000.db.part") || name.ends_with("00000000.part"))
+    );
+
+    let refused_start = |place: &Path| {
+        let mut service = Service::start(&[]);
+        service.stop();
+        std::fs::remove_file(service.data().join("data.db")).unwrap();
+        service.set("RESTORE_FROM", place.to_str().unwrap());
+        service.refused_start()
+    };
+    let said = refused_start(shared.path());
+    assert!(said.contains("holds backups of different data; name the file"), "{said}");
+    let single = tempfile::tempdir().unwrap();
+    std::fs::copy(&last[1], single.path().join(last[1].file_name().unwrap())).unwrap();
+    std::fs::copy(&foreign, single.path().join(foreign.file_name().unwrap())).unwrap();
+    let said = refused_start(single.path());
+    assert!(said.contains("can't be used") && said.contains("backup-2098"), "{said}");
+    std::fs::rename(
+        single.path().join(foreign.file_name().unwrap()),
+        single.path().join("backup-1998-01-01T00-00-00.000Z.db"),
+    )
+    .unwrap();
+    Service::start(&[("RESTORE_FROM", single.path().to_str().unwrap())]);
+}
+
+#[test]
+fn backups_that_nobody_takes_away_are_bounded() {
+    let service = Service::start(&[("BACKUP_KEEP", "1")]);
+    let mut client = service.connect();
+    let directory = service.data().join("backups");
+    let kept = back_up(&mut client);
+    let mut last = Vec::new();
+    for _ in 0..5 {
+        let name = String::from_utf8(client.call(&["BACKUP", "START", "ONCE"]).bytes().unwrap().to_vec()).unwrap();
+        last.push(finished(&mut client, &name));
+    }
+    until_files(&directory, &[&kept, &last[3], &last[4]]);
 }
 
 fn post(address: SocketAddr, headers: &str) -> (u16, String) {

@@ -186,6 +186,13 @@ fn backup(view: &View, out: &mut Exposition) {
     let (finished, failed) = backups.totals();
     let last = backups.last_finished();
     out.single(Gauge, "backup_running", "1 while a backup is made.", u8::from(backups.running().is_some()));
+    let stalled = backups.stalled_for().as_secs();
+    out.single(
+        Gauge,
+        "backup_stalled_seconds",
+        "For how long the directory of the present backup has not answered.",
+        stalled,
+    );
     out.single(
         Gauge,
         "backup_last_success_timestamp_seconds",

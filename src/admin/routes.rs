@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq;
 use super::exposition::Format;
 use super::view::View;
 use super::{metrics, readiness, status};
-use crate::kv::backups::Kind;
+use crate::kv::backups::{Kind, Refusal};
 use crate::server::LogLimit;
 use crate::server::sys::clock;
 
@@ -107,10 +107,11 @@ async fn backup(State(view): Shared, headers: HeaderMap) -> Response {
     }
     match view.backups.ask(Kind::Kept, clock::wall_ms().unsigned_abs()) {
         Ok(name) => as_json(StatusCode::ACCEPTED, &json!({ "name": name.to_string() })),
-        Err(running) => {
+        Err(Refusal::Running(running)) => {
             let error = "a backup is being made already";
             as_json(StatusCode::CONFLICT, &json!({ "error": error, "name": running.to_string() }))
         }
+        Err(refusal) => as_json(StatusCode::INSUFFICIENT_STORAGE, &json!({ "error": refusal.to_string() })),
     }
 }
 

@@ -160,6 +160,7 @@ fn backup(view: &View) -> Json {
         "state": running.map_or("idle", |running| running.phase.name()),
         "pages_done": running.map_or(0, |running| running.pages),
         "pages_total": running.map_or(0, |running| running.pages_total),
+        "stalled_seconds": view.backups.stalled_for().as_secs(),
         "last_success_ms": last.map_or(0, |last| last.at_ms),
         "last_name": last.map(|last| last.name.to_string()),
         "last_bytes": last.map_or(0, |last| last.bytes),

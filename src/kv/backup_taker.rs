@@ -1,118 +1,101 @@
-//! The writer makes a backup beside its groups: a few pages after each, then a thread of its own finishes the file. Also when
-//! the next one is due, and which old ones go.
+//! The writer makes a backup beside its groups: a few pages after each, then a thread of its own does the rest (`backup_carrier`).
+//! Also when the next one is due. The writer itself touches no directory but the data's, or one on a disk of this machine.
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
-
 use crate::kv::application::Shared;
-use crate::kv::backups::{BackupName, Failure, Finished, Kind, Phase};
-use crate::kv::settings::BackupSettings;
-use crate::server::sys::{clock, disk, thread};
+use crate::kv::backup_carrier::{Carrier, Failed, Looked, Order, Place, Report};
+use crate::kv::backups::{BackupName, Failure, Finished, Kind, Phase, Room, STALL_SAID};
+use crate::kv::writer::end_if_sync_failed;
+use crate::server::sys::clock;
 use crate::storage::backup::{self, Backup};
-use crate::storage::file_system::{self, FileSystem};
-use crate::storage::{Keyspace, PAGE_BYTES, StorageError};
+use crate::storage::{Keyspace, PAGE_BYTES, StorageError, file_system};
 
 /// How long a bite copies; a busy writer has its groups for as long in between.
 const BITE: Duration = Duration::from_millis(2);
 /// Pages between two looks at the clock.
 const PAGES_AT_ONCE: u32 = 16;
-/// How many bites the thread may be behind in writing back: then the disk sets the pace.
-const BITES_BEHIND_MAX: usize = 4;
-/// What is given to the disk at once: a commit's sync waits behind it.
-const WRITE_BACK_BYTES: u64 = 256 << 10;
 /// While nothing is to be copied.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// After a scheduled backup that failed.
 const FAILED_AGAIN: Duration = Duration::from_secs(60);
-/// Of an old backup, at once, then a pause.
-const REMOVE_BYTES: u64 = 1 << 20;
-const REMOVE_PAUSE: Duration = Duration::from_millis(5);
-/// The thread gives way to all that somebody waits for.
-const NICENESS: i32 = 10;
+/// Between two looks at the room that a backup would have.
+const ROOM_EVERY: Duration = Duration::from_millis(200);
+/// So long without progress in the directory of backups, and the backup is given up.
+const STALL_MAX: Duration = Duration::from_secs(120);
 
 pub struct BackupTaker {
     shared: Arc<Shared>,
+    /// What there was at the start is looked at.
+    looking: Looking,
     running: Option<Running>,
+    /// Has a second holder while a thread lives: one that hangs may outlive its backup.
+    alive: Arc<()>,
+    /// It was said that the directory does not answer.
+    is_stall_said: bool,
     /// When the last scheduled one was asked for, in milliseconds since 1970.
     scheduled_ms: u64,
     /// Not before then, after a failure.
     not_before: Instant,
     /// When the last bite ended, and how long it took.
     bitten: (Instant, Duration),
+    room_looked_at: Option<Instant>,
+    /// The next backup takes its room from the data's disk.
+    is_on_data_disk: bool,
     disk_reserve_bytes: u64,
+}
+
+enum Looking {
+    NotBegun,
+    Running(Carrier),
+    Done,
 }
 
 struct Running {
     name: BackupName,
     begun: Instant,
-    /// `None` once all pages are copied: the thread has the rest.
-    copy: Option<Backup>,
-    thread: Finisher,
+    stage: Stage,
+    thread: Carrier,
+}
+
+enum Stage {
+    /// The thread looks at the directory.
+    Preparing,
+    Copying(Backup, Place),
+    /// The thread has the rest.
+    Finishing(Place),
 }
 
 impl BackupTaker {
-    /// Cleans up what an earlier writer has left behind.
     pub fn start(shared: &Arc<Shared>) -> BackupTaker {
-        let settings = &shared.settings.backups;
         // One that was only asked for is made now.
         if let Some(begun) = shared.backups.running().filter(|running| running.phase != Phase::Waiting) {
             tracing::warn!(name = %begun.name, "the writer that made a backup has ended, and the backup with it");
             shared.backups.fail(begun.name, Failure::Interrupted, now_ms());
         }
-        let made = settings.clean_up().unwrap_or_else(|error| {
-            tracing::warn!(%error, directory = %settings.directory.display(), "the backups can't be listed");
-            Vec::new()
-        });
-        let newest = made.iter().filter(|(name, _)| name.kind == Kind::Kept).max();
-        if let (Some(&(name, bytes)), None) = (newest, shared.backups.last_finished()) {
-            shared.backups.know(Finished { name, at_ms: name.at_ms, duration_ms: 0, bytes });
-        }
         BackupTaker {
             shared: Arc::clone(shared),
+            looking: Looking::NotBegun,
             running: None,
-            scheduled_ms: newest.map_or(0, |(name, _)| name.at_ms),
+            alive: Arc::new(()),
+            is_stall_said: false,
+            scheduled_ms: 0,
             not_before: clock::monotonic(),
             bitten: (clock::monotonic(), Duration::ZERO),
+            room_looked_at: None,
+            is_on_data_disk: false,
             disk_reserve_bytes: 2 * shared.settings.storage.wal_bytes_max,
         }
     }
 
     /// What is due now, between two transactions; `is_idle`: no group waits for its turn. Returns when to come again.
-    pub fn bite(&mut self, keyspace: &Keyspace, is_idle: bool) -> Duration {
-        let Some(running) = &mut self.running else {
-            return self.begin_if_asked(keyspace);
-        };
-        let name = running.name;
-        let Some(copy) = &mut running.copy else {
-            self.collect();
-            return LOOK_EVERY;
-        };
-        let now = clock::monotonic();
-        let (ended, took) = self.bitten;
-        if !running.thread.has_room() || !is_idle && now.duration_since(ended) < took {
-            return BITE;
+    pub fn bite(&mut self, keyspace: &mut Keyspace, is_idle: bool) -> Duration {
+        match self.running.as_ref().map(|running| &running.stage) {
+            None => self.idle(keyspace),
+            Some(Stage::Copying(..)) => self.copy(is_idle),
+            Some(Stage::Preparing | Stage::Finishing(_)) => self.collect(keyspace),
         }
-        let advanced = copy_for(BITE, copy);
-        let copied = copy.copied();
-        self.shared.backups.copied(copied.pages, copied.pages_total);
-        let end = clock::monotonic();
-        self.bitten = (end, end.duration_since(now));
-        match advanced {
-            Ok(false) if self.has_room() => {
-                self.write_back(copied.pages);
-                return Duration::ZERO;
-            }
-            Ok(false) => self.fail(name, Failure::NoRoom, &StorageError::Full),
-            Ok(true) => self.finish(),
-            Err(StorageError::Full) => self.fail(name, Failure::NoRoom, &StorageError::Full),
-            Err(error) => self.fail(name, Failure::Copying, &error),
-        }
-        LOOK_EVERY
     }
 
     /// The orderly end of the writer: a backup that is not finished is none.
@@ -120,27 +103,94 @@ impl BackupTaker {
         if let Some(running) = self.running.take() {
             tracing::warn!(name = %running.name, "the service ends before its backup does: there is none");
             self.shared.backups.fail(running.name, Failure::Interrupted, now_ms());
-            drop(running.copy);
-            // A check can't be interrupted: the process ends, and the next start removes the file.
-            running.thread.leave();
+            // Nobody waits for the thread: the process ends, and the next start removes what it leaves.
+            running.thread.give_up(None);
         }
     }
 
-    fn begin_if_asked(&mut self, keyspace: &Keyspace) -> Duration {
-        self.ask_if_due();
+    fn idle(&mut self, keyspace: &mut Keyspace) -> Duration {
+        self.look(keyspace);
+        self.look_at_room(keyspace);
+        if matches!(self.looking, Looking::Done) {
+            self.ask_if_due();
+        }
         let Some(name) = self.shared.backups.asked() else { return LOOK_EVERY };
+        if Arc::strong_count(&self.alive) > 1 {
+            // That of the backup before, which removes old ones, or that of one that was given up and still hangs.
+            self.watch(name);
+            return LOOK_EVERY;
+        }
         match self.begin(keyspace, name) {
             Ok(running) => {
-                tracing::info!(%name, "a backup begins");
                 self.shared.backups.begin(name);
                 self.running = Some(running);
-                Duration::ZERO
             }
-            Err((failure, error)) => {
-                self.fail(name, failure, &error);
-                LOOK_EVERY
-            }
+            Err(failed) => self.fail(name, failed),
         }
+        LOOK_EVERY
+    }
+
+    /// At the start, beside the first groups.
+    fn look(&mut self, keyspace: &Keyspace) {
+        let carrier = match &self.looking {
+            Looking::Done => return,
+            Looking::NotBegun => {
+                let begun = backup::origin_of(keyspace).and_then(|origin| {
+                    Carrier::look(&self.shared, origin.lineage, &self.alive)
+                        .map_err(|error| StorageError::Io(error.to_string()))
+                });
+                self.looking = match begun {
+                    Ok(carrier) => Looking::Running(carrier),
+                    Err(error) => self.looked_in_vain(&error),
+                };
+                return;
+            }
+            Looking::Running(carrier) => carrier,
+        };
+        self.looking = match carrier.report() {
+            Ok(None) => {
+                if self.shared.backups.still_for() >= STALL_SAID && !self.is_stall_said {
+                    self.say_stall();
+                }
+                return;
+            }
+            Ok(Some(Report::Looked(looked))) => self.looked(&looked),
+            Ok(Some(Report::Failed((_, error)))) => self.looked_in_vain(&error),
+            Ok(Some(_)) | Err(()) => self.looked_in_vain(&StorageError::Internal("its thread panicked".into())),
+        };
+    }
+
+    fn looked(&mut self, looked: &Looked) -> Looking {
+        self.is_stall_said = false;
+        self.is_on_data_disk = looked.is_on_data_disk;
+        if let (Some((name, bytes)), None) = (looked.newest, self.shared.backups.last_finished()) {
+            self.shared.backups.know(Finished { name, at_ms: name.at_ms, duration_ms: 0, bytes });
+        }
+        self.scheduled_ms = self.scheduled_ms.max(looked.newest.map_or(0, |(name, _)| name.at_ms));
+        Looking::Done
+    }
+
+    fn looked_in_vain(&self, error: &StorageError) -> Looking {
+        let directory = self.shared.settings.backups.directory.display();
+        tracing::warn!(%error, %directory, "the backups can't be listed");
+        Looking::Done
+    }
+
+    /// So that who asks for a backup that can't be is told so at once.
+    fn look_at_room(&mut self, keyspace: &Keyspace) {
+        let now = clock::monotonic();
+        if self.room_looked_at.is_some_and(|before| now.duration_since(before) < ROOM_EVERY) {
+            return;
+        }
+        self.room_looked_at = Some(now);
+        let available = file_system::available_bytes(&self.shared.settings.storage.directory);
+        let room = match (self.is_on_data_disk, keyspace.data_bytes(), available) {
+            (true, Ok(backup_bytes), Ok(available_bytes)) => {
+                Some(Room { backup_bytes, reserve_bytes: self.disk_reserve_bytes, available_bytes })
+            }
+            _ => None,
+        };
+        self.shared.backups.know_room(room);
     }
 
     fn ask_if_due(&mut self) {
@@ -149,85 +199,180 @@ impl BackupTaker {
         // Also when the clock was put back: one more is better than none for a year.
         let is_due =
             now_ms.checked_sub(self.scheduled_ms).is_none_or(|since| u128::from(since) >= interval.as_millis());
-        if !interval.is_zero()
-            && is_due
-            && clock::monotonic() >= self.not_before
-            && self.shared.backups.ask(Kind::Kept, now_ms).is_ok()
-        {
-            self.scheduled_ms = now_ms;
+        if interval.is_zero() || !is_due || clock::monotonic() < self.not_before {
+            return;
+        }
+        match self.shared.backups.ask(Kind::Kept, now_ms) {
+            Ok(_) => self.scheduled_ms = now_ms,
+            // It fails as one that was begun, so that somebody hears of it.
+            Err(refusal) if refusal.is_for_room() => {
+                let name = BackupName::kept(now_ms);
+                tracing::error!(%name, error = %refusal, "a backup failed");
+                self.shared.backups.fail(name, Failure::NoRoom, now_ms);
+                self.not_before = clock::monotonic() + FAILED_AGAIN;
+            }
+            Err(_) => {}
         }
     }
 
-    fn begin(&self, keyspace: &Keyspace, name: BackupName) -> Result<Running, (Failure, StorageError)> {
-        let directory = &self.shared.settings.backups.directory;
-        let unusable = |error: io::Error| {
-            (Failure::Directory, StorageError::Unwritable { directory: directory.clone(), reason: error.to_string() })
-        };
-        fs::create_dir_all(directory).map_err(unusable)?;
-        if let Ok(FileSystem::Network(kind)) = file_system::file_system(directory) {
-            tracing::warn!(kind, directory = %directory.display(), "backups go over a network: writes wait when it does");
+    fn begin(&self, keyspace: &Keyspace, name: BackupName) -> Result<Running, Failed> {
+        let origin = backup::origin_of(keyspace).map_err(|error| (Failure::Copying, error))?;
+        let thread = Carrier::make(&self.shared, origin.lineage, &self.alive, name)
+            .map_err(|error| (Failure::Copying, StorageError::Io(error.to_string())))?;
+        Ok(Running { name, begun: clock::monotonic(), stage: Stage::Preparing, thread })
+    }
+
+    /// What the thread tells.
+    fn collect(&mut self, keyspace: &mut Keyspace) -> Duration {
+        let Some(running) = &self.running else { return LOOK_EVERY };
+        let name = running.name;
+        match running.thread.report() {
+            Ok(Some(Report::Prepared(place))) => match self.begin_copy(keyspace, place) {
+                Ok(()) => return Duration::ZERO,
+                Err(failed) => self.fail(name, failed),
+            },
+            Ok(Some(Report::Moving)) => {
+                self.shared.backups.move_on();
+                self.shared.backups.enter(Phase::Moving);
+            }
+            Ok(Some(Report::Finished(bytes))) => self.finished(bytes),
+            Ok(Some(Report::Failed(failed))) => self.fail(name, failed),
+            Ok(Some(Report::Looked(_)) | None) => self.watch(name),
+            Err(()) => {
+                self.fail(name, (Failure::Finishing, StorageError::Internal("its thread panicked".into())));
+            }
         }
-        let needed = keyspace.data_bytes().map_err(|error| (Failure::Copying, error))? + self.disk_reserve_bytes;
-        if file_system::available_bytes(directory).is_ok_and(|room| room < needed) {
+        LOOK_EVERY
+    }
+
+    fn begin_copy(&mut self, keyspace: &mut Keyspace, place: Place) -> Result<(), Failed> {
+        self.is_stall_said = false;
+        self.is_on_data_disk = place.is_on_data_disk;
+        let copying = |error| (Failure::Copying, error);
+        let backup_bytes = keyspace.data_bytes().map_err(copying)?;
+        let here = file_system::available_bytes(&self.shared.settings.storage.directory).ok();
+        let reserve_bytes = self.disk_reserve_bytes;
+        let is_short = |room: Option<u64>, reserve: u64| room.is_some_and(|room| room < backup_bytes + reserve);
+        if place.is_carried && is_short(here, reserve_bytes) {
+            tracing::error!(
+                backup_bytes,
+                reserve_bytes,
+                available_bytes = here,
+                "no room beside the data for a backup that goes to a network"
+            );
+            return Err((Failure::NoRoomHere, StorageError::Full));
+        }
+        // In a directory that others have as well the data needs no reserve.
+        let reserve_bytes = if place.is_carried { 0 } else { reserve_bytes };
+        if is_short(place.available_bytes, reserve_bytes) {
+            let available_bytes = place.available_bytes;
+            tracing::error!(backup_bytes, reserve_bytes, available_bytes, "no room for a backup in its directory");
             return Err((Failure::NoRoom, StorageError::Full));
         }
-        let file = directory.join(name.to_string());
-        let part = backup::part_of(&file);
-        let copy = Backup::begin(keyspace, &part).map_err(|error| (Failure::Directory, error))?;
-        let thread = Finisher::start(part, file, self.shared.settings.backups.clone()).map_err(unusable)?;
-        Ok(Running { name, begun: clock::monotonic(), copy: Some(copy), thread })
-    }
-
-    /// The data's own growth needs what is left.
-    fn has_room(&self) -> bool {
-        let directory = &self.shared.settings.backups.directory;
-        file_system::available_bytes(directory).map_or(true, |room| room >= self.disk_reserve_bytes)
-    }
-
-    fn write_back(&mut self, pages: u64) {
-        if let Some(running) = &self.running {
-            running.thread.order(Order::WriteBack(pages * u64::from(PAGE_BYTES)));
-        }
-    }
-
-    fn finish(&mut self) {
+        backup::count(keyspace, place.number_max).map_err(|error| {
+            end_if_sync_failed(&self.shared, &error);
+            (if error == StorageError::Full { Failure::NoRoom } else { Failure::Copying }, error)
+        })?;
+        let copy = Backup::begin(keyspace, &place.part).map_err(|error| (Failure::Directory, error))?;
         if let Some(running) = &mut self.running {
-            // What was committed up to now is in it.
-            running.copy = None;
-            self.shared.backups.check();
-            running.thread.order(Order::Finish);
+            tracing::info!(name = %running.name, "a backup begins");
+            running.thread.order(Order::Begin(place.part.clone()));
+            running.stage = Stage::Copying(copy, place);
+            self.shared.backups.enter(Phase::Copying);
         }
+        Ok(())
     }
 
-    fn collect(&mut self) {
-        let Some(running) = &self.running else { return };
+    fn copy(&mut self, is_idle: bool) -> Duration {
+        let Some(Running { name, stage: Stage::Copying(copy, place), thread, .. }) = &mut self.running else {
+            return LOOK_EVERY;
+        };
+        let name = *name;
+        let now = clock::monotonic();
+        let (ended, took) = self.bitten;
+        if !thread.has_room() || !is_idle && now.duration_since(ended) < took {
+            return BITE;
+        }
+        let advanced = copy_for(BITE, copy);
+        let copied = copy.copied();
+        self.shared.backups.copied(copied.pages, copied.pages_total);
+        let end = clock::monotonic();
+        self.bitten = (end, end.duration_since(now));
+        // The data's own growth needs what is left.
+        let has_room = || {
+            let room = file_system::available_bytes(backup::parent(&place.part));
+            room.map_or(true, |room| room >= self.disk_reserve_bytes)
+        };
+        match advanced {
+            Ok(false) if has_room() => {
+                thread.order(Order::WriteBack(copied.pages * u64::from(PAGE_BYTES)));
+                return Duration::ZERO;
+            }
+            Ok(true) => {
+                thread.order(Order::Finish);
+                self.shared.backups.enter(Phase::Checking);
+                // What was committed up to now is in it: the copy is dropped.
+                let place = place.clone();
+                if let Some(running) = &mut self.running {
+                    running.stage = Stage::Finishing(place);
+                }
+            }
+            Ok(false) | Err(StorageError::Full) => self.fail(name, (Failure::NoRoom, StorageError::Full)),
+            Err(error) => self.fail(name, (Failure::Copying, error)),
+        }
+        LOOK_EVERY
+    }
+
+    fn finished(&mut self, bytes: u64) {
+        let Some(running) = self.running.take() else { return };
         let name = running.name;
-        match running.thread.reports.try_recv() {
-            Ok(Ok(bytes)) => {
-                let duration = clock::monotonic().duration_since(running.begun);
-                let last = Finished { name, at_ms: now_ms(), duration_ms: duration.as_millis() as u64, bytes };
-                tracing::info!(%name, bytes, duration_ms = last.duration_ms, "a backup is finished");
-                self.running = None;
-                self.shared.backups.finish(last);
+        let duration = clock::monotonic().duration_since(running.begun);
+        let last = Finished { name, at_ms: now_ms(), duration_ms: duration.as_millis() as u64, bytes };
+        tracing::info!(%name, bytes, duration_ms = last.duration_ms, "a backup is finished");
+        self.is_stall_said = false;
+        self.room_looked_at = None;
+        self.shared.backups.finish(last);
+    }
+
+    /// A directory that does not answer is said to be so, and given up in the end.
+    fn watch(&mut self, name: BackupName) {
+        let stage = self.running.as_ref().map(|running| &running.stage);
+        if matches!(stage, Some(Stage::Finishing(place)) if place.is_carried) {
+            let room = file_system::available_bytes(&self.shared.settings.storage.directory);
+            if room.is_ok_and(|room| room < self.disk_reserve_bytes) {
+                // The data needs it, and the thread that has the file open may hang.
+                tracing::warn!(%name, "the copy of a backup that waits for its directory takes room that the data needs");
+                return self.fail(name, (Failure::NoRoomHere, StorageError::Full));
             }
-            Ok(Err(StorageError::Full)) => self.fail(name, Failure::NoRoom, &StorageError::Full),
-            Ok(Err(error)) => self.fail(name, Failure::Finishing, &error),
-            Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => {
-                self.fail(name, Failure::Finishing, &StorageError::Internal("its thread panicked".into()));
-            }
+        }
+        // Syncing and checking beside the data take as long as they take.
+        if self.shared.backups.running().is_some_and(|running| running.phase == Phase::Checking) {
+            return;
+        }
+        let still = self.shared.backups.still_for();
+        if still >= STALL_MAX {
+            let error = StorageError::Io(format!("no answer within {} seconds", STALL_MAX.as_secs()));
+            self.fail(name, (Failure::Stalled, error));
+        } else if still >= STALL_SAID && !self.is_stall_said {
+            self.say_stall();
         }
     }
 
-    fn fail(&mut self, name: BackupName, failure: Failure, error: &StorageError) {
+    fn say_stall(&mut self) {
+        self.is_stall_said = true;
+        let directory = self.shared.settings.backups.directory.display();
+        tracing::warn!(%directory, "the directory of backups does not answer; the service goes on, its backup waits");
+    }
+
+    fn fail(&mut self, name: BackupName, (failure, error): Failed) {
         tracing::error!(%name, %error, reason = failure.text(), "a backup failed");
-        if let Some(running) = self.running.take() {
-            drop(running.copy);
-            running.thread.leave();
+        if let Some(Running { stage, thread, .. }) = self.running.take() {
+            thread.give_up(if let Stage::Finishing(place) = &stage { Some(place) } else { None });
         }
         // So that the schedule tries again.
         self.scheduled_ms = 0;
         self.not_before = clock::monotonic() + FAILED_AGAIN;
+        self.room_looked_at = None;
         self.shared.backups.fail(name, failure, now_ms());
     }
 }
@@ -242,167 +387,6 @@ fn copy_for(time: Duration, copy: &mut Backup) -> Result<bool, StorageError> {
             return Ok(false);
         }
     }
-}
-
-/// The thread beside the writer that gives the copy to the disk as it grows, and in the end makes a backup of it.
-struct Finisher {
-    orders: Sender<Order>,
-    reports: Receiver<Result<u64, StorageError>>,
-}
-
-enum Order {
-    /// So many bytes have been copied.
-    WriteBack(u64),
-    /// All is copied: sync, check, name it, and remove the oldest.
-    Finish,
-}
-
-impl Finisher {
-    fn start(part: PathBuf, file: PathBuf, settings: BackupSettings) -> io::Result<Finisher> {
-        let (orders, orders_end) = bounded(BITES_BEHIND_MAX + 1);
-        let (reports_end, reports) = bounded(1);
-        thread::spawn("backup", move || {
-            if let Err(error) = thread::set_niceness(NICENESS) {
-                tracing::debug!(%error, "the backup's thread runs like any other");
-            }
-            match follow(&orders_end, &part) {
-                Ok(true) => {
-                    // Without a listener the service has ended; the file is a backup all the same.
-                    drop(reports_end.send(finished(&part, &file, &settings)));
-                }
-                Ok(false) => backup::discard(&part),
-                Err(error) => {
-                    backup::discard(&part);
-                    drop(reports_end.send(Err(StorageError::Io(format!("{}: {error}", part.display())))));
-                }
-            }
-        })?;
-        Ok(Finisher { orders, reports })
-    }
-
-    fn has_room(&self) -> bool {
-        self.orders.len() < BITES_BEHIND_MAX
-    }
-
-    fn order(&self, order: Order) {
-        // There is room for it, or the thread has failed and reports that.
-        drop(self.orders.try_send(order));
-    }
-
-    /// The thread removes what it has, unless it is finishing already.
-    fn leave(self) {
-        drop(self);
-    }
-}
-
-/// Until all is copied (true), or it was given up (false).
-fn follow(orders: &Receiver<Order>, part: &Path) -> io::Result<bool> {
-    let file = File::open(part)?;
-    let mut written = 0;
-    while let Ok(order) = orders.recv() {
-        match order {
-            Order::WriteBack(bytes) => {
-                write_back(&file, written, bytes)?;
-                written = written.max(bytes);
-            }
-            Order::Finish => {
-                // Pages that were copied again, all over the file: else the sync would give them to the disk at once.
-                write_back(&file, 0, file.metadata()?.len())?;
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
-/// In pieces, so that a commit's sync waits for one of them at most.
-fn write_back(file: &File, from: u64, to: u64) -> io::Result<()> {
-    let mut written = from;
-    while written < to {
-        let length = WRITE_BACK_BYTES.min(to - written);
-        disk::write_back(file, written, length)?;
-        written += length;
-    }
-    Ok(())
-}
-
-fn finished(part: &Path, file: &Path, settings: &BackupSettings) -> Result<u64, StorageError> {
-    if let Err(error) = backup::finish(part, file) {
-        backup::discard(part);
-        return Err(error);
-    }
-    let bytes = fs::metadata(file).map(|facts| facts.len()).unwrap_or(0);
-    if let Err(error) = settings.remove_oldest() {
-        tracing::warn!(%error, "old backups can't be removed");
-    }
-    Ok(bytes)
-}
-
-impl BackupSettings {
-    /// The finished backups and their bytes. What an interrupted one has left is removed.
-    fn clean_up(&self) -> io::Result<Vec<(BackupName, u64)>> {
-        // An earlier program left its files readable for everybody.
-        let is_backup = |name: &str| BackupName::of_file(Path::new(name.trim_end_matches(backup::PART))).is_some();
-        for (file, error) in file_system::tighten(&self.directory, &is_backup) {
-            tracing::warn!(file = %file.display(), %error, "others may read this file, and that can't be changed");
-        }
-        if self.is_own_directory
-            && let Err(error) = file_system::tighten_directory(&self.directory)
-        {
-            tracing::warn!(directory = %self.directory.display(), %error, "others may look into this directory, and that can't be changed");
-        }
-        for path in self.files()? {
-            let is_part = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(backup::PART));
-            if is_part && BackupName::of_file(&path.with_extension("")).is_some() {
-                tracing::info!(file = %path.display(), "what an interrupted backup left is removed");
-                backup::discard(&path);
-            }
-        }
-        self.made()
-    }
-
-    /// The finished backups and their bytes, in no order.
-    pub fn made(&self) -> io::Result<Vec<(BackupName, u64)>> {
-        let named = |path: &PathBuf| Some((BackupName::of_file(path)?, fs::metadata(path).ok()?.len()));
-        Ok(self.files()?.iter().filter_map(named).collect())
-    }
-
-    fn remove_oldest(&self) -> io::Result<()> {
-        let mut kept: Vec<BackupName> =
-            self.made()?.into_iter().map(|(name, _)| name).filter(|name| name.kind == Kind::Kept).collect();
-        kept.sort_unstable_by(|a, b| b.cmp(a));
-        let keep = if self.keep == 0 { usize::MAX } else { self.keep };
-        for name in kept.into_iter().skip(keep) {
-            remove_by_and_by(&self.directory.join(name.to_string()))?;
-            tracing::info!(%name, "an old backup was removed");
-        }
-        Ok(())
-    }
-
-    fn files(&self) -> io::Result<Vec<PathBuf>> {
-        match fs::read_dir(&self.directory) {
-            Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// The file system frees a large file's blocks in one go, and every sync waits for that. Under another name first: what is
-/// left of it must not look like a backup. Whoever copies it at this moment, or has linked to it, keeps the whole of it.
-fn remove_by_and_by(file: &Path) -> io::Result<()> {
-    let part = backup::part_of(file);
-    fs::rename(file, &part)?;
-    if part.symlink_metadata()?.is_file() {
-        let going = File::options().write(true).open(&part)?;
-        let mut length = going.metadata()?.len();
-        while length > 0 && disk::is_known_to_nobody_else(&going)? {
-            length = length.saturating_sub(REMOVE_BYTES);
-            going.set_len(length)?;
-            clock::pause(REMOVE_PAUSE);
-        }
-    }
-    fs::remove_file(&part)
 }
 
 fn now_ms() -> u64 {

@@ -7,7 +7,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::server::sys::shared;
+use crate::server::sys::{clock, shared};
+
+/// So long without progress in the directory of backups, and it is said.
+pub(super) const STALL_SAID: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub struct Backups {
@@ -35,9 +38,13 @@ pub enum Kind {
 pub enum Phase {
     /// Asked for, not begun.
     Waiting = 1,
+    /// The directory is looked at.
+    Preparing,
     Copying,
     /// All pages are there; they are synced and checked.
     Checking,
+    /// On its way from beside the data to a directory on a network.
+    Moving,
 }
 
 /// Why there is none.
@@ -48,6 +55,25 @@ pub enum Failure {
     Copying,
     Finishing,
     Interrupted,
+    NoRoomHere,
+    Moving,
+    Stalled,
+}
+
+/// What a backup needs where it takes room from the data, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub backup_bytes: u64,
+    pub reserve_bytes: u64,
+    pub available_bytes: u64,
+}
+
+/// Why none is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// That one is being made.
+    Running(BackupName),
+    NoRoom(Room),
 }
 
 /// The present backup.
@@ -93,8 +119,16 @@ enum Word {
     Failure,
     FinishedTotal,
     FailedTotal,
+    /// When the last one was asked for, by its name.
+    NamedMs,
+    /// When the thread that makes one last moved on; milliseconds since the machine started.
+    MovedOnMs,
+    /// 0: nobody knows.
+    RoomNeeded,
+    RoomReserved,
+    RoomAvailable,
 }
-const WORDS: usize = Word::FailedTotal as usize + 1;
+const WORDS: usize = Word::RoomAvailable as usize + 1;
 
 impl Backups {
     /// Before the first fork.
@@ -105,17 +139,52 @@ impl Backups {
     /// Asks the writer for a backup. The result is its name.
     ///
     /// # Errors
-    /// The name of the one that is being made.
-    pub fn ask(&self, kind: Kind, now_ms: u64) -> Result<BackupName, BackupName> {
-        let name = BackupName { at_ms: now_ms, kind };
+    /// One is being made, or there is no room for another.
+    pub fn ask(&self, kind: Kind, now_ms: u64) -> Result<BackupName, Refusal> {
         if let Some(running) = self.running() {
-            return Err(running.name);
+            return Err(Refusal::Running(running.name));
         }
+        if let Some(room) = self.room().filter(|room| room.available_bytes < room.backup_bytes + room.reserve_bytes) {
+            return Err(Refusal::NoRoom(room));
+        }
+        let name = BackupName { at_ms: self.fresh_ms(now_ms), kind };
+        self.move_on();
         let word = &self.words[Word::Asked as usize];
         match word.compare_exchange(0, name.to_word(), Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => Ok(name),
-            Err(asked) => Err(BackupName::from_word(asked)),
+            Err(asked) => Err(Refusal::Running(BackupName::from_word(asked))),
         }
+    }
+
+    /// No two have one name, also when the clock is put back while the service runs.
+    fn fresh_ms(&self, now_ms: u64) -> u64 {
+        let fresh = |last: u64| now_ms.max(last + 1);
+        let word = &self.words[Word::NamedMs as usize];
+        let known = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(fresh(last)));
+        known.map_or(now_ms, fresh)
+    }
+
+    fn room(&self) -> Option<Room> {
+        let backup_bytes = Some(self.read(Word::RoomNeeded)).filter(|&bytes| bytes != 0)?;
+        Some(Room {
+            backup_bytes,
+            reserve_bytes: self.read(Word::RoomReserved),
+            available_bytes: self.read(Word::RoomAvailable),
+        })
+    }
+
+    /// For how long the present one's directory has not answered; zero: it does.
+    #[must_use]
+    pub fn stalled_for(&self) -> Duration {
+        let is_elsewhere = |phase| matches!(phase, Phase::Waiting | Phase::Preparing | Phase::Moving);
+        let is_watched = self.running().is_some_and(|running| is_elsewhere(running.phase));
+        let still = if is_watched { self.still_for() } else { Duration::ZERO };
+        if still >= STALL_SAID { still } else { Duration::ZERO }
+    }
+
+    /// Since the thread that makes one has moved on.
+    pub(super) fn still_for(&self) -> Duration {
+        Duration::from_millis(clock::uptime_ms().saturating_sub(self.read(Word::MovedOnMs)))
     }
 
     /// The one that was asked for and is not begun.
@@ -128,8 +197,10 @@ impl Backups {
     #[must_use]
     pub fn running(&self) -> Option<Running> {
         let phase = match self.read(Word::Phase) {
-            2 => Phase::Copying,
-            3 => Phase::Checking,
+            2 => Phase::Preparing,
+            3 => Phase::Copying,
+            4 => Phase::Checking,
+            5 => Phase::Moving,
             _ => return self.asked().map(Running::waiting),
         };
         Some(Running {
@@ -178,7 +249,7 @@ impl Backups {
     pub(super) fn begin(&self, name: BackupName) {
         self.set(Word::Name, name.to_word());
         self.copied(0, 0);
-        self.set(Word::Phase, Phase::Copying as u64);
+        self.set(Word::Phase, Phase::Preparing as u64);
         self.answered(name);
     }
 
@@ -195,8 +266,19 @@ impl Backups {
         self.set(Word::PagesTotal, pages_total);
     }
 
-    pub(super) fn check(&self) {
-        self.set(Word::Phase, Phase::Checking as u64);
+    pub(super) fn enter(&self, phase: Phase) {
+        self.set(Word::Phase, phase as u64);
+    }
+
+    pub(super) fn move_on(&self) {
+        self.set(Word::MovedOnMs, clock::uptime_ms());
+    }
+
+    /// `None` where a backup takes no room from the data.
+    pub(super) fn know_room(&self, room: Option<Room>) {
+        self.set(Word::RoomAvailable, room.map_or(0, |room| room.available_bytes));
+        self.set(Word::RoomReserved, room.map_or(0, |room| room.reserve_bytes));
+        self.set(Word::RoomNeeded, room.map_or(0, |room| room.backup_bytes));
     }
 
     pub(super) fn finish(&self, last: Finished) {
@@ -274,6 +356,25 @@ impl fmt::Display for BackupName {
     }
 }
 
+impl Refusal {
+    pub(super) fn is_for_room(&self) -> bool {
+        matches!(self, Refusal::NoRoom(_))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Running(name) => write!(out, "Backup already in progress: {name}"),
+            Refusal::NoRoom(Room { backup_bytes, reserve_bytes, available_bytes }) => write!(
+                out,
+                "Not enough room for a backup: it takes {backup_bytes} bytes, {reserve_bytes} have to stay free, and \
+                 {available_bytes} are. Remove old backups, or name another disk with EMPTYSERVER_BACKUP_DIR"
+            ),
+        }
+    }
+}
+
 impl Kind {
     const fn name(self) -> &'static str {
         match self {
@@ -288,8 +389,10 @@ impl Phase {
     pub const fn name(self) -> &'static str {
         match self {
             Phase::Waiting => "waiting",
+            Phase::Preparing => "preparing",
             Phase::Copying => "copying",
             Phase::Checking => "checking",
+            Phase::Moving => "moving",
         }
     }
 }
@@ -304,6 +407,11 @@ impl Failure {
             Failure::Copying => "a page could not be copied",
             Failure::Finishing => "the copy could not be synced, or was found damaged",
             Failure::Interrupted => "the process that made it ended",
+            Failure::NoRoomHere => {
+                "there is not enough room beside the data for the copy that goes to the directory of backups"
+            }
+            Failure::Moving => "the copy could not be moved to the directory of backups",
+            Failure::Stalled => "the directory of backups does not answer",
         }
     }
 
@@ -314,6 +422,9 @@ impl Failure {
             3 => Some(Failure::Copying),
             4 => Some(Failure::Finishing),
             5 => Some(Failure::Interrupted),
+            6 => Some(Failure::NoRoomHere),
+            7 => Some(Failure::Moving),
+            8 => Some(Failure::Stalled),
             _ => None,
         }
     }
@@ -350,15 +461,19 @@ mod tests {
         let backups = Backups::new().unwrap();
         assert_eq!((backups.running(), backups.asked(), backups.is_last_failed()), (None, None, false));
         let name = backups.ask(Kind::Kept, AT_MS).unwrap();
-        assert_eq!(backups.ask(Kind::Once, AT_MS + 1), Err(name));
+        assert_eq!(backups.ask(Kind::Once, AT_MS + 1), Err(Refusal::Running(name)));
         assert_eq!(backups.running().unwrap().phase, Phase::Waiting);
         backups.begin(name);
         assert_eq!(backups.asked(), None);
+        assert_eq!(backups.running().unwrap().phase, Phase::Preparing);
+        backups.enter(Phase::Copying);
         backups.copied(3, 10);
-        assert_eq!(backups.ask(Kind::Once, AT_MS + 1), Err(name));
+        assert_eq!(backups.ask(Kind::Once, AT_MS + 1), Err(Refusal::Running(name)));
         assert_eq!(backups.running(), Some(Running { name, phase: Phase::Copying, pages: 3, pages_total: 10 }));
-        backups.check();
-        assert_eq!(backups.running().unwrap().phase, Phase::Checking);
+        for phase in [Phase::Checking, Phase::Moving] {
+            backups.enter(phase);
+            assert_eq!(backups.running().unwrap().phase, phase);
+        }
         let last = Finished { name, at_ms: AT_MS + 5, duration_ms: 5, bytes: 20_480 };
         backups.finish(last);
         assert_eq!((backups.running(), backups.last_finished(), backups.totals()), (None, Some(last), (1, 0)));
@@ -376,9 +491,36 @@ mod tests {
         backups.finish(Finished { name, at_ms: AT_MS + 9, duration_ms: 7, bytes: 1 });
         assert!(!backups.is_last_failed());
         assert_eq!(backups.totals(), (1, 1));
-        for failure in [Failure::Directory, Failure::NoRoom, Failure::Copying, Failure::Finishing, Failure::Interrupted]
-        {
+        let all = [Failure::Directory, Failure::NoRoom, Failure::Copying, Failure::Finishing, Failure::Interrupted];
+        for failure in all.into_iter().chain([Failure::NoRoomHere, Failure::Moving, Failure::Stalled]) {
             assert_eq!(Failure::from_number(failure as u64), Some(failure));
         }
+    }
+
+    #[test]
+    fn no_two_have_one_name_though_the_clock_is_put_back() {
+        let backups = Backups::new().unwrap();
+        let mut names = Vec::new();
+        for now_ms in [AT_MS, AT_MS, AT_MS - 1000, AT_MS + 1, AT_MS + 5] {
+            let name = backups.ask(Kind::Kept, now_ms).unwrap();
+            backups.fail(name, Failure::Interrupted, now_ms);
+            names.push(name.at_ms - AT_MS);
+        }
+        assert_eq!(names, [0, 1, 2, 3, 5]);
+    }
+
+    #[test]
+    fn one_that_would_take_the_reserve_is_refused_with_the_figures() {
+        let backups = Backups::new().unwrap();
+        let room = Room { backup_bytes: 100, reserve_bytes: 10, available_bytes: 109 };
+        backups.know_room(Some(room));
+        let refusal = backups.ask(Kind::Once, AT_MS).unwrap_err();
+        assert_eq!(refusal, Refusal::NoRoom(room));
+        assert!(refusal.to_string().contains("takes 100 bytes, 10 have to stay free, and 109 are"));
+        backups.know_room(Some(Room { available_bytes: 110, ..room }));
+        let name = backups.ask(Kind::Once, AT_MS).unwrap();
+        backups.fail(name, Failure::Interrupted, AT_MS);
+        backups.know_room(None);
+        backups.ask(Kind::Once, AT_MS).unwrap();
     }
 }

@@ -4,6 +4,8 @@ pub mod admission;
 pub mod application;
 pub mod args;
 pub mod average_ttl;
+mod backup_carrier;
+pub mod backup_files;
 pub mod backup_taker;
 pub mod backups;
 pub mod bits;

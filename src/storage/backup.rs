@@ -10,16 +10,18 @@
 //! `-wal`, until it ends (<https://www.sqlite.org/backup.html>). So the copy shows the moment of its end, not of its begin.
 
 use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rusqlite::backup::{Backup as Copying, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use self_cell::{MutBorrow, self_cell};
 
 use super::error::{Result, StorageError};
-use super::file_system;
+use super::file_system::{self, FileSystem};
 use super::keyspace::Keyspace;
 use super::open::{check_tables, recognise, sync_directory};
 
@@ -46,6 +48,15 @@ self_cell! {
 pub struct Copied {
     pub pages: u64,
     pub pages_total: u64,
+}
+
+/// What a backup says of itself. Clocks and names of files can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Tells of which data it is: equal in all copies of it.
+    pub lineage: u64,
+    /// Grows with each backup of this data. 0: an earlier version made it.
+    pub number: u64,
 }
 
 /// Pages of one step where nobody waits: 2 MiB.
@@ -75,21 +86,110 @@ impl Backup {
     }
 }
 
+/// Of a finished backup. It takes no lock, and leaves nothing beside the file.
+///
+/// # Errors
+/// It is none.
+pub fn origin(file: &Path) -> Result<Origin> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(format!("file:{}?immutable=1", uri_escaped(file)), flags)?;
+    if recognise(&connection, file)? {
+        return Err(StorageError::Corrupt(format!("{} is empty", file.display())));
+    }
+    read_origin(&connection)
+}
+
+/// Of data that no service has open, with what its `-wal` says.
+///
+/// # Errors
+/// It is no data of ours.
+pub fn origin_of_data(data: &Path) -> Result<Origin> {
+    read_origin(&open_source(data)?)
+}
+
+/// Of the data that a backup would be made of.
+///
+/// # Errors
+/// Reading failed.
+pub fn origin_of(keyspace: &Keyspace) -> Result<Origin> {
+    read_origin(&keyspace.connection)
+}
+
+fn read_origin(connection: &Connection) -> Result<Origin> {
+    let seed: Vec<u8> =
+        connection.query_row("SELECT value FROM meta WHERE name = 'hash_seed'", [], |row| row.get(0))?;
+    let number = connection.query_row("SELECT value FROM meta WHERE name = 'backup_number'", [], |row| row.get(0));
+    // Not the seed itself: it must not become known.
+    let mut hasher = DefaultHasher::new();
+    seed.hash(&mut hasher);
+    let number: i64 = number.optional()?.unwrap_or(0);
+    Ok(Origin { lineage: hasher.finish(), number: number.max(0).unsigned_abs() })
+}
+
+/// Gives the data a number for its next backup, which will have it: larger than that of the last, and than `number_max`, the
+/// largest that is known. A transaction of its own.
+///
+/// # Errors
+/// As of a commit.
+pub fn count(keyspace: &Keyspace, number_max: u64) -> Result<()> {
+    raise_number(&keyspace.connection, origin_of(keyspace)?.number.max(number_max) + 1)
+}
+
+/// The same for data that no service has open.
+///
+/// # Errors
+/// It is no data of ours, or can't be written.
+pub fn count_alone(data: &Path, number_max: u64) -> Result<Origin> {
+    let connection = Connection::open_with_flags(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    recognise(&connection, data)?;
+    // Whether the -wal can be copied into the file as it is, the next start knows.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    let number = read_origin(&connection)?.number.max(number_max) + 1;
+    raise_number(&connection, number)?;
+    read_origin(&connection)
+}
+
+fn raise_number(connection: &Connection, number: u64) -> Result<()> {
+    connection.execute(
+        "INSERT INTO meta VALUES ('backup_number', ?1) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+        [number.cast_signed()],
+    )?;
+    Ok(())
+}
+
 /// What a copy becomes once all pages are there: one file that needs no other, on the disk, found sound, under its name.
 ///
 /// # Errors
-/// The copy is damaged or the disk failed; there is no file of that name then.
+/// The copy is damaged or the disk failed; there is no file of that name then. Or there is one already.
 pub fn finish(copy: &Path, name: &Path) -> Result<()> {
-    let connection = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    // Else it would make a -shm, for which a full disk has no room.
-    connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
-    // The pages say that there is a -wal. A file that says otherwise can be opened where nothing may be written.
-    connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
-    connection.close().map_err(|(_, error)| error)?;
+    settle(copy)?;
+    give_name(copy, name)
+}
+
+/// All of `finish` but the name.
+///
+/// # Errors
+/// The copy is damaged or the disk failed.
+pub fn settle(copy: &Path) -> Result<()> {
+    open_alone(copy)?.close().map_err(|(_, error)| error)?;
     sync(copy)?;
-    check(copy)?;
+    check(copy)
+}
+
+/// Never takes another file's place.
+///
+/// # Errors
+/// There is a file of that name, or it can't be given.
+pub fn give_name(copy: &Path, name: &Path) -> Result<()> {
+    if name.symlink_metadata().is_ok() {
+        return Err(StorageError::Io(format!("{} exists", name.display())));
+    }
     fs::rename(copy, name).map_err(|error| failed("name", name, &error))?;
-    sync_directory(parent(name))
+    match sync_directory(parent(name)) {
+        // Some network file systems have no such call.
+        Err(_) if file_system::file_system(parent(name)).is_ok_and(|kind| kind != FileSystem::Local) => Ok(()),
+        other => other,
+    }
 }
 
 /// Whether it is a data file of ours, whole and sound. Reads all of it.
@@ -114,20 +214,34 @@ pub fn check(file: &Path) -> Result<()> {
 /// # Errors
 /// The file is not ours, damaged, or in use; or the new one can't be made. What was begun is removed.
 pub fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(Copied)) -> Result<()> {
-    copy_as(from, &part_of(to), to, progress)
+    copy_as(from, &part_of(to), to, 0, progress)
 }
 
-/// The same, by that name until it is finished.
-pub(super) fn copy_as(from: &Path, part: &Path, to: &Path, progress: &mut dyn FnMut(Copied)) -> Result<()> {
+/// The same, by that name until it is finished. The copy's number is at least that.
+pub(super) fn copy_as(
+    from: &Path,
+    part: &Path,
+    to: &Path,
+    number_min: u64,
+    progress: &mut dyn FnMut(Copied),
+) -> Result<()> {
     let source = open_source(from)?;
     if recognise(&source, from)? {
         return Err(StorageError::Corrupt(format!("{} is empty", from.display())));
     }
-    let done = copy_pages(&source, part, progress).and_then(|()| finish(part, to));
+    let done = copy_pages(&source, part, progress)
+        .and_then(|()| if number_min > 0 { renumber(part, number_min) } else { Ok(()) })
+        .and_then(|()| finish(part, to));
     if done.is_err() {
         discard(part);
     }
     done
+}
+
+fn renumber(part: &Path, number: u64) -> Result<()> {
+    let connection = open_alone(part)?;
+    raise_number(&connection, number)?;
+    connection.close().map_err(|(_, error)| error.into())
 }
 
 /// The name that a copy has until it is finished.
@@ -148,6 +262,16 @@ pub fn discard(part: &Path) {
         // Most of these do not exist, and what can't be removed harms nobody: the next copy of that name says so.
         drop(fs::remove_file(path));
     }
+}
+
+/// A copy that nobody else opens.
+fn open_alone(copy: &Path) -> Result<Connection> {
+    let connection = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // Else it would make a -shm, for which a full disk has no room.
+    connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
+    // The pages say that there is a -wal. A file that says otherwise can be opened where nothing may be written.
+    connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
+    Ok(connection)
 }
 
 fn copy_pages(source: &Connection, part: &Path, progress: &mut dyn FnMut(Copied)) -> Result<()> {
@@ -178,15 +302,27 @@ fn copied(copying: &Between<'_>) -> Copied {
 
 /// A new file for a copy. Until it is finished it needs neither journal nor syncs: after a crash it is thrown away.
 fn make(path: &Path) -> Result<Connection> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let file = file.map_err(|error| failed("make", path, &error))?;
-    file_system::keep_private(&file, parent(path)).map_err(|error| failed("keep others from", path, &error))?;
-    drop(file);
+    drop(create(path)?);
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.query_row("PRAGMA journal_mode = OFF", [], |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     Ok(connection)
+}
+
+/// A new file that nobody else may read.
+///
+/// # Errors
+/// It can't be made, or there is one.
+pub fn create(path: &Path) -> Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let file = file.map_err(|error| failed("make", path, &error))?;
+    match file_system::keep_private(&file, parent(path)) {
+        // One that has no modes, or has them from its mount.
+        Err(_) if file_system::file_system(parent(path)).is_ok_and(|kind| kind != FileSystem::Local) => Ok(file),
+        Err(error) => Err(failed("keep others from", path, &error)),
+        Ok(()) => Ok(file),
+    }
 }
 
 /// To read: with its `-wal` if there is one, and where nothing may be written (a mounted backup) as a file that nobody changes.
@@ -216,7 +352,9 @@ fn sync(path: &Path) -> Result<()> {
         .map_err(|error| StorageError::SyncFailed(format!("{}: {error}", path.display())))
 }
 
-pub(super) fn parent(path: &Path) -> &Path {
+/// The directory of a file.
+#[must_use]
+pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -329,6 +467,36 @@ mod tests {
         let copy = opened(&place.path().join("b.db"), directory.path());
         assert_eq!(copy.key_count().unwrap(), 3000);
         assert_eq!(copy.string(&0_u32.to_le_bytes()).unwrap(), super::super::Lookup::Found(vec![1; 200]));
+    }
+
+    #[test]
+    fn copies_tell_their_order_and_of_which_data_they_are() {
+        let mut fixture = Fixture::new();
+        let place = tempfile::tempdir().unwrap();
+        put(&mut fixture, 0..10, b"1");
+        let mut origins = Vec::new();
+        for (number, name) in (0..).zip(["not counted", "first", "second"]) {
+            if number > 0 {
+                count(&fixture.writer, 0).unwrap();
+            }
+            let file = place.path().join(name);
+            copy(&fixture.options.data_path(), &file, &mut |_| {}).unwrap();
+            origins.push(origin(&file).unwrap());
+            assert_eq!(origins.last().copied().unwrap(), Origin { lineage: origins[0].lineage, number });
+        }
+        count(&fixture.writer, 70).unwrap();
+        assert_eq!(origin_of(&fixture.writer).unwrap().number, 71);
+        let other = Fixture::new();
+        assert_ne!(origin_of(&other.writer).unwrap().lineage, origins[0].lineage);
+        // A copy of a copy that has to be newer than some other.
+        let (first, newer) = (place.path().join("first"), place.path().join("newer"));
+        copy_as(&first, &part_of(&newer), &newer, 90, &mut |_| {}).unwrap();
+        assert_eq!(origin(&newer).unwrap(), Origin { number: 90, ..origins[0] });
+        assert_eq!(count_alone(&newer, 12).unwrap().number, 91);
+        copy_as(&first, &part_of(&newer), &newer, 0, &mut |_| {}).unwrap_err();
+        assert_eq!(origin(&newer).unwrap().number, 91, "no copy takes the place of another");
+        fs::write(place.path().join("text"), b"hello").unwrap();
+        assert!(origin(&place.path().join("text")).is_err() && origin(&place.path().join("none")).is_err());
     }
 
     #[test]

@@ -27,11 +27,17 @@ const ASIDE: &str = ".replaced-";
 const MOVED: [&str; 4] = ["-wal", "-journal", "-sync-failed", ""];
 
 /// Puts a copy of `from` in the place of `data`. `time` tells this restore from others in the names of files. Returns where the
-/// data that was there is now.
+/// data that was there is now. The next backup's number will be larger than `number_min`.
 ///
 /// # Errors
 /// What is wrong with `from`, or with the disk: then the old data is where it was.
-pub fn replace(from: &Path, data: &Path, time: &str, progress: &mut dyn FnMut(Copied)) -> Result<Option<PathBuf>> {
+pub fn replace(
+    from: &Path,
+    data: &Path,
+    time: &str,
+    number_min: u64,
+    progress: &mut dyn FnMut(Copied),
+) -> Result<Option<PathBuf>> {
     let ready = named(data, READY, time);
     for taken in [&ready, &named(data, ASIDE, time)] {
         if taken.symlink_metadata().is_ok() {
@@ -39,7 +45,7 @@ pub fn replace(from: &Path, data: &Path, time: &str, progress: &mut dyn FnMut(Co
         }
     }
     discard(&part_of(data));
-    backup::copy_as(from, &part_of(data), &ready, progress)?;
+    backup::copy_as(from, &part_of(data), &ready, number_min, progress)?;
     swap(&ready, data).inspect_err(|_| undo(&ready, data))
 }
 
@@ -188,13 +194,13 @@ mod tests {
     fn what_was_there_is_whole_under_its_new_name() {
         let (old, new) = old_and_new();
         let data = old.path().join("data.db");
-        let aside = replace(&new.path().join("data.db"), &data, "1", &mut |_| {}).unwrap().unwrap();
+        let aside = replace(&new.path().join("data.db"), &data, "1", 0, &mut |_| {}).unwrap().unwrap();
         assert_eq!(which(old.path()), b"new");
         assert_eq!(complete(&data).unwrap(), None);
-        let back = replace(&aside, &data, "2", &mut |_| {}).unwrap().unwrap();
+        let back = replace(&aside, &data, "2", 0, &mut |_| {}).unwrap().unwrap();
         assert_eq!(which(old.path()), b"old");
         // Also from the place that it goes to.
-        replace(&data, &data, "3", &mut |_| {}).unwrap().unwrap();
+        replace(&data, &data, "3", 0, &mut |_| {}).unwrap().unwrap();
         assert_eq!(which(old.path()), b"old");
         assert!(back.exists() && aside.exists());
     }
@@ -214,12 +220,12 @@ mod tests {
         let before = names();
         fs::write(new.path().join("garbage.db"), b"hello").unwrap();
         for wrong in ["garbage.db", "nothing.db"] {
-            replace(&new.path().join(wrong), &data, "1", &mut |_| {}).unwrap_err();
+            replace(&new.path().join(wrong), &data, "1", 0, &mut |_| {}).unwrap_err();
             assert_eq!(names(), before);
         }
         // In the middle of the swap: a name is taken.
         let ready = named(&data, READY, "1");
-        backup::copy_as(&new.path().join("data.db"), &part_of(&data), &ready, &mut |_| {}).unwrap();
+        backup::copy_as(&new.path().join("data.db"), &part_of(&data), &ready, 0, &mut |_| {}).unwrap();
         fs::create_dir(old.path().join("data.db.replaced-1")).unwrap();
         swap(&ready, &data).unwrap_err();
         assert!(is_interrupted(&data).unwrap());
@@ -233,7 +239,7 @@ mod tests {
     fn a_rename_that_was_done_by_half_is_completed() {
         let (old, new) = old_and_new();
         let data = old.path().join("data.db");
-        replace(&new.path().join("data.db"), &data, "1", &mut |_| {}).unwrap();
+        replace(&new.path().join("data.db"), &data, "1", 0, &mut |_| {}).unwrap();
         fs::hard_link(&data, named(&data, READY, "1")).unwrap();
         assert_eq!(complete(&data).unwrap(), Some(None));
         assert_eq!(which(old.path()), b"new");

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Connection, Service, program, wait_until};
+use nix::sys::signal::Signal;
+
+use crate::support::{Connection, Service, program, signal, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -212,11 +214,32 @@ fn a_backup_that_does_not_fit_is_given_up_and_the_service_goes_on() {
     for n in 0..1_500 {
         assert_eq!(connection.call(&["SET", &format!("key:{n}"), &"v".repeat(8_000)]).to_string(), "+OK");
     }
+    // At once, with the figures.
+    let filler = disk.fill();
+    let refused = wait_until("a refusal", SOON, || {
+        Some(connection.ask("BACKUP START ONCE")).filter(|reply| reply.starts_with("-ERR Not enough room for a backup"))
+    });
+    assert!(refused.contains("have to stay free"), "{refused}");
+    std::fs::remove_file(filler).unwrap();
+    wait_until("room again", SOON, || (connection.ask("SET key:0 again") == "+OK").then_some(()));
+    let writer = service.process("write").unwrap();
+    // What is asked for while the writer stands still begins later.
+    let begin = |connection: &mut Connection, stands_still: bool| {
+        wait_until("the room to be seen", SOON, || {
+            signal(writer, if stands_still { Signal::SIGSTOP } else { Signal::SIGCONT });
+            let reply = connection.ask("BACKUP START").trim_matches('"').to_owned();
+            if reply.starts_with('-') {
+                signal(writer, Signal::SIGCONT);
+                return None;
+            }
+            Some(reply)
+        })
+    };
+    // Full before it begins, or in the middle of it.
     let mut outcome = |begins_full: bool| {
-        let filler = begins_full.then(|| disk.fill());
-        let name = connection.ask("BACKUP START").trim_matches('"').to_owned();
-        // Now or in the middle of it.
-        let filler = filler.unwrap_or_else(|| disk.fill());
+        let name = begin(&mut connection, begins_full);
+        let filler = disk.fill();
+        signal(writer, Signal::SIGCONT);
         let status = wait_until("the end of the backup", SOON, || {
             let status = connection.ask("BACKUP STATUS");
             status.contains(&format!("\"last_failed_name\" \"{name}\"")).then_some(status)
@@ -227,9 +250,9 @@ fn a_backup_that_does_not_fit_is_given_up_and_the_service_goes_on() {
         let is_empty = || std::fs::read_dir(backups.path()).unwrap().next().is_none();
         wait_until("what was copied to be gone", SOON, || is_empty().then_some(()));
     };
-    outcome(true);
     outcome(false);
-    let name = connection.ask("BACKUP START").trim_matches('"').to_owned();
+    outcome(true);
+    let name = begin(&mut connection, false);
     wait_until("a backup that fits", SOON, || backups.path().join(&name).is_file().then_some(()));
 }
 

@@ -96,6 +96,12 @@ impl Service {
         self.restart();
     }
 
+    /// A stop before it.
+    pub fn restart_after_stop(&mut self, settings: &[(&str, &str)]) {
+        self.stop();
+        self.restart_with(settings);
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address
     }

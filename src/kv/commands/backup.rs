@@ -66,7 +66,7 @@ fn backup_start(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     };
     match call.desk.shared.backups.ask(kind, clock::wall_ms().unsigned_abs()) {
         Ok(name) => Outcome::Reply(text(name.to_string())),
-        Err(running) => Outcome::error(format!("ERR Backup already in progress: {running}")),
+        Err(refusal) => Outcome::error(format!("ERR {refusal}")),
     }
 }
 
@@ -81,6 +81,7 @@ fn backup_status(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
         ("name", named(running.map(|running| running.name))),
         ("pages", number(running.map_or(0, |running| running.pages))),
         ("pages_total", number(running.map_or(0, |running| running.pages_total))),
+        ("stalled_seconds", number(backups.stalled_for().as_secs())),
         ("last_name", named(last.map(|last| last.name))),
         ("last_time", seconds(last.map(|last| last.at_ms))),
         ("last_duration_ms", number(last.map_or(0, |last| last.duration_ms))),
@@ -106,7 +107,7 @@ fn backup_help(_args: &[&[u8]]) -> CommandResult {
 const HELP: &[&str] = &[
     "START [ONCE]",
     "    Start a backup and return its file name. With ONCE it takes the place of no",
-    "    older one, and it stays until it is removed.",
+    "    scheduled one: whoever asked takes it away. The last two of these stay.",
     "STATUS",
     "    Return how far the present backup is, and how the last one ended.",
 ];
