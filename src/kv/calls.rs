@@ -34,6 +34,8 @@ pub struct Calls {
     ended: Instant,
 }
 
+/// Slow calls of one job that are told of, at least.
+const SLOW_CALLS_MAX: usize = 256;
 /// Replies up to this are small.
 const SMALL_BYTES: usize = 128;
 
@@ -222,6 +224,11 @@ impl Calls {
         self.shared.latency.consider(event_of(call.command), duration_us);
         let threshold_us = self.shared.runtime.read(Knob::SlowlogUs) as i64;
         if threshold_us >= 0 && duration_us >= threshold_us as u64 && !call.command.flags.has(Flags::SKIP_SLOWLOG) {
+            // Of a job with many only the newest would stay in the log: older ones are not kept until then.
+            let kept = SLOW_CALLS_MAX.min(self.shared.runtime.read(Knob::SlowlogEntriesMax) as usize);
+            if slow.len() >= 2 * kept {
+                slow.drain(..slow.len() - kept);
+            }
             slow.push(SlowCall {
                 started_us: clock::wall_us() - duration_us as i64,
                 duration_us,

@@ -1,7 +1,7 @@
 //! Questions to all workers: what speaks for the whole service asks every worker over the bus, answers its own part at once,
 //! and is ready when all have answered, are gone, or the deadline is over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::server::sys::clock;
@@ -9,6 +9,9 @@ use crate::server::{ConnectionId, Effects, Slot};
 
 /// A worker that is stopped is not waited for longer than this.
 pub const ANSWER_WITHIN: Duration = Duration::from_millis(1000);
+
+/// Gatherings of one worker's clients that are open at a time: answers may be large, and are kept until the last one is there.
+const OPEN_MAX: usize = 16;
 
 /// The first byte of a message between workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub enum MessageKind {
 pub struct Gathers {
     next: u64,
     open: HashMap<u64, Gathering>,
+    /// Connections whose question waits for its turn, oldest first.
+    waiting: VecDeque<ConnectionId>,
 }
 
 /// One question and its answers so far.
@@ -39,6 +44,28 @@ pub struct Gathering {
 }
 
 impl Gathers {
+    /// Whether a question of this connection may be asked now. Otherwise it `is_waiting`, and is woken when it may.
+    pub fn admits(&mut self, connection: ConnectionId, is_waiting: &mut bool, effects: &mut Effects) -> bool {
+        let is_next = self.waiting.front().is_none_or(|first| *first == connection);
+        if self.open.len() < OPEN_MAX && is_next {
+            self.waiting.pop_front();
+            if self.open.len() + 1 < OPEN_MAX {
+                self.wake_next(effects);
+            }
+            return true;
+        }
+        if !std::mem::replace(is_waiting, true) {
+            self.waiting.push_back(connection);
+        }
+        false
+    }
+
+    fn wake_next(&self, effects: &mut Effects) {
+        if let Some(next) = self.waiting.front() {
+            effects.wake(*next);
+        }
+    }
+
     /// Asks `others`; `own` is this worker's own answer. Returns the number to ask for the result with.
     pub fn ask(
         &mut self,
@@ -59,9 +86,10 @@ impl Gathers {
     }
 
     /// The answers, once there is nothing more to wait for. The gathering is over then.
-    pub fn take_complete(&mut self, number: u64) -> Option<Vec<(Slot, Vec<u8>)>> {
+    pub fn take_complete(&mut self, number: u64, effects: &mut Effects) -> Option<Vec<(Slot, Vec<u8>)>> {
         let gathering = self.open.get(&number)?;
         if gathering.missing.is_empty() || clock::monotonic() >= gathering.deadline {
+            self.wake_next(effects);
             return self.open.remove(&number).map(|gathering| gathering.answers);
         }
         None
@@ -90,8 +118,13 @@ impl Gathers {
     }
 
     /// Forgets what a client that is gone had asked.
-    pub fn forget(&mut self, connection: ConnectionId) {
+    pub fn forget(&mut self, connection: ConnectionId, effects: &mut Effects) {
+        let waiting = self.waiting.len();
         self.open.retain(|_, gathering| gathering.connection != connection);
+        self.waiting.retain(|waiting| *waiting != connection);
+        if waiting > 0 {
+            self.wake_next(effects);
+        }
     }
 }
 

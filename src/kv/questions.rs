@@ -1,11 +1,14 @@
 //! What workers ask and tell each other over the bus, and how each answers for its own clients.
 
+use std::time::Instant;
+
 use crate::kv::clients::{self, Selection};
 use crate::kv::desk::Desk;
 use crate::kv::gather::{self, MessageKind};
 use crate::kv::monitor;
 use crate::kv::session::{Outcome, Polled, SessionCall, Wait};
 use crate::server::counters::{DRAINING, SERVING};
+use crate::server::sys::clock;
 use crate::server::{Counter, Effects};
 
 /// What one worker asks all others.
@@ -59,27 +62,51 @@ pub fn ask(
     question: &Question,
     finish: impl FnOnce(&mut SessionCall<'_>, Vec<Vec<u8>>) -> Outcome + 'static,
 ) -> Outcome {
-    let question = question.encode();
-    let (slot, board) = (call.desk.context.slot, call.desk.context.board);
-    let own = (slot, answer(call.desk, &question, call.effects));
-    // One that is absent, or not ready yet, has no clients.
-    let has_clients = |other| matches!(board.read(other, Counter::State), SERVING | DRAINING);
-    let others = board.workers().filter(|&other| other != slot && has_clients(other));
-    let connection = call.session.client.id;
-    let (number, deadline) = call.desk.gathers.ask(connection, own, others, &question, call.effects);
-    let take = move |call: &mut SessionCall<'_>| {
-        let answers = call.desk.gathers.take_complete(number)?;
-        Some(answers.into_iter().map(|(_, answer)| answer).collect())
-    };
-    if let Some(answers) = take(call) {
-        return finish(call, answers);
+    let mut asking = Asking { question: question.encode(), is_waiting: false, asked: None, finish: Some(finish) };
+    match asking.poll(call) {
+        Polled::Ready(outcome) => outcome,
+        Polled::Pending(until) => Outcome::Gather(Wait { until, poll: Box::new(move |call| asking.poll(call)) }),
     }
-    let mut finish = Some(finish);
-    let poll = move |call: &mut SessionCall<'_>| match take(call) {
-        None => Polled::Pending(Some(deadline)),
-        Some(answers) => Polled::Ready(finish.take().expect("a gathering is complete once")(call, answers)),
-    };
-    Outcome::Gather(Wait { until: Some(deadline), poll: Box::new(poll) })
+}
+
+/// A question of a client.
+struct Asking<F> {
+    question: Vec<u8>,
+    /// True while others' questions come first.
+    is_waiting: bool,
+    /// The number of its gathering, and until when that lasts.
+    asked: Option<(u64, Instant)>,
+    finish: Option<F>,
+}
+
+impl<F: FnOnce(&mut SessionCall<'_>, Vec<Vec<u8>>) -> Outcome> Asking<F> {
+    fn poll(&mut self, call: &mut SessionCall<'_>) -> Polled {
+        let connection = call.session.client.id;
+        let (number, deadline) = match self.asked {
+            Some(asked) => asked,
+            None if !call.desk.gathers.admits(connection, &mut self.is_waiting, call.effects) => {
+                // It is woken when it is its turn.
+                return Polled::Pending(Some(clock::monotonic() + gather::ANSWER_WITHIN));
+            }
+            None => *self.asked.insert(self.begin(call)),
+        };
+        match call.desk.gathers.take_complete(number, call.effects) {
+            None => Polled::Pending(Some(deadline)),
+            Some(answers) => {
+                let answers = answers.into_iter().map(|(_, answer)| answer).collect();
+                Polled::Ready(self.finish.take().expect("a gathering is complete once")(call, answers))
+            }
+        }
+    }
+
+    fn begin(&self, call: &mut SessionCall<'_>) -> (u64, Instant) {
+        let (slot, board) = (call.desk.context.slot, call.desk.context.board);
+        let own = (slot, answer(call.desk, &self.question, call.effects));
+        // One that is absent, or not ready yet, has no clients.
+        let has_clients = |other| matches!(board.read(other, Counter::State), SERVING | DRAINING);
+        let others = board.workers().filter(|&other| other != slot && has_clients(other));
+        call.desk.gathers.ask(call.session.client.id, own, others, &self.question, call.effects)
+    }
 }
 
 /// Tells all workers, this one included.

@@ -657,11 +657,11 @@ impl Service for KvService {
         talk.session.client.unsent_bytes.set(bytes);
     }
 
-    fn close(&mut self, talk: Conversation, _effects: &mut Effects) {
+    fn close(&mut self, talk: Conversation, effects: &mut Effects) {
         let client = &talk.session.client;
         monitor::end(&mut self.desk, client);
         self.desk.clients.remove(&client.number);
-        self.desk.gathers.forget(client.id);
+        self.desk.gathers.forget(client.id, effects);
     }
 
     fn hear(&mut self, from: Slot, message: &[u8], effects: &mut Effects) {

@@ -383,3 +383,43 @@ fn a_reply_over_the_output_limit_is_an_error_on_every_lane() {
     assert_eq!(stage.call(one, &format!("COMMAND INFO{names}")), "-ERR too many names: a call may have 1000");
     assert_eq!(stage.call(one, &format!("COMMAND DOCS{}", " client".repeat(1000))), too_large);
 }
+
+#[test]
+fn a_long_transaction_of_slow_calls_tells_of_its_newest_only() {
+    let mut stage = Stage::new();
+    let one = stage.pump.connect();
+    assert_eq!(stage.call(one, "CONFIG SET slowlog-max-len 60000 slowlog-log-slower-than 0"), "+OK");
+    assert_eq!(stage.call(one, &format!("MULTI{}", " / INCR a".repeat(5000))).matches("QUEUED").count(), 5000);
+    assert!(stage.call(one, "EXEC").ends_with(" :5000"));
+    assert_eq!(stage.call(one, "SLOWLOG LEN"), "");
+    stage.pump.lose(OTHER);
+    let length: usize = stage.replies(one).trim_start_matches(':').parse().unwrap();
+    assert!((256..600).contains(&length), "{length}");
+}
+
+#[test]
+fn few_questions_to_all_workers_are_open_at_a_time_and_the_others_wait_for_their_turn() {
+    let mut stage = Stage::new();
+    let clients: Vec<usize> = (0..50).map(|_| stage.pump.connect()).collect();
+    for client in &clients {
+        assert_eq!(stage.send(*client, "CLIENT LIST ID 2"), "");
+    }
+    let asked = |stage: &mut Stage| std::mem::take(&mut stage.pump.sent).len();
+    assert_eq!(asked(&mut stage), 16);
+    // Who goes away makes room, whether it was asking or waiting.
+    stage.pump.disconnect(clients[0]);
+    assert_eq!(asked(&mut stage), 1);
+    stage.pump.disconnect(clients[49]);
+    assert_eq!(asked(&mut stage), 0);
+    // The answers that are missing will not come: all are answered, one after the other's end.
+    for _ in 0..4 {
+        stage.pump.lose(OTHER);
+    }
+    assert_eq!(asked(&mut stage), 48 - 16);
+    for client in &clients[1..49] {
+        assert!(stage.replies(*client).contains("id=2 "), "{client}");
+    }
+    assert_eq!(stage.send(clients[1], "CLIENT LIST ID 2 / PING"), "");
+    stage.pump.lose(OTHER);
+    assert!(stage.replies(clients[1]).ends_with("+PONG"));
+}

@@ -219,6 +219,14 @@ impl Execution {
         self.len() == 0
     }
 
+    /// The memory that it takes.
+    #[must_use]
+    pub fn bytes_kept(&self) -> usize {
+        let shown = self.shown.as_ref().map_or(0, |(calls, _)| calls.bytes_kept());
+        let replies = self.replies.bytes.capacity() + self.replies.ends.capacity() * size_of::<u64>();
+        shown + replies + self.own_calls.bytes_kept() + self.order.runs.capacity() * size_of::<u32>()
+    }
+
     /// The lane has answered: its replies, and where each ends.
     pub fn answered(&mut self, bytes: Vec<u8>, ends: Vec<u64>) {
         self.replies.bytes = bytes;
@@ -230,7 +238,7 @@ impl Execution {
         let is_whole = self.own_calls.is_empty() && self.shown.is_none() && self.replies.version == version;
         (is_whole && self.replies.taken == 0).then(|| {
             self.order = Order::default();
-            std::mem::take(&mut self.replies.bytes)
+            std::mem::take(&mut self.replies).bytes
         })
     }
 
