@@ -22,7 +22,7 @@ mod start;
 
 const POOL: LaneId = LaneId(0);
 const LANE: LaneId = LaneId(1);
-/// Unsent bytes at which the service lets others come first.
+/// Reply bytes of one turn after which the service lets others come first.
 const TURN_BYTES: usize = 64 << 10;
 const BYTES_MAX: u64 = 1 << 30;
 
@@ -150,7 +150,8 @@ impl Service for EchoService {
         out: &mut Outbox,
         effects: &mut Effects,
     ) -> Step<Line> {
-        while out.len() < TURN_BYTES {
+        let unsent = out.len();
+        while out.len() - unsent < TURN_BYTES {
             let Some(line) = start::next_line(input) else {
                 return if input.len() > start::LINE_BYTES_MAX { Step::Close } else { Step::NeedInput };
             };

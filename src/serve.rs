@@ -97,6 +97,7 @@ fn server_config(settings: &Settings) -> ServerConfig {
             connections_max: server.max_connections,
             input_bytes_max: server.query_bytes_max,
             output_bytes_max: server.output_bytes_max,
+            connections_bytes_max: usize::try_from(server.clients_bytes_max).unwrap_or(usize::MAX),
             idle_timeout_seconds: server.idle_timeout_seconds,
             ..Limits::default()
         },

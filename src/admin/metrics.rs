@@ -51,6 +51,12 @@ fn connections(view: &View, out: &mut Exposition) {
         (Count, "received_bytes", "Bytes of requests.", Counter::InputBytesTotal),
         (Count, "sent_bytes", "Bytes of replies.", Counter::OutputBytesTotal),
         (Gauge, "output_buffer_bytes", "Bytes of replies that clients have not taken yet.", Counter::OutputBytes),
+        (
+            Gauge,
+            "clients_bytes",
+            "Memory that clients take: requests, queued commands, replies.",
+            Counter::ConnectionsBytes,
+        ),
     ];
     for (kind, name, help, counter) in workers {
         out.family(kind, name, help);
@@ -66,6 +72,16 @@ fn connections(view: &View, out: &mut Exposition) {
         view.global(Global::ConnectionsMax),
     );
     out.single(Count, "connections_rejected", "Connections turned away: too many, or not allowed here.", rejected);
+    out.single(
+        Gauge,
+        "clients_limit_bytes",
+        "Memory that clients may take together; 0 = no limit.",
+        view.global(Global::ConnectionsBytesMax),
+    );
+    let evicted = view.totals.sum(Counted::EvictedClientsTotal);
+    out.single(Count, "clients_evicted", "Clients closed because all together took too much memory.", evicted);
+    let over = view.totals.sum(Counted::OutputLimitTotal) + view.totals.sum(Counted::QueryLimitTotal);
+    out.single(Count, "clients_over_limit", "Clients closed for a too long request, or too many unread replies.", over);
     let failures = view.totals.sum(Counted::AuthFailuresTotal);
     out.single(Count, "auth_failures", "Wrong passwords.", failures);
 }

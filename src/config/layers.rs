@@ -33,6 +33,8 @@ pub struct ServerSettings {
     pub idle_timeout_seconds: u64,
     pub query_bytes_max: usize,
     pub output_bytes_max: usize,
+    /// 0: no limit.
+    pub clients_bytes_max: u64,
     pub lane_jobs_max: usize,
     pub cpu_affinity: CpuAffinity,
     pub drain_seconds: u64,
@@ -108,7 +110,7 @@ impl Settings {
     /// # Errors
     /// Settings that do not fit together.
     pub fn from_values(values: &Values) -> Result<Self, SettingsError> {
-        let settings = Self {
+        let mut settings = Self {
             server: values.layer(Layer::Server)?,
             storage: values.layer(Layer::Storage)?,
             kv: values.layer(Layer::Kv)?,
@@ -116,6 +118,11 @@ impl Settings {
             log: values.layer(Layer::Log)?,
             client: values.layer(Layer::Client)?,
         };
+        if values.is_default("EMPTYSERVER_CLIENTS_BYTES_MAX") {
+            let server = &mut settings.server;
+            let one = server.query_bytes_max.max(server.output_bytes_max) as u64;
+            server.clients_bytes_max = server.clients_bytes_max.max(one).max(2 * settings.storage.value_bytes_max);
+        }
         settings.check_relations()?;
         Ok(settings)
     }
@@ -129,13 +136,16 @@ impl Settings {
     /// A value has to fit into a request and into a reply, with the words around it.
     fn check_relations(&self) -> Result<(), SettingsError> {
         let least = self.storage.value_bytes_max + 64 * KIBI;
+        // What is being received has room to grow.
+        let (all, least_of_all) = (self.server.clients_bytes_max, least + least / 2);
         let exchanges = [
-            ("EMPTYSERVER_QUERY_BYTES_MAX", self.server.query_bytes_max),
-            ("EMPTYSERVER_OUTPUT_BYTES_MAX", self.server.output_bytes_max),
+            ("EMPTYSERVER_QUERY_BYTES_MAX", self.server.query_bytes_max as u64, least),
+            ("EMPTYSERVER_OUTPUT_BYTES_MAX", self.server.output_bytes_max as u64, least),
+            ("EMPTYSERVER_CLIENTS_BYTES_MAX", if all == 0 { u64::MAX } else { all }, least_of_all),
         ];
-        match exchanges.iter().find(|(_, bytes_max)| (*bytes_max as u64) < least) {
+        match exchanges.iter().find(|(_, bytes_max, least)| bytes_max < least) {
             None => Ok(()),
-            Some((name, bytes_max)) => Err(SettingsError::one(format!(
+            Some((name, bytes_max, least)) => Err(SettingsError::one(format!(
                 "{name} ({bytes_max}) has no room for a value of EMPTYSERVER_VALUE_BYTES_MAX ({}): raise the one to {least} or lower the other",
                 self.storage.value_bytes_max
             ))),
@@ -195,6 +205,7 @@ mod tests {
                 idle_timeout_seconds: 0,
                 query_bytes_max: 1 << 30,
                 output_bytes_max: 1 << 30,
+                clients_bytes_max: 2 << 30,
                 lane_jobs_max: 1024,
                 cpu_affinity: CpuAffinity::Off,
                 drain_seconds: 8,
@@ -264,6 +275,12 @@ mod tests {
         assert!(settings(&[("EMPTYSERVER_VALUE_BYTES_MAX", "4Mi"), ("EMPTYSERVER_QUERY_BYTES_MAX", "5Mi")]).is_ok());
         let error = settings(&[("EMPTYSERVER_OUTPUT_BYTES_MAX", "512Mi")]).unwrap_err().to_string();
         assert!(error.starts_with("EMPTYSERVER_OUTPUT_BYTES_MAX (536870912) has no room"), "{error}");
+        let error = settings(&[("EMPTYSERVER_CLIENTS_BYTES_MAX", "512Mi")]).unwrap_err().to_string();
+        assert!(error.starts_with("EMPTYSERVER_CLIENTS_BYTES_MAX (536870912) has no room"), "{error}");
+        assert!(settings(&[("EMPTYSERVER_CLIENTS_BYTES_MAX", "0")]).is_ok());
+        // One client with all that it may have is within what all may have, where nothing else is said.
+        let raised = settings(&[("EMPTYSERVER_OUTPUT_BYTES_MAX", "4Gi")]).unwrap();
+        assert_eq!(raised.server.clients_bytes_max, 4 << 30);
     }
 
     #[test]

@@ -55,6 +55,7 @@ use DefaultValue::{Computed, Fixed, Nothing};
 use Layer::{Admin, Client, Kv, Log, Server, Storage};
 
 const CACHE_BYTES_MAX: u64 = 1024 * GIBI;
+const CLIENTS_BYTES_MAX: u64 = 1024 * GIBI;
 
 /// All settings, in the order in which people read them.
 pub const SETTINGS: &[Setting] = &[
@@ -141,6 +142,20 @@ pub const SETTINGS: &[Setting] = &[
         Computed { text: "1Gi, at most 1/4 of the memory limit", from: exchange_bytes_max },
     )
     .means("a client with more replies waiting than this is disconnected"),
+    setting(
+        Server,
+        "EMPTYSERVER_CLIENTS_BYTES_MAX",
+        Unit::bytes(0, CLIENTS_BYTES_MAX),
+        Computed {
+            text: "1/4 of the memory limit, at least EMPTYSERVER_QUERY_BYTES_MAX and EMPTYSERVER_OUTPUT_BYTES_MAX",
+            from: clients_bytes_max,
+        },
+    )
+    .means(
+        "what all clients together may take, requests, queued commands and waiting replies; over it those that take most are \
+         disconnected; `0` = no limit",
+    )
+    .changeable(),
     setting(Server, "EMPTYSERVER_LANE_JOBS_MAX", Unit::count(1, 65_536), Fixed("1024"))
         .means("jobs that may wait for the threads of one worker, or for the writer; further clients wait their turn"),
     setting(Server, "EMPTYSERVER_CPU_AFFINITY", Unit::Choice(&["off", "auto"]), Fixed("off"))
@@ -184,6 +199,10 @@ fn value_bytes_max(container: &Container) -> u64 {
 /// Twice the largest value: a request or a reply holds one value and what stands around it.
 fn exchange_bytes_max(container: &Container) -> u64 {
     share_of_memory(container, 4).clamp(2 * MEBI, GIBI)
+}
+
+fn clients_bytes_max(container: &Container) -> u64 {
+    share_of_memory(container, 4).clamp(2 * MEBI, CLIENTS_BYTES_MAX)
 }
 
 fn cache_bytes(container: &Container) -> u64 {

@@ -99,6 +99,12 @@ impl Values {
         })
     }
 
+    /// True when nobody has set it.
+    #[must_use]
+    pub fn is_default(&self, name: &str) -> bool {
+        self.rows.iter().any(|value| value.setting.name == name && value.source == Source::Default)
+    }
+
     /// One layer's own pairs as its struct: fields are named as the settings are, without the prefix.
     ///
     /// # Errors

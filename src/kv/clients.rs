@@ -127,28 +127,28 @@ const CLIENT_BYTES: usize = 1024;
 #[must_use]
 pub fn line(client: &Client, now_ms: i64) -> Vec<u8> {
     let seconds_since = |then_ms: i64| (now_ms / 1000 - then_ms / 1000).max(0);
-    let unsent = client.unsent_bytes.get();
+    let kept = client.kept.get();
+    let unsent = kept.unsent;
     let in_buffer = unsent.min(REPLY_BUFFER_BYTES);
     let in_list = unsent - in_buffer;
-    let names = client.name.borrow().len() + client.library_name.borrow().len() + client.library_version.borrow().len();
-    let held = client.input_bytes.get() + client.args_bytes.get() + client.queued_bytes.get() + unsent + names;
     let mut line =
         format!("id={} addr={} laddr={} fd={} name=", client.number, client.address, client.local, client.descriptor)
             .into_bytes();
     line.extend_from_slice(&client.name.borrow());
     let rest = format!(
-        " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} qbuf-free=0 argv-mem={} multi-mem={} rbs=0 \
+        " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=0 \
          rbp=0 obl={in_buffer} oll={} omem={in_list} tot-mem={} events={} cmd={} user=default redir=-1 resp={} lib-name=",
         seconds_since(client.created_ms),
         seconds_since(client.active_ms.get()),
         flags(client),
         client.database.get(),
         client.queued.get(),
-        client.input_bytes.get(),
+        kept.unread,
+        kept.input.saturating_sub(kept.unread),
         client.args_bytes.get(),
         client.queued_bytes.get(),
         in_list.div_ceil(REPLY_BUFFER_BYTES),
-        CLIENT_BYTES + held,
+        CLIENT_BYTES + client.bytes_kept.get() + client.args_bytes.get(),
         if unsent > 0 { "rw" } else { "r" },
         client.last_command.get(),
         if client.version.get() == Version::Resp3 { 3 } else { 2 },

@@ -200,7 +200,7 @@ fn memory(desk: &Desk, report: &mut Report) {
     report.line("mem_not_counted_for_evict", 0);
     report.line("mem_replication_backlog", 0);
     report.line("mem_clients_slaves", 0);
-    report.line("mem_clients_normal", board.sum(Counter::OutputBytes));
+    report.line("mem_clients_normal", board.sum(Counter::ConnectionsBytes));
     report.line("mem_cluster_links", 0);
     report.line("mem_aof_buffer", 0);
     report.line("cache_keys", desk.totals.sum(Counted::CacheKeys));
@@ -271,9 +271,8 @@ fn stats(desk: &Desk, report: &mut Report) {
     report.line("expired_keys", totals.sum(Counted::ExpiredKeysTotal));
     report.line("expired_stale_perc", "0.00");
     report.line("expired_time_cap_reached_count", 0);
-    for none in ["evicted_keys", "evicted_clients"] {
-        report.line(none, 0);
-    }
+    report.line("evicted_keys", 0);
+    report.line("evicted_clients", totals.sum(Counted::EvictedClientsTotal));
     report.line("keyspace_hits", totals.sum(Counted::KeyHitsTotal));
     report.line("keyspace_misses", totals.sum(Counted::KeyMissesTotal));
     report.line("cache_hits", totals.sum(Counted::CacheHitsTotal));
@@ -291,6 +290,8 @@ fn stats(desk: &Desk, report: &mut Report) {
     report.line("unexpected_error_replies", totals.sum(Counted::PanicsTotal));
     report.line("total_error_replies", totals.sum(Counted::ErrorRepliesTotal));
     report.line("log_lines_dropped", stderr::lines_dropped());
+    report.line("client_query_buffer_limit_disconnections", totals.sum(Counted::QueryLimitTotal));
+    report.line("client_output_buffer_limit_disconnections", totals.sum(Counted::OutputLimitTotal));
     report.line("dump_payload_sanitizations", 0);
     report.line("acl_access_denied_auth", totals.sum(Counted::AuthFailuresTotal));
     for none in ["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"] {

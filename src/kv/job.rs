@@ -228,6 +228,14 @@ impl Done {
 }
 
 impl Wire for Job {
+    fn bytes_kept(&self) -> usize {
+        let watched = match &self.kind {
+            Kind::Exec(watched) => size_of_val(&watched[..]),
+            Kind::Run | Kind::Watch => 0,
+        };
+        self.calls.bytes_kept() + watched
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         out.push(u8::from(self.version == Version::Resp3));
         match &self.kind {

@@ -157,7 +157,15 @@ pub const PARAMETERS: &[Parameter] = &[
         },
     },
     fixed("maxmemory", "0", NO_EVICTION),
-    fixed("maxmemory-clients", "0", "EMPTYSERVER_QUERY_BYTES_MAX and EMPTYSERVER_OUTPUT_BYTES_MAX limit each client"),
+    number(
+        "maxmemory-clients",
+        "EMPTYSERVER_CLIENTS_BYTES_MAX",
+        (0, i64::MAX),
+        |shared| global(shared, Global::ConnectionsBytesMax),
+        |shared, value| {
+            shared.board.global(Global::ConnectionsBytesMax).store(value.cast_unsigned(), Ordering::Relaxed);
+        },
+    ),
     fixed("maxmemory-policy", "noeviction", NO_EVICTION),
     fixed("maxmemory-samples", "5", NO_EVICTION),
     fixed("min-replicas-max-lag", "10", NO_REPLICATION),

@@ -4,6 +4,7 @@
 //! commit instead of two hops, and its reply is due only after that commit anyway. A large one would hold up everybody's commit.
 
 mod executing;
+mod holding;
 mod looking;
 mod scouting;
 
@@ -35,7 +36,9 @@ use crate::resp::protocol_error::ProtocolError;
 use crate::resp::reply::Reply;
 use crate::resp::request::{Limits, Parsed, RequestParser};
 use crate::server::sys::clock;
-use crate::server::{Counter, Effects, Input, LaneId, LogLimit, Outbox, Peer, Service, Slot, Step};
+use crate::server::{
+    Account, Counter, Effects, Excess, Input, Kept, LaneId, LogLimit, Outbox, Peer, Service, Slot, Step,
+};
 use executing::TurnLength;
 use scouting::Scout;
 
@@ -115,7 +118,7 @@ impl KvService {
     ) -> Step<Job> {
         let mut run: Option<Run> = None;
         self.scout.begin();
-        self.turn.begin();
+        self.turn.begin(out);
         while !self.turn.is_over(out) {
             let limits = talk.limits(&self.desk);
             let length = match talk.next_request(input, &limits) {
@@ -449,21 +452,21 @@ impl KvService {
                 self.begin_executing(session, execution, out, effects)
             }
             (Errand::Run(lane), DoneOutcome::Cut(calls)) => {
-                out.buffer().extend_from_slice(&done.replies);
+                out.append(done.replies);
                 Some(session.go_on_with_run(if lane == WRITE { READ } else { lane }, calls))
             }
             (Errand::Run(_), DoneOutcome::Reroute(calls)) => {
-                out.buffer().extend_from_slice(&done.replies);
+                out.append(done.replies);
                 Some(session.go_on_with_run(HEAVY, calls))
             }
             (Errand::Run(_), _) if !session.rest.is_empty() => {
-                out.buffer().extend_from_slice(&done.replies);
+                out.append(done.replies);
                 Some(session.go_on_with_run(READ, Calls::default()))
             }
             // A run; or an error instead of anything else.
             (_, _) => {
                 if !session.is_muted() {
-                    out.buffer().extend_from_slice(&done.replies);
+                    out.append(done.replies);
                 }
                 None
             }
@@ -524,7 +527,7 @@ impl Session {
             calls = calls.before(count);
         }
         self.errand = Errand::Rest(lane, Job::new(Kind::Run, self.version, calls));
-        // The core goes on when the replies are gone.
+        // Others come first, and a peer that reads takes the replies.
         Step::Continue
     }
 }
@@ -584,7 +587,7 @@ impl Service for KvService {
     ) -> Step<Job> {
         let client = &talk.session.client;
         client.active_ms.set(self.desk.clock.now_ms());
-        client.input_bytes.set(input.len());
+        client.kept.set(Kept { unread: input.len(), ..client.kept.get() });
         self.look_for_observers();
         match std::mem::replace(&mut talk.session.errand, Errand::None) {
             Errand::Rest(lane, job) => {
@@ -604,7 +607,9 @@ impl Service for KvService {
         }
         let step = self.turn(talk, input, out, effects);
         self.settle();
-        talk.session.client.input_bytes.set(input.len());
+        if talk.held.is_none() {
+            talk.parser.tidy();
+        }
         step
     }
 
@@ -653,8 +658,12 @@ impl Service for KvService {
         self.went_on(session, step)
     }
 
-    fn unsent(&mut self, talk: &mut Conversation, bytes: usize) {
-        talk.session.client.unsent_bytes.set(bytes);
+    fn account(&mut self, talk: &mut Conversation, kept: &Kept) -> Account {
+        holding::account(&self.desk, talk, kept)
+    }
+
+    fn overrun(&mut self, talk: &mut Conversation, excess: Excess) {
+        holding::tell(&self.desk, &talk.session.client, excess);
     }
 
     fn close(&mut self, talk: Conversation, effects: &mut Effects) {

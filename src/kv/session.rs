@@ -10,7 +10,7 @@ use crate::kv::job::{Calls, Job};
 use crate::kv::transaction::{Execution, Transaction, Watch};
 use crate::resp::reply::{Reply, Version};
 use crate::server::sys::clock;
-use crate::server::{ConnectionId, Effects, LaneId, Peer};
+use crate::server::{ConnectionId, Effects, Kept, LaneId, Peer};
 
 /// One client's session. Its facts that others may ask for are in `client`.
 pub struct Session {
@@ -54,10 +54,12 @@ pub struct Client {
     /// Queued calls of a MULTI, -1 without one; and the bytes of their arguments.
     pub queued: Cell<i64>,
     pub queued_bytes: Cell<usize>,
+    /// Watched keys, and what it takes to remember them.
     pub watched: Cell<usize>,
-    /// Replies that the peer did not take when they were last tried.
-    pub unsent_bytes: Cell<usize>,
-    pub input_bytes: Cell<usize>,
+    pub watched_bytes: Cell<usize>,
+    /// What was kept when it was last counted, and all of it together.
+    pub kept: Cell<Kept>,
+    pub bytes_kept: Cell<usize>,
     /// Of the arguments of a call that tells of its own client.
     pub args_bytes: Cell<usize>,
 }
@@ -78,7 +80,7 @@ pub enum Errand {
     None,
     /// The answer to a run of calls of this lane.
     Run(LaneId),
-    /// That the replies so far have left: then the rest of the run goes to the lane.
+    /// That others had their turn: then the rest of the run goes to the lane.
     Rest(LaneId, Job),
     /// The answer to a WATCH of these keys.
     Watch(Vec<Watch>),
@@ -174,8 +176,9 @@ impl Session {
             queued: Cell::new(-1),
             queued_bytes: Cell::new(0),
             watched: Cell::new(0),
-            unsent_bytes: Cell::new(0),
-            input_bytes: Cell::new(0),
+            watched_bytes: Cell::new(0),
+            kept: Cell::default(),
+            bytes_kept: Cell::new(0),
             args_bytes: Cell::new(0),
         };
         Session {
@@ -233,6 +236,7 @@ impl Session {
         client.queued.set(-1);
         client.queued_bytes.set(0);
         client.watched.set(0);
+        client.watched_bytes.set(0);
     }
 
     pub fn set_version(&mut self, version: Version) {

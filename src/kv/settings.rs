@@ -56,7 +56,7 @@ pub struct BackupSettings {
 /// A run of calls of one connection becomes one job, cut at these.
 pub const JOB_CALLS_MAX: usize = 1024;
 pub const JOB_BYTES_MAX: usize = 1 << 20;
-/// Once the replies of a run have so many bytes, the rest of it waits until these have left.
+/// Once the replies of a run have so many bytes, the rest of it waits until others had their turn.
 pub const JOB_REPLY_BYTES_MAX: usize = 256 << 10;
 /// A run that has taken so long is cut as well: others have their turn. What is looked at is the end of each call.
 pub const JOB_TIME_MAX: Duration = Duration::from_millis(5);

@@ -21,6 +21,11 @@ pub enum Counted {
     ExpiredKeysTotal,
     AuthFailuresTotal,
     DeniedTotal,
+    /// Clients that were closed because of too long requests, or too many unread replies.
+    QueryLimitTotal,
+    OutputLimitTotal,
+    /// Clients that were closed because all together had too much.
+    EvictedClientsTotal,
     /// Clients in the subscribe, monitor or blocked states, and with a WATCH.
     Monitors,
     BlockedClients,

@@ -18,7 +18,7 @@ pub struct Limits {
     pub bulk_bytes_max: usize,
     /// An inline request, or the line of a count or length, without its line end: at least 32, so that any number fits.
     pub inline_bytes_max: usize,
-    /// True while the peer has yet to log in: 10 arguments of 16 KiB are then enough.
+    /// True while the peer has yet to log in: 10 arguments of 16 KiB, or one line of that length, are then enough.
     pub unauthenticated: bool,
 }
 
@@ -51,7 +51,8 @@ pub enum Parsed {
 /// Remembers how far it has looked into an unfinished request, so that a large one costs its size once, in however many
 /// pieces it comes.
 ///
-/// Its memory is reused from request to request. A caller that parses until [`Parsed::NeedMore`] leaves it small.
+/// Its memory is reused from request to request. A caller that is done with the arguments for now calls
+/// [`RequestParser::tidy`], which leaves it small.
 #[derive(Debug, Default)]
 pub struct RequestParser {
     state: State,
@@ -80,9 +81,9 @@ enum State {
     Bulk { missing: usize, length: usize },
 }
 
-/// Memory of an unusually large request is given back before the next one.
-const SPANS_KEPT: usize = 256;
-const INLINE_BYTES_KEPT: usize = 4096;
+/// Memory of an unusually large request is given back: a connection that is idle keeps no more than this.
+const SPANS_KEPT: usize = 64;
+const INLINE_BYTES_KEPT: usize = 1024;
 
 enum Line {
     Unfinished,
@@ -134,12 +135,29 @@ impl RequestParser {
         Args { bytes: if self.is_inline { &self.inline_text } else { bytes }, spans: &self.spans }
     }
 
+    /// Gives back the memory of a large request whose arguments are not needed any more. Of an unfinished one it is needed.
+    pub fn tidy(&mut self) {
+        if let State::Start = self.state {
+            self.shrink();
+        }
+    }
+
+    /// The memory that it takes.
+    #[must_use]
+    pub fn bytes_kept(&self) -> usize {
+        self.spans.capacity() * size_of::<Range<usize>>() + self.inline_text.capacity()
+    }
+
     fn reset(&mut self) {
         self.position = 0;
         self.scanned = 0;
         self.is_inline = false;
         self.spans.clear();
         self.inline_text.clear();
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
         if self.spans.capacity() > SPANS_KEPT {
             self.spans = Vec::new();
         }
@@ -159,6 +177,9 @@ impl RequestParser {
         inline::split(line, &mut self.inline_text, &mut self.spans).map_err(|_| ProtocolError::UnbalancedQuotes)?;
         self.is_inline = true;
         self.state = State::Start;
+        if limits.unauthenticated && self.spans.len() > UNAUTHENTICATED_ARGS_MAX {
+            return Err(ProtocolError::UnauthenticatedMultibulkLength);
+        }
         let consumed = end + 1;
         Ok(if self.spans.is_empty() { Parsed::Empty(consumed) } else { Parsed::Complete(consumed) })
     }
@@ -276,8 +297,12 @@ impl RequestParser {
     /// Finds the `terminator` of the line at `position`, beginning where the last search stopped.
     fn find_line_end(&mut self, terminator: u8, bytes: &[u8], limits: &Limits) -> Line {
         let from = self.scanned.max(self.position);
+        let line_bytes_max = match limits.unauthenticated {
+            true => limits.inline_bytes_max.min(UNAUTHENTICATED_BULK_BYTES_MAX),
+            false => limits.inline_bytes_max,
+        };
         // One byte more than the longest line: its terminator.
-        let window_end = self.position.saturating_add(limits.inline_bytes_max).saturating_add(1);
+        let window_end = self.position.saturating_add(line_bytes_max).saturating_add(1);
         let to = window_end.min(bytes.len());
         match memchr(terminator, bytes.get(from..to).unwrap_or_default()) {
             Some(offset) => {

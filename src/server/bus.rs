@@ -9,7 +9,7 @@ use super::sys::epoll::{Epoll, Watch};
 
 /// A message for the application.
 const APPLICATION: u8 = 1;
-/// The other worker stopped listening: this one may have to begin.
+/// The other worker stopped listening: this one may have to begin. Or all connections have too much, and the largest is here.
 const LOOK: u8 = 2;
 /// The same, and connections wait that it was perhaps woken for.
 const ACCEPT: u8 = 3;

@@ -26,10 +26,14 @@ pub struct Limits {
     pub connections_possible: usize,
     /// Received bytes of one connection that are not consumed yet; over it the connection closes.
     pub input_bytes_max: usize,
-    /// Unsent reply bytes of one connection at which it is not read any more.
+    /// Unsent reply bytes of one connection at which it is held back while its peer takes them; the limit doubles while it
+    /// takes none.
     pub output_bytes_pause: usize,
     /// Unsent reply bytes of one connection over which it closes.
     pub output_bytes_max: usize,
+    /// What all connections make the service keep together, over which the largest close; 0 = no limit. From the start on
+    /// `Global::ConnectionsBytesMax` is what counts.
+    pub connections_bytes_max: usize,
     /// Unsent answers for one worker at which the process lane takes no more of its jobs.
     pub lane_output_bytes_pause: usize,
     /// Job bytes that the process lane holds at most, beyond one job.
@@ -50,6 +54,7 @@ impl Default for Limits {
             input_bytes_max: 1 << 30,
             output_bytes_pause: 256 << 10,
             output_bytes_max: 1 << 30,
+            connections_bytes_max: 0,
             lane_output_bytes_pause: 4 << 20,
             lane_input_bytes_max: 16 << 20,
             bus_bytes_max: 64 << 20,
@@ -76,6 +81,10 @@ impl Limits {
     }
 }
 
+/// A peer that has taken no reply for so long may be waiting for its own requests to be read first.
+pub const HELD_BACK_MS: u64 = 10;
+/// The same where it is near its limit: who only pauses must not be closed.
+pub const HELD_BACK_NEAR_LIMIT_MS: u64 = 250;
 /// One read of a connection.
 pub const READ_BYTES: usize = 64 << 10;
 /// Events that one epoll round handles at most.

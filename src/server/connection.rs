@@ -39,10 +39,20 @@ pub(super) struct Connection<S> {
     pub(super) is_queued: bool,
     /// True while the connection is in the loop's list of those with replies to send.
     pub(super) is_dirty: bool,
-    /// When bytes last came, or the connection was resumed.
+    /// When bytes last came or left, or the connection was resumed.
     pub(super) active_at: Instant,
-    /// Unsent reply bytes as they stand in the worker's sum.
+    /// It is gone on with while fewer reply bytes are unsent. Grows while the peer takes none: see `Worker::hold_back`.
+    pub(super) unsent_allowed: usize,
+    /// Set while it is held back: when its peer last took something, or it was held back.
+    pub(super) held_back_at: Option<Instant>,
+    /// Unsent reply bytes, and all that is kept for it, as they stand in the worker's sums.
     pub(super) unsent_counted: usize,
+    pub(super) bytes_counted: usize,
+    /// Of the job that is on a lane.
+    pub(super) job_bytes: usize,
+    /// As the service said when it was last counted.
+    pub(super) output_bytes_max: usize,
+    pub(super) may_be_closed: bool,
     /// The timers' entry of this connection that is in force.
     pub(super) timer_at: Option<Instant>,
 }
@@ -61,7 +71,7 @@ pub(super) enum State {
 }
 
 impl<S> Connection<S> {
-    pub(super) fn new(socket: OwnedFd, session: S, now: Instant) -> Connection<S> {
+    pub(super) fn new(socket: OwnedFd, session: S, now: Instant, unsent_allowed: usize) -> Connection<S> {
         Connection {
             socket,
             session,
@@ -76,7 +86,13 @@ impl<S> Connection<S> {
             is_queued: false,
             is_dirty: false,
             active_at: now,
+            unsent_allowed,
+            held_back_at: None,
             unsent_counted: 0,
+            bytes_counted: 0,
+            job_bytes: 0,
+            output_bytes_max: usize::MAX,
+            may_be_closed: true,
             timer_at: None,
         }
     }

@@ -35,8 +35,10 @@ pub enum Global {
     ConnectionsPossible,
     /// A connection without a request for so long closes; 0 = never.
     IdleTimeoutSeconds,
+    /// What all connections may make the service keep together; 0 = no limit.
+    ConnectionsBytesMax,
 }
-const GLOBALS: usize = 10;
+const GLOBALS: usize = 11;
 
 /// What each process says of itself.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +63,9 @@ pub enum Counter {
     OutputBytesTotal,
     /// Unsent reply bytes of all connections that did not take them at once.
     OutputBytes,
+    /// What all connections make the worker keep, and the largest part of one that may be closed for it.
+    ConnectionsBytes,
+    LargestConnectionBytes,
     /// Largest unsent reply and unconsumed input of one connection since the start.
     OutputBytesMax,
     InputBytesMax,
@@ -241,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_numbers_of_counters_fit_their_space() {
-        assert_eq!(GLOBALS, Global::IdleTimeoutSeconds as usize + 1);
+        assert_eq!(GLOBALS, Global::ConnectionsBytesMax as usize + 1);
     }
 
     #[test]

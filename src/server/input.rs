@@ -7,6 +7,8 @@ use super::sys::socket::{self, Moved};
 
 /// Bytes that are copied rather than let them keep a large buffer.
 const SMALL_BYTES_MAX: usize = 4 << 10;
+/// From this size on memory moves without being copied (`sys::memory`).
+const LARGE_BYTES: usize = 1 << 20;
 
 #[derive(Debug, Default)]
 pub struct Input {
@@ -40,6 +42,12 @@ impl Input {
         self.len() == 0
     }
 
+    /// The memory that it takes.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Bytes from elsewhere than a socket: for tests and the pump.
     pub fn extend(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
@@ -58,6 +66,10 @@ impl Input {
         if self.start > self.len() {
             self.buffer.drain(..self.start);
             self.start = 0;
+        }
+        // A large frame grows by a quarter and not to twice its size: what is taken is what counts.
+        if self.buffer.len() >= LARGE_BYTES && self.buffer.capacity() - self.buffer.len() < bytes_max {
+            self.buffer.reserve_exact(bytes_max.max(self.buffer.len() / 4));
         }
         socket::receive(fd, &mut self.buffer, bytes_max)
     }

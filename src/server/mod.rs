@@ -39,6 +39,6 @@ pub use input::Input;
 pub use log_limit::LogLimit;
 pub use outbox::Outbox;
 pub use service::{
-    Application, ConnectionId, Effects, Executor, ExecutorContext, LaneId, LaneSpec, Peer, Refusal, Runs, Service,
-    StartError, Step, Task, TaskId, Wire, WorkerContext,
+    Account, Application, ConnectionId, Effects, Excess, Executor, ExecutorContext, Kept, LaneId, LaneSpec, Peer,
+    Refusal, Runs, Service, StartError, Step, Task, TaskId, Wire, WorkerContext,
 };

@@ -112,8 +112,14 @@ pub trait Service {
     ) -> Step<Self::Job>;
     /// A parked connection was woken, or its time is over.
     fn resume(&mut self, session: &mut Self::Session, out: &mut Outbox, effects: &mut Effects) -> Step<Self::Job>;
-    /// So many bytes of the connection's replies are unsent now: not the same as before.
-    fn unsent(&mut self, _session: &mut Self::Session, _bytes: usize) {}
+    /// What the core keeps for the connection was counted again: what does the service keep for it, and what may it have?
+    fn account(&mut self, _session: &mut Self::Session, _kept: &Kept) -> Account {
+        Account { bytes: 0, output_bytes_max: usize::MAX, may_be_closed: true }
+    }
+    /// The connection has too much of something, and is about to be closed for that: the operator is to be told.
+    fn overrun(&mut self, _session: &mut Self::Session, excess: Excess) {
+        tracing::warn!(?excess, "a connection is closed");
+    }
     fn close(&mut self, session: Self::Session, effects: &mut Effects);
     /// Another worker sent a message.
     fn hear(&mut self, from: Slot, message: &[u8], effects: &mut Effects);
@@ -137,6 +143,41 @@ pub enum Step<J> {
     Park(Option<Instant>),
     /// The connection closes once its replies are sent.
     Close,
+}
+
+/// What the core keeps for one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Received bytes that are not consumed, and the memory that they lie in.
+    pub unread: usize,
+    pub input: usize,
+    /// Reply bytes that are not sent, and the memory that they lie in.
+    pub unsent: usize,
+    pub output: usize,
+    /// The job that is on a lane.
+    pub job: usize,
+}
+
+/// What a service says of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// What it keeps for it beside that.
+    pub bytes: usize,
+    /// It closes over so many unsent bytes, or at the core's limit.
+    pub output_bytes_max: usize,
+    /// It closes where all connections together have too much.
+    pub may_be_closed: bool,
+}
+
+/// What a connection has more of than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// Received bytes without a whole request.
+    Input { bytes: usize },
+    /// Replies that its peer does not read.
+    Output { bytes: usize },
+    /// Nothing: all connections together have too much, and of these it has most.
+    All { bytes: usize, all_bytes: u64 },
 }
 
 /// What a service wants done beside the connection at hand, applied in order after the call.
@@ -238,6 +279,10 @@ pub trait Executor: Sized {
 
 /// A value that crosses a process boundary. The same program is on both sides: no versions, no foreign input.
 pub trait Wire: Sized {
+    /// About the memory that it takes.
+    fn bytes_kept(&self) -> usize {
+        0
+    }
     fn encode(&self, out: &mut Vec<u8>);
     /// `None` when the bytes were not made by `encode`.
     fn decode(bytes: &[u8]) -> Option<Self>;

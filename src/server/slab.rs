@@ -36,9 +36,13 @@ impl<T> Slab<T> {
         if entry.generation == (id.0 >> 32) as u32 { entry.value.as_mut() } else { None }
     }
 
+    pub(super) fn get(&self, id: ConnectionId) -> Option<&T> {
+        let entry = self.entries.get(id.0 as u32 as usize)?;
+        if entry.generation == (id.0 >> 32) as u32 { entry.value.as_ref() } else { None }
+    }
+
     pub(super) fn contains(&self, id: ConnectionId) -> bool {
-        let entry = self.entries.get(id.0 as u32 as usize);
-        entry.is_some_and(|entry| entry.generation == (id.0 >> 32) as u32 && entry.value.is_some())
+        self.get(id).is_some()
     }
 
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<T> {
@@ -51,11 +55,15 @@ impl<T> Slab<T> {
         self.entries.len() - self.free.len()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &T)> {
+        self.entries.iter().enumerate().filter_map(|(index, entry)| {
+            let id = ConnectionId(u64::from(entry.generation) << 32 | index as u64);
+            entry.value.as_ref().map(|value| (id, value))
+        })
+    }
+
     pub(super) fn ids(&self) -> Vec<ConnectionId> {
-        let id = |(index, entry): (usize, &Entry<T>)| {
-            entry.value.is_some().then_some(ConnectionId(u64::from(entry.generation) << 32 | index as u64))
-        };
-        self.entries.iter().enumerate().filter_map(id).collect()
+        self.iter().map(|(id, _)| id).collect()
     }
 }
 

@@ -60,6 +60,7 @@ pub fn run<A: Application>(start: Start<A>) -> Result<i32, StartError> {
         (Global::ConnectionsMax, limits.connections_max as u64),
         (Global::ConnectionsPossible, limits.connections_possible as u64),
         (Global::IdleTimeoutSeconds, limits.idle_timeout_seconds),
+        (Global::ConnectionsBytesMax, limits.connections_bytes_max as u64),
     ] {
         start.board.global(global).store(value, Ordering::Relaxed);
     }
@@ -407,7 +408,15 @@ impl<A: Application> Supervisor<A> {
         let (slot, board, now) = (Slot(index), self.frame.board, clock::monotonic());
         let process = self.name(slot);
         board.set(slot, Counter::State, counters::ABSENT);
-        for gone in [Counter::Pid, Counter::Connections, Counter::Listening, Counter::HasRoom, Counter::OutputBytes] {
+        for gone in [
+            Counter::Pid,
+            Counter::Connections,
+            Counter::Listening,
+            Counter::HasRoom,
+            Counter::OutputBytes,
+            Counter::ConnectionsBytes,
+            Counter::LargestConnectionBytes,
+        ] {
             board.set(slot, gone, 0);
         }
         if ended == Ended::Killed(nix::sys::signal::Signal::SIGBUS as i32) {

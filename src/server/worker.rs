@@ -4,6 +4,8 @@
 //! each connection's replies once. The loop never waits for anything but epoll, and never touches a file.
 
 mod ending;
+mod keeping;
+mod output;
 mod time;
 
 use std::collections::VecDeque;
@@ -15,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::accept::Acceptor;
 use super::bell::Bell;
 use super::bus::{Bus, BusEvent};
-use super::config::{EVENTS_MAX, Limits, READ_BYTES, TICK_MS};
+use super::config::{EVENTS_MAX, HELD_BACK_MS, HELD_BACK_NEAR_LIMIT_MS, Limits, READ_BYTES, TICK_MS};
 use super::connection::{Connection, State};
 use super::control::{Control, Heard, Message};
 use super::counters::{self, Board, Counter, Global, Slot};
@@ -23,13 +25,16 @@ use super::lanes::Lane;
 use super::log_limit::LogLimit;
 use super::outbox::Flushed;
 use super::process_lane::Arrived;
-use super::service::{Application, ConnectionId, Effect, Effects, LaneId, Peer, Service, StartError, Step};
+use super::service::{
+    Application, ConnectionId, Effect, Effects, Excess, Kept, LaneId, Peer, Service, StartError, Step, Wire,
+};
 use super::slab::Slab;
 use super::sys::clock;
 use super::sys::epoll::{Epoll, Event, Watch};
 use super::sys::signals::{Asked, Signals};
 use super::sys::socket::{self, Moved};
 use super::timers::Timers;
+use keeping::Keeping;
 
 /// Who tells this loop to end.
 pub(super) enum Chief {
@@ -60,6 +65,8 @@ const LANES: u64 = 0x100;
 const BUS: u64 = 0x1_0000;
 const CONNECTIONS: u64 = 1 << 32;
 
+/// What a connection takes from which on it is counted at once, and not only when it has sent: more than one read, less than one turn.
+const COUNTED_AT_ONCE_BYTES: usize = 192 << 10;
 /// Connections that one round accepts: the rule is looked at again after each.
 const ACCEPTS_MAX: usize = 16;
 
@@ -89,8 +96,9 @@ pub(super) struct Worker<A: Application> {
     arrived: Vec<Arrived<A::Done>>,
     /// True while effects are being applied: what they bring is applied by the same loop, not one inside the other.
     is_applying: bool,
-    /// Of all connections, as each counted it when it last sent.
+    /// Of all connections, as it was last counted for each.
     unsent_bytes: usize,
+    keeping: Keeping,
     now: Instant,
     ticked_at: Instant,
     /// As of the last tick; zero: none.
@@ -131,6 +139,7 @@ impl<A: Application> Worker<A> {
             arrived: Vec::new(),
             is_applying: false,
             unsent_bytes: 0,
+            keeping: Keeping::default(),
             now,
             ticked_at: now,
             idle_timeout: Duration::ZERO,
@@ -166,6 +175,7 @@ impl<A: Application> Worker<A> {
             }
             self.go_on();
             self.flush()?;
+            self.publish_kept();
             self.board.add(self.slot, Counter::RoundsTotal, 1);
         }
     }
@@ -290,8 +300,10 @@ impl<A: Application> Worker<A> {
         let number = self.board.global(Global::Connections).fetch_add(1, Ordering::Relaxed) + 1;
         let descriptor = fd.as_raw_fd();
         let (service, effects, now) = (&mut self.service, &mut self.effects, self.now);
+        let unsent_allowed = self.limits.output_bytes_pause;
         let id = self.connections.insert(|id| {
-            Connection::new(fd, service.open(Peer { id, number, address, local, descriptor }, effects), now)
+            let session = service.open(Peer { id, number, address, local, descriptor }, effects);
+            Connection::new(fd, session, now, unsent_allowed)
         });
         self.board.add(self.slot, Counter::AcceptedTotal, 1);
         self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
@@ -313,11 +325,14 @@ impl<A: Application> Worker<A> {
             let id = self.runnable.pop_front().expect("counted");
             let Some(connection) = self.connections.find(id) else { continue };
             connection.is_queued = false;
-            // Whose replies the socket does not take goes on when they have left: until then there would only be more of them.
-            let is_read_by_peer = connection.is_writable || connection.out.is_empty();
-            let may_go_on = is_read_by_peer && connection.out.len() < self.limits.output_bytes_pause;
-            if connection.state == State::Open && may_go_on {
+            if connection.state != State::Open {
+                continue;
+            }
+            if connection.out.len() < connection.unsent_allowed {
                 self.advance(id);
+                self.relieve_if_grown();
+            } else {
+                self.hold_back(id);
             }
         }
     }
@@ -330,7 +345,8 @@ impl<A: Application> Worker<A> {
         }
         let Some(connection) = self.connections.find(id) else { return };
         if connection.needs_input && connection.input.is_empty() && !connection.is_at_end {
-            return connection.input.release(&mut self.spare);
+            connection.input.release(&mut self.spare);
+            return self.account(id);
         }
         connection.out.borrow(&mut self.spare);
         let step = self.service.receive(
@@ -372,14 +388,10 @@ impl<A: Application> Worker<A> {
                 return false;
             }
         }
-        let is_too_much = connection.input.len() > self.limits.input_bytes_max;
-        static TOO_MUCH: LogLimit = LogLimit::new();
-        if is_too_much && let Some(left_out) = TOO_MUCH.admit() {
-            tracing::warn!(
-                connection = id.0,
-                left_out,
-                "a connection sent too much without a whole request and is closed"
-            );
+        let bytes = connection.input.len();
+        let is_too_much = bytes > self.limits.input_bytes_max;
+        if is_too_much {
+            self.service.overrun(&mut connection.session, Excess::Input { bytes });
         }
         !is_too_much
     }
@@ -392,6 +404,7 @@ impl<A: Application> Worker<A> {
             Step::Continue => self.queue(id),
             Step::Submit(LaneId(lane), job) => {
                 connection.state = State::InFlight;
+                connection.job_bytes = job.bytes_kept();
                 connection.input.release(&mut self.spare);
                 self.lanes[lane].submit(id, job);
             }
@@ -407,8 +420,13 @@ impl<A: Application> Worker<A> {
         let Some(connection) = self.connections.find(id) else { return };
         if connection.out.is_empty() && connection.state != State::Closing {
             connection.out.release(&mut self.spare);
+            self.account(id);
         } else {
             mark_dirty(connection, id, &mut self.dirty);
+            // Small ones are counted when they have sent: most have nothing then.
+            if connection.out.capacity() + connection.input.capacity() + connection.job_bytes >= COUNTED_AT_ONCE_BYTES {
+                self.account(id);
+            }
         }
         self.apply_effects();
     }
@@ -428,6 +446,7 @@ impl<A: Application> Worker<A> {
         let Some(mut connection) = self.connections.remove(id) else { return };
         self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
         self.unsent_bytes -= connection.unsent_counted;
+        self.keeping.bytes -= connection.bytes_counted;
         connection.input.consume(connection.input.len());
         connection.input.release(&mut self.spare);
         if connection.state == State::InFlight {
@@ -450,7 +469,10 @@ impl<A: Application> Worker<A> {
         }
         for one in arrived.drain(..) {
             match one {
-                Arrived::Answer(id, done) => self.complete(id, done),
+                Arrived::Answer(id, done) => {
+                    self.complete(id, done);
+                    self.relieve_if_grown();
+                }
                 Arrived::AnswerLost(id) => self.remove(id),
             }
         }
@@ -462,6 +484,7 @@ impl<A: Application> Worker<A> {
         let Some(connection) = self.connections.find(id) else { return };
         debug_assert_eq!(connection.state, State::InFlight);
         connection.state = State::Open;
+        connection.job_bytes = 0;
         connection.out.borrow(&mut self.spare);
         let step = self.service.complete(&mut connection.session, done, &mut connection.out, &mut self.effects);
         self.reopened(id, step);
@@ -517,6 +540,7 @@ impl<A: Application> Worker<A> {
                 BusEvent::Message(message) => self.service.hear(slot, &message, &mut self.effects),
                 BusEvent::Gone => self.service.lost(slot, &mut self.effects),
                 BusEvent::Look { accept } => {
+                    self.relieve();
                     self.look_at_counts()?;
                     // This one may have listened before, and then nobody is woken again for what waits.
                     if accept && self.acceptor.has_waiting() {
@@ -569,6 +593,12 @@ impl<A: Application> Worker<A> {
         connection.out.borrow(&mut self.spare);
         connection.out.buffer().extend_from_slice(bytes);
         mark_dirty(connection, id, &mut self.dirty);
+        // It asks for nothing, so nothing holds it back: others may write a lot to it in one round.
+        if connection.out.len() > connection.output_bytes_max.min(self.limits.output_bytes_max) {
+            self.send(id);
+        } else if connection.out.capacity() >= COUNTED_AT_ONCE_BYTES {
+            self.account(id);
+        }
     }
 
     fn flush_and_remove(&mut self, id: ConnectionId) {

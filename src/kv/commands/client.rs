@@ -309,7 +309,7 @@ fn kill(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     })
 }
 
-/// Shown by CLIENT LIST; there is no eviction of clients.
+/// Such a client is not closed where all clients together have too much.
 fn no_evict(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     switch(&call.session.client.no_evict, args[2])
 }

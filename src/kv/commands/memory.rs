@@ -118,7 +118,7 @@ fn memory_doctor(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
         format!(
             "Sam, I detected an issue in this instance memory implants:\n\n * High memory use: the processes use {used} of \
              {limit} bytes. The data is on disk, so this is buffers of clients and values under way: look at CLIENT LIST, \
-             and at EMPTYSERVER_QUERY_BYTES_MAX and EMPTYSERVER_OUTPUT_BYTES_MAX.\n"
+             and at EMPTYSERVER_CLIENTS_BYTES_MAX, which bounds what all clients together take.\n"
         )
     } else {
         "Hi Sam, I can't find any memory issue in your instance. I can only account for what occurs on this base.\n"
@@ -141,7 +141,7 @@ fn memory_stats(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
         ("startup.allocated", number(0)),
         ("replication.backlog", number(0)),
         ("clients.slaves", number(0)),
-        ("clients.normal", number(board.sum(Counter::OutputBytes))),
+        ("clients.normal", number(board.sum(Counter::ConnectionsBytes))),
         ("cluster.links", number(0)),
         ("aof.buffer", number(0)),
         ("lua.caches", number(0)),

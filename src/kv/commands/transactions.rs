@@ -131,12 +131,15 @@ impl Session {
     /// Back to commands that run at once. Returns what was.
     pub(crate) fn end_transaction(&mut self) -> (State, Vec<Watch>) {
         self.client.watched.set(0);
+        self.client.watched_bytes.set(0);
         (std::mem::take(&mut self.transaction.state), std::mem::take(&mut self.transaction.watched))
     }
 
     fn unwatch(&mut self) {
-        self.transaction.watched.clear();
+        // What it took is given back with it.
+        self.transaction.watched = Vec::new();
         self.client.watched.set(0);
+        self.client.watched_bytes.set(0);
     }
 
     /// Adds what a WATCH saw. A key that is watched already keeps what was seen first.
@@ -144,6 +147,8 @@ impl Session {
         for watch in watches {
             let is_known = |known: &Watch| known.database == watch.database && known.key == watch.key;
             if !self.transaction.watched.iter().any(is_known) {
+                let bytes = &self.client.watched_bytes;
+                bytes.set(bytes.get() + size_of::<Watch>() + watch.key.capacity());
                 self.transaction.watched.push(watch);
             }
         }

@@ -9,7 +9,7 @@ use crate::kv::transaction::{Execution, Next};
 use crate::resp::encode;
 use crate::server::{Effects, Outbox, Step};
 
-/// Unsent reply bytes at which a turn ends: the core goes on when they are gone.
+/// Reply bytes of one turn at which it ends, whatever was unsent before: others come first then.
 const TURN_BYTES_MAX: usize = 256 << 10;
 /// Time on the loop at which a turn ends.
 const TURN_US_MAX: u64 = 2000;
@@ -18,19 +18,22 @@ const TURN_US_MAX: u64 = 2000;
 #[derive(Default)]
 pub(super) struct TurnLength {
     requests: usize,
+    /// Reply bytes that waited when it began.
+    unsent: usize,
     /// Of the commands that ran on the loop: what the cache answers takes next to nothing.
     pub(super) spent_us: u64,
 }
 
 impl TurnLength {
-    pub(super) fn begin(&mut self) {
-        *self = TurnLength::default();
+    pub(super) fn begin(&mut self, out: &Outbox) {
+        *self = TurnLength { unsent: out.len(), ..TurnLength::default() };
     }
 
     /// Counts a request, or says that it is others' turn.
     pub(super) fn is_over(&mut self, out: &Outbox) -> bool {
         self.requests += 1;
-        self.requests > REQUESTS_PER_TURN || self.spent_us >= TURN_US_MAX || out.len() >= TURN_BYTES_MAX
+        let bytes = out.len() - self.unsent;
+        self.requests > REQUESTS_PER_TURN || self.spent_us >= TURN_US_MAX || bytes >= TURN_BYTES_MAX
     }
 }
 
@@ -45,7 +48,7 @@ impl KvService {
         if !session.is_muted() {
             encode::array_header(execution.len(), out.buffer());
             if let Some(replies) = execution.take_whole(session.version) {
-                out.buffer().extend_from_slice(&replies);
+                out.append(replies);
             }
         }
         self.go_on_executing(session, execution, out, effects)
@@ -60,7 +63,7 @@ impl KvService {
         out: &mut Outbox,
         effects: &mut Effects,
     ) -> Option<Step<Job>> {
-        self.turn.begin();
+        self.turn.begin(out);
         loop {
             if self.turn.is_over(out) {
                 session.errand = Errand::Execute(execution);

@@ -53,6 +53,7 @@ impl Scout {
             }
             bytes = &bytes[length..];
         }
+        self.parser.tidy();
         self.hashes.iter().for_each(|hash| cache.prefetch_records(*hash));
     }
 }

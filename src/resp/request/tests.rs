@@ -52,6 +52,37 @@ fn an_inline_request_is_unquoted() {
 }
 
 #[test]
+fn memory_of_a_large_request_is_given_back_once_its_arguments_are_not_needed() {
+    let line = [b"a ".repeat(30_000), b"\n".to_vec()].concat();
+    let frame = [b"*50000\r\n".to_vec(), b"$1\r\nk\r\n".repeat(50_000)].concat();
+    for stream in [line, frame] {
+        let mut parser = RequestParser::new();
+        assert_eq!(parser.parse(&stream, &Limits::default()), Ok(Parsed::Complete(stream.len())));
+        assert!(parser.bytes_kept() > 16 * parser.args(&stream).len());
+        parser.tidy();
+        assert!(parser.bytes_kept() <= 2048, "{}", parser.bytes_kept());
+        // What has come of the next one is needed.
+        let half = &stream[..stream.len() - 2];
+        assert_eq!(parser.parse(half, &Limits::default()), Ok(Parsed::NeedMore));
+        parser.tidy();
+        assert_eq!(parser.parse(&stream, &Limits::default()), Ok(Parsed::Complete(stream.len())));
+        assert!(parser.args(&stream).len() >= 30_000);
+    }
+}
+
+#[test]
+fn before_login_a_line_is_as_short_as_a_frame() {
+    let words = |count: usize| [b"a ".repeat(count), b"\r\n".to_vec()].concat();
+    assert_eq!(failure(&words(10), &unauthenticated()).1, "no error");
+    assert_eq!(failure(&words(11), &unauthenticated()).1, "Protocol error: unauthenticated multibulk length");
+    assert_eq!(failure(&words(11), &Limits::default()).1, "no error");
+    let long = |count: usize| [b"a".repeat(count), b"\n".to_vec()].concat();
+    assert_eq!(failure(&long(16 * 1024), &unauthenticated()).1, "no error");
+    assert_eq!(failure(&long(16 * 1024 + 1), &unauthenticated()).1, "Protocol error: too big inline request");
+    assert_eq!(failure(&long(16 * 1024 + 1), &Limits::default()).1, "no error");
+}
+
+#[test]
 fn the_two_bytes_behind_an_argument_are_not_looked_at() {
     assert_eq!(texts(b"*2\r\n$3\r\nGET..$1\rxk\r\n"), ["GET k"]);
 }

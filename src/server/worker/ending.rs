@@ -27,64 +27,6 @@ impl<A: Application> Worker<A> {
         self.bus.flush(&self.epoll, |slot| BUS + slot.0 as u64)
     }
 
-    /// One write. Returns how many bytes left.
-    fn send(&mut self, id: ConnectionId) -> usize {
-        let Some(connection) = self.connections.find(id) else { return 0 };
-        connection.is_dirty = false;
-        let flushed = if connection.out.is_empty() {
-            Flushed::Wholly(0)
-        } else if connection.is_writable {
-            connection.out.flush(connection.socket.as_fd()).unwrap_or_else(|error| {
-                tracing::debug!(%error, connection = id.0, "a connection failed");
-                Flushed::Closed
-            })
-        } else {
-            Flushed::Partly(0)
-        };
-        self.board.raise(self.slot, Counter::OutputBytesMax, connection.out.len() as u64);
-        match flushed {
-            Flushed::Closed => self.remove(id),
-            Flushed::Wholly(_) if connection.state == State::Closing => self.remove(id),
-            Flushed::Wholly(_) => {
-                self.service.unsent(&mut connection.session, 0);
-                connection.out.release(&mut self.spare);
-                // It may have been held back until now.
-                if connection.state == State::Open && (connection.is_readable || !connection.needs_input) {
-                    self.queue(id);
-                }
-            }
-            Flushed::Partly(_) => {
-                self.service.unsent(&mut connection.session, connection.out.len());
-                connection.is_writable = false;
-                self.close_if_flooded(id);
-            }
-        }
-        self.count_unsent(id);
-        sent_bytes(flushed)
-    }
-
-    fn count_unsent(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.find(id) else { return };
-        let unsent = connection.out.len();
-        let counted = std::mem::replace(&mut connection.unsent_counted, unsent);
-        self.unsent_bytes = self.unsent_bytes + unsent - counted;
-        if unsent != counted {
-            self.service.unsent(&mut connection.session, unsent);
-        }
-    }
-
-    /// A connection that does not read what others write to it must not fill the memory.
-    fn close_if_flooded(&mut self, id: ConnectionId) {
-        let unsent = self.connections.find(id).map_or(0, |connection| connection.out.len());
-        if unsent > self.limits.output_bytes_max {
-            static UNREAD: LogLimit = LogLimit::new();
-            if let Some(left_out) = UNREAD.admit() {
-                tracing::warn!(unsent, left_out, "a connection does not read its replies and is closed");
-            }
-            self.remove(id);
-        }
-    }
-
     pub(super) fn drain(&mut self, within: Duration) {
         if self.drain_until.is_some() {
             return;
@@ -118,12 +60,5 @@ impl<A: Application> Worker<A> {
             return Some(Ended::Drained);
         }
         (self.now >= until).then_some(Ended::TimeIsOver)
-    }
-}
-
-fn sent_bytes(flushed: Flushed) -> usize {
-    match flushed {
-        Flushed::Wholly(count) | Flushed::Partly(count) => count,
-        Flushed::Closed => 0,
     }
 }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Fewer entries are not worth a look at them.
+const TIMERS_MIN: usize = 1024;
+
 impl<A: Application> Worker<A> {
     pub(super) fn tick(&mut self) -> io::Result<()> {
         self.ticked_at = self.now;
@@ -20,6 +23,7 @@ impl<A: Application> Worker<A> {
         if let Chief::Signals { .. } = self.chief {
             super::super::supervisor::tell_of_dropped_lines();
         }
+        self.look_at_kept();
         self.service.tick(&mut self.effects);
         self.apply_effects();
         Ok(())
@@ -58,6 +62,16 @@ impl<A: Application> Worker<A> {
         {
             connection.timer_at = Some(at);
             self.timers.add(at, id);
+            self.tidy_timers();
+        }
+    }
+
+    /// Entries of connections that are gone stay until their time comes, which may be hours: not more of them than of those that
+    /// are there, however quickly connections come and go.
+    fn tidy_timers(&mut self) {
+        if self.timers.len() > 2 * self.connections.len() + TIMERS_MIN {
+            let connections = &self.connections;
+            self.timers.tidy(|at, id| connections.get(id).is_some_and(|connection| connection.timer_at == Some(at)));
         }
     }
 
@@ -88,7 +102,9 @@ impl<A: Application> Worker<A> {
             State::Parked { until } => until,
             State::Open | State::InFlight | State::Closing => None,
         };
-        if let Some(at) = until.filter(|&at| at > self.now).into_iter().chain(idle_at).min() {
+        let held_back_until = self.look_at_held_back(id);
+        let later = until.filter(|&at| at > self.now).into_iter().chain(idle_at).chain(held_back_until);
+        if let Some(at) = later.min() {
             self.look_again(id, at);
         }
         if until.is_some_and(|at| at <= self.now) {
