@@ -59,10 +59,11 @@ impl ArgumentKind {
         match name {
             "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "destkey" => ArgumentKind::Key,
             "pattern" => ArgumentKind::Pattern,
-            "bit" | "client-id" | "count" | "cursor" | "db" | "decrement" | "destination-db" | "end" | "frequency"
-            | "increment" | "index" | "index1" | "index2" | "iteration" | "len" | "milliseconds" | "min-match-len"
-            | "numkeys" | "numlocal" | "numreplicas" | "offset" | "protover" | "seconds" | "start" | "timeout"
-            | "ttl" | "version" => ArgumentKind::Integer,
+            "bit" | "client-id" | "cluster-bus-port" | "config-epoch" | "count" | "cursor" | "db" | "decrement"
+            | "destination-db" | "end" | "end-slot" | "frequency" | "increment" | "index" | "index1" | "index2"
+            | "iteration" | "len" | "milliseconds" | "min-match-len" | "numkeys" | "numlocal" | "numreplicas"
+            | "offset" | "port" | "protover" | "seconds" | "slot" | "start" | "start-slot" | "timeout" | "ttl"
+            | "version" => ArgumentKind::Integer,
             _ if name.starts_with("unix-time") => ArgumentKind::UnixTime,
             _ => ArgumentKind::String,
         }
@@ -279,6 +280,9 @@ fn name_of_choice<'a>(alternatives: &[Vec<Node<'a>>]) -> Cow<'a, str> {
         Some("AND" | "OR") => Cow::Borrowed("operation"),
         Some("ASYNC" | "SYNC") => Cow::Borrowed("flush-type"),
         Some("BYTE" | "BIT") => Cow::Borrowed("unit"),
+        Some("FORCE" | "TAKEOVER") => Cow::Borrowed("options"),
+        Some("HARD" | "SOFT") => Cow::Borrowed("reset-type"),
+        Some("IMPORTING") => Cow::Borrowed("subcommand"),
         _ => Cow::Owned(first_words().map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-or-")),
     }
 }

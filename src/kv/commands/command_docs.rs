@@ -25,7 +25,7 @@ pub(super) fn docs_of(command: &Command) -> Reply {
     }
     let arguments = syntax::parse(command.syntax).expect("every row's syntax is tested");
     if !arguments.is_empty() {
-        let mut keys = KeySpecs { next: 0, last: command.keys.specs().len().saturating_sub(1) };
+        let mut keys = KeySpecs { next: 0, count: command.keys.specs().len() };
         pairs.push((bulk("arguments"), all_of(&arguments, &mut keys)));
     }
     if !command.subcommands.is_empty() {
@@ -38,14 +38,15 @@ pub(super) fn docs_of(command: &Command) -> Reply {
 /// Which key spec the next key belongs to: they are in the order of the keys, the last one may span several.
 struct KeySpecs {
     next: usize,
-    last: usize,
+    count: usize,
 }
 
 impl KeySpecs {
-    fn take(&mut self) -> Reply {
-        let index = self.next.min(self.last);
+    /// `None`: the command has no keys, whatever it calls its arguments; that of CLUSTER KEYSLOT is only counted with.
+    fn take(&mut self) -> Option<Reply> {
+        let index = self.next.min(self.count.checked_sub(1)?);
         self.next += 1;
-        Reply::Integer(i64::try_from(index).unwrap_or(i64::MAX))
+        Some(Reply::Integer(i64::try_from(index).unwrap_or(i64::MAX)))
     }
 }
 
@@ -55,12 +56,17 @@ fn all_of(arguments: &[Argument<'_>], keys: &mut KeySpecs) -> Reply {
 
 fn argument_of(argument: &Argument<'_>, keys: &mut KeySpecs) -> Reply {
     let is_group = matches!(argument.kind, ArgumentKind::OneOf | ArgumentKind::Block);
-    let mut pairs: Pairs = vec![(bulk("name"), bulk(&argument.name)), (bulk("type"), bulk(argument.kind.name()))];
+    let key_spec = if argument.kind == ArgumentKind::Key { keys.take() } else { None };
+    let kind = match argument.kind {
+        ArgumentKind::Key if key_spec.is_none() => ArgumentKind::String,
+        kind => kind,
+    };
+    let mut pairs: Pairs = vec![(bulk("name"), bulk(&argument.name)), (bulk("type"), bulk(kind.name()))];
     if !is_group {
         pairs.push((bulk("display_text"), bulk(&argument.name)));
     }
-    if argument.kind == ArgumentKind::Key {
-        pairs.push((bulk("key_spec_index"), keys.take()));
+    if let Some(key_spec) = key_spec {
+        pairs.push((bulk("key_spec_index"), key_spec));
     }
     if let Some(token) = argument.token {
         pairs.push((bulk("token"), bulk(token)));

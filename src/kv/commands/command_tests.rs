@@ -49,6 +49,9 @@ arguments: [{name: key type: key display_text: key key_spec_index: :0} {name: se
         > COMMAND DOCS object|freq
         {object|freq: {summary: Returns the logarithmic access frequency counter of an object. since: 4.0.0 group: generic \
 complexity: O(1) arguments: [{name: key type: key display_text: key key_spec_index: :0}]}}
+        > COMMAND DOCS cluster|keyslot
+        {cluster|keyslot: {summary: Returns the hash slot for a key. since: 3.0.0 group: cluster \
+complexity: O(N) where N is the number of bytes in the key arguments: [{name: key type: string display_text: key}]}}
         ",
     );
     let object = show(&fixture.run("COMMAND DOCS OBJECT"));
