@@ -298,7 +298,7 @@ fn look_at_keys(
 pub fn look_as_value(keyspace: &Keyspace, look: &Look, weight: Weight, args: &[&[u8]]) -> CommandResult {
     let mut replies = Vec::new();
     look_at_keys(keyspace, look, weight, args, size_of::<Reply>(), |_, told, bytes, _, _| {
-        replies.push(told.reply(bytes.to_vec()))
+        replies.push(told.reply(bytes.to_vec()));
     })?;
     Ok(match look.shape {
         Shape::One => replies.swap_remove(0),

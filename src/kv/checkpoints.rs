@@ -18,7 +18,7 @@ use crate::kv::statistics::{Counted, Measured, Statistics};
 use crate::kv::writer::end_if_sync_failed;
 use crate::server::sys::{clock, disk};
 use crate::storage::checkpoint::{Checkpointer, Pace, Part, Progress};
-use crate::storage::{Keyspace, StorageError};
+use crate::storage::{Keyspace, Options, StorageError};
 
 pub struct Checkpoints {
     shared: Arc<Shared>,
@@ -98,10 +98,10 @@ const GROUP_BYTES_PER_FRAME: usize = 8;
 const GIVE_WAY_MAX: Duration = Duration::from_secs(1);
 
 impl Checkpoints {
-    pub fn start(shared: &Arc<Shared>) -> Result<Checkpoints, StorageError> {
+    pub fn start(shared: &Arc<Shared>, options: &Options) -> Result<Checkpoints, StorageError> {
         let (orders, orders_end) = bounded(1);
         let (reports_end, reports) = bounded(1);
-        let checkpointer = Checkpointer::open(&shared.settings.storage)?;
+        let checkpointer = Checkpointer::open(options)?;
         let turns = Arc::new(Turns::new());
         let (thread_shared, thread_turns) = (Arc::clone(shared), Arc::clone(&turns));
         let thread = spawn("checkpoint", move || {

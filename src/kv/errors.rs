@@ -109,6 +109,8 @@ pub const DISK_FAILED: &str = "MISCONF The data could not be read or written: th
                                The log of the service says why.";
 pub const DATA_DAMAGED: &str =
     "ERR The data file is damaged: the command was not applied. The log of the service says what to do.";
+pub const FILES_LOST: &str = "MISCONF The data files were deleted, replaced or moved away under the running service: the command was not \
+                              applied, and nothing is written until it is started again. The log of the service says what to do first.";
 pub const DATA_LOCKED: &str = "ERR The data file is locked by another program: the command was not applied. Try again.";
 pub const OUT_OF_MEMORY: &str = "OOM The service is out of memory: the command was not applied.";
 pub const READ_TOO_LONG: &str = "ERR The command was ended after 30 seconds: while it reads, the space of what others write can't be \
@@ -310,6 +312,7 @@ pub fn storage_text(error: &StorageError) -> Cow<'static, str> {
         StorageError::Io(_) | StorageError::Unreadable(_) | StorageError::SyncFailed(_) => DISK_FAILED,
         StorageError::Corrupt(_) => DATA_DAMAGED,
         StorageError::Busy => DATA_LOCKED,
+        StorageError::FilesLost => FILES_LOST,
         StorageError::OutOfMemory => OUT_OF_MEMORY,
         StorageError::TimeLimit => READ_TOO_LONG,
         StorageError::TooLarge => STRING_TOO_LONG,

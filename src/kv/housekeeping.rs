@@ -76,8 +76,11 @@ const PASS_MAX: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 impl Housekeeping {
-    pub fn start(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Housekeeping, StorageError> {
-        let options = &shared.settings.storage;
+    pub fn start(
+        shared: &Arc<Shared>,
+        context: &ExecutorContext,
+        options: &Options,
+    ) -> Result<Housekeeping, StorageError> {
         let now = clock::monotonic();
         let syncs = match options.durability {
             Durability::EverySec => Some(SyncThread::start(shared, context)?),
@@ -87,7 +90,7 @@ impl Housekeeping {
             pace: Pace::new(options.wal_bytes_max),
             wal_bytes_max: options.wal_bytes_max,
             restart_at: now,
-            checkpoints: Checkpoints::start(shared)?,
+            checkpoints: Checkpoints::start(shared, options)?,
             backups: BackupTaker::start(shared),
             _syncs: syncs,
             wal_looked_at: now,
@@ -268,11 +271,21 @@ impl Housekeeping {
         Ok(())
     }
 
-    /// Everything into the file.
-    pub fn finish(&mut self, shared: &Shared) -> Result<(), StorageError> {
+    /// The threads beside the writer end.
+    pub fn stop(&mut self) {
         self.backups.stop();
         self.checkpoints.end();
-        Checkpointer::open(&shared.settings.storage)?.truncate().map(|_| ())
+    }
+
+    /// Of all that is to be done between groups only this. Returns when to come again.
+    pub fn go_on_with_backup(&mut self, keyspace: &Keyspace) -> Duration {
+        self.backups.bite(keyspace, true)
+    }
+
+    /// Everything into the file.
+    pub fn finish(&mut self, options: &Options) -> Result<(), StorageError> {
+        self.stop();
+        Checkpointer::open(options)?.truncate().map(|_| ())
     }
 }
 
@@ -321,13 +334,14 @@ struct SyncThread {
 impl SyncThread {
     fn start(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<SyncThread, StorageError> {
         let (end, ended) = bounded(1);
-        let options: Options = shared.settings.storage.clone();
+        // Opened once: its name may come to mean another file.
+        let wal = WalFile::open(&shared.settings.storage)?;
         let statistics = Statistics::new(context.board, context.slot);
         let shared = Arc::clone(shared);
         let thread = spawn("sync", move || {
             while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
                 let (begun_ms, begun) = (clock::uptime_ms(), clock::monotonic());
-                let synced = WalFile::open(&options).and_then(|wal| wal.sync());
+                let synced = wal.sync();
                 match synced {
                     Ok(()) => {
                         // Whoever was committed before the sync began may be told.

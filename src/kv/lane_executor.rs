@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use crate::kv::application::Shared;
 use crate::kv::errors;
+use crate::kv::file_watch;
 use crate::kv::job::{Done, Job, Kind};
 use crate::kv::reader::Reader;
+use crate::kv::statistics::{Counted, Statistics};
 use crate::kv::writer::Writer;
 use crate::resp::encode;
 use crate::server::{Executor, ExecutorContext, Refusal, Task, TaskId};
@@ -15,6 +17,8 @@ use crate::storage::StorageError;
 pub enum LaneExecutor {
     Reader(Box<Reader>),
     Writer(Box<Writer>),
+    /// The data files are lost: whoever opened their names now would mix two of them. Refuses everything.
+    Lost,
 }
 
 impl LaneExecutor {
@@ -24,11 +28,27 @@ impl LaneExecutor {
         context: &ExecutorContext,
         is_light: bool,
     ) -> Result<LaneExecutor, StorageError> {
+        if file_watch::are_lost(&shared) {
+            return Ok(Self::lost("the data files are not the service's any more: this worker serves no reads"));
+        }
         Ok(LaneExecutor::Reader(Box::new(Reader::new(shared, context, is_light)?)))
     }
 
     pub fn writer(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<LaneExecutor, StorageError> {
+        if file_watch::are_lost(shared) {
+            Statistics::new(context.board, context.slot).set(Counted::WritesFailing, 1);
+            return Ok(Self::lost(
+                "the data files are not the service's any more: nothing is written until it is started again",
+            ));
+        }
         Ok(LaneExecutor::Writer(Box::new(Writer::new(shared, context)?)))
+    }
+}
+
+impl LaneExecutor {
+    fn lost(what: &'static str) -> LaneExecutor {
+        tracing::error!("{what}");
+        LaneExecutor::Lost
     }
 }
 
@@ -40,6 +60,9 @@ impl Executor for LaneExecutor {
         match self {
             LaneExecutor::Reader(reader) => reader.run(tasks, answer),
             LaneExecutor::Writer(writer) => writer.run(tasks, answer),
+            LaneExecutor::Lost => {
+                tasks.iter().for_each(|task| answer(task.id, refused(&task.job, errors::FILES_LOST)));
+            }
         }
     }
 
@@ -50,14 +73,14 @@ impl Executor for LaneExecutor {
 
     fn idle(&mut self) -> Option<Duration> {
         match self {
-            LaneExecutor::Reader(_) => None,
+            LaneExecutor::Reader(_) | LaneExecutor::Lost => None,
             LaneExecutor::Writer(writer) => Some(writer.idle()),
         }
     }
 
     fn batch_bytes_max(&self) -> usize {
         match self {
-            LaneExecutor::Reader(_) => usize::MAX,
+            LaneExecutor::Reader(_) | LaneExecutor::Lost => usize::MAX,
             LaneExecutor::Writer(writer) => writer.batch_bytes_max(),
         }
     }
@@ -65,6 +88,8 @@ impl Executor for LaneExecutor {
     fn last_applied(&self, incarnation: u64) -> u64 {
         match self {
             LaneExecutor::Reader(_) => 0,
+            // Nobody knows what its predecessor applied and did not answer.
+            LaneExecutor::Lost => u64::MAX,
             LaneExecutor::Writer(writer) => writer.last_applied(incarnation),
         }
     }

@@ -18,6 +18,7 @@ pub mod commands;
 pub mod desk;
 pub mod errors;
 pub mod faults;
+pub mod file_watch;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod flags;

@@ -11,6 +11,7 @@ use crate::kv::broken::{self, Variant};
 use crate::kv::cache::{Learning, Seen};
 use crate::kv::calls::{Calls, Ran};
 use crate::kv::errors;
+use crate::kv::file_watch;
 use crate::kv::job::{Call, Done, DoneOutcome, Job, Kind, SlowCall};
 use crate::kv::lane_executor::refused;
 use crate::kv::runtime::Knob;
@@ -278,6 +279,9 @@ impl Reader {
         self.calls.statistics.add(Counted::PanicsTotal, 1);
         tracing::error!("a handler panicked; its reader is opened again");
         let now_ms = self.keyspace.now_ms();
+        if file_watch::are_lost(&self.calls.shared) {
+            return;
+        }
         let reopened = open(&self.options, &self.limit).and_then(|mut keyspace| {
             keyspace.begin_read(now_ms)?;
             Ok(keyspace)

@@ -31,6 +31,11 @@ pub enum Knob {
     /// Checkpoints that clients have asked for, and the number of the last one that is done.
     CheckpointsAsked,
     CheckpointsDone,
+    /// What the data file, its `-wal` and its `-shm` were when they were opened; 1 once the names mean others. See `file_watch`.
+    DataFile,
+    WalFile,
+    IndexFile,
+    FilesLost,
     /// 1 while the `-wal` is far beyond its budget, for readers keep it from beginning anew.
     WalIsHeld,
 }

@@ -8,7 +8,9 @@ use crate::kv::application::{HEAVY, KeyValue, READ, Shared, WRITE};
 use crate::kv::fixture::{self, Fixture, show};
 use crate::kv::settings::Settings;
 use crate::kv::statistics::{Counted, Statistics};
+use crate::kv::writer::Writer;
 use crate::server::pump::Pump;
+use crate::server::{Counter, ExecutorContext};
 use crate::storage::{Keyspace, Options};
 
 struct Stage {
@@ -218,4 +220,19 @@ fn a_read_that_lasts_too_long_ends_with_an_error_that_says_so() {
         assert!(reply.starts_with("-ERR The command was ended after 30 seconds"), "{call}: {reply:.100}");
     }
     assert_eq!(show(&fixture.run("STRLEN large")), ":3000001", "and the next one is answered");
+}
+
+#[test]
+fn a_writer_whose_predecessor_met_a_page_that_cannot_be_read_maps_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = Settings { memory_bytes: 1 << 40, ..fixture::settings(data.path()) };
+    let shared = Arc::new(Shared::new(settings).unwrap());
+    let slot = shared.board.lane_slot();
+    let context = ExecutorContext { slot, board: shared.board, thread: 0 };
+    for deaths in 0..2 {
+        let mut writer = Writer::new(&shared, &context).unwrap();
+        writer.idle();
+        assert_eq!(writer.is_mapped(), deaths == 0);
+        shared.board.add(slot, Counter::BusErrorsTotal, 1);
+    }
 }

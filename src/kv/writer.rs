@@ -13,6 +13,7 @@ use crate::kv::broken::{self, Variant};
 use crate::kv::calls::{Calls, Ran, Weight};
 use crate::kv::errors;
 use crate::kv::faults::{Point, reach};
+use crate::kv::file_watch::{FileWatch, Rescue};
 use crate::kv::housekeeping::Housekeeping;
 use crate::kv::job::{Call, Done, DoneOutcome, Job, Kind, SlowCall, Watched};
 use crate::kv::lane_executor::refused;
@@ -26,9 +27,9 @@ use crate::kv::versions::Marks;
 use crate::resp::encode;
 use crate::resp::reply::Reply;
 use crate::server::sys::{clock, process};
-use crate::server::{ExecutorContext, Global, Task, TaskId};
+use crate::server::{Counter, ExecutorContext, Global, Task, TaskId};
 use crate::storage::file_system::FileSystem;
-use crate::storage::{self, Change, DATABASES, Keyspace, StorageError, failed_sync};
+use crate::storage::{self, Change, DATABASES, Keyspace, Options, StorageError, failed_sync};
 
 pub struct Writer {
     keyspace: Keyspace,
@@ -36,7 +37,13 @@ pub struct Writer {
     marks: SharedMarks,
     /// Of each living worker's incarnation: its last job that was applied.
     applied: HashMap<u64, u64>,
+    /// The tickets in the file are older than this boot: there was no room to say so yet.
+    old_tickets_than: Option<u64>,
+    may_map: bool,
     housekeeping: Housekeeping,
+    files: FileWatch,
+    /// Once the files are not ours any more.
+    rescue: Option<Rescue>,
     /// True when a group ran since the last housekeeping.
     has_run: bool,
     /// When it last tried whether the disk takes writes again.
@@ -83,7 +90,10 @@ impl Writer {
     }
 
     fn start(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
-        let options = &shared.settings.storage;
+        let mut options = shared.settings.storage.clone();
+        // A predecessor that died of SIGBUS met a page that can't be read: without a map that is an error of the read.
+        options.mmap &= context.board.read(context.slot, Counter::BusErrorsTotal) == 0;
+        let options = &options;
         let must_checkpoint = shared.runtime.read(Knob::MustCheckpoint) != 0 || failed_sync::is_noted(options);
         if must_checkpoint {
             // What was noted as written or copied cannot be believed.
@@ -118,19 +128,46 @@ impl Writer {
         let mut keyspace = Keyspace::open_writer(options, hook)?;
         let boot = context.board.global(Global::Boot).load(Ordering::SeqCst);
         keyspace.begin_write(shared.clock.now_ms())?;
-        if keyspace.ticket_boot()? != boot {
+        let mut has_old_tickets = keyspace.ticket_boot()? != boot;
+        if has_old_tickets {
             keyspace.reset_tickets(boot)?;
         }
         let applied = keyspace.applied_tickets()?.into_iter().collect();
         let calls = Calls::new(Arc::clone(shared), context);
         publish_sizes(&mut keyspace, &calls.statistics);
-        keyspace.commit()?;
-        let housekeeping = Housekeeping::start(shared, context)?;
-        let tried_at = clock::monotonic();
-        Ok(Writer { keyspace, calls, marks, applied, housekeeping, has_run: false, tried_at })
+        match keyspace.commit() {
+            // What is there can be read, and the first group that finds room says whose tickets they are.
+            Err(StorageError::Full) if has_old_tickets => {
+                tracing::warn!("the disk is full: reads are served, and nothing can be written until there is room");
+                keyspace.rollback()?;
+            }
+            committed => {
+                committed?;
+                has_old_tickets = false;
+            }
+        }
+        let files = FileWatch::start(shared, !matches!(opened.file_system, FileSystem::Shared(_)));
+        let housekeeping = Housekeeping::start(shared, context, options)?;
+        Ok(Writer {
+            keyspace,
+            calls,
+            marks,
+            applied,
+            old_tickets_than: has_old_tickets.then_some(boot),
+            may_map: options.mmap,
+            housekeeping,
+            files,
+            rescue: None,
+            has_run: false,
+            tried_at: clock::monotonic(),
+        })
     }
 
     pub fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
+        if self.rescue.is_some() {
+            tasks.iter().for_each(|task| answer(task.id, refused(&task.job, errors::FILES_LOST)));
+            return;
+        }
         let mut left_out = LeftOut::default();
         let begun = clock::monotonic();
         self.has_run = true;
@@ -233,6 +270,9 @@ impl Writer {
         self.housekeeping.commit(&mut self.keyspace)?;
         reach(&self.calls.shared.runtime, Point::AfterCommit);
         self.applied.extend(last);
+        if has_changes {
+            self.old_tickets_than = None;
+        }
         Ok(Attempt::Done(applied))
     }
 
@@ -329,6 +369,7 @@ impl Writer {
     /// In the same transaction as what the jobs did: after a crash they are known as applied exactly when they are. Returns
     /// the last of each worker.
     fn record_tickets(&mut self, tasks: &[Task<Job>]) -> Result<HashMap<u64, u64>, StorageError> {
+        self.reset_old_tickets()?;
         let mut last: HashMap<u64, u64> = HashMap::new();
         for task in tasks {
             let number = last.entry(task.id.incarnation).or_default();
@@ -338,6 +379,10 @@ impl Writer {
             self.keyspace.record_ticket(incarnation, number)?;
         }
         Ok(last)
+    }
+
+    fn reset_old_tickets(&mut self) -> Result<(), StorageError> {
+        self.old_tickets_than.map_or(Ok(()), |boot| self.keyspace.reset_tickets(boot))
     }
 
     fn unmark(&mut self) {
@@ -394,8 +439,10 @@ impl Writer {
     }
 
     pub fn idle(&mut self) -> Duration {
-        let may_map = self.calls.shared.settings.storage.mmap;
-        if let Err(error) = self.calls.fit_map(&mut self.keyspace, may_map) {
+        if let Some(wait) = self.look_at_files() {
+            return wait;
+        }
+        if let Err(error) = self.calls.fit_map(&mut self.keyspace, self.may_map) {
             tracing::warn!(%error, "the map of the data file can't be changed");
         }
         self.try_to_write();
@@ -412,6 +459,23 @@ impl Writer {
         }
     }
 
+    /// When to come again, once the files are lost: what is in them is saved, and nothing else is done.
+    fn look_at_files(&mut self) -> Option<Duration> {
+        let options = &self.calls.shared.settings.storage;
+        if self.rescue.is_none() {
+            let changed = self.files.look()?;
+            self.calls.statistics.set(Counted::WritesFailing, 1);
+            self.rescue = Some(Rescue::begin(&self.keyspace, &changed, &options.directory));
+        }
+        self.housekeeping.await_pass(&self.calls.statistics);
+        if let Some(Err(error)) = self.rescue.as_mut().map(|rescue| rescue.go_on(&mut self.keyspace, options)) {
+            end_if_sync_failed(&self.calls.shared, &error);
+            tracing::error!(%error, "what was acknowledged can't be copied into the data file yet");
+            return Some(TRY_EVERY);
+        }
+        Some(RETRY.min(self.housekeeping.go_on_with_backup(&self.keyspace)))
+    }
+
     /// While writes fail the service says that it is not ready, so perhaps nobody sends one any more: whether the disk takes
     /// them again must not depend on that.
     fn try_to_write(&mut self) {
@@ -421,12 +485,10 @@ impl Writer {
             return;
         }
         self.tried_at = now;
-        let tried = self.keyspace.begin_write(self.calls.shared.clock.now_ms()).and_then(|()| {
-            self.keyspace.record_ticket(NOBODY, 0)?;
-            self.keyspace.commit()
-        });
+        let tried = self.write_nothing();
         match tried {
             Ok(()) => {
+                self.old_tickets_than = None;
                 tracing::info!("the disk takes writes again");
                 self.calls.statistics.set(Counted::WritesFailing, 0);
             }
@@ -436,6 +498,14 @@ impl Writer {
                 self.roll_back();
             }
         }
+    }
+
+    /// A change that nobody can see.
+    fn write_nothing(&mut self) -> Result<(), StorageError> {
+        self.keyspace.begin_write(self.calls.shared.clock.now_ms())?;
+        self.reset_old_tickets()?;
+        self.keyspace.record_ticket(NOBODY, 0)?;
+        self.keyspace.commit()
     }
 
     #[must_use]
@@ -454,10 +524,30 @@ impl Writer {
 
     /// The orderly end: everything in the file, an empty `-wal`.
     pub fn finish(&mut self) {
-        if let Err(error) = self.housekeeping.finish(&self.calls.shared) {
+        if let Some(rescue) = &mut self.rescue {
+            self.housekeeping.stop();
+            if let Err(error) = rescue.go_on(&mut self.keyspace, &self.calls.shared.settings.storage) {
+                tracing::error!(%error, "what was acknowledged can't be copied into the data file");
+            }
+            return;
+        }
+        let options = Options { mmap: self.may_map, ..self.calls.shared.settings.storage.clone() };
+        let finished = self.housekeeping.finish(&options).and_then(|()| self.keyspace.keep_side_files());
+        if let Err(error) = finished {
             end_if_sync_failed(&self.calls.shared, &error);
             tracing::warn!(%error, "the last checkpoint did not end; the next start needs a moment longer");
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.keyspace.is_mapped()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.files.end();
     }
 }
 

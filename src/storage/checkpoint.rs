@@ -388,6 +388,9 @@ mod tests {
                 if pace.wants_restart(&fixture.writer.wal_progress().unwrap()) {
                     fixture.writer.restart_wal().unwrap();
                 }
+                // As the writer gives way to readers that hold it, who may be waiting for a processor.
+                let pause = pace.pause(progress.log_bytes(), Duration::from_millis(2));
+                std::thread::park_timeout(pause.min(Duration::from_millis(20)));
             }
             is_over.store(true, Ordering::SeqCst);
         });

@@ -29,6 +29,8 @@ pub enum StorageError {
     TimeLimit,
     /// The value would be longer than `Options::value_bytes_max`.
     TooLarge,
+    /// The names of the files mean others than those that the service has open.
+    FilesLost,
     /// The file belongs to some other program.
     Foreign {
         path: PathBuf,
@@ -70,6 +72,7 @@ impl StorageError {
             | Self::Io(_)
             | Self::SyncFailed(_)
             | Self::Busy
+            | Self::FilesLost
             | Self::Foreign { .. }
             | Self::Newer { .. }
             | Self::NetworkFileSystem { .. }
@@ -92,6 +95,9 @@ impl fmt::Display for StorageError {
             Self::OutOfMemory => write!(out, "out of memory"),
             Self::TimeLimit => write!(out, "a read took longer than it may"),
             Self::TooLarge => write!(out, "the value is longer than the limit"),
+            Self::FilesLost => {
+                write!(out, "the data files were deleted, replaced or moved while the service had them open")
+            }
             Self::Foreign { path, application_id } => write!(
                 out,
                 "{} belongs to another program (application_id {application_id:#010x}); name another directory",

@@ -4,6 +4,8 @@
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
+use rusqlite::config::DbConfig;
+
 use super::changes::ChangeHook;
 use super::chunks::Layout;
 use super::connection::{Options, Role, connect, set_mapped};
@@ -13,6 +15,7 @@ use super::rows::{Place, Row};
 use super::slots::SlotHash;
 use super::sweep::Sweeping;
 use super::transactions::Transaction;
+use super::vfs;
 
 /// One connection to the data file: a reader, or the service's only writer. Everything happens inside a transaction,
 /// at the time and in the database that the caller named.
@@ -148,6 +151,22 @@ impl Keyspace {
             self.is_mapped = is_mapped;
         }
         Ok(())
+    }
+
+    /// When this connection is the last to close, `-wal` (empty) and `-shm` stay. Their room is what a start on a full disk needs.
+    pub fn keep_side_files(&self) -> Result<()> {
+        vfs::keep_side_files(&self.connection)
+    }
+
+    /// Nothing is copied or deleted when this connection closes: what has the names of its files may be somebody else's.
+    pub fn leave_files(&self) -> Result<()> {
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.connection.pragma_query_value(None, "mmap_size", |row| row.get::<_, i64>(0)).is_ok_and(|bytes| bytes > 0)
     }
 
     /// The database that all calls with a key are about, until the next `select`; it survives transactions.

@@ -20,6 +20,7 @@ mod error;
 mod expiry;
 pub mod failed_sync;
 pub mod file_system;
+pub mod files;
 #[cfg(test)]
 mod fixture;
 mod keyspace;

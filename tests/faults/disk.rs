@@ -191,6 +191,33 @@ fn a_disk_that_is_full_to_the_last_byte_still_takes_deletions() {
 }
 
 #[test]
+fn a_start_on_a_full_disk_serves_reads_and_heals_whatever_the_end_before_it_was() {
+    let Some(disk) = SmallDisk::mount(16) else { return };
+    let mut service = disk.start(&[]);
+    for is_orderly in [true, false, true] {
+        assert_eq!(service.connect().ask("SET a 1"), "+OK");
+        if is_orderly {
+            assert_eq!(service.stop().code(), Some(0));
+        } else {
+            service.kill_all();
+        }
+        let filler = disk.fill();
+        assert_eq!(free_bytes(&disk), 0);
+        service.restart();
+        let mut connection = service.connect();
+        assert_eq!(connection.ask("GET a"), "\"1\"", "after an orderly end: {is_orderly}");
+        let reply = connection.ask("SET b 1");
+        assert!(reply.starts_with("-MISCONF The disk is"), "{reply}");
+        std::fs::remove_file(filler).unwrap();
+        wait_until("room again", SOON, || (connection.ask("SET b 1") == "+OK").then_some(()));
+        assert_eq!(connection.ask("DEL b"), ":1");
+        // What is in the file of this start's tickets is this start's.
+        service.replace("write");
+        assert_eq!(connection.ask("SET a 1"), "+OK");
+    }
+}
+
+#[test]
 fn a_file_system_that_turns_read_only_refuses_changes_and_heals() {
     let Some(disk) = SmallDisk::mount(32) else { return };
     // A file system does not turn read-only while files are open for writing, but a new start may meet one.

@@ -235,3 +235,145 @@ fn nobody_else_may_read_what_the_service_writes() {
         assert!(modes(service.data()).iter().all(|(_, mode)| mode & 0o007 == 0), "{:?}", modes(service.data()));
     }
 }
+
+/// The refusal that a client gets once the files are known to be lost; what was acknowledged until then.
+fn set_until_files_are_lost(service: &Service) -> Vec<String> {
+    let mut connection = service.connect();
+    let mut acknowledged = Vec::new();
+    wait_until("the loss to be noticed", Duration::from_secs(20), || {
+        let key = format!("key:{}", acknowledged.len());
+        let reply = connection.call(&["SET", &key, &"v".repeat(500)]).to_string();
+        if reply == "+OK" {
+            acknowledged.push(key);
+            return None;
+        }
+        assert!(reply.starts_with("-MISCONF The data files were deleted, replaced or moved away"), "{reply}");
+        Some(())
+    });
+    acknowledged
+}
+
+fn assert_lost(service: &Service) {
+    let mut connection = service.connect();
+    assert!(connection.ask("INFO writer").contains("writes_failing:1"));
+    let replies = ["SET a 2", "DEL a", "INCR n"].map(|call| connection.ask(call));
+    assert!(replies.iter().all(|reply| reply.starts_with("-MISCONF The data files")), "{replies:?}");
+}
+
+#[test]
+fn a_side_file_that_is_deleted_or_replaced_stops_writes_and_nothing_acknowledged_is_lost() {
+    for (name, is_replaced) in [("data.db-wal", false), ("data.db-wal", true), ("data.db-shm", false)] {
+        println!("{name}, replaced: {is_replaced}");
+        let mut service = Service::start(&[("WORKERS", "2")]);
+        let mut connection = service.connect();
+        assert_eq!(connection.ask("SET a 1"), "+OK");
+        let (file, other) = (service.data().join(name), service.data().join("other"));
+        fs::copy(&file, &other).unwrap();
+        for n in 0..100 {
+            assert_eq!(connection.call(&["SET", &format!("before:{n}"), &"v".repeat(500)]).to_string(), "+OK");
+        }
+        if is_replaced {
+            fs::rename(&other, &file).unwrap()
+        } else {
+            fs::remove_file(&file).unwrap()
+        }
+        let acknowledged = set_until_files_are_lost(&service);
+        println!("{} were acknowledged until it was noticed", acknowledged.len());
+        assert_lost(&service);
+        assert_eq!(connection.ask("GET a"), "\"1\"", "reads go on");
+        let saved = |line: &str| line.contains("all that was acknowledged is in data.db now");
+        assert!(service.log().wait_for(0, Duration::from_secs(20), saved).is_some());
+        // Whoever takes a place now opens nothing.
+        service.replace("write");
+        wait_until("the next writer", Duration::from_secs(20), || {
+            connection.ask("SET a 3").starts_with("-MISCONF The data files").then_some(())
+        });
+        service.replace("worker-1");
+        assert_lost(&service);
+        service.kill_all();
+        service.restart();
+        let mut connection = service.connect();
+        assert_eq!(connection.ask("GET a"), "\"1\"");
+        assert_eq!(connection.ask("DBSIZE"), format!(":{}", 101 + acknowledged.len()));
+        assert_eq!(connection.ask("SET a 2"), "+OK");
+        let asides = fs::read_dir(service.data())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("data.db-wal.not-ours-"));
+        assert_eq!(asides.count(), usize::from(is_replaced));
+    }
+}
+
+#[test]
+fn a_data_file_or_directory_that_is_moved_away_stops_writes_and_can_be_moved_back() {
+    let mut service = Service::start(&[("WORKERS", "2")]);
+    assert_eq!(service.connect().ask("SET a 1"), "+OK");
+    let (file, aside) = (service.data().join("data.db"), service.data().join("aside"));
+    fs::rename(&file, &aside).unwrap();
+    let mut acknowledged = set_until_files_are_lost(&service).len();
+    assert_lost(&service);
+    let told = |line: &str| line.contains("BACKUP START");
+    assert!(service.log().wait_for(0, Duration::from_secs(20), told).is_some());
+    // It still can be saved from the file that is open.
+    let name = service.connect().ask("BACKUP START").trim_matches('"').to_owned();
+    let backup = service.data().join("backups").join(name);
+    wait_until("the backup", Duration::from_secs(20), || backup.is_file().then_some(()));
+    fs::rename(&aside, &file).unwrap();
+    assert_lost(&service);
+    service.kill_all();
+    service.restart();
+    assert_eq!(service.connect().ask("DBSIZE"), format!(":{}", 1 + acknowledged));
+    let elsewhere = service.data().with_extension("moved");
+    fs::rename(service.data(), &elsewhere).unwrap();
+    acknowledged = acknowledged.max(set_until_files_are_lost(&service).len());
+    service.kill_all();
+    if service.data().exists() {
+        fs::remove_dir_all(service.data()).unwrap();
+    }
+    fs::rename(&elsewhere, service.data()).unwrap();
+    service.restart();
+    assert_eq!(service.connect().ask("DBSIZE"), format!(":{}", 1 + acknowledged));
+}
+
+#[test]
+fn an_orderly_end_without_its_files_touches_nothing_that_has_their_names() {
+    let mut service = Service::start(&[("WORKERS", "2")]);
+    assert_eq!(service.connect().ask("SET a 1"), "+OK");
+    let elsewhere = service.data().with_extension("moved");
+    fs::rename(service.data(), &elsewhere).unwrap();
+    fs::create_dir(service.data()).unwrap();
+    for name in ["data.db", "data.db-wal", "data.db-shm"] {
+        fs::write(service.data().join(name), "somebody else's").unwrap();
+    }
+    let acknowledged = set_until_files_are_lost(&service).len();
+    service.stop();
+    for name in ["data.db", "data.db-wal", "data.db-shm"] {
+        assert_eq!(fs::read(service.data().join(name)).unwrap(), b"somebody else's", "{name}");
+    }
+    fs::remove_dir_all(service.data()).unwrap();
+    fs::rename(&elsewhere, service.data()).unwrap();
+    service.restart();
+    assert_eq!(service.connect().ask("DBSIZE"), format!(":{}", 1 + acknowledged));
+}
+
+#[test]
+fn a_page_that_cannot_be_read_ends_the_writer_once_and_is_an_error_from_then_on() {
+    let service = Service::start(&[("WORKERS", "1")]);
+    let mut connection = service.connect();
+    for n in 0..500 {
+        assert_eq!(connection.call(&["SET", &format!("key:{n}"), &"v".repeat(300)]).to_string(), "+OK");
+    }
+    assert_eq!(connection.ask("SAVE"), "+OK");
+    // One that has none of the pages in its memory.
+    service.replace("write");
+    assert_eq!(connection.ask("SET fresh 1"), "+OK");
+    // What is mapped and not in the file is what a bad sector is: SIGBUS for whoever reads it.
+    let file = fs::File::options().write(true).open(service.data().join("data.db")).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2 / 4096 * 4096).unwrap();
+    let replies: Vec<String> = (0..500).map(|n| connection.ask(&format!("APPEND key:{n} x"))).collect();
+    let damaged = replies.iter().filter(|reply| reply.starts_with("-ERR The data file is damaged")).count();
+    println!("{damaged} of 500 can't be read");
+    assert!(damaged > 0, "{:?}", &replies[..3]);
+    let deaths =
+        service.log().lines().iter().filter(|line| line.contains("\"write\"") && line.contains("Killed(7)")).count();
+    assert_eq!(deaths, 1, "{replies:?}");
+}

@@ -10,4 +10,4 @@ mod observer;
 mod shim;
 
 pub(super) use observer::observing;
-pub(super) use shim::name;
+pub(super) use shim::{keep_side_files, name};

@@ -7,6 +7,7 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use rusqlite::Connection;
 use rusqlite::ffi::{
     self, SQLITE_IOERR_FSYNC, SQLITE_OK, SQLITE_OPEN_MAIN_DB, SQLITE_OPEN_WAL, sqlite3_file, sqlite3_io_methods,
     sqlite3_vfs,
@@ -45,6 +46,25 @@ pub(in crate::storage) fn name() -> Result<&'static CStr> {
         Ok(_) => Ok(NAME),
         Err(code) => Err(StorageError::Internal(format!("SQLite's file system (code {code})"))),
     }
+}
+
+/// See `Keyspace::keep_side_files`.
+///
+/// # Errors
+/// SQLite knows no such file.
+pub(in crate::storage) fn keep_side_files(connection: &Connection) -> Result<()> {
+    let mut keep: c_int = 1;
+    // SAFETY: the handle is open as long as the connection is; this code takes a pointer to an int
+    // (<https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html>, SQLITE_FCNTL_PERSIST_WAL).
+    let code = unsafe {
+        ffi::sqlite3_file_control(
+            connection.handle(),
+            c"main".as_ptr(),
+            ffi::SQLITE_FCNTL_PERSIST_WAL,
+            (&raw mut keep).cast(),
+        )
+    };
+    outcome(code).map_err(|code| StorageError::Internal(format!("keeping the -wal (code {code})")))
 }
 
 fn register() -> std::result::Result<Usual, Code> {
