@@ -6,6 +6,8 @@
 mod disk;
 #[path = "faults/files.rs"]
 mod files;
+#[path = "faults/kernels.rs"]
+mod kernels;
 #[path = "faults/network.rs"]
 mod network;
 #[path = "faults/restores.rs"]
