@@ -99,6 +99,7 @@ fn server_config(settings: &Settings) -> ServerConfig {
             output_bytes_max: server.output_bytes_max,
             connections_bytes_max: usize::try_from(server.clients_bytes_max).unwrap_or(usize::MAX),
             idle_timeout_seconds: server.idle_timeout_seconds,
+            loop_stall_seconds_max: server.loop_stall_seconds,
             ..Limits::default()
         },
     }

@@ -234,6 +234,12 @@ fn processes(view: &View, out: &mut Exposition) {
     }
     let counts = [
         (Count, "process_restarts", "Starts after the first.", Counter::RestartsTotal),
+        (
+            Count,
+            "process_hangs",
+            "Ends by the watchdog: the event loop did not come round any more.",
+            Counter::HangsTotal,
+        ),
         (Gauge, "process_resident_bytes", "Resident memory.", Counter::ResidentBytes),
         (Gauge, "process_anonymous_bytes", "Resident memory that no file backs.", Counter::AnonymousBytes),
     ];

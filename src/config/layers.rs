@@ -38,6 +38,8 @@ pub struct ServerSettings {
     pub lane_jobs_max: usize,
     pub cpu_affinity: CpuAffinity,
     pub drain_seconds: u64,
+    /// 0: never.
+    pub loop_stall_seconds: u64,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -209,6 +211,7 @@ mod tests {
                 lane_jobs_max: 1024,
                 cpu_affinity: CpuAffinity::Off,
                 drain_seconds: 8,
+                loop_stall_seconds: 30,
             }
         );
         assert_eq!(

@@ -162,6 +162,8 @@ pub const SETTINGS: &[Setting] = &[
         .means("`auto` gives each event loop and each pool thread one allowed CPU"),
     setting(Server, "EMPTYSERVER_DRAIN_SECONDS", Unit::seconds(1, 3_600), Fixed("8"))
         .means("longest orderly shutdown, last checkpoint included"),
+    setting(Server, "EMPTYSERVER_LOOP_STALL_SECONDS", Unit::seconds(0, 86_400), Fixed("30"))
+        .means("a worker whose event loop stands still for so long is killed and replaced; `0` = never"),
     setting(
         Kv,
         "EMPTYSERVER_SLOWLOG_MICROSECONDS",

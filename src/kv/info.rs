@@ -391,6 +391,7 @@ fn workers(desk: &Desk, report: &mut Report) {
     let now_ms = clock::uptime_ms();
     report.line("workers", board.workers().count());
     report.line("accept_empty_total", board.sum(Counter::AcceptEmptyTotal));
+    report.line("worker_hangs_total", board.sum(Counter::HangsTotal));
     for slot in board.workers() {
         let of = |which| board.read(slot, which);
         report.line(

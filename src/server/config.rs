@@ -42,6 +42,8 @@ pub struct Limits {
     pub bus_bytes_max: usize,
     /// A connection without a request for so long closes; 0 = never. From the start on `Global::IdleTimeoutSeconds` counts.
     pub idle_timeout_seconds: u64,
+    /// A worker whose loop makes no round for so long is ended; 0 = never. Counted in the supervisor's looks, a second apart.
+    pub loop_stall_seconds_max: u64,
     /// A peer that vanished without a word is noticed after this long; 0 = never.
     pub keep_alive_seconds: u32,
 }
@@ -59,6 +61,7 @@ impl Default for Limits {
             lane_input_bytes_max: 16 << 20,
             bus_bytes_max: 64 << 20,
             idle_timeout_seconds: 0,
+            loop_stall_seconds_max: 30,
             keep_alive_seconds: 300,
         }
     }

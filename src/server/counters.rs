@@ -73,6 +73,8 @@ pub enum Counter {
     BusDroppedTotal,
     /// Starts after the first.
     RestartsTotal,
+    /// Ends by the supervisor's watchdog: the worker's loop did not come round any more.
+    HangsTotal,
     /// Deaths by SIGBUS: a page of a mapped file could not be read.
     BusErrorsTotal,
     // The supervisor's samples, once a second.

@@ -31,6 +31,7 @@ pub mod supervisor;
 #[allow(unsafe_code, reason = "the operating system's interface is C")]
 pub mod sys;
 mod timers;
+mod watchdog;
 mod worker;
 
 pub use config::{Limits, ServerConfig};

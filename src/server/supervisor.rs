@@ -21,6 +21,7 @@ use super::sys::lock::FileLock;
 use super::sys::process::{self, Ended};
 use super::sys::signals::{Asked, Signals};
 use super::sys::{clock, descriptors, memory, socket, stderr, thread};
+use super::watchdog::Watchdog;
 
 /// What the caller prepared before the first process is started.
 pub struct Start<A> {
@@ -120,6 +121,7 @@ struct Supervisor<A> {
     children: Vec<Child>,
     phase: Phase,
     sampled_at: Instant,
+    watchdog: Watchdog,
 }
 
 enum Phase {
@@ -182,7 +184,9 @@ impl<A: Application> Supervisor<A> {
         board.set(board.supervisor_slot(), Counter::Pid, u64::from(std::process::id()));
         board.set(board.supervisor_slot(), Counter::State, counters::SERVING);
         let (phase, sampled_at) = (Phase::Starting, now);
-        Ok(Supervisor { frame, listener, lock, companion, signals, epoll, children, phase, sampled_at })
+        // A look is a second: SAMPLE_EVERY.
+        let watchdog = Watchdog::new(board.workers().count(), frame.config.limits.loop_stall_seconds_max);
+        Ok(Supervisor { frame, listener, lock, companion, signals, epoll, children, phase, sampled_at, watchdog })
     }
 
     /// The whole life of the service.
@@ -541,8 +545,8 @@ impl<A: Application> Supervisor<A> {
         }
     }
 
-    /// What each process uses, for those who may not read files.
-    fn sample(&self) {
+    /// What each process uses, for those who may not read files; and whether the workers' loops go on.
+    fn sample(&mut self) {
         let board = self.frame.board;
         board.set(board.supervisor_slot(), Counter::HeartbeatMs, clock::uptime_ms());
         let own = (board.supervisor_slot(), std::process::id());
@@ -550,13 +554,33 @@ impl<A: Application> Supervisor<A> {
             ChildState::Running { pid, .. } => Some((Slot(index), pid)),
             ChildState::Absent { .. } | ChildState::Ended => None,
         });
-        for (slot, pid) in children.chain([own]) {
+        let all: Vec<(Slot, u32)> = children.chain([own]).collect();
+        for (slot, pid) in all {
             if let Some(usage) = process::usage(pid) {
                 board.set(slot, Counter::ResidentBytes, usage.resident_bytes);
                 board.set(slot, Counter::AnonymousBytes, usage.anonymous_bytes);
                 board.set(slot, Counter::UserMs, usage.user_ms);
                 board.set(slot, Counter::SystemMs, usage.system_ms);
+                self.end_if_hung(slot, usage.is_stopped);
             }
+        }
+    }
+
+    /// Once a second. A worker that starts or drains has its own time limits.
+    fn end_if_hung(&mut self, slot: Slot, is_stopped: bool) {
+        let ChildState::Running { pid, incarnation, is_ready: true, .. } = self.children[slot.0].state else { return };
+        let board = self.frame.board;
+        let is_watched = slot.0 < board.workers().count() && matches!(self.phase, Phase::Serving);
+        if is_watched && self.watchdog.look(slot.0, incarnation, board.read(slot, Counter::RoundsTotal), is_stopped) {
+            let seconds = self.frame.config.limits.loop_stall_seconds_max;
+            tracing::error!(
+                process = self.name(slot),
+                pid,
+                seconds,
+                "an event loop does not come round any more: its worker is killed"
+            );
+            board.add(slot, Counter::HangsTotal, 1);
+            kill(pid);
         }
     }
 }

@@ -138,3 +138,80 @@ fn a_worker_killed_while_the_writer_stands_still_leaves_whole_jobs_or_nothing() 
     assert_eq!(one, two);
     println!("{one} of 20 transactions of killed workers were applied");
 }
+
+fn hangs(connection: &mut Connection) -> u64 {
+    let info = connection.call(&["INFO", "workers"]).text();
+    let line = info.lines().find_map(|line| line.strip_prefix("worker_hangs_total:")).unwrap().to_owned();
+    line.parse().unwrap()
+}
+
+/// One connection to each of two workers, by their process ids.
+fn to_each_worker(service: &Service) -> Vec<(i32, Connection)> {
+    let mut found: Vec<(i32, Connection)> = Vec::new();
+    for pid in service.workers() {
+        let other = Stopped::new(service.workers().into_iter().find(|other| *other != pid).unwrap());
+        let connection = wait_until("a connection to the worker that goes on", PATIENCE, || {
+            let mut connection = service.connect();
+            connection.patience = Duration::from_secs(1);
+            let is_answered = connection.try_call(&["PING"]).is_ok();
+            connection.patience = PATIENCE;
+            is_answered.then_some(connection)
+        });
+        drop(other);
+        found.push((pid, connection));
+    }
+    found
+}
+
+#[test]
+fn a_worker_whose_loop_hangs_is_replaced_and_the_others_go_on() {
+    let service = Service::start(&[("WORKERS", "2"), ("DEBUG_COMMANDS", "yes"), ("LOOP_STALL_SECONDS", "2")]);
+    let mut connections = to_each_worker(&service);
+    let (other_pid, mut other) = connections.pop().unwrap();
+    let (hung_pid, mut hung) = connections.pop().unwrap();
+    hung.send(&["DEBUG", "SLEEP-LOOP", "3000"]);
+    let replaced = wait_until("another worker in its place", PATIENCE, || {
+        assert_eq!(other.ask("PING"), "+PONG", "the other worker goes on");
+        service.process("worker-0").filter(|pid| *pid != hung_pid)
+    });
+    assert!(hung.is_closed());
+    assert_eq!(service.workers(), [replaced, other_pid]);
+    assert_eq!(hangs(&mut other), 1);
+    let line = service.log().lines().into_iter().find(|line| line.contains("does not come round")).unwrap();
+    assert!(
+        line.contains("worker-0") && line.contains(&hung_pid.to_string()) && line.contains("\"seconds\":2"),
+        "{line}"
+    );
+    assert_eq!(service.connect().ask("SET a 1"), "+OK");
+}
+
+#[test]
+fn workers_that_somebody_stopped_alone_or_with_the_whole_service_are_not_ended() {
+    let service = Service::start(&[("WORKERS", "2"), ("LOOP_STALL_SECONDS", "1")]);
+    let pids = service.workers();
+    let mut connections = to_each_worker(&service);
+    // The supervisor looks once a second, and samples the processes' times then: these asking ones' always differ.
+    let looks = |connection: &mut Connection, count: u64| {
+        for _ in 0..count {
+            let before = connection.call(&["INFO", "cpu"]).text();
+            wait_until("another look of the supervisor", PATIENCE, || {
+                (connection.call(&["INFO", "cpu"]).text() != before).then_some(())
+            });
+        }
+    };
+    let alone = Stopped::new(pids[0]);
+    looks(&mut connections[1].1, 4);
+    drop(alone);
+    let all: Vec<Stopped> = {
+        let processes = service.processes();
+        std::iter::once(service.pid()).chain(processes.iter().map(|process| process.pid)).map(Stopped::new).collect()
+    };
+    clock::pause(Duration::from_secs(4));
+    drop(all);
+    looks(&mut connections[1].1, 4);
+    assert_eq!(service.workers(), pids);
+    for (_, connection) in &mut connections {
+        assert_eq!(connection.ask("PING"), "+PONG");
+        assert_eq!(hangs(connection), 0);
+    }
+}

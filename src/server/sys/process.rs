@@ -88,8 +88,10 @@ pub fn usage(pid: u32) -> Option<Usage> {
     let (resident, shared) = (pages.next()?, pages.next()?);
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold anything, also spaces and brackets: fields are counted after its closing bracket (proc(5)).
-    let mut ticks =
-        stat[stat.rfind(')')? + 1..].split_ascii_whitespace().skip(11).map_while(|word| word.parse::<u64>().ok());
+    let behind_name = &stat[stat.rfind(')')? + 1..];
+    // T: by a signal; t: by a tracer.
+    let is_stopped = behind_name.trim_start().starts_with(['T', 't']);
+    let mut ticks = behind_name.split_ascii_whitespace().skip(11).map_while(|word| word.parse::<u64>().ok());
     let (user, system) = (ticks.next()?, ticks.next()?);
     let page_bytes = page_bytes();
     Some(Usage {
@@ -97,6 +99,7 @@ pub fn usage(pid: u32) -> Option<Usage> {
         anonymous_bytes: resident.saturating_sub(shared) * page_bytes,
         user_ms: user * 1000 / ticks_per_second(),
         system_ms: system * 1000 / ticks_per_second(),
+        is_stopped,
     })
 }
 
@@ -108,6 +111,8 @@ pub struct Usage {
     pub anonymous_bytes: u64,
     pub user_ms: u64,
     pub system_ms: u64,
+    /// True while somebody has stopped it, by a signal or with a debugger.
+    pub is_stopped: bool,
 }
 
 fn page_bytes() -> u64 {
