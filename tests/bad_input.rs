@@ -616,3 +616,110 @@ fn replies_over_the_output_limit_are_not_built_in_any_process() {
         assert!(peak < 128 * MEBI as u64, "{}: {peak}", process.name);
     }
 }
+
+/// What took seconds of a loop, or of a reader, in some version; with the beginning of its answer.
+fn long_calls() -> Vec<(&'static str, Vec<String>, &'static str)> {
+    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let many = |line: &str, more: &dyn Fn(usize) -> String, count: usize| {
+        words(line).into_iter().chain((0..count).map(more)).collect::<Vec<_>>()
+    };
+    let class = format!("*[{}]", "xyz".repeat(4 * MEBI / 3));
+    let worst = format!("*{}b", "[^b]".repeat(1_000));
+    vec![
+        ("many keys to watch", many("WATCH", &|n| format!("key:{n}"), 100_000), "+OK"),
+        ("many keys to read", many("EXISTS", &|n| format!("key:{n}"), 100_000), ":0"),
+        ("more keys to watch than there may be", many("WATCH", &|n| format!("key:{n}"), 200_000), "-ERR too many"),
+        ("a class of 4 MiB for CONFIG", words(&format!("CONFIG GET {class}")), "-ERR pattern too long"),
+        (
+            "a class of 4 MiB for COMMAND",
+            words(&format!("COMMAND LIST FILTERBY PATTERN {class}")),
+            "-ERR pattern too long",
+        ),
+        ("a class of 4 MiB for SCAN", words(&format!("SCAN 0 COUNT 1000 MATCH {class}")), "-ERR pattern too long"),
+        ("a class of 4 MiB for KEYS", words(&format!("KEYS {class}")), "-ERR pattern too long"),
+        ("the worst pattern for SCAN", words(&format!("SCAN 0 COUNT 1000 MATCH {worst}")), "["),
+        ("many patterns", many("CONFIG GET", &|n| format!("*{n}*{n}*"), 200_000), "-ERR too many arguments"),
+        (
+            "many patterns that are long together",
+            many("CONFIG GET", &|n| format!("*{n}*").repeat(4), 1_000),
+            "-ERR pattern too long",
+        ),
+        ("many names for DOCS", many("COMMAND DOCS", &|_| "config".to_owned(), 200_000), "-ERR too many arguments"),
+        ("many names for INFO", many("COMMAND INFO", &|_| "config".to_owned(), 200_000), "-ERR too many arguments"),
+        (
+            "many names for HISTOGRAM",
+            many("LATENCY HISTOGRAM", &|_| "ping".to_owned(), 200_000),
+            "-ERR too many arguments",
+        ),
+        (
+            "many keys for GETKEYS",
+            many("COMMAND GETKEYSANDFLAGS DEL", &|n| n.to_string(), 200_000),
+            "-ERR too many arguments",
+        ),
+        ("many clients", many("CLIENT LIST ID", &|_| "1".to_owned(), 200_000), "-ERR too many arguments"),
+        ("many passwords, with a monitor", many("HELLO 3", &|_| "AUTH".to_owned(), 99_999), "-WRONGPASS"),
+        ("a large value, with a monitor", words(&format!("SET large {}", "\x01".repeat(16 * MEBI))), "+OK"),
+    ]
+}
+
+#[test]
+fn no_call_holds_up_the_other_clients_of_its_worker_for_long() {
+    let service = Service::start(&[("WORKERS", "1"), ("READERS", "1")]);
+    let (mut other, mut monitor) = (service.connect(), service.connect());
+    (0..1000).for_each(|n| other.send(&["SET", &format!("{}{n}", "a".repeat(200)), "1"]));
+    (0..1000).for_each(|_| drop(other.read()));
+    let mut reads = 0;
+    for (what, call, expected) in long_calls() {
+        if what.ends_with("with a monitor") {
+            monitor.send(&["MONITOR"]);
+            monitor.read();
+        }
+        let mut caller = service.connect();
+        caller.send(&call);
+        let mut slowest = Duration::ZERO;
+        let begun = clock::monotonic();
+        let reply = loop {
+            let begun = clock::monotonic();
+            assert_eq!(other.ask("PING"), "+PONG");
+            reads += 1;
+            // Not in the cache: the reader's affair.
+            assert_eq!(other.call(&["EXISTS", &format!("absent:{reads}")]).integer(), 0);
+            slowest = slowest.max(clock::monotonic().duration_since(begun));
+            caller.patience = Duration::from_millis(1);
+            if let Ok(reply) = caller.try_read() {
+                break reply.to_string();
+            }
+        };
+        println!("{what}: answered after {:?}, others waited {slowest:?}", clock::monotonic().duration_since(begun));
+        assert!(reply.starts_with(expected), "{what}: {}", &reply[..reply.len().min(200)]);
+        assert!(slowest < Duration::from_secs(4), "{what}: others waited {slowest:?}");
+    }
+}
+
+#[test]
+fn what_is_watched_counts_as_memory_of_its_client_and_is_given_back() {
+    let service = Service::start(&[("WORKERS", "1")]);
+    let (mut client, mut other) = (service.connect(), service.connect());
+    let number = client.ask("CLIENT ID")[1..].to_owned();
+    let mut held = |client: &mut Connection| {
+        assert_eq!(client.ask("PING"), "+PONG");
+        let line = other.call(&["CLIENT", "LIST", "ID", &number]).text();
+        let field = line.split(' ').find_map(|field| field.strip_prefix("tot-mem=")).unwrap().to_owned();
+        field.parse::<u64>().unwrap()
+    };
+    let before = held(&mut client);
+    for turn in 0..13 {
+        let keys = (0..10_000).map(|n| format!("key:{turn}:{n}"));
+        let call: Vec<String> = std::iter::once("WATCH".to_owned()).chain(keys).collect();
+        assert_eq!(client.call(&call).to_string(), "+OK");
+    }
+    let watching = held(&mut client);
+    assert!(watching > before + 130_000 * 50, "{before} became {watching}");
+    let more: Vec<String> = std::iter::once("WATCH".to_owned()).chain((0..2_000).map(|n| n.to_string())).collect();
+    let refused = client.call(&more).to_string();
+    assert!(refused.starts_with("-ERR too many watched keys: one client may watch 131072"), "{refused}");
+    assert_eq!(client.ask("MULTI"), "+OK");
+    assert_eq!(client.ask("SET a 1"), "+QUEUED");
+    assert_eq!(client.ask("EXEC"), "[+\"OK\"]", "what is watched already holds, and nothing of it has changed");
+    assert_eq!(held(&mut client), before);
+}

@@ -6,6 +6,14 @@ use crate::kv::errors::{self, CommandError};
 use crate::resp::number::parse_integer;
 use crate::storage::DATABASES;
 
+/// Names that one call asks about at most: a few bytes that ask for a command become thousands, which the loop makes. There are far fewer
+/// commands and parameters.
+pub const NAMES_MAX: usize = 1024;
+
+pub fn check_names(names: &[&[u8]]) -> Result<(), CommandError> {
+    if names.len() > NAMES_MAX { Err(errors::too_many_names(NAMES_MAX)) } else { Ok(()) }
+}
+
 /// True exactly when the argument is this word, whatever its case. `word` is in lower case.
 #[must_use]
 pub fn is_word(arg: &[u8], word: &str) -> bool {

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::kv::glob::{PATTERN_BYTES_MAX, PatternTooLong};
 use crate::resp::reply::Reply;
 use crate::storage::StorageError;
 
@@ -187,7 +188,6 @@ pub const NO_REPLICATION: &str =
 
 // ---- COMMAND
 pub const COMMAND_INVALID: &str = "ERR Invalid command specified";
-pub const COMMAND_NAMES: &str = "ERR too many names: a call may have 1000";
 pub const COMMAND_WITHOUT_KEYS: &str = "ERR The command has no key arguments";
 pub const COMMAND_ARGUMENT_COUNT: &str = "ERR Invalid number of arguments specified for command";
 pub const COMMAND_ARGUMENTS: &str = "ERR Invalid arguments specified for command";
@@ -203,6 +203,29 @@ pub fn unknown_command(args: &[&[u8]]) -> CommandError {
         rest.push_str(&format!("'{}' ", lossy(arg, SHOWN_BYTES_MAX - rest.len())));
     }
     reply(format!("ERR unknown command '{}', with args beginning with: {rest}", shown(args[0])))
+}
+
+#[must_use]
+pub fn too_many_names(names_max: usize) -> CommandError {
+    reply(format!(
+        "ERR too many arguments: this command takes {names_max} at a time; ask for the others in further calls"
+    ))
+}
+
+/// KEYS, SCAN, CONFIG GET and all else that takes a pattern.
+impl From<PatternTooLong> for CommandError {
+    fn from(_: PatternTooLong) -> CommandError {
+        reply(format!(
+            "ERR pattern too long: a pattern, or all patterns of a call together, may have {PATTERN_BYTES_MAX} bytes"
+        ))
+    }
+}
+
+#[must_use]
+pub fn too_many_watched(keys_max: usize) -> Cow<'static, str> {
+    Cow::Owned(format!(
+        "ERR too many watched keys: one client may watch {keys_max}; EXEC, DISCARD or UNWATCH lets go of them"
+    ))
 }
 
 /// EXEC itself was refused.
@@ -300,8 +323,9 @@ fn shown(bytes: &[u8]) -> Cow<'_, str> {
 
 /// At most `bytes_max` bytes of what a peer sent, as text.
 fn lossy(bytes: &[u8], bytes_max: usize) -> Cow<'_, str> {
+    let bytes = &bytes[..bytes.len().min(bytes_max)];
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end.min(bytes_max)])
+    String::from_utf8_lossy(&bytes[..end])
 }
 
 /// What a storage error means for the one who sent the command: what happened, and what helps. Paths and codes stay in

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use crate::kv::cache::{Learned, Seen};
 use crate::kv::table::{self, Command};
+use crate::kv::versions::Versions;
 use crate::resp::reply::Version;
 use crate::server::Wire;
 
@@ -24,7 +25,7 @@ pub enum Kind {
     Run,
     /// All calls as one, if nothing that is watched has changed.
     Exec(Vec<Watched>),
-    /// The one call's arguments after the name are keys: when does each expire?
+    /// The one call's arguments after the name are keys: which are there, and until when?
     Watch,
 }
 
@@ -33,9 +34,55 @@ pub enum Kind {
 pub struct Watched {
     pub slot: u32,
     pub version: u64,
-    pub epoch: u64,
-    /// When the key expires, if it was there and does.
-    pub expires_at_ms: Option<i64>,
+    pub database: u8,
+    /// How often the database had been flushed, and exchanged.
+    pub flushes: u64,
+    pub swaps: u64,
+    pub found: Presence,
+}
+
+/// Whether WATCH found a key, and for how long it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Also when its time has passed and its row is still there.
+    Absent,
+    Lasting,
+    /// Until then, in milliseconds since 1970.
+    Until(i64),
+}
+
+impl Watched {
+    /// What there is to see now, before the key itself is looked at.
+    #[must_use]
+    pub fn now(versions: &Versions, database: u8, hash: u64) -> Watched {
+        let slot = Versions::slot_of(hash);
+        let (flushes, swaps) = versions.of_database(database);
+        Watched { slot, version: versions.read(slot), database, flushes, swaps, found: Presence::Absent }
+    }
+
+    /// The key is watched again, or another of the same hash: both must be unchanged.
+    pub fn merge(&mut self, again: &Watched) {
+        self.found = match (self.found, again.found) {
+            (Presence::Absent, found) | (found, Presence::Absent) => found,
+            (Presence::Until(one), Presence::Until(other)) => Presence::Until(one.min(other)),
+            (Presence::Until(at), Presence::Lasting) | (Presence::Lasting, Presence::Until(at)) => Presence::Until(at),
+            (Presence::Lasting, Presence::Lasting) => Presence::Lasting,
+        };
+    }
+
+    /// True when EXEC may run as far as this key goes. What was absent and has not been touched is not changed by a flush either: as in
+    /// Redis, and a key that came and was flushed has been touched.
+    #[must_use]
+    pub fn is_unchanged(&self, versions: &Versions, now_ms: i64) -> bool {
+        let is_settled = |seen: u64, now: u64| seen.is_multiple_of(2) && seen == now;
+        let (flushes, swaps) = versions.of_database(self.database);
+        let survives_flushes = match self.found {
+            Presence::Absent => true,
+            Presence::Lasting => is_settled(self.flushes, flushes),
+            Presence::Until(at_ms) => at_ms > now_ms && is_settled(self.flushes, flushes),
+        };
+        survives_flushes && is_settled(self.version, versions.read(self.slot)) && is_settled(self.swaps, swaps)
+    }
 }
 
 /// Calls one behind the other, as bytes: the form in which they cross to another process.
@@ -182,8 +229,8 @@ pub enum DoneOutcome {
     Executed(Vec<u64>),
     /// Something watched had changed: nothing was run.
     NotExecuted,
-    /// When each watched key expires, in the order of the keys; the replies are empty unless it failed.
-    Watched(Vec<Option<i64>>),
+    /// Whether each watched key is there, in the order of the keys; the replies are empty unless it failed.
+    Watched(Vec<Presence>),
 }
 
 /// A call that took longer than the slow log's threshold.
@@ -227,6 +274,27 @@ impl Done {
     }
 }
 
+impl Presence {
+    fn encode(self, out: &mut Vec<u8>) {
+        let (kind, at_ms) = match self {
+            Presence::Absent => (0, 0),
+            Presence::Lasting => (1, 0),
+            Presence::Until(at_ms) => (2, at_ms),
+        };
+        out.push(kind);
+        out.extend_from_slice(&at_ms.to_le_bytes());
+    }
+
+    fn decode(rest: &mut &[u8]) -> Presence {
+        let ([kind], at_ms) = (take(rest), i64::from_le_bytes(take(rest)));
+        match kind {
+            0 => Presence::Absent,
+            1 => Presence::Lasting,
+            _ => Presence::Until(at_ms),
+        }
+    }
+}
+
 impl Wire for Job {
     fn bytes_kept(&self) -> usize {
         let watched = match &self.kind {
@@ -247,8 +315,10 @@ impl Wire for Job {
                 for one in watched {
                     out.extend_from_slice(&one.slot.to_le_bytes());
                     out.extend_from_slice(&one.version.to_le_bytes());
-                    out.extend_from_slice(&one.epoch.to_le_bytes());
-                    put_expiry(one.expires_at_ms, out);
+                    out.push(one.database);
+                    out.extend_from_slice(&one.flushes.to_le_bytes());
+                    out.extend_from_slice(&one.swaps.to_le_bytes());
+                    one.found.encode(out);
                 }
             }
         }
@@ -267,8 +337,10 @@ impl Wire for Job {
                 let watched = (0..count).map(|_| Watched {
                     slot: u32::from_le_bytes(take(rest)),
                     version: u64::from_le_bytes(take(rest)),
-                    epoch: u64::from_le_bytes(take(rest)),
-                    expires_at_ms: take_expiry(rest),
+                    database: take::<1>(rest)[0],
+                    flushes: u64::from_le_bytes(take(rest)),
+                    swaps: u64::from_le_bytes(take(rest)),
+                    found: Presence::decode(rest),
                 });
                 Kind::Exec(watched.collect())
             }
@@ -297,9 +369,9 @@ impl Wire for Done {
                 list(out, 2, ends.len());
                 ends.iter().for_each(|end| out.extend_from_slice(&end.to_le_bytes()));
             }
-            DoneOutcome::Watched(expiries) => {
-                list(out, 3, expiries.len());
-                expiries.iter().for_each(|at| put_expiry(*at, out));
+            DoneOutcome::Watched(found) => {
+                list(out, 3, found.len());
+                found.iter().for_each(|found| found.encode(out));
             }
         }
         out.extend_from_slice(&(self.slow.len() as u32).to_le_bytes());
@@ -325,7 +397,7 @@ impl Wire for Done {
             ),
             [3] => {
                 let count = u32::from_le_bytes(take(rest));
-                DoneOutcome::Watched((0..count).map(|_| take_expiry(rest)).collect())
+                DoneOutcome::Watched((0..count).map(|_| Presence::decode(rest)).collect())
             }
             [4] => DoneOutcome::Cut(take_calls(rest)),
             [5] => DoneOutcome::Reroute(take_calls(rest)),
@@ -362,18 +434,6 @@ fn take_slice<'a>(rest: &mut &'a [u8], length: usize) -> &'a [u8] {
     bytes
 }
 
-/// Whether there is a time, and the time: each of the values of one is a time that a key may have.
-fn put_expiry(at_ms: Option<i64>, out: &mut Vec<u8>) {
-    out.push(u8::from(at_ms.is_some()));
-    out.extend_from_slice(&at_ms.unwrap_or(0).to_le_bytes());
-}
-
-fn take_expiry(rest: &mut &[u8]) -> Option<i64> {
-    let [is_some] = take(rest);
-    let at_ms = i64::from_le_bytes(take(rest));
-    (is_some == 1).then_some(at_ms)
-}
-
 /// The first `N` bytes, cut off. Both ends are the same program, so they are there.
 fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
     let (first, behind) = rest.split_first_chunk().expect("made by `encode` of the same program");
@@ -384,6 +444,7 @@ fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kv::versions::Marks;
 
     fn call(calls: &mut Calls, database: u8, args: &[&[u8]]) {
         calls.push(table::lookup(args[0]).unwrap(), database, args);
@@ -399,10 +460,8 @@ mod tests {
             .map(|call| (call.command.name, call.database, call.args.iter().map(|arg| arg.len()).sum()))
             .collect();
         assert_eq!(seen, [("set", 0, 6), ("get", 15, 70_003)]);
-        let watched = vec![
-            Watched { slot: 7, version: 8, epoch: 10, expires_at_ms: None },
-            Watched { slot: 1 << 19, version: u64::MAX, epoch: 0, expires_at_ms: Some(-1) },
-        ];
+        let watched = |found| Watched { slot: 1 << 19, version: u64::MAX, database: 15, flushes: 8, swaps: 0, found };
+        let watched = [Presence::Absent, Presence::Lasting, Presence::Until(-1)].map(watched).to_vec();
         for kind in [Kind::Run, Kind::Watch, Kind::Exec(watched), Kind::Exec(Vec::new())] {
             let job = Job::new(kind, Version::Resp3, calls.clone());
             let mut bytes = Vec::new();
@@ -421,7 +480,12 @@ mod tests {
             DoneOutcome::Reroute(rest),
             DoneOutcome::NotExecuted,
             DoneOutcome::Executed(vec![3, u64::from(u32::MAX) + 9]),
-            DoneOutcome::Watched(vec![None, Some(5), Some(i64::MAX), Some(i64::MIN), Some(0)]),
+            DoneOutcome::Watched(
+                [Presence::Absent, Presence::Lasting]
+                    .into_iter()
+                    .chain([i64::MAX, i64::MIN, 0].map(Presence::Until))
+                    .collect(),
+            ),
         ] {
             let slow = vec![SlowCall { started_us: -1, duration_us: 12_345, args: vec![b"get".to_vec(), Vec::new()] }];
             let done = Done { slow, ..Done::new(outcome, b"+OK\r\n".to_vec()) };
@@ -429,5 +493,40 @@ mod tests {
             done.encode(&mut bytes);
             assert_eq!(Done::decode(&bytes), Some(done));
         }
+    }
+
+    #[test]
+    fn a_flush_changes_what_was_there_and_a_touch_or_a_swap_changes_everything() {
+        let versions = Versions::new().unwrap();
+        let mut marks = Marks::take_over(versions.clone());
+        let key = b"key".as_slice();
+        let seen = |found| Watched { found, ..Watched::now(&versions, 1, versions.hash_of(1, key)) };
+        let unchanged = |watched: &Watched| watched.is_unchanged(&versions, 1000);
+        let all = || [Presence::Absent, Presence::Lasting, Presence::Until(1001), Presence::Until(1000)].map(seen);
+        assert_eq!(all().each_ref().map(unchanged), [true, true, true, false], "at 1000 the last one's time is over");
+        let watched = all();
+        marks.mark_flush(1 << 2);
+        assert_eq!(watched.each_ref().map(unchanged), [true, true, true, false], "another database");
+        marks.mark_flush(1 << 1);
+        assert_eq!(watched.each_ref().map(unchanged), [true, false, false, false], "in the same group");
+        let amid = all();
+        marks.unmark();
+        assert_eq!(watched.each_ref().map(unchanged), [true, false, false, false]);
+        assert_eq!(
+            amid.each_ref().map(unchanged),
+            [true, false, false, false],
+            "what was seen amid a flush was not settled"
+        );
+        type Change = fn(&mut Marks);
+        let changes: [Change; 2] = [|marks| marks.mark(1, b"key"), |marks| marks.mark_swap(0, 1)];
+        for change in changes {
+            let watched = all();
+            change(&mut marks);
+            marks.unmark();
+            assert_eq!(watched.each_ref().map(unchanged), [false; 4]);
+        }
+        let watched = all();
+        versions.void_all();
+        assert_eq!(watched.each_ref().map(unchanged), [false; 4], "the clock went back");
     }
 }

@@ -12,7 +12,7 @@ use crate::kv::cache::{Learning, Seen};
 use crate::kv::calls::{Calls, Ran};
 use crate::kv::errors;
 use crate::kv::file_watch;
-use crate::kv::job::{Call, Done, DoneOutcome, Job, Kind, SlowCall};
+use crate::kv::job::{Call, Done, DoneOutcome, Job, Kind, Presence, SlowCall};
 use crate::kv::lane_executor::refused;
 use crate::kv::runtime::Knob;
 use crate::kv::settings::{JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, LIGHT_BYTES_MAX, READ_TIME_MAX, SNAPSHOT_AGE_MAX};
@@ -258,12 +258,13 @@ impl Reader {
     }
 
     fn watch(&mut self, job: &Job) -> Done {
-        let mut expiries = Vec::new();
+        let mut found = Vec::new();
         for call in job.calls.iter() {
             self.keyspace.select(call.database);
             for key in &call.args[1..] {
                 match self.keyspace.entry(key) {
-                    Ok(entry) => expiries.push(entry.and_then(|entry| entry.expires_at_ms)),
+                    Ok(None) => found.push(Presence::Absent),
+                    Ok(Some(entry)) => found.push(entry.expires_at_ms.map_or(Presence::Lasting, Presence::Until)),
                     Err(error) => {
                         tracing::error!(%error, "a read failed");
                         return refused(job, &errors::storage_text(&error));
@@ -271,7 +272,7 @@ impl Reader {
                 }
             }
         }
-        Done::new(DoneOutcome::Watched(expiries), Vec::new())
+        Done::new(DoneOutcome::Watched(found), Vec::new())
     }
 
     /// After a panic: what the connection was in the middle of is unknown.

@@ -11,8 +11,8 @@ pub const REDACTED: &[u8] = b"(redacted)";
 pub fn is_secret(name: &str, args: &[&[u8]], index: usize) -> bool {
     match name {
         "auth" => index > 0,
-        // What follows AUTH is user and password.
-        "hello" => (2..index).any(|place| place + 2 >= index && is_word(args[place], "auth")),
+        // What follows AUTH is user and password. Only the two before it are looked at: an argument costs the same however many there are.
+        "hello" => (2.max(index.saturating_sub(2))..index).any(|place| is_word(args[place], "auth")),
         "config|set" => {
             index >= 3
                 && index % 2 == 1
@@ -21,8 +21,10 @@ pub fn is_secret(name: &str, args: &[&[u8]], index: usize) -> bool {
         // Passwords and their hashes, to add and to take away.
         "acl|setuser" => index >= 3 && matches!(args[index].first(), Some(b'>' | b'<' | b'#' | b'!')),
         "migrate" => {
-            (6..index).any(|place| is_word(args[place], "auth") && place + 1 == index)
-                || (6..index).any(|place| is_word(args[place], "auth2") && place + 2 >= index)
+            let follows = |word: &str, within: usize| {
+                (6.max(index.saturating_sub(within))..index).any(|place| is_word(args[place], word))
+            };
+            follows("auth", 1) || follows("auth2", 2)
         }
         _ => false,
     }

@@ -434,9 +434,9 @@ impl KvService {
         effects: &mut Effects,
     ) -> Option<Step<Job>> {
         match (std::mem::replace(&mut session.errand, Errand::None), done.outcome) {
-            (Errand::Watch(mut watches), DoneOutcome::Watched(expiries)) => {
-                for (watch, expires_at_ms) in watches.iter_mut().zip(expiries) {
-                    watch.seen.expires_at_ms = expires_at_ms;
+            (Errand::Watch(mut watches), DoneOutcome::Watched(found)) => {
+                for ((_, seen), found) in watches.iter_mut().zip(found) {
+                    seen.found = found;
                 }
                 session.watch(watches);
                 self.reply(session, &Reply::Ok, out);
@@ -547,7 +547,7 @@ fn rides(command: &Command, args: &[&[u8]]) -> bool {
 pub fn lane_of(command: &Command, args: &[&[u8]]) -> Option<LaneId> {
     match command.handler {
         Handler::Write(_) => Some(WRITE),
-        Handler::Read(_) if command.is_heavy(args) => Some(HEAVY),
+        Handler::Read(_) | Handler::Look(_) if command.is_heavy(args) => Some(HEAVY),
         Handler::Read(_) | Handler::Look(_) => Some(READ),
         Handler::Session(_) | Handler::Pure(_) | Handler::Container => None,
     }

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::kv::desk::Desk;
-use crate::kv::job::{Calls, Job};
-use crate::kv::transaction::{Execution, Transaction, Watch};
+use crate::kv::job::{Calls, Job, Watched};
+use crate::kv::transaction::{Execution, Transaction};
 use crate::resp::reply::{Reply, Version};
 use crate::server::sys::clock;
 use crate::server::{ConnectionId, Effects, Kept, LaneId, Peer};
@@ -83,7 +83,7 @@ pub enum Errand {
     /// That others had their turn: then the rest of the run goes to the lane.
     Rest(LaneId, Job),
     /// The answer to a WATCH of these keys.
-    Watch(Vec<Watch>),
+    Watch(Vec<(u64, Watched)>),
     /// The answer to an EXEC, or its calls that run on the loop.
     Execute(Box<Execution>),
     /// Something that a command on the loop waits for.

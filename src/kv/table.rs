@@ -100,7 +100,9 @@ impl Command {
     /// True exactly when this call runs on the heavy lane.
     #[must_use]
     pub fn is_heavy(&self, args: &[&[u8]]) -> bool {
-        self.flags.has(Flags::HEAVY) || self.heavy_when.is_some_and(|is_heavy| is_heavy(args))
+        self.flags.has(Flags::HEAVY)
+            || args.len() > LIGHT_ARGS_MAX
+            || self.heavy_when.is_some_and(|is_heavy| is_heavy(args))
     }
 
     /// The subcommand of this short name, whatever its case.
@@ -124,6 +126,9 @@ impl Command {
         })
     }
 }
+
+/// A read with more arguments, which are mostly keys, goes to the heavy lane: it would hold up the others of its reader.
+pub const LIGHT_ARGS_MAX: usize = 1024;
 
 /// All rows, without subcommands, in the order of the families.
 pub fn commands() -> impl Iterator<Item = &'static Command> {

@@ -1,5 +1,7 @@
 //! MULTI, EXEC and WATCH as a session sees them. The checks of what is watched are the executor's.
 
+use std::collections::HashMap;
+
 use crate::kv::application::{HEAVY, READ, WRITE};
 use crate::kv::errors;
 use crate::kv::flags::Flags;
@@ -15,16 +17,14 @@ use crate::server::LaneId;
 #[derive(Default)]
 pub struct Transaction {
     pub state: State,
-    /// What WATCH saw, until EXEC, DISCARD, UNWATCH or the end.
-    pub watched: Vec<Watch>,
+    /// What WATCH saw, until EXEC, DISCARD, UNWATCH or the end; by the hash of database and key. The key itself is not kept.
+    pub watched: HashMap<u64, Watched>,
 }
 
-/// A watched key.
-pub struct Watch {
-    pub database: u8,
-    pub key: Vec<u8>,
-    pub seen: Watched,
-}
+/// Keys that one client watches at most: looking at all of them takes a loop some milliseconds, and the writer as long.
+pub const WATCHED_KEYS_MAX: usize = 1 << 17;
+/// What a watched key takes.
+pub const WATCH_BYTES: usize = 2 * size_of::<(u64, Watched)>();
 
 #[derive(Default)]
 pub enum State {

@@ -122,7 +122,8 @@ impl Writer {
             let mut marks = hook_marks.lock().expect("marking does not panic");
             match change {
                 Change::Key { database, key } => marks.mark(database, key),
-                Change::Everything => marks.mark_all(),
+                Change::Flush { databases } => marks.mark_flush(databases),
+                Change::Swap { a, b } => marks.mark_swap(a, b),
             }
         });
         let mut keyspace = Keyspace::open_writer(options, hook)?;
@@ -362,8 +363,7 @@ impl Writer {
     /// True when EXEC must not run: something watched was touched, or has expired since. What an earlier job of this group
     /// touched has made its slot odd already.
     fn has_changed(&self, watched: &Watched) -> bool {
-        let has_expired = watched.expires_at_ms.is_some_and(|at| at <= self.keyspace.now_ms());
-        has_expired || !self.calls.shared.versions.is_current(watched.slot, watched.version, watched.epoch)
+        !watched.is_unchanged(&self.calls.shared.versions, self.keyspace.now_ms())
     }
 
     /// In the same transaction as what the jobs did: after a crash they are known as applied exactly when they are. Returns

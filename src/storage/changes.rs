@@ -8,8 +8,19 @@ use super::rows::{Place, Row};
 /// What is about to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
-    Key { database: u8, key: &'a [u8] },
-    Everything,
+    Key {
+        database: u8,
+        key: &'a [u8],
+    },
+    /// These databases lose all their keys; bit N stands for database N.
+    Flush {
+        databases: u16,
+    },
+    /// These two databases exchange their keys.
+    Swap {
+        a: u8,
+        b: u8,
+    },
 }
 
 /// Called before every change that can be seen, more than once for a key that is changed more than once. A change that is announced need

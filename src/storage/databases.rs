@@ -119,19 +119,19 @@ impl Keyspace {
 
     /// Empties the selected database, at once.
     pub fn flush_database(&mut self) -> Result<()> {
-        self.mark(Change::Everything)?;
+        self.mark(Change::Flush { databases: 1 << self.selected })?;
         self.give_fresh_space(self.selected)
     }
 
     /// Empties all databases, at once.
     pub fn flush_all(&mut self) -> Result<()> {
-        self.mark(Change::Everything)?;
+        self.mark(Change::Flush { databases: u16::MAX })?;
         (0..DATABASES as u8).try_for_each(|database| self.give_fresh_space(database))
     }
 
     /// Exchanges the keys of two databases, at once.
     pub fn swap_databases(&mut self, a: u8, b: u8) -> Result<()> {
-        self.mark(Change::Everything)?;
+        self.mark(Change::Swap { a, b })?;
         let databases = &mut self.writing()?.databases;
         let (old_a, old_b) = (*databases.at(a), *databases.at(b));
         (*databases.at(a), *databases.at(b)) = (old_b, old_a);

@@ -41,7 +41,7 @@ impl Fixture {
         let hook = move |change: Change<'_>| {
             told.0.lock().unwrap().push(match change {
                 Change::Key { database, key } => Some((database, key.to_vec())),
-                Change::Everything => None,
+                Change::Flush { .. } | Change::Swap { .. } => None,
             });
         };
         let writer = Keyspace::open_writer(&options, Box::new(hook)).unwrap();

@@ -71,7 +71,7 @@ impl Stage {
     }
 
     fn change_everything(&mut self) {
-        self.marks.mark_all();
+        self.marks.mark_flush(u16::MAX);
         self.marks.unmark();
     }
 }
@@ -117,7 +117,7 @@ fn what_changed_between_question_and_answer_is_not_kept() {
         |stage| stage.marks.mark(0, b"a"),
         |stage| stage.change(b"a"),
         |stage| (0..3).for_each(|_| stage.change(b"a")),
-        |stage| stage.marks.mark_all(),
+        |stage| stage.marks.mark_flush(u16::MAX),
         Stage::change_everything,
     ];
     for (number, change) in changes.into_iter().enumerate() {
@@ -152,7 +152,7 @@ fn a_writer_that_died_in_flight_leaves_nothing_that_can_be_used() {
     assert!(!stage.knows(&[b"a"]));
     stage.learn(&[b"a"], b"2", None);
     assert_eq!(stage.look(&[b"a"]), values(&[b"2"]));
-    stage.marks.mark_all();
+    stage.marks.mark_flush(u16::MAX);
     stage.marks = Marks::take_over(stage.versions.clone());
     assert!(!stage.knows(&[b"a"]));
     let seen = stage.miss(&[b"a"]);
@@ -195,7 +195,7 @@ fn of_several_keys_all_must_be_unchanged_when_the_last_was_looked_at() {
     let Stage { marks, cache, found, .. } = &mut stage;
     let marks = RefCell::new(marks);
     let swap = || {
-        marks.borrow_mut().mark_all();
+        marks.borrow_mut().mark_flush(u16::MAX);
         marks.borrow_mut().unmark();
         NOW_MS
     };
@@ -207,7 +207,7 @@ fn a_new_epoch_empties_and_an_unsettled_one_keeps_nothing() {
     let mut stage = Stage::new();
     stage.learn(&[b"a"], b"1", None);
     assert_eq!(stage.cache.size().0, 1);
-    stage.marks.mark_all();
+    stage.marks.mark_flush(u16::MAX);
     let seen = stage.miss(&[b"a"]);
     assert_eq!(stage.cache.size(), (0, 0));
     let learned = stage.bring(&seen, &[b"a"], b"1", None);

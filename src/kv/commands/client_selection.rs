@@ -7,6 +7,9 @@ use crate::kv::login;
 use crate::resp::number::parse_integer;
 use crate::server::sys::socket;
 
+/// One CLIENT LIST names so many clients at most: each has its line as often as it is named.
+const NUMBERS_MAX: usize = 16 << 10;
+
 /// Which clients CLIENT LIST shows, and in which order.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ListOptions {
@@ -21,6 +24,9 @@ impl ListOptions {
         match args[2..] {
             [] => Ok(ListOptions::ByNumber(true)),
             [option, name] if is_word(option, "type") => is_type_of_clients(name).map(ListOptions::ByNumber),
+            [option, ref numbers @ ..] if is_word(option, "id") && numbers.len() > NUMBERS_MAX => {
+                Err(errors::too_many_names(NUMBERS_MAX))
+            }
             [option, ref numbers @ ..] if is_word(option, "id") && !numbers.is_empty() => {
                 let numbers = numbers.iter().map(|number| args::integer_or(number, errors::INVALID_CLIENT_ID));
                 Ok(ListOptions::Named(numbers.collect::<Result<_, _>>()?))

@@ -4,7 +4,7 @@ use crate::kv::args;
 use crate::kv::commands::command_docs::docs_of;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::glob;
+use crate::kv::glob::Pattern;
 use crate::kv::table::{Begin, Category, Command, Find, Flags, Group, Handler, KeyFlags, KeySpec};
 use crate::kv::table::{commands, lookup_full_name, lookup_row};
 use crate::resp::reply::Reply;
@@ -110,9 +110,6 @@ pub const COMMANDS: &[Command] = &[Command {
     ..Command::ROW
 }];
 
-/// Names that one call may have.
-const NAMES_MAX: usize = 1000;
-
 fn command(_args: &[&[u8]]) -> CommandResult {
     Ok(Reply::Array(commands().map(info_of).collect()))
 }
@@ -127,19 +124,14 @@ fn command_info(args: &[&[u8]]) -> CommandResult {
     if names.is_empty() {
         return command(args);
     }
-    check_count(names)?;
+    args::check_names(names)?;
     Ok(Reply::Array(names.iter().map(|name| lookup_full_name(name).map_or(Reply::Null, info_of)).collect()))
-}
-
-/// A few bytes that ask for a command become thousands: a call may name each of them several times, and not a million.
-fn check_count(names: &[&[u8]]) -> Result<(), CommandError> {
-    if names.len() <= NAMES_MAX { Ok(()) } else { Err(errors::COMMAND_NAMES.into()) }
 }
 
 /// Without names: all. A name that is unknown is left out.
 fn command_docs(args: &[&[u8]]) -> CommandResult {
     let names = &args[2..];
-    check_count(names)?;
+    args::check_names(names)?;
     let pair = |command: &Command| (bulk(command.name), docs_of(command));
     Ok(Reply::Map(if names.is_empty() {
         commands().map(pair).collect()
@@ -156,17 +148,17 @@ fn command_list(args: &[&[u8]]) -> CommandResult {
 }
 
 /// What COMMAND LIST is restricted to.
-enum Filter<'a> {
+enum Filter {
     None,
     /// There are no modules.
     Module,
     /// None: a category that does not exist.
     Category(Option<Category>),
-    Pattern(&'a [u8]),
+    Pattern(Pattern),
 }
 
-impl<'a> Filter<'a> {
-    fn parse(args: &[&'a [u8]]) -> Result<Filter<'a>, CommandError> {
+impl Filter {
+    fn parse(args: &[&[u8]]) -> Result<Filter, CommandError> {
         match *args {
             [] => Ok(Filter::None),
             [word, kind, value] if args::is_word(word, "filterby") => {
@@ -175,7 +167,7 @@ impl<'a> Filter<'a> {
                 } else if args::is_word(kind, "aclcat") {
                     Ok(Filter::Category(Category::named(value)))
                 } else if args::is_word(kind, "pattern") {
-                    Ok(Filter::Pattern(value))
+                    Ok(Filter::Pattern(Pattern::new(value, true)?))
                 } else {
                     Err(errors::SYNTAX.into())
                 }
@@ -189,7 +181,7 @@ impl<'a> Filter<'a> {
             Filter::None => true,
             Filter::Module => false,
             Filter::Category(wanted) => wanted.is_some_and(|wanted| command.categories().any(|one| one == wanted)),
-            Filter::Pattern(pattern) => glob::matches(pattern, command.name.as_bytes(), true),
+            Filter::Pattern(pattern) => pattern.matches(command.name.as_bytes()),
         }
     }
 }
@@ -202,8 +194,14 @@ fn command_getkeysandflags(args: &[&[u8]]) -> CommandResult {
     keys_of(&args[2..], |key, flags| Reply::Array(vec![Reply::Bulk(key.to_vec()), key_flag_names(flags)]))
 }
 
+/// A call with more arguments is not taken apart: its reply is made on the loop, a value for each key.
+const CALL_ARGS_MAX: usize = 1 << 16;
+
 /// Redis: getKeysSubcommandImpl. `call` is a whole call of another command.
 fn keys_of(call: &[&[u8]], item: impl Fn(&[u8], KeyFlags) -> Reply) -> CommandResult {
+    if call.len() > CALL_ARGS_MAX {
+        return Err(errors::too_many_names(CALL_ARGS_MAX));
+    }
     let command = lookup_row(call).ok_or(CommandError::from(errors::COMMAND_INVALID))?;
     if command.keys.specs().iter().all(|spec| spec.flags.has(KeyFlags::NOT_KEY)) {
         return Err(errors::COMMAND_WITHOUT_KEYS.into());

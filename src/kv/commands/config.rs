@@ -1,8 +1,9 @@
 //! CONFIG: the settings by the names that Redis gives them. What changes here ends with the service.
 
+use crate::kv::args;
 use crate::kv::commands::help;
-use crate::kv::errors::{self, CommandResult};
-use crate::kv::glob;
+use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::glob::{PATTERN_BYTES_MAX, Pattern, PatternTooLong};
 use crate::kv::parameters::{self, Checked, PARAMETERS, Parameter};
 use crate::kv::session::{Outcome, SessionCall};
 use crate::kv::table::{Command, Flags, Group, Handler};
@@ -83,25 +84,42 @@ pub const COMMANDS: &[Command] = &[Command {
     ..Command::ROW
 }];
 
-/// Each parameter once, however many patterns it fits. A name without wildcards is answered as it was asked for.
 fn config_get(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
-    let mut found: Vec<(&[u8], &Parameter)> = Vec::new();
-    for &pattern in &args[2..] {
-        let is_glob = pattern.iter().any(|byte| b"[*?".contains(byte));
-        let fits = |parameter: &&Parameter| match is_glob {
-            true => glob::matches(pattern, parameter.name.as_bytes(), true),
-            false => parameter.name.as_bytes().eq_ignore_ascii_case(pattern),
-        };
-        for parameter in PARAMETERS.iter().filter(fits) {
-            if !found.iter().any(|(_, known)| known.name == parameter.name) {
-                found.push((if is_glob { parameter.name.as_bytes() } else { pattern }, parameter));
-            }
-        }
-    }
+    let found = match find_parameters(&args[2..]) {
+        Ok(found) => found,
+        Err(error) => return Outcome::Reply(error.into_reply()),
+    };
     let shared = &call.desk.shared;
     let pair =
         |(name, parameter): (&[u8], &Parameter)| (Reply::Bulk(name.to_vec()), Reply::Bulk(parameter.value(shared)));
     Outcome::Reply(Reply::Map(found.into_iter().map(pair).collect()))
+}
+
+/// Each parameter once, however many patterns it fits. A name without wildcards is answered as it was asked for. All patterns together
+/// may be as long as one.
+fn find_parameters<'a>(wanted: &[&'a [u8]]) -> Result<Vec<(&'a [u8], &'static Parameter)>, CommandError> {
+    let is_glob = |name: &[u8]| name.iter().any(|byte| b"[*?".contains(byte));
+    let pattern_bytes: usize = wanted.iter().filter(|name| is_glob(name)).map(|name| name.len()).sum();
+    args::check_names(wanted)?;
+    if pattern_bytes > PATTERN_BYTES_MAX {
+        return Err(PatternTooLong.into());
+    }
+    let mut found: Vec<(&[u8], &Parameter)> = Vec::new();
+    let mut add = |name, parameter: &'static Parameter| {
+        if !found.iter().any(|(_, known)| known.name == parameter.name) {
+            found.push((name, parameter));
+        }
+    };
+    for &name in wanted {
+        if is_glob(name) {
+            let pattern = Pattern::new(name, true)?;
+            let fitting = PARAMETERS.iter().filter(|parameter| pattern.matches(parameter.name.as_bytes()));
+            fitting.for_each(|parameter| add(parameter.name.as_bytes(), parameter));
+        } else if let Some(parameter) = parameters::lookup(name) {
+            add(name, parameter);
+        }
+    }
+    Ok(found)
 }
 
 /// All or nothing: every value is checked before the first is set.

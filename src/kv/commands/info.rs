@@ -1,6 +1,6 @@
 //! INFO: which sections are asked for. What is in them is `kv::info`'s.
 
-use crate::kv::args::is_word;
+use crate::kv::args::{self, is_word};
 use crate::kv::info::{self, SECTIONS, Section};
 use crate::kv::session::{Outcome, SessionCall};
 use crate::kv::table::{Command, Flags, Group, Handler};
@@ -23,6 +23,9 @@ pub const COMMANDS: &[Command] = &[Command {
 
 fn info(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     let asked = &args[1..];
+    if let Err(error) = args::check_names(asked) {
+        return Outcome::Reply(error.into_reply());
+    }
     let is_asked = |section: &&Section| {
         let by = |arg: &&[u8]| {
             is_word(arg, section.name)

@@ -1,5 +1,6 @@
 //! LATENCY: events that took long, and how long each command takes. All of it is in shared memory.
 
+use crate::kv::args;
 use crate::kv::commands::help;
 use crate::kv::commands::latency_report::{doctor, graph};
 use crate::kv::errors::{self, CommandResult};
@@ -152,6 +153,9 @@ fn latency_latest(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
 }
 
 fn latency_reset(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
+    if let Err(error) = args::check_names(&args[2..]) {
+        return Outcome::Reply(error.into_reply());
+    }
     let is_meant = |event| args.len() == 2 || args[2..].iter().any(|name| Event::named(name) == Some(event));
     let latency = &call.desk.shared.latency;
     let reset = Event::ALL.iter().filter(|&&(_, event)| is_meant(event) && latency.reset(event));
@@ -159,6 +163,9 @@ fn latency_reset(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 fn latency_histogram(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
+    if let Err(error) = args::check_names(&args[2..]) {
+        return Outcome::Reply(error.into_reply());
+    }
     let rows: Vec<&'static Command> = match &args[2..] {
         [] => table::named_rows().to_vec(),
         names => names.iter().filter_map(|name| table::lookup_full_name(name)).flat_map(with_subcommands).collect(),

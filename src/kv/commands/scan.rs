@@ -3,7 +3,7 @@
 use crate::kv::args;
 use crate::kv::commands::keys::kind_name;
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::glob;
+use crate::kv::glob::Pattern;
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::encode;
 use crate::resp::reply::Reply;
@@ -15,6 +15,8 @@ const BITE_KEYS: usize = 1000;
 const LIGHT_COUNT_MAX: i64 = 1000;
 /// As many as the header of an array of any length has at most.
 const HEADER_BYTES: usize = 24;
+/// So does one with a longer pattern: what a key costs grows with it.
+const LIGHT_PATTERN_BYTES_MAX: usize = 256;
 /// Past every cursor that a SCAN hands out: positions are 48 bits.
 const CURSOR_END: u64 = 1 << 48;
 
@@ -53,14 +55,14 @@ pub const COMMANDS: &[Command] = &[
 
 /// All keys that match. Encoded on the way: as values a million keys would take several times the memory.
 fn keys(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    let pattern = Pattern::new(args[1]);
+    let wanted = Wanted::new(args[1])?;
     // Room for the header, which comes when the count is known: the body may be too large to be there twice.
     let (mut count, mut reply) = (0, vec![0; HEADER_BYTES]);
     let (mut cursor, bytes_max) = (0, keyspace.answer_bytes_max());
     loop {
         let mut is_too_large = false;
         cursor = keyspace.scan(cursor, BITE_KEYS, &mut |key, _| {
-            if !is_too_large && pattern.matches(key) {
+            if !is_too_large && wanted.holds(key) {
                 count += 1;
                 is_too_large = reply.len() + key.len() > bytes_max;
                 if !is_too_large {
@@ -90,6 +92,7 @@ fn keys(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
 fn scan(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
     let mut cursor = parse_cursor(args[1]).ok_or(CommandError::from(errors::INVALID_CURSOR))?;
     let options = Options::parse(&args[2..])?;
+    let wanted = options.pattern.map_or(Ok(Wanted::All), Wanted::new)?;
     let (mut found, mut left) = (Vec::new(), options.count);
     let mut bytes_left = keyspace.answer_bytes_max();
     if cursor >= CURSOR_END {
@@ -99,7 +102,7 @@ fn scan(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
         let bite = left.min(BITE_KEYS);
         let mut is_too_large = false;
         cursor = keyspace.scan(cursor, bite, &mut |key, entry| {
-            if !is_too_large && options.matches(key, entry) {
+            if !is_too_large && options.is_of_kind(entry) && wanted.holds(key) {
                 let fits = bytes_left.checked_sub(size_of::<Reply>() + key.len());
                 is_too_large = fits.is_none();
                 if let Some(left) = fits {
@@ -124,22 +127,24 @@ fn scan_reply(cursor: u64, found: Vec<Reply>) -> Reply {
     Reply::Array(vec![Reply::Bulk(cursor.to_string().into_bytes()), Reply::Array(found)])
 }
 
-/// True exactly when a SCAN asks for many keys at once. Malformed calls are light: they fail at once.
+/// True exactly when a SCAN asks for many keys at once, or looks long at each. Malformed calls are light: they fail at once.
 fn is_heavy_scan(args: &[&[u8]]) -> bool {
-    Options::parse(args.get(2..).unwrap_or_default())
-        .is_ok_and(|options| i64::try_from(options.count).is_ok_and(|count| count > LIGHT_COUNT_MAX))
+    Options::parse(args.get(2..).unwrap_or_default()).is_ok_and(|options| {
+        i64::try_from(options.count).is_ok_and(|count| count > LIGHT_COUNT_MAX)
+            || options.pattern.is_some_and(|pattern| pattern.len() > LIGHT_PATTERN_BYTES_MAX)
+    })
 }
 
 /// What SCAN was asked for.
 struct Options<'a> {
     count: usize,
-    pattern: Pattern<'a>,
+    pattern: Option<&'a [u8]>,
     kind: Option<&'a [u8]>,
 }
 
 impl<'a> Options<'a> {
     fn parse(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
-        let mut options = Options { count: 10, pattern: Pattern::Any, kind: None };
+        let mut options = Options { count: 10, pattern: None, kind: None };
         for pair in args.chunks(2) {
             let [option, value] = *pair else { return Err(errors::SYNTAX.into()) };
             if args::is_word(option, "count") {
@@ -148,7 +153,7 @@ impl<'a> Options<'a> {
                     _ => return Err(errors::SYNTAX.into()),
                 };
             } else if args::is_word(option, "match") {
-                options.pattern = Pattern::new(value);
+                options.pattern = Some(value);
             } else if args::is_word(option, "type") {
                 options.kind = Some(value);
             } else {
@@ -159,26 +164,26 @@ impl<'a> Options<'a> {
     }
 
     /// A kind that does not exist matches nothing.
-    fn matches(&self, key: &[u8], entry: &Entry) -> bool {
-        self.kind.is_none_or(|kind| args::is_word(kind, kind_name(entry.kind))) && self.pattern.matches(key)
+    fn is_of_kind(&self, entry: &Entry) -> bool {
+        self.kind.is_none_or(|kind| args::is_word(kind, kind_name(entry.kind)))
     }
 }
 
 /// Which keys are wanted.
-enum Pattern<'a> {
-    Any,
-    Glob(&'a [u8]),
+enum Wanted {
+    All,
+    Matching(Pattern),
 }
 
-impl<'a> Pattern<'a> {
-    fn new(pattern: &'a [u8]) -> Pattern<'a> {
-        if pattern == b"*" { Pattern::Any } else { Pattern::Glob(pattern) }
+impl Wanted {
+    fn new(pattern: &[u8]) -> Result<Wanted, CommandError> {
+        Ok(if pattern == b"*" { Wanted::All } else { Wanted::Matching(Pattern::new(pattern, false)?) })
     }
 
-    fn matches(&self, key: &[u8]) -> bool {
+    fn holds(&self, key: &[u8]) -> bool {
         match self {
-            Pattern::Any => true,
-            Pattern::Glob(pattern) => glob::matches(pattern, key, false),
+            Wanted::All => true,
+            Wanted::Matching(pattern) => pattern.matches(key),
         }
     }
 }

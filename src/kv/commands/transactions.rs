@@ -1,14 +1,17 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH. A transaction is one job: one transaction of the writer, over everything.
 
-use crate::kv::application::READ;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::kv::application::{HEAVY, READ};
 use crate::kv::errors;
 use crate::kv::flags::{Flags, Group};
 use crate::kv::job::{Calls, Job, Kind, Watched};
 use crate::kv::key_specs::{KeyFlags, Keys};
 use crate::kv::monitor;
 use crate::kv::session::{Errand, Outcome, Session, SessionCall};
-use crate::kv::table::{self, Command, Handler};
-use crate::kv::transaction::{Queue, State, Watch};
+use crate::kv::table::{self, Command, Handler, LIGHT_ARGS_MAX};
+use crate::kv::transaction::{Queue, State, WATCH_BYTES, WATCHED_KEYS_MAX};
 use crate::resp::reply::Reply;
 
 const IN_TRANSACTIONS: Flags = Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::ALLOW_BUSY);
@@ -96,7 +99,7 @@ fn exec(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     match lane {
         None => Outcome::Execute(execution),
         Some((lane, version, calls)) => {
-            let watched = watches.into_iter().map(|watch| watch.seen).collect();
+            let watched = watches.into_values().collect();
             Outcome::Submit(lane, Job::new(Kind::Exec(watched), version, calls), Errand::Execute(execution))
         }
     }
@@ -106,19 +109,23 @@ fn watch(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     if call.session.transaction.is_open() {
         return Outcome::error(errors::WATCH_IN_MULTI);
     }
+    // A key that is named twice, or watched already, counts: what it costs to find that out is the same.
+    if call.session.transaction.watched.len() + args.len() - 1 > WATCHED_KEYS_MAX {
+        return Outcome::error(errors::too_many_watched(WATCHED_KEYS_MAX));
+    }
     let database = call.session.database();
     let versions = &call.desk.shared.versions;
     // Read before the job is sent: whatever changes from here on is a change since WATCH.
     let watches = args[1..].iter().map(|key| {
-        let slot = versions.slot_of_key(database, key);
-        let seen = Watched { slot, version: versions.read(slot), epoch: versions.epoch(), expires_at_ms: None };
-        Watch { database, key: key.to_vec(), seen }
+        let hash = versions.hash_of(database, key);
+        (hash, Watched::now(versions, database, hash))
     });
     let watches = watches.collect();
     let mut calls = Calls::default();
     calls.push(table::lookup(args[0]).expect("this row was found by that name"), database, args);
     let job = Job::new(Kind::Watch, call.session.version, calls);
-    Outcome::Submit(READ, job, Errand::Watch(watches))
+    let lane = if args.len() > LIGHT_ARGS_MAX { HEAVY } else { READ };
+    Outcome::Submit(lane, job, Errand::Watch(watches))
 }
 
 fn unwatch(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
@@ -129,29 +136,29 @@ fn unwatch(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
 
 impl Session {
     /// Back to commands that run at once. Returns what was.
-    pub(crate) fn end_transaction(&mut self) -> (State, Vec<Watch>) {
+    pub(crate) fn end_transaction(&mut self) -> (State, HashMap<u64, Watched>) {
         self.client.watched.set(0);
         self.client.watched_bytes.set(0);
         (std::mem::take(&mut self.transaction.state), std::mem::take(&mut self.transaction.watched))
     }
 
     fn unwatch(&mut self) {
-        // What it took is given back with it.
-        self.transaction.watched = Vec::new();
+        // The memory goes back too.
+        self.transaction.watched = HashMap::new();
         self.client.watched.set(0);
         self.client.watched_bytes.set(0);
     }
 
-    /// Adds what a WATCH saw. A key that is watched already keeps what was seen first.
-    pub fn watch(&mut self, watches: Vec<Watch>) {
-        for watch in watches {
-            let is_known = |known: &Watch| known.database == watch.database && known.key == watch.key;
-            if !self.transaction.watched.iter().any(is_known) {
-                let bytes = &self.client.watched_bytes;
-                bytes.set(bytes.get() + size_of::<Watch>() + watch.key.capacity());
-                self.transaction.watched.push(watch);
+    /// Adds what a WATCH saw. A key that is watched already keeps what was seen first, which holds for longer: also where two keys have
+    /// one hash, since they have one slot then.
+    pub fn watch(&mut self, watches: Vec<(u64, Watched)>) {
+        for (hash, seen) in watches {
+            match self.transaction.watched.entry(hash) {
+                Entry::Vacant(entry) => _ = entry.insert(seen),
+                Entry::Occupied(mut entry) => entry.get_mut().merge(&seen),
             }
         }
         self.client.watched.set(self.transaction.watched.len());
+        self.client.watched_bytes.set(self.transaction.watched.len() * WATCH_BYTES);
     }
 }

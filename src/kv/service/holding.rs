@@ -33,7 +33,7 @@ impl Session {
         let errand = match &self.errand {
             Errand::Rest(_, job) => job.bytes_kept(),
             Errand::Execute(execution) => execution.bytes_kept(),
-            Errand::Watch(watches) => watches.iter().map(|watch| size_of_val(watch) + watch.key.capacity()).sum(),
+            Errand::Watch(watches) => size_of_val(watches.as_slice()),
             Errand::None | Errand::Run(_) | Errand::Wait(_) => 0,
         };
         let names: usize = names.iter().map(|name| name.borrow().capacity()).sum();
