@@ -278,7 +278,7 @@ impl Housekeeping {
     }
 
     /// Of all that is to be done between groups only this. Returns when to come again.
-    pub fn go_on_with_backup(&mut self, keyspace: &Keyspace) -> Duration {
+    pub fn go_on_with_backup(&mut self, keyspace: &mut Keyspace) -> Duration {
         self.backups.bite(keyspace, true)
     }
 

@@ -473,7 +473,7 @@ impl Writer {
             tracing::error!(%error, "what was acknowledged can't be copied into the data file yet");
             return Some(TRY_EVERY);
         }
-        Some(RETRY.min(self.housekeeping.go_on_with_backup(&self.keyspace)))
+        Some(RETRY.min(self.housekeeping.go_on_with_backup(&mut self.keyspace)))
     }
 
     /// While writes fail the service says that it is not ready, so perhaps nobody sends one any more: whether the disk takes
