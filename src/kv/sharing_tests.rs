@@ -193,6 +193,19 @@ fn a_long_run_of_reads_takes_turns_with_others() {
 }
 
 #[test]
+fn a_read_of_very_many_keys_keeps_no_point_read_waiting() {
+    let mut stage = Stage::new();
+    let client = stage.pump.connect();
+    stage.send(client, &format!("EXISTS{}", " k".repeat(100)));
+    assert_eq!(stage.queued(), [1, 0, 0]);
+    stage.pump.settle();
+    stage.send(client, &format!("EXISTS{}", " k".repeat(20_000)));
+    assert_eq!(stage.queued(), [0, 1, 0]);
+    stage.pump.settle();
+    assert_eq!(stage.replies(client), ":0 :0");
+}
+
+#[test]
 fn a_read_that_lasts_too_long_ends_with_an_error_that_says_so() {
     let mut fixture = Fixture::new();
     fixture.write(|keyspace| {

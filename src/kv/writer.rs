@@ -396,7 +396,9 @@ impl Writer {
         tracing::error!(%error, "a group of changes failed and is undone");
         self.calls.statistics.add(Counted::GroupFailuresTotal, 1);
         // The next group may need less memory; anything else it meets as well.
-        self.calls.statistics.set(Counted::WritesFailing, u64::from(*error != StorageError::OutOfMemory));
+        if *error != StorageError::OutOfMemory {
+            self.calls.statistics.set(Counted::WritesFailing, 1);
+        }
         self.roll_back();
     }
 

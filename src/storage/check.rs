@@ -73,7 +73,15 @@ impl Keyspace {
         let mut rows = statement.query([])?;
         while let Some(columns) = rows.next()? {
             let slot: i64 = columns.get(6)?;
-            let row = Row::from_columns(slot, columns)?;
+            let row = match Row::from_columns(slot, columns) {
+                Ok(row) => row,
+                // One such row says nothing of the others.
+                Err(error) if error.is_of_the_call() => {
+                    report.complain(format!("slot {slot}: {error}"));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let key = columns.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
             let run_start = match walk.run {
                 Some((previous, start)) if previous + 1 == slot => start,
@@ -207,6 +215,7 @@ mod tests {
             ("DELETE FROM expiry", "not listed to expire"),
             ("UPDATE expiry SET expires_at_ms = 5", "listed to expire without"),
             ("DELETE FROM orphan", "belongs to no key"),
+            ("UPDATE keyspace SET kind = 77 WHERE slot = (SELECT min(slot) FROM keyspace)", "unknown kind"),
             ("UPDATE meta SET value = 2 WHERE name = 'next_id'", "used again"),
         ] {
             let found = problems_after(damage);
