@@ -187,6 +187,8 @@ fn a_scheduled_backup_is_made_and_the_oldest_go() {
     let newest = files_in(&directory).into_iter().rfind(|name| name.ends_with(".db")).unwrap();
     service.restart_with(&[("BACKUP_INTERVAL_SECONDS", "3600")]);
     let mut client = service.connect();
+    // The directory is looked at beside the first requests: it may hang.
+    wait_until("the look at what is there", PATIENCE, || (status(&mut client)["last_name"] == newest).then_some(()));
     for _ in 0..50 {
         client.ask("SET key value");
         let status = status(&mut client);

@@ -281,7 +281,8 @@ expect get "$(redis-cli -p "$(port_of "$id")" get greeting)" hello
 expect set "$(redis-cli -p "$(port_of "$id")" set greeting again)" OK
 
 # The group, which is what the next user has in common with this one; nobody else.
-expect "what others may do with the data" "$(docker cp "$id":/data - | tar -tv --numeric-owner -f - | awk '$6 != "data/" {print substr($1, 2)}' | sort -u)" "rw-rw----"
+expect "what others may do with the data" "$(docker cp "$id":/data - | tar -tv --numeric-owner -f - | awk '$6 != "data/" {print $1}' | sort -u | xargs)" \
+    "-rw-rw---- drwxrwx---"
 
 say "in a directory of the host that is its user's"
 chown 10001:0 "$scratch/bind"

@@ -35,9 +35,12 @@ const KINDS: &[(u64, FileSystem)] = &[
     (0x0116_1970, FileSystem::Network("GFS2")),
     (0x7461_636F, FileSystem::Network("OCFS2")),
     (0x4750_4653, FileSystem::Network("GPFS")),
+    (0x1983_0326, FileSystem::Network("BeeGFS")),
+    (0x2003_0528, FileSystem::Network("OrangeFS")),
     (0x0102_1997, FileSystem::Shared("9p")),
     (0x6573_5546, FileSystem::Shared("FUSE or virtiofs")),
     (0x786F_4256, FileSystem::Shared("vboxsf")),
+    (0xBACB_ACBC, FileSystem::Shared("vmhgfs")),
 ];
 
 pub fn file_system(directory: &Path) -> Result<FileSystem> {

@@ -62,6 +62,7 @@ fn served(data: tempfile::TempDir, what: &str) -> &'static str {
     match (which.as_str(), count.as_str()) {
         ("\"old\"", ":51") => "old",
         ("\"new\"", ":71") => "new",
+        ("$-1", ":0") => "nothing",
         other => panic!("{what}: the start serves {other:?}"),
     }
 }
@@ -84,8 +85,17 @@ fn a_kill_at_any_call_of_a_restore_leaves_all_of_the_old_data_or_all_of_the_new(
                 break;
             }
             kills += 1;
-            new += u32::from(served(data, &inject) == "new");
+            let served = served(data, &inject);
+            assert_ne!(served, "nothing", "{inject}");
+            new += u32::from(served == "new");
         }
+    }
+    // Where there was nothing, as at a first start: nothing or all of it.
+    for (call, nth) in [("rename", 1), ("rename", 2), ("fsync", 2), ("fsync", 4)] {
+        let data = tempfile::tempdir_in(scene.place.path()).unwrap();
+        let inject = format!("inject={call}:signal=KILL:when={nth}");
+        assert!(!scene.restore(&["strace", "-f", "-o", "/dev/null", "-e", &inject], data.path()).status.success());
+        assert_ne!(served(data, &inject), "old");
     }
     println!("{kills} kills, {new} of them after the new data counted");
     assert!(kills > 15 && new > 0 && new < kills, "{kills} {new}");
