@@ -199,10 +199,11 @@ fn a_read_of_very_many_keys_keeps_no_point_read_waiting() {
     stage.send(client, &format!("EXISTS{}", " k".repeat(100)));
     assert_eq!(stage.queued(), [1, 0, 0]);
     stage.pump.settle();
+    assert_eq!(stage.replies(client), ":0");
     stage.send(client, &format!("EXISTS{}", " k".repeat(20_000)));
     assert_eq!(stage.queued(), [0, 1, 0]);
     stage.pump.settle();
-    assert_eq!(stage.replies(client), ":0 :0");
+    assert_eq!(stage.replies(client), ":0");
 }
 
 #[test]
