@@ -1,5 +1,5 @@
-//! Eight clients that do nothing wrong, and what they see: each sends a GET or a SET at fixed times, whatever became of the one before, so
-//! that a stop of the service counts for as long as it lasted and not as one slow call.
+//! Eight clients that do nothing wrong, and what they see: each sends a GET or a SET every few milliseconds. A call that takes longer counts as
+//! all those that it kept its client from sending, so that a stop of the service counts for as long as it lasted and not as one slow call.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,8 +31,10 @@ impl Seen {
         Self { latencies_us: Histogram::new(3).unwrap(), refused: Vec::new() }
     }
 
-    fn record(&mut self, latency: Duration) {
-        self.latencies_us.record(u64::try_from(latency.as_micros()).unwrap()).unwrap();
+    /// A call took so long; others were due meanwhile, one each `pace`.
+    fn record(&mut self, latency: Duration, pace: Duration) {
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap();
+        self.latencies_us.record_correct(us(latency), us(pace)).unwrap();
     }
 
     fn add(&mut self, other: Self) {
@@ -193,27 +195,22 @@ fn newcomers(address: SocketAddr, password: Option<&str>, start: Instant, is_ove
     })
 }
 
-/// Does `step` at `first` and each `pace` later, until it says no or all is over. What was due by then and was not begun counts as well.
+/// Does `step` at `first` and each `pace` later, or when the one before is done, until it says no or all is over.
 fn paced(first: Instant, pace: Duration, is_over: &AtomicBool, mut step: impl FnMut(&mut Seen) -> bool) -> Seen {
     let mut seen = Seen::new();
     let mut due = first;
     while !is_over.load(Ordering::SeqCst) {
-        let early = due.saturating_duration_since(clock::monotonic());
-        if !early.is_zero() {
-            thread::park_timeout(early);
+        let now = clock::monotonic();
+        if now < due {
+            thread::park_timeout(due - now);
             continue;
         }
         let goes_on = step(&mut seen);
-        seen.record(clock::monotonic() - due);
-        due += pace;
+        seen.record(clock::monotonic() - now, pace);
         if !goes_on {
-            return seen;
+            break;
         }
-    }
-    let end = clock::monotonic();
-    while due < end {
-        seen.record(end - due);
-        due += pace;
+        due = (due + pace).max(now);
     }
     seen
 }
