@@ -270,7 +270,9 @@ impl KvService {
     ) -> Turn {
         if let Some(run) = run {
             let goes_along = run.lane == lane || (run.lane == WRITE && rides(command, args));
-            let is_full = run.calls.len() >= JOB_CALLS_MAX || run.calls.bytes_len() >= JOB_BYTES_MAX;
+            // A large call is the only one of its job: the rest of a run that is cut goes to its lane again, each time that it is.
+            let bytes = run.calls.bytes_len() + args.iter().map(|arg| arg.len()).sum::<usize>();
+            let is_full = run.calls.len() >= JOB_CALLS_MAX || bytes >= JOB_BYTES_MAX;
             // A reply mode that ends with the next command must see the commands one by one.
             if !goes_along || is_full || session.reply_mode != ReplyMode::On {
                 return Turn::AfterRun;

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::kv::application::{HEAVY, KeyValue, READ, Shared, WRITE};
 use crate::kv::fixture::{self, Fixture, show};
-use crate::kv::settings::Settings;
+use crate::kv::settings::{JOB_BYTES_MAX, Settings};
 use crate::kv::statistics::{Counted, Statistics};
 use crate::kv::writer::Writer;
 use crate::server::pump::Pump;
@@ -173,6 +173,19 @@ fn a_run_and_a_group_that_take_long_are_cut_and_lose_nothing() {
     stage.pump.settle();
     for client in clients {
         assert!(stage.replies(client).ends_with(":8000001"));
+    }
+}
+
+#[test]
+fn a_large_call_is_the_only_one_of_its_job() {
+    let mut stage = Stage::new();
+    let client = stage.pump.connect();
+    let large = "v".repeat(JOB_BYTES_MAX);
+    let set = format!("*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n${}\r\n{large}\r\n", large.len());
+    stage.pump.receive(client, format!("SET a 1\r\nSET b 1\r\n{set}SET c 1\r\n").as_bytes());
+    for replies in ["+OK +OK", "+OK", "+OK"] {
+        assert_eq!(stage.pump.run_lane(WRITE, 1), 1);
+        assert_eq!(stage.replies(client), replies);
     }
 }
 

@@ -29,7 +29,7 @@ use crate::resp::reply::Reply;
 use crate::server::sys::{clock, process};
 use crate::server::{Counter, ExecutorContext, Global, Task, TaskId};
 use crate::storage::file_system::FileSystem;
-use crate::storage::{self, Change, DATABASES, Keyspace, Options, StorageError, failed_sync};
+use crate::storage::{self, Change, ChangeHook, DATABASES, Keyspace, Options, StorageError, failed_sync};
 
 pub struct Writer {
     keyspace: Keyspace,
@@ -117,16 +117,7 @@ impl Writer {
             shared.runtime.set(Knob::MustCheckpoint, 0);
         }
         let marks = Arc::new(Mutex::new(Marks::take_over(shared.versions.clone())));
-        let hook_marks = Arc::clone(&marks);
-        let hook = Box::new(move |change: Change<'_>| {
-            let mut marks = hook_marks.lock().expect("marking does not panic");
-            match change {
-                Change::Key { database, key } => marks.mark(database, key),
-                Change::Flush { databases } => marks.mark_flush(databases),
-                Change::Swap { a, b } => marks.mark_swap(a, b),
-            }
-        });
-        let mut keyspace = Keyspace::open_writer(options, hook)?;
+        let mut keyspace = Keyspace::open_writer(options, marking(&marks))?;
         let boot = context.board.global(Global::Boot).load(Ordering::SeqCst);
         keyspace.begin_write(shared.clock.now_ms())?;
         let mut has_old_tickets = keyspace.ticket_boot()? != boot;
@@ -551,6 +542,19 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.files.end();
     }
+}
+
+/// Marks what the row layer is about to change.
+fn marking(marks: &SharedMarks) -> ChangeHook {
+    let marks = Arc::clone(marks);
+    Box::new(move |change: Change<'_>| {
+        let mut marks = marks.lock().expect("marking does not panic");
+        match change {
+            Change::Key { database, key } => marks.mark(database, key),
+            Change::Flush { databases } => marks.mark_flush(databases),
+            Change::Swap { a, b } => marks.mark_swap(a, b),
+        }
+    })
 }
 
 /// How many keys each database has, for those who do not ask the keyspace. Within a transaction.
