@@ -1,8 +1,8 @@
 //! Which calls of a group are not run, because an attempt at the group has failed at them: each is answered with its own error, and
-//! the group goes on without it.
+//! the group goes on without it. And what an earlier attempt found that a later one can't.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A call: the index of its task, and its own within the job.
 pub type Place = (usize, usize);
@@ -12,6 +12,8 @@ pub struct LeftOut {
     calls: HashMap<Place, Cow<'static, str>>,
     /// Of these nothing is run at all.
     jobs: HashMap<usize, Cow<'static, str>>,
+    /// EXECs that found nothing of what they watch changed. In the next attempt their own changes of the one before would look like others'.
+    unchanged: HashSet<usize>,
     attempts: usize,
 }
 
@@ -37,6 +39,11 @@ impl LeftOut {
             self.calls.insert(place, text);
         }
         self.attempts < ATTEMPTS_MAX
+    }
+
+    /// Whether the EXEC of this index must not run: asked once.
+    pub fn must_not_execute(&mut self, index: usize, ask: impl FnOnce() -> bool) -> bool {
+        !self.unchanged.contains(&index) && (ask() || !self.unchanged.insert(index))
     }
 
     /// The error that is the call's answer.

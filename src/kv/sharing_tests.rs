@@ -104,6 +104,9 @@ fn a_damaged_row_is_the_error_of_those_who_meet_it_and_nobody_elses() {
         "$-1 $1 3 $1 3",
         "what the call had done is undone"
     );
+    // What the first attempt changed is not what others have changed.
+    let replies = stage.call(one, "WATCH good / MULTI / SET good 3 / APPEND bad x / EXEC");
+    assert!(replies.ends_with(&format!("*2 +OK {DAMAGED}")), "{replies}");
     assert_eq!(stage.call(one, "GET good / GET bad / GET good"), format!("$1 3 {DAMAGED} $1 3"));
     assert_eq!([Counted::WritesFailing, Counted::GroupFailuresTotal].map(|counted| stage.writer(counted)), [0, 0]);
 }

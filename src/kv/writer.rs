@@ -165,7 +165,7 @@ impl Writer {
         self.has_run = true;
         let mut has_begun_anew = false;
         let group = loop {
-            match self.group(tasks, &left_out) {
+            match self.group(tasks, &mut left_out) {
                 Group::Spoiled(place, text) => {
                     // All of it runs again without that call.
                     self.roll_back();
@@ -208,7 +208,7 @@ impl Writer {
     }
 
     /// One attempt: begin, apply all but `left_out`, commit. What is not a call's affair undoes everything.
-    fn group(&mut self, tasks: &[Task<Job>], left_out: &LeftOut) -> Group {
+    fn group(&mut self, tasks: &[Task<Job>], left_out: &mut LeftOut) -> Group {
         match self.apply(tasks, left_out) {
             Ok(Attempt::Done(applied)) => Group::Committed(applied),
             Ok(Attempt::Spoiled(place, text)) => Group::Spoiled(place, text),
@@ -219,7 +219,7 @@ impl Writer {
         }
     }
 
-    fn apply(&mut self, tasks: &[Task<Job>], left_out: &LeftOut) -> Result<Attempt<Vec<Applied>>, StorageError> {
+    fn apply(&mut self, tasks: &[Task<Job>], left_out: &mut LeftOut) -> Result<Attempt<Vec<Applied>>, StorageError> {
         // After the group's last job was taken, and before anything of it runs.
         self.keyspace.begin_write(self.calls.shared.clock.now_ms())?;
         self.calls.begin();
@@ -238,7 +238,9 @@ impl Writer {
                 applied.push(Applied::Refused(text.clone()));
                 continue;
             }
-            if known_before.as_ref().map_or_else(|| self.must_not_execute(&task.job), |known| known[index]) {
+            let is_exec = matches!(task.job.kind, Kind::Exec(_));
+            let ask = || known_before.as_ref().map_or_else(|| self.must_not_execute(&task.job), |known| known[index]);
+            if is_exec && left_out.must_not_execute(index, ask) {
                 applied.push(Applied::NotExecuted);
                 first += task.job.calls.len();
                 continue;
