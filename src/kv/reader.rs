@@ -19,7 +19,7 @@ use crate::kv::settings::{JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, LIGHT_BYTES_MAX, RE
 use crate::kv::statistics::Counted;
 use crate::resp::encode;
 use crate::server::sys::clock;
-use crate::server::{Counter, ExecutorContext, Task, TaskId};
+use crate::server::{Counter, ExecutorContext, LogLimit, Task, TaskId};
 use crate::storage::{Keyspace, Options, StorageError};
 
 /// Calls whose counts become visible together, before their replies leave: some microseconds of work.
@@ -89,7 +89,10 @@ impl Reader {
         let was_open = broken::is(Variant::JoinedSnapshot) && self.keyspace.is_in_transaction();
         let begun = self.calls.fit_map(&mut self.keyspace, self.options.mmap).and_then(|()| self.begin());
         if let (Err(error), false) = (begun, was_open) {
-            tracing::error!(%error, "a snapshot can't be taken");
+            static NO_SNAPSHOT: LogLimit = LogLimit::new();
+            if let Some(left_out) = NO_SNAPSHOT.admit() {
+                tracing::error!(%error, left_out, "a snapshot can't be taken");
+            }
             let text = errors::storage_text(&error);
             tasks.iter().for_each(|task| answer(task.id, refused(&task.job, &text)));
             return;
@@ -155,7 +158,10 @@ impl Reader {
 
     fn job(&mut self, job: &Job) -> Done {
         if let Err(error) = self.renew() {
-            tracing::error!(%error, "a snapshot can't be taken");
+            static NO_SNAPSHOT: LogLimit = LogLimit::new();
+            if let Some(left_out) = NO_SNAPSHOT.admit() {
+                tracing::error!(%error, left_out, "a snapshot can't be taken");
+            }
             return refused(job, &errors::storage_text(&error));
         }
         self.limit.set(self.calls.ended() + READ_TIME_MAX);
@@ -246,7 +252,7 @@ impl Reader {
     }
 
     fn failed(&self, call: &Call<'_>, error: &StorageError, answers: &mut Answers) {
-        tracing::error!(%error, command = call.command.name, "a read failed");
+        tell_of_failure(error, call.command.name);
         encode::error(&errors::storage_text(error), &mut answers.replies);
         answers.ends.push(answers.replies.len() as u64);
     }
@@ -266,7 +272,7 @@ impl Reader {
                     Ok(None) => found.push(Presence::Absent),
                     Ok(Some(entry)) => found.push(entry.expires_at_ms.map_or(Presence::Lasting, Presence::Until)),
                     Err(error) => {
-                        tracing::error!(%error, "a read failed");
+                        tell_of_failure(&error, call.command.name);
                         return refused(job, &errors::storage_text(&error));
                     }
                 }
@@ -299,4 +305,12 @@ fn open(options: &Options, limit: &Arc<Limit>) -> Result<Keyspace, StorageError>
     let limit = Arc::clone(limit);
     keyspace.limit_reads(move || limit.is_over());
     Ok(keyspace)
+}
+
+/// A row that can't be read is met as often as clients ask for it.
+fn tell_of_failure(error: &StorageError, command: &str) {
+    static FAILED: LogLimit = LogLimit::new();
+    if let Some(left_out) = FAILED.admit() {
+        tracing::error!(%error, command, left_out, "a read failed");
+    }
 }

@@ -27,7 +27,7 @@ use crate::kv::versions::Marks;
 use crate::resp::encode;
 use crate::resp::reply::Reply;
 use crate::server::sys::{clock, process};
-use crate::server::{Counter, ExecutorContext, Global, Task, TaskId};
+use crate::server::{Counter, ExecutorContext, Global, LogLimit, Task, TaskId};
 use crate::storage::file_system::FileSystem;
 use crate::storage::{self, Change, ChangeHook, DATABASES, Keyspace, Options, StorageError, failed_sync};
 
@@ -344,7 +344,10 @@ impl Writer {
         }
         // Where there is no memory, or a page can't be read, SQLite rolls back all of it by itself; and once it has met damage it lets
         // no transaction be committed (its SQLITE_CorruptRdOnly), whatever it was that met it.
-        tracing::error!(%error, command = call.command.name, "a call failed; its group is run again without it");
+        static CALL_FAILED: LogLimit = LogLimit::new();
+        if let Some(left_out) = CALL_FAILED.admit() {
+            tracing::error!(%error, command = call.command.name, left_out, "a call failed; its group is run again without it");
+        }
         Ok(Attempt::Spoiled(place, text))
     }
 
@@ -386,7 +389,10 @@ impl Writer {
     /// A group is lost to a storage error that is no call's: all of it is undone, and all of it gets the error.
     fn failed(&mut self, error: &StorageError) {
         end_if_sync_failed(&self.calls.shared, error);
-        tracing::error!(%error, "a group of changes failed and is undone");
+        static GROUP_FAILED: LogLimit = LogLimit::new();
+        if let Some(left_out) = GROUP_FAILED.admit() {
+            tracing::error!(%error, left_out, "a group of changes failed and is undone");
+        }
         self.calls.statistics.add(Counted::GroupFailuresTotal, 1);
         // The next group may need less memory; anything else it meets as well.
         if *error != StorageError::OutOfMemory {

@@ -160,20 +160,24 @@ impl OwnDescription {
 
 /// One write of the whole line. `WouldBlock`: not now.
 fn try_write(fd: BorrowedFd<'_>, way: Way, line: &[u8]) -> io::Result<()> {
-    let count = match way {
-        Way::Write => write(fd, line),
-        Way::Socket => {
-            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            nix::sys::socket::send(fd.as_raw_fd(), line, flags)
-        }
-        Way::Ask => match write_without_waiting(fd, line) {
-            // A kernel before 6.4, or a terminal. A pipe that is writable takes PIPE_BUF bytes at once (pipe(7)), unless another
-            // process is faster: the few that share it seldom are.
-            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) if has_room(Duration::ZERO) => write(fd, line),
-            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Err(Errno::EAGAIN),
-            other => other,
-        },
-    }?;
+    let count =
+        match way {
+            Way::Write => write(fd, line),
+            Way::Socket => {
+                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                nix::sys::socket::send(fd.as_raw_fd(), line, flags)
+            }
+            Way::Ask => {
+                match write_without_waiting(fd, line) {
+                    // A kernel before 6.4, a terminal, or a sandbox that knows no pwritev2. A pipe that is writable takes PIPE_BUF bytes at once (pipe(7)), unless another
+                    // process is faster: the few that share it seldom are.
+                    Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {
+                        if has_room(Duration::ZERO) { write(fd, line) } else { Err(Errno::EAGAIN) }
+                    }
+                    other => other,
+                }
+            }
+        }?;
     // A terminal or a socket may take a part; what is left is lost, and the line counts as dropped.
     if count == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
