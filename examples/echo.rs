@@ -31,6 +31,9 @@ struct Echo;
 struct Line(Vec<u8>);
 
 impl Wire for Line {
+    fn bytes_kept(&self) -> usize {
+        self.0.capacity()
+    }
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.0);
     }

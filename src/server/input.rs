@@ -75,13 +75,38 @@ impl Input {
     }
 
     /// An idle connection holds no memory: an empty buffer goes to `spare`, or is freed when it grew. One that waits for the rest
-    /// of a small frame holds that much.
+    /// of a frame holds that much, or up to four times as much of a larger one.
     pub(super) fn release(&mut self, spare: &mut Vec<Vec<u8>>) {
-        let is_large = self.buffer.capacity() > SMALL_BYTES_MAX && self.len() <= SMALL_BYTES_MAX;
+        let is_large =
+            self.buffer.capacity() > SMALL_BYTES_MAX && self.len() <= SMALL_BYTES_MAX.max(self.buffer.capacity() / 4);
         if is_large || self.is_empty() {
             let rest = self.bytes().to_vec();
             super::outbox::give_back(std::mem::replace(&mut self.buffer, rest), spare);
             self.start = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn what_waits_for_the_rest_of_a_frame_takes_memory_in_proportion() {
+        let (here, there) = socket::stream_pair().unwrap();
+        let (mut input, mut spare) = (Input::default(), Vec::new());
+        let mut sent = 0;
+        for _ in 0..4000 {
+            let Moved::Bytes(count) = socket::send(there.as_fd(), &[7; 1000]).unwrap() else { panic!("no room") };
+            sent += count;
+            input.fill(here.as_fd(), 64 << 10, &mut spare).unwrap();
+            input.release(&mut spare);
+            assert_eq!(input.len(), sent);
+            assert!(input.capacity() <= (4 * sent).min(sent + sent / 4 + (2 << 20)), "{} for {sent}", input.capacity());
+        }
+        input.consume(sent);
+        input.release(&mut spare);
+        assert_eq!((input.capacity(), input.bytes()), (0, &b""[..]));
     }
 }

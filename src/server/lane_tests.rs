@@ -12,6 +12,9 @@ use crate::server::sys::socket;
 type Bytes = Vec<u8>;
 
 impl Wire for Bytes {
+    fn bytes_kept(&self) -> usize {
+        self.len()
+    }
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self);
     }

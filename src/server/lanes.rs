@@ -1,6 +1,6 @@
 //! A worker's ends of its lanes: admission within each lane's bound, and the queue of connections that wait for it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 
 use super::config::Limits;
@@ -15,6 +15,9 @@ pub(super) struct Lane<J, D> {
     jobs_max: usize,
     /// Admitted jobs without an answer.
     admitted: usize,
+    /// The larger ones of them: what each takes, and all together.
+    large: HashMap<ConnectionId, usize>,
+    large_bytes: usize,
     /// Jobs that the full lane refused, oldest first: at most one of each connection.
     waiting: VecDeque<(ConnectionId, J)>,
     /// At least as many jobs in `waiting` as this may be of connections that are gone.
@@ -30,22 +33,41 @@ pub(super) enum End<J, D> {
 
 impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
     pub(super) fn new(end: End<J, D>, spec: &LaneSpec) -> Lane<J, D> {
-        Lane { end, jobs_max: spec.jobs_max, admitted: 0, waiting: VecDeque::new(), abandoned: 0, round: Vec::new() }
+        Lane {
+            end,
+            jobs_max: spec.jobs_max,
+            admitted: 0,
+            large: HashMap::new(),
+            large_bytes: 0,
+            waiting: VecDeque::new(),
+            abandoned: 0,
+            round: Vec::new(),
+        }
     }
 
     pub(super) fn submit(&mut self, connection: ConnectionId, job: J) {
-        if self.admitted < self.jobs_max && self.waiting.is_empty() {
+        if self.waiting.is_empty() && self.has_room_for(&job) {
             self.admit(connection, job);
         } else {
             self.waiting.push_back((connection, job));
         }
     }
 
+    /// A job that is admitted is run even when its connection is gone, so large ones are admitted a few at a time: whoever sends
+    /// one after the other, and leaves each time, can't fill the memory. One alone may be of any size.
+    fn has_room_for(&self, job: &J) -> bool {
+        let bytes = job.bytes_kept();
+        let has_room = bytes < LARGE_BYTES || self.large.is_empty() || self.large_bytes + bytes <= LARGE_BYTES_MAX;
+        self.admitted < self.jobs_max && has_room
+    }
+
     /// A connection is gone that may have had a job here. One that was not admitted yet is not run for nobody, and the queue
     /// stays in proportion to the connections, however quickly they come and go.
     pub(super) fn abandon(&mut self, is_there: impl Fn(ConnectionId) -> bool) {
         self.abandoned += 1;
-        if self.abandoned > ABANDONED_MIN && self.abandoned > self.waiting.len() / 2 {
+        // What a large one waits for is that other large ones are answered.
+        let is_worth_it = self.abandoned > ABANDONED_MIN && self.abandoned > self.waiting.len() / 2;
+        if is_worth_it || !self.large.is_empty() {
             self.waiting.retain(|(connection, _)| is_there(*connection));
             self.abandoned = 0;
         }
@@ -63,6 +85,11 @@ impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
 
     fn admit(&mut self, connection: ConnectionId, job: J) {
         self.admitted += 1;
+        let bytes = job.bytes_kept();
+        if bytes >= LARGE_BYTES {
+            self.large_bytes += bytes;
+            self.large.insert(connection, bytes);
+        }
         match &mut self.end {
             End::Threads(_) => self.round.push(local_task(connection, job)),
             End::Process { lane, .. } => lane.submit(connection, &job),
@@ -86,12 +113,21 @@ impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
             End::Process { lane, .. } => is_alive = lane.receive(&mut |one| arrived.push(one))?,
         }
         self.admitted -= arrived.len() - before;
-        while self.admitted < self.jobs_max
-            && let Some((connection, job)) = self.waiting.pop_front()
-        {
-            if is_there(connection) {
-                self.admit(connection, job);
+        // Mostly there is none.
+        let answered = if self.large.is_empty() { &[][..] } else { &arrived[before..] };
+        for one in answered {
+            let (Arrived::Answer(connection, _) | Arrived::AnswerLost(connection)) = one;
+            self.large_bytes -= self.large.remove(connection).unwrap_or(0);
+        }
+        while let Some((connection, job)) = self.waiting.pop_front() {
+            if !is_there(connection) {
+                continue;
             }
+            if !self.has_room_for(&job) {
+                self.waiting.push_front((connection, job));
+                break;
+            }
+            self.admit(connection, job);
         }
         Ok(is_alive)
     }
@@ -130,6 +166,9 @@ impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
     }
 }
 
+/// A job of so many bytes is a large one, and what all that are admitted may have together.
+const LARGE_BYTES: usize = 16 << 10;
+const LARGE_BYTES_MAX: usize = 32 << 20;
 /// Fewer abandoned jobs are not worth a look at the queue.
 const ABANDONED_MIN: usize = 64;
 
@@ -213,6 +252,32 @@ mod tests {
         lane.flush(&epoll, 1).unwrap();
         let admitted: Vec<u64> = jobs.recv().unwrap().iter().map(|task| task.id.connection.0).collect();
         assert_eq!((arrived.len(), admitted), (2, vec![100, 200]), "the oldest first");
+    }
+
+    #[test]
+    fn large_jobs_are_admitted_a_few_at_a_time_and_dropped_with_their_connections_before() {
+        let epoll = Epoll::new(4).unwrap();
+        let (pool, (jobs, answers)) = Pool::without_threads(100);
+        let mut lane: Lane<Bytes, Bytes> = Lane::new(End::Threads(pool), &spec(100));
+        let large = || vec![0; 10 << 20];
+        (0..10).for_each(|id| lane.submit(ConnectionId(id), large()));
+        lane.flush(&epoll, 1).unwrap();
+        assert_eq!((jobs.recv().unwrap().len(), lane.len()), (3, 10));
+        // All are gone: what waits is dropped at once, what is admitted runs.
+        lane.abandon(|_| false);
+        assert_eq!(lane.len(), 3);
+        lane.submit(ConnectionId(20), large());
+        lane.submit(ConnectionId(21), Bytes::new());
+        answers.send((ConnectionId(0), Bytes::new())).unwrap();
+        lane.collect(&mut Vec::new(), everybody).unwrap();
+        lane.flush(&epoll, 1).unwrap();
+        let admitted: Vec<u64> = jobs.recv().unwrap().iter().map(|task| task.id.connection.0).collect();
+        assert_eq!(admitted, [20, 21]);
+        // One of any size is admitted where it is alone.
+        [1, 2, 20, 21].iter().for_each(|id| answers.send((ConnectionId(*id), Bytes::new())).unwrap());
+        lane.collect(&mut Vec::new(), everybody).unwrap();
+        lane.submit(ConnectionId(30), vec![0; LARGE_BYTES_MAX + 1]);
+        assert_eq!((lane.admitted, lane.waiting.len()), (1, 0));
     }
 
     #[test]

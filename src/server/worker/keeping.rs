@@ -19,6 +19,8 @@ pub(super) struct Keeping {
 
 /// After so much more the bound is looked at, also amid a round.
 const GROWN_BYTES: usize = 256 << 10;
+/// Buffers without a connection that stay.
+const SPARE_BUFFERS_KEPT: usize = 8;
 /// The part of the bound (1/8) that may be overdrawn while another worker closes its largest connection.
 const OVERDRAFT_DIVISOR: u64 = 8;
 
@@ -69,9 +71,9 @@ impl<A: Application> Worker<A> {
         self.keeping.grown = 0;
         self.publish_kept();
         let bytes_max = self.board.global(Global::ConnectionsBytesMax).load(Ordering::Relaxed);
-        while bytes_max > 0 {
+        loop {
             let all_bytes = self.board.sum(Counter::ConnectionsBytes);
-            if all_bytes <= bytes_max {
+            if bytes_max == 0 || all_bytes <= bytes_max {
                 return;
             }
             // Who has far less than the average is not what the memory went to.
@@ -113,5 +115,9 @@ impl<A: Application> Worker<A> {
             self.largest();
         }
         self.relieve();
+        // What many connections needed at once goes back, little by little.
+        if self.spare.len() > SPARE_BUFFERS_KEPT {
+            self.spare.swap_remove(0);
+        }
     }
 }
