@@ -78,7 +78,7 @@ pub fn write_line(line: &[u8]) {
                 IS_ENDING.store(false, Ordering::Relaxed);
                 break;
             }
-            has_room(left);
+            has_room(stderr(), left);
             outcome = try_write(stderr(), way, line);
         }
     }
@@ -105,7 +105,7 @@ pub fn lines_dropped() -> u64 {
 pub fn take_untold() -> Option<u64> {
     let counts = COUNTS.get()?;
     let (dropped, told) = (counts[0].load(Ordering::Relaxed), counts[1].load(Ordering::Relaxed));
-    if dropped == told || !has_room(Duration::ZERO) {
+    if dropped == told || !has_room(stderr(), Duration::ZERO) {
         return None;
     }
     let is_taken = counts[1].compare_exchange(told, dropped, Ordering::Relaxed, Ordering::Relaxed).is_ok();
@@ -126,8 +126,8 @@ fn way() -> Way {
 }
 
 /// True once the stream takes a line; waits for so long.
-fn has_room(within: Duration) -> bool {
-    let mut polled = [PollFd::new(stderr(), PollFlags::POLLOUT)];
+fn has_room(fd: BorrowedFd<'_>, within: Duration) -> bool {
+    let mut polled = [PollFd::new(fd, PollFlags::POLLOUT)];
     let within = PollTimeout::try_from(within).unwrap_or(PollTimeout::ZERO);
     poll(&mut polled, within).is_ok_and(|count| count > 0)
         // Without POLLERR, which tells that the reader is gone.
@@ -160,24 +160,23 @@ impl OwnDescription {
 
 /// One write of the whole line. `WouldBlock`: not now.
 fn try_write(fd: BorrowedFd<'_>, way: Way, line: &[u8]) -> io::Result<()> {
-    let count =
-        match way {
-            Way::Write => write(fd, line),
-            Way::Socket => {
-                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-                nix::sys::socket::send(fd.as_raw_fd(), line, flags)
-            }
-            Way::Ask => {
-                match write_without_waiting(fd, line) {
-                    // A kernel before 6.4, a terminal, or a sandbox that knows no pwritev2. A pipe that is writable takes PIPE_BUF bytes at once (pipe(7)), unless another
-                    // process is faster: the few that share it seldom are.
-                    Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {
-                        if has_room(Duration::ZERO) { write(fd, line) } else { Err(Errno::EAGAIN) }
-                    }
-                    other => other,
+    let count = match way {
+        Way::Write => write(fd, line),
+        Way::Socket => {
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            nix::sys::socket::send(fd.as_raw_fd(), line, flags)
+        }
+        Way::Ask => {
+            match write_without_waiting(fd, line) {
+                // A kernel before 6.4, a terminal, or a sandbox that knows no pwritev2. A pipe that is writable takes PIPE_BUF bytes at once (pipe(7)), unless another
+                // process is faster: the few that share it seldom are.
+                Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {
+                    if has_room(fd, Duration::ZERO) { write(fd, line) } else { Err(Errno::EAGAIN) }
                 }
+                other => other,
             }
-        }?;
+        }
+    }?;
     // A terminal or a socket may take a part; what is left is lost, and the line counts as dropped.
     if count == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
