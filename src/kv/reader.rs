@@ -98,13 +98,16 @@ impl Reader {
             return;
         }
         let mut answered = Vec::with_capacity(tasks.len());
-        let mut calls = 0;
+        let (mut calls, mut bytes) = (0, 0);
         for task in tasks {
-            answered.push((task.id, self.job(&task.job)));
+            let done = self.job(&task.job);
+            bytes += done.replies.len();
+            answered.push((task.id, done));
             calls += task.job.calls.len();
-            if calls >= CALLS_TOGETHER {
+            // Large replies leave at once: the thread holds one of them and not a batch of them.
+            if calls >= CALLS_TOGETHER || bytes >= JOB_REPLY_BYTES_MAX {
                 self.give(&mut answered, answer);
-                calls = 0;
+                (calls, bytes) = (0, 0);
             }
         }
         self.give(&mut answered, answer);

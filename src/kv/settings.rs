@@ -72,6 +72,8 @@ pub const LIGHT_BYTES_MAX: u64 = 1 << 20;
 pub const SNAPSHOT_AGE_MAX: Duration = Duration::from_millis(5);
 /// A read that takes longer is ended: what is written meanwhile can't be given back by the `-wal`. `errors::READ_TOO_LONG` names it.
 pub const READ_TIME_MAX: Duration = Duration::from_secs(30);
+/// A group of changes ends early with the job whose replies pass this: what is behind it comes with the next group.
+pub const GROUP_REPLY_BYTES_MAX: usize = 8 << 20;
 /// Requests that one connection gets answered before others have their turn.
 pub const REQUESTS_PER_TURN: usize = 256;
 /// The queue of a MULTI is at most so large, whatever the limit of a request is: an EXEC is one job.

@@ -20,7 +20,7 @@ use crate::kv::lane_executor::refused;
 use crate::kv::latency::Event;
 use crate::kv::left_out::{LeftOut, Place};
 use crate::kv::runtime::Knob;
-use crate::kv::settings::{GROUP_TIME_MAX, JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, RIDING_BYTES_MAX};
+use crate::kv::settings::{GROUP_REPLY_BYTES_MAX, GROUP_TIME_MAX, JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, RIDING_BYTES_MAX};
 use crate::kv::statistics::{Counted, Measured, Statistics};
 use crate::kv::unseen::{is_of_sets, unseen};
 use crate::kv::versions::Marks;
@@ -46,6 +46,8 @@ pub struct Writer {
     rescue: Option<Rescue>,
     /// True when a group ran since the last housekeeping.
     has_run: bool,
+    /// Of the group at hand: its replies are values until it is committed.
+    reply_bytes: usize,
     /// When it last tried whether the disk takes writes again.
     tried_at: Instant,
 }
@@ -151,6 +153,7 @@ impl Writer {
             files,
             rescue: None,
             has_run: false,
+            reply_bytes: 0,
             tried_at: clock::monotonic(),
         })
     }
@@ -230,8 +233,10 @@ impl Writer {
         let known_before: Option<Vec<bool>> = broken::is(Variant::ExecBlindToItsGroup)
             .then(|| tasks.iter().map(|task| self.must_not_execute(&task.job)).collect());
         let begun = self.calls.ended();
+        self.reply_bytes = 0;
         for (index, task) in tasks.iter().enumerate() {
-            if self.has_used(begun, GROUP_TIME_MAX) && may_end_before(tasks, index, unseen.is_some()) {
+            let is_full = self.reply_bytes >= GROUP_REPLY_BYTES_MAX || self.has_used(begun, GROUP_TIME_MAX);
+            if is_full && may_end_before(tasks, index, unseen.is_some()) {
                 break;
             }
             if let Some(text) = left_out.job(index) {
@@ -313,6 +318,7 @@ impl Writer {
                 Attempt::Spoiled(place, text) => return Ok(Attempt::Spoiled(place, text)),
             }
         }
+        self.reply_bytes += reply_bytes;
         Ok(Attempt::Done(Applied::Replies(replies, slow)))
     }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use smallvec::SmallVec;
 
 use super::bell::{Bell, Ringer, bell};
 use super::config::Limits;
@@ -198,24 +199,45 @@ impl<J: Wire> LinkSource<J> {
         result
     }
 
-    /// Moves the jobs up to `number` into `tasks`, in order, within the bounds of a batch.
+    /// Moves the jobs up to `number` into `tasks`, in order, within the bounds of a batch. Those of a worker whose answers pile up stay:
+    /// nobody can know yet that they come before others'. A dead one's answers are dropped, so its jobs run.
     fn form_batch(&mut self, tasks: &mut Vec<Task<J>>, number: u64, bytes_max: usize) -> Taken {
         self.pending.make_contiguous().sort_by_key(|pending| pending.task.id.number);
-        let is_alone = self.pending.front().is_some_and(|pending| pending.is_resent);
+        let slow = self.slow_readers();
+        let mut held = Vec::new();
+        let mut is_alone = None;
         let mut bytes = 0;
         self.taken_bytes.clear();
-        while let Some(pending) = self.pending.front() {
-            let is_over = tasks.len() >= self.batch_max || bytes > bytes_max;
-            if pending.task.id.number > number || pending.is_resent != is_alone || is_over {
+        while let Some(pending) = self.pending.pop_front() {
+            let is_over = tasks.len() >= self.batch_max || bytes > bytes_max || pending.task.id.number > number;
+            let is_held = slow.contains(&pending.task.id.incarnation);
+            if is_over || !is_held && *is_alone.get_or_insert(pending.is_resent) != pending.is_resent {
+                self.pending.push_front(pending);
                 break;
             }
-            let pending = self.pending.pop_front().expect("it was there");
+            if is_held {
+                held.push(pending);
+                continue;
+            }
             bytes += pending.bytes;
             self.taken_bytes.push(pending.bytes);
             tasks.push(pending.task);
         }
+        held.into_iter().rev().for_each(|pending| self.pending.push_front(pending));
         self.pending_bytes -= bytes;
-        if is_alone { Taken::OneByOne } else { Taken::Batch }
+        if is_alone == Some(true) { Taken::OneByOne } else { Taken::Batch }
+    }
+
+    /// The workers that leave more answers unread than may wait for them.
+    fn slow_readers(&self) -> SmallVec<[u64; 4]> {
+        let is_slow = |worker: &&WorkerLink| worker.link.unsent() > self.limits.lane_output_bytes_pause;
+        self.links.iter().filter(is_slow).map(|worker| worker.incarnation).collect()
+    }
+
+    /// True when some job may be run.
+    fn has_work(&self) -> bool {
+        let slow = self.slow_readers();
+        self.pending.iter().any(|pending| !slow.contains(&pending.task.id.incarnation))
     }
 
     fn try_take<E: Executor<Job = J>>(
@@ -224,7 +246,7 @@ impl<J: Wire> LinkSource<J> {
         wait: Option<Duration>,
         executor: &mut E,
     ) -> io::Result<Taken> {
-        let mut is_rung = self.look(if self.pending.is_empty() { wait } else { Some(Duration::ZERO) })?;
+        let mut is_rung = self.look(if self.has_work() { Some(Duration::ZERO) } else { wait })?;
         self.board.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
         let number = self.board.global(Global::Jobs).load(Ordering::SeqCst);
         // Whoever took a number up to this one, and sent, is readable by now.

@@ -350,6 +350,51 @@ fn neither_end_waits_to_send_however_slow_the_other_is() {
 }
 
 #[test]
+fn jobs_that_are_held_back_for_a_worker_that_does_not_read_let_others_pass_and_come_in_their_order() {
+    let mut here = Fixture::new();
+    here.limits.lane_output_bytes_pause = 1 << 20;
+    let (mut worker, mut other, mut process) = (Worker::new(here.board), Worker::new(here.board), here.process());
+    for worker in [&mut worker, &mut other] {
+        worker.meet(&process);
+        process.turn();
+        worker.turn();
+    }
+    let job = |number: usize| format!("{number}{}", "x".repeat(1 << 20));
+    (0..10).for_each(|number| worker.submit(1, &job(number)));
+    // All of its jobs are at hand before the first is run.
+    process.source.batch_max = 0;
+    for _ in 0..100 {
+        process.take();
+        worker.lane.flush().unwrap();
+    }
+    assert_eq!(process.source.pending.len(), 10);
+    process.source.batch_max = 4;
+    for _ in 0..10 {
+        process.turn();
+    }
+    let run = here.world.borrow().applied.len();
+    assert!(run < 10, "{run} jobs were run for a worker that reads no answers");
+    assert!(!process.source.pending.is_empty() && !process.source.has_work());
+    other.submit(0, "other");
+    process.turn();
+    other.turn();
+    assert_eq!(other.answers, ["other"]);
+    // What it left behind at its death runs in its order, and before what is sent later.
+    drop(worker);
+    process.turn();
+    other.submit(0, "later");
+    for _ in 0..20 {
+        process.turn();
+    }
+    let applied = here.applied();
+    let places: Vec<usize> =
+        applied.iter().filter_map(|job| job.strip_suffix(&"x".repeat(1 << 20))?.parse().ok()).collect();
+    assert!(places.is_sorted() && places.len() >= run, "{places:?}");
+    assert_eq!(applied.last().map(String::as_str), Some("later"));
+    assert!(process.source.pending.is_empty());
+}
+
+#[test]
 fn a_job_that_was_running_alone_at_two_deaths_is_not_run_again() {
     let here = Fixture::new();
     let id = TaskId { incarnation: 1, connection: ConnectionId(1), number: 7 };
