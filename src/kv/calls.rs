@@ -36,6 +36,9 @@ pub struct Calls {
 
 /// Slow calls of one job that are told of, at least.
 const SLOW_CALLS_MAX: usize = 256;
+/// What the replies of an EXEC leave for the errors in place of others: a value of the largest size has room nevertheless, since the
+/// output limit is at least 64 KiB larger.
+const LEFT_FOR_ERRORS_BYTES: usize = 32 << 10;
 /// Replies up to this are small.
 const SMALL_BYTES: usize = 128;
 
@@ -81,7 +84,7 @@ impl Calls {
         let output_bytes_max = self.shared.settings.output_bytes_max;
         match job.kind {
             Kind::Run | Kind::Watch => output_bytes_max,
-            Kind::Exec(_) => output_bytes_max.saturating_sub(before).max(SMALL_BYTES),
+            Kind::Exec(_) => output_bytes_max.saturating_sub(before + LEFT_FOR_ERRORS_BYTES).max(SMALL_BYTES),
         }
     }
 

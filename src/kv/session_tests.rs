@@ -426,3 +426,19 @@ fn few_questions_to_all_workers_are_open_at_a_time_and_the_others_wait_for_their
     stage.pump.lose(OTHER);
     assert!(stage.replies(clients[1]).ends_with("+PONG"));
 }
+
+#[test]
+fn a_group_whose_replies_are_large_ends_early_and_the_next_one_goes_on_in_order() {
+    let mut stage = Stage::new();
+    let clients: Vec<usize> = (0..60).map(|_| stage.pump.connect()).collect();
+    assert_eq!(stage.call(clients[0], "SETRANGE big 299999 x"), ":300000");
+    for client in &clients {
+        assert_eq!(stage.send(*client, "GETEX big PERSIST"), "");
+    }
+    assert_eq!(stage.pump.queued(WRITE), 60);
+    let first = stage.pump.run_lane(WRITE, 60);
+    assert!((20..40).contains(&first), "{first} replies of 300 kB were values at a time");
+    assert!(stage.replies(clients[first - 1]).ends_with('x') && stage.replies(clients[first]).is_empty());
+    stage.pump.settle();
+    assert!(clients[first..].iter().all(|client| stage.replies(*client).ends_with('x')));
+}
