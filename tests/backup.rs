@@ -250,7 +250,7 @@ fn two_services_and_strangers_may_share_a_directory_of_backups() {
     std::fs::write(&foreign, b"no backup").unwrap();
     let services = [Service::start(&settings), Service::start(&settings)];
     let mut clients = services.each_ref().map(Service::connect);
-    let mut last = clients.each_mut().map(|client| back_up(client));
+    let mut last = clients.each_mut().map(back_up);
     for _ in 0..2 {
         for (client, last) in clients.iter_mut().zip(&mut last) {
             *last = back_up(client);

@@ -30,7 +30,7 @@ const BITES_BEHIND_MAX: usize = 4;
 /// What is given to the disk at once: a commit's sync waits behind it.
 const WRITE_BACK_BYTES: u64 = 256 << 10;
 /// What is carried between two syncs: they are what a slow network is seen by.
-const CARRIED_PER_SYNC: u64 = 8 << 20;
+const CARRIED_PER_SYNC: u64 = 1 << 20;
 /// The thread gives way to all that somebody waits for.
 const NICENESS: i32 = 10;
 
@@ -100,11 +100,9 @@ impl Carrier {
     }
 
     pub(super) fn make(shared: &Arc<Shared>, lineage: u64, alive: &Arc<()>, name: BackupName) -> io::Result<Carrier> {
-        Self::start(shared, lineage, alive, move |work, orders| {
-            let outcome = work.prepare(name).and_then(|place| work.make(name, &place, orders));
-            if let Err(failed) = outcome {
-                work.report(Report::Failed(failed));
-            }
+        Self::start(shared, lineage, alive, move |work, orders| match work.prepare(name) {
+            Ok(place) => work.make(name, &place, orders),
+            Err(failed) => work.report(Report::Failed(failed)),
         })
     }
 
@@ -157,7 +155,7 @@ impl Carrier {
     pub(super) fn give_up(self, place: Option<&Place>) {
         self.is_given_up.store(true, Ordering::SeqCst);
         let Some(part) = place.filter(|place| place.is_carried).map(|place| place.part.clone()) else { return };
-        if let Err(error) = thread::spawn("backup-left", move || remove_part(&part)) {
+        if let Err(error) = thread::spawn("backup-left", move || remove_part(&part, &|| {})) {
             tracing::warn!(%error, "what a backup has left stays until its thread goes on");
         }
     }
@@ -190,7 +188,11 @@ impl Work {
 
     fn look(&self) -> Result<Looked, Failed> {
         let unusable = self.unusable();
-        self.shared.settings.backups.clean_up(self.data(), self.lineage).map_err(&unusable)?;
+        self.shared
+            .settings
+            .backups
+            .clean_up(self.data(), self.lineage, &|| self.backups().move_on())
+            .map_err(&unusable)?;
         let found = backup_files::found_in(self.directory()).map_err(&unusable)?;
         let is_newest = |one: &&backup_files::Found| one.lineage() == Some(self.lineage) && one.name.kind == Kind::Kept;
         let newest = found.iter().rev().find(is_newest).map(|one| (one.name, one.bytes));
@@ -233,7 +235,7 @@ impl Work {
         Ok(place)
     }
 
-    fn make(&self, name: BackupName, place: &Place, orders: &Receiver<Order>) -> Result<(), Failed> {
+    fn make(&self, name: BackupName, place: &Place, orders: &Receiver<Order>) {
         let file = self.directory().join(name.to_string());
         let made = self.follow(orders, &place.part).and_then(|is_complete| {
             if !is_complete {
@@ -243,26 +245,33 @@ impl Work {
             if place.is_carried {
                 self.report(Report::Moving);
                 self.carry(&place.part, &file)?;
-                remove_part(&place.part);
             } else {
                 self.mind_giving_up()?;
                 backup::give_name(&place.part, &file).map_err(finishing)?;
             }
             Ok(Some(fs::metadata(&file).map(|facts| facts.len()).unwrap_or(0)))
         });
+        let is_made = matches!(made, Ok(Some(_)));
+        // Nobody waits for what is removed in small bites: it is told before.
         match made {
             Ok(Some(bytes)) => self.report(Report::Finished(bytes)),
-            Ok(None) => remove_part(&place.part),
-            Err(failed) => {
-                remove_part(&place.part);
-                return Err(failed);
-            }
+            Ok(None) => {}
+            Err(failed) => self.report(Report::Failed(failed)),
         }
-        if let Err(error) = self.shared.settings.backups.remove_oldest(name, self.lineage, &|| self.backups().move_on())
-        {
+        if place.part.exists() {
+            self.remove(&place.part);
+        }
+        if is_made && let Err(error) = self.remove_oldest(name) {
             tracing::warn!(%error, "old backups can't be removed");
         }
-        Ok(())
+    }
+
+    fn remove(&self, part: &Path) {
+        remove_part(part, &|| self.backups().move_on());
+    }
+
+    fn remove_oldest(&self, name: BackupName) -> io::Result<()> {
+        self.shared.settings.backups.remove_oldest(name, self.lineage, &|| self.backups().move_on())
     }
 
     fn mind_giving_up(&self) -> Result<(), Failed> {
@@ -308,7 +317,7 @@ impl Work {
             Ok(())
         });
         if carried.is_err() {
-            remove_part(&part);
+            self.remove(&part);
         }
         carried
     }

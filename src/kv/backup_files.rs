@@ -117,20 +117,20 @@ fn tag(lineage: u64) -> String {
 
 impl BackupSettings {
     /// Removes what an interrupted backup has left, here and beside the data, and takes from others what they may do with our files.
-    pub(super) fn clean_up(&self, data: &Path, lineage: u64) -> io::Result<()> {
+    pub(super) fn clean_up(&self, data: &Path, lineage: u64, tick: &dyn Fn()) -> io::Result<()> {
         // Nobody else has the data's directory, so what is there is ours.
         for path in parts_in(data, "")? {
-            discard(&path);
+            discard(&path, tick);
         }
         for path in parts_in(&self.directory, &tag(lineage))? {
-            discard(&path);
+            discard(&path, tick);
         }
         // An earlier version's have no tag: in a directory that others use, only what nobody has open.
         for path in parts_in(&self.directory, "")? {
             let is_left =
                 || File::options().write(true).open(&path).and_then(|file| disk::is_known_to_nobody_else(&file));
             if self.is_own_directory || is_left().unwrap_or(false) {
-                discard(&path);
+                discard(&path, tick);
             }
         }
         // An earlier version left its files readable for everybody.
@@ -185,9 +185,9 @@ fn paths_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     }
 }
 
-fn discard(part: &Path) {
+fn discard(part: &Path, tick: &dyn Fn()) {
     tracing::info!(file = %part.display(), "what an interrupted backup left is removed");
-    remove_part(part);
+    remove_part(part, tick);
 }
 
 /// The file system frees a large file's blocks in one go, and every sync waits for that. Under another name first: what is
@@ -202,9 +202,9 @@ fn remove_by_and_by(file: &Path, part: &Path, tick: &dyn Fn()) -> io::Result<()>
 }
 
 /// The same for one that was not finished, also while a thread that hangs has it open.
-pub(super) fn remove_part(part: &Path) {
+pub(super) fn remove_part(part: &Path, tick: &dyn Fn()) {
     if let Ok(going) = File::options().write(true).open(part)
-        && let Err(error) = shrink(&going, false, &|| {})
+        && let Err(error) = shrink(&going, false, tick)
     {
         tracing::debug!(%error, file = %part.display(), "it is removed in one go");
     }
