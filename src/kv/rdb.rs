@@ -35,6 +35,8 @@ pub enum RestoreError {
     VersionOrChecksum,
     /// "Bad data format": also the types that are not strings
     Format,
+    /// The value would be larger than it may be.
+    TooLong,
 }
 
 /// The payload of DUMP: the bytes that Redis 7.0 makes of the same value.
@@ -96,7 +98,7 @@ fn put_length(length: u64, payload: &mut Vec<u8>) {
 }
 
 /// The string in a payload of DUMP. Takes no more memory than the payload can stand for.
-pub fn restore_string(payload: &[u8]) -> Result<Vec<u8>, RestoreError> {
+pub fn restore_string(payload: &[u8], bytes_max: u64) -> Result<Vec<u8>, RestoreError> {
     let split = payload.len().checked_sub(FOOTER_BYTES).ok_or(RestoreError::VersionOrChecksum)?;
     let (body, footer) = payload.split_at(split);
     // The version is not looked at: the encodings of a string have been the same in all of them, Redis 8's (12, 13, 14) and Valkey
@@ -105,29 +107,35 @@ pub fn restore_string(payload: &[u8]) -> Result<Vec<u8>, RestoreError> {
         return Err(RestoreError::VersionOrChecksum);
     }
     match body {
-        [TYPE_STRING, encoded @ ..] => decode_string(encoded).ok_or(RestoreError::Format),
+        [TYPE_STRING, encoded @ ..] => decode_string(encoded, bytes_max),
         _ => Err(RestoreError::Format),
     }
 }
 
 /// What follows the value is ignored, as Redis does.
-fn decode_string(encoded: &[u8]) -> Option<Vec<u8>> {
+/// What is too long is refused before it is made: a few bytes can stand for a hundred times as many.
+fn decode_string(encoded: &[u8], bytes_max: u64) -> Result<Vec<u8>, RestoreError> {
     let integer = match encoded {
         [ENCODED_INT8, a, ..] => i32::from(i8::from_le_bytes([*a])),
         [ENCODED_INT16, a, b, ..] => i32::from(i16::from_le_bytes([*a, *b])),
         [ENCODED_INT32, a, b, c, d, ..] => i32::from_le_bytes([*a, *b, *c, *d]),
         [ENCODED_LZF, rest @ ..] => {
-            let (compressed_length, rest) = take_length(rest)?;
-            let (length, rest) = take_length(rest)?;
-            let compressed = rest.get(..usize::try_from(compressed_length).ok()?)?;
-            return lzf::decompress(compressed, length);
+            let (compressed_length, rest) = take_length(rest).ok_or(RestoreError::Format)?;
+            let (length, rest) = take_length(rest).ok_or(RestoreError::Format)?;
+            if length > bytes_max {
+                return Err(RestoreError::TooLong);
+            }
+            let compressed = usize::try_from(compressed_length).ok().and_then(|length| rest.get(..length));
+            return compressed.and_then(|bytes| lzf::decompress(bytes, length)).ok_or(RestoreError::Format);
         }
         _ => {
-            let (length, rest) = take_length(encoded)?;
-            return rest.get(..usize::try_from(length).ok()?).map(<[u8]>::to_vec);
+            let (length, rest) = take_length(encoded).ok_or(RestoreError::Format)?;
+            let value = usize::try_from(length).ok().and_then(|length| rest.get(..length));
+            let value = value.ok_or(RestoreError::Format)?;
+            return if length > bytes_max { Err(RestoreError::TooLong) } else { Ok(value.to_vec()) };
         }
     };
-    Some(integer.to_string().into_bytes())
+    Ok(integer.to_string().into_bytes())
 }
 
 fn take_length(bytes: &[u8]) -> Option<(u64, &[u8])> {
@@ -174,6 +182,22 @@ const fn crc_table() -> [u64; 256] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn restore_string(payload: &[u8]) -> Result<Vec<u8>, RestoreError> {
+        super::restore_string(payload, u64::MAX)
+    }
+
+    #[test]
+    fn what_stands_for_too_much_is_refused_before_it_is_made() {
+        for value in [vec![b'a'; 1 << 20], b"not compressible".to_vec()] {
+            let (payload, length) = (dump_string(&value), value.len() as u64);
+            assert_eq!(super::restore_string(&payload, length - 1), Err(RestoreError::TooLong));
+            assert_eq!(super::restore_string(&payload, length).unwrap(), value);
+        }
+        // It says that it stands for more than there is memory, and would not be looked at otherwise.
+        let body = [&[0, ENCODED_LZF, 0x03, 0x81][..], &(1_u64 << 50).to_be_bytes(), b"abc"].concat();
+        assert_eq!(super::restore_string(&sealed(10, &body), 512 << 20), Err(RestoreError::TooLong));
+    }
 
     fn sealed(version: u16, body: &[u8]) -> Vec<u8> {
         let mut payload = body.to_vec();

@@ -74,13 +74,11 @@ fn restore(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
         // Redis lets it overflow, and then the key has ended already.
         _ => Some(ttl_ms.checked_add(keyspace.now_ms()).ok_or_else(|| errors::invalid_expire_time("restore"))?),
     };
-    let value = rdb::restore_string(args[3]).map_err(|error| match error {
+    let value = rdb::restore_string(args[3], keyspace.value_bytes_max()).map_err(|error| match error {
         RestoreError::VersionOrChecksum => errors::BAD_DUMP,
         RestoreError::Format => errors::BAD_DUMP_FORMAT,
+        RestoreError::TooLong => errors::STRING_TOO_LONG,
     })?;
-    if u64::try_from(value.len()).is_ok_and(|length| length > keyspace.value_bytes_max()) {
-        return Err(errors::STRING_TOO_LONG.into());
-    }
     match expires_at_ms {
         // The time has passed already: the old value goes, no new one comes.
         Some(at_ms) if at_ms <= keyspace.now_ms() => {
