@@ -57,6 +57,8 @@ pub(crate) struct Scenario<'a> {
     pub(crate) attack: &'a dyn Fn(&Arena) -> Result<String, String>,
     /// How long the `-wal` may get.
     pub(crate) wal_bytes_max: u64,
+    /// How slow the innocents' calls may get, where that is not asked as usual.
+    pub(crate) latency_max: Option<Duration>,
     /// How much memory all processes may have, where it does not follow from the settings.
     pub(crate) memory_bytes_max: Option<u64>,
 }
@@ -71,6 +73,7 @@ pub(crate) const PEACE: Scenario<'static> = Scenario {
     prepare: &|_| {},
     attack: &|_| Ok("nothing happened".to_owned()),
     wal_bytes_max: u64::MAX,
+    latency_max: None,
     memory_bytes_max: None,
 };
 
@@ -181,6 +184,7 @@ impl Scenario<'_> {
             took,
             memory_bound: self.memory_bytes_max.unwrap_or_else(|| idle_bytes + self.kept_bytes_max() + MEMORY_SLACK),
             wal_bound: self.wal_bytes_max,
+            latency_bound: self.latency_max.unwrap_or_else(latency_max),
             restarts: innocents.restarts(),
             processes: (processes, service.processes()),
         }
@@ -208,6 +212,7 @@ struct Report {
     took: Duration,
     memory_bound: u64,
     wal_bound: u64,
+    latency_bound: Duration,
     restarts: Result<u64, String>,
     processes: (Vec<Process>, Vec<Process>),
 }
@@ -249,7 +254,7 @@ impl Report {
         let mut all: Vec<String> = self.others();
         for (when, seen) in self.latencies() {
             let worst = seen.at(0.999);
-            if is_optimised() && worst > latency_max() {
+            if is_optimised() && worst > self.latency_bound {
                 all.push(format!("{when} the innocents' p99.9 is {:.1} ms", ms(worst)));
             }
         }
@@ -289,7 +294,7 @@ impl Report {
     /// Only latencies are wrong, and the innocents alone were as slow, or the witness saw the machine stand still for about as long.
     fn is_the_machines(&self) -> bool {
         let alone = self.before.at(0.999).max(self.after.at(0.999));
-        let is_explained = alone > latency_max() || self.during.at(0.999) < 4 * self.testimony.machine_stall;
+        let is_explained = alone > self.latency_bound || self.during.at(0.999) < 4 * self.testimony.machine_stall;
         self.others().is_empty() && is_explained
     }
 }

@@ -1,5 +1,6 @@
 //! Much work for little input, on a loop, in a reader or in the shared group (issue 13, points 2 to 4).
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use emptyserver::server::sys::clock;
@@ -94,7 +95,13 @@ fn a_pattern_of_4_mib_for_keys_holds_no_reader() {
             let scan: [&[u8]; 6] = [b"SCAN", b"0", b"MATCH", &pattern, b"COUNT", b"20000"];
             clients.iter_mut().for_each(|client| client.send(&scan));
             for client in &mut clients {
-                client.try_read().map_err(|error| format!("SCAN: {error}"))?;
+                match client.try_read() {
+                    // All of them together may be more than clients may take.
+                    Err(error) if !matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+                        return Err(format!("SCAN: {error}"));
+                    }
+                    _ => {}
+                }
             }
             answered(arena, &[b"KEYS", &pattern])
         },
@@ -129,7 +136,7 @@ fn an_exec_of_3_000_calls_with_large_answers_that_the_loop_makes_itself_yields()
 
 #[test]
 #[ignore = "beside a release build: tests/hostile.sh"]
-fn an_exec_whose_answers_pass_the_limit_on_the_loop_is_cut_off() {
+fn an_exec_whose_answers_pass_the_limit_on_the_loop_keeps_within_it() {
     Scenario { attack: &|arena| transaction(arena, &["COMMAND", "DOCS"], 3000), ..PEACE }.judge();
 }
 
@@ -205,6 +212,7 @@ fn a_pipeline_of_long_reads_does_not_let_the_wal_grow() {
             while clock::monotonic() < end {
                 writer.try_call(&["SET", "grows", &"w".repeat(2000)]).map_err(|error| format!("SET: {error}"))?;
                 writes += 1;
+                clock::pause(Duration::from_millis(2));
             }
             let answer = reader.try_read().map_err(|error| format!("BITCOUNT: {error}"))?;
             Ok(format!("{writes} more writes beside a pipeline of BITCOUNTs of 64 MiB, the first answered {answer}"))

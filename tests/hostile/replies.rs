@@ -101,7 +101,7 @@ fn a_client_that_never_reads_is_closed_with_a_line_that_names_the_setting() {
 #[test]
 #[ignore = "beside a release build: tests/hostile.sh"]
 fn many_clients_that_never_read_stay_within_one_bound_over_all() {
-    const CLIENTS: usize = 40;
+    const CLIENTS: usize = 12;
     Scenario {
         prepare: &set_100_kb,
         attack: &|arena| {

@@ -1,5 +1,7 @@
 //! Relatives of what issue 13 names: other ways to much work on a loop or in the shared group, and to much memory.
 
+use std::fmt::Write;
+
 use emptyserver::server::sys::clock;
 
 use super::arena::{PEACE, Scenario};
@@ -47,9 +49,10 @@ fn calls_of_100_000_words_hold_no_loop() {
                 client.send(&["ECHO", "the end of it all"]);
                 drain_until(&mut client, b"the end of it all\r\n")
                     .map_err(|error| format!("{}: {error}", call.join(" ")))?;
-                text += &format!("{} {:.0} ms, ", call.join(" "), (clock::monotonic() - begun).as_secs_f64() * 1000.0);
+                let took = clock::monotonic() - begun;
+                writeln!(text, "  {:7.1} ms {}", took.as_secs_f64() * 1000.0, call.join(" ")).unwrap();
             }
-            Ok(format!("{text}each with 100,000 words"))
+            Ok(format!("each with 100,000 words:\n{text} "))
         },
         ..PEACE
     }
