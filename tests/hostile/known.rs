@@ -68,3 +68,10 @@ fn a_mset_of_200_000_keys_holds_no_commits() {
     assert!((mset.len() as u64) < 32 * MEBI);
     Scenario { attack: &|arena| pushed_through(arena, &mset, "MSET of 200,000 keys"), ..PEACE }.judge();
 }
+
+#[test]
+#[ignore = "beside a release build: tests/hostile.sh"]
+fn an_unlink_of_100_000_keys_holds_no_commits() {
+    let unlink = encoded(&["UNLINK"].into_iter().chain(std::iter::repeat_n("k", 100_000)).collect::<Vec<_>>());
+    Scenario { attack: &|arena| pushed_through(arena, &unlink, "UNLINK of 100,000 keys"), ..PEACE }.judge();
+}

@@ -24,7 +24,6 @@ const LONG_CALLS: &[&[&str]] = &[
     &["EXISTS", "k"],
     &["MGET", "k"],
     &["TOUCH", "k"],
-    &["UNLINK", "k"],
 ];
 
 /// The words behind the command, over and over.
