@@ -182,8 +182,10 @@ fn tot_mem_tells_of_everything_that_a_connection_holds() {
     assert_eq!(client.read().to_string(), ":0");
     gives_back(&mut other, &client, 8 << 10);
     // Watched keys.
-    assert_eq!(client.call(&["WATCH", &"k".repeat(MEBI), "other"]).to_string(), "+OK");
-    tells(&mut other, &client, "a watched key", MEBI_64);
+    let keys: Vec<String> = (0..1000).map(|number| format!("key:{number}")).collect();
+    let watch: Vec<&str> = ["WATCH"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+    assert_eq!(client.call(&watch).to_string(), "+OK");
+    tells(&mut other, &client, "watched keys", 32_000);
     assert_eq!(client.ask("UNWATCH"), "+OK");
     gives_back(&mut other, &client, 8 << 10);
     // Replies.
