@@ -9,6 +9,15 @@ use crate::server::Task;
 /// The calls of a group, in order: true for one that is answered without being written.
 pub type Unseen = Vec<bool>;
 
+/// Calls of a window: what one does not show is set again in the same window, so that a group may end between two.
+const WINDOW_CALLS: usize = 4096;
+
+/// True when two jobs, before whose first calls there are so many in the group, are of two windows.
+#[must_use]
+pub fn is_border(first_before: usize, first: usize) -> bool {
+    first_before / WINDOW_CALLS != first / WINDOW_CALLS
+}
+
 /// Looks a group through from its end, all of whose calls will be run. A value of more than `value_bytes_max` bytes would be refused.
 /// `None`: all of the group is seen.
 #[must_use]
@@ -22,7 +31,11 @@ pub fn unseen(tasks: &[Task<Job>], value_bytes_max: u64) -> Option<Unseen> {
     let mut set_later = HashSet::with_capacity(calls);
     let (mut first, mut keys) = (calls, Vec::new());
     for task in tasks.iter().rev() {
+        let first_behind = first;
         first -= task.job.calls.len();
+        if is_border(first, first_behind) {
+            set_later.clear();
+        }
         if !is_of_small_sets(&task.job, value_bytes_max) {
             // It may read what was set before it, it may be an EXEC that watches it, and the rest of its calls may be cut off.
             set_later.clear();
@@ -85,6 +98,14 @@ mod tests {
         assert_eq!(unseen_of(&["0 set a 1", "0 set b 1 / 0 set a 2", "0 set a 3"]), [0, 2]);
         assert_eq!(unseen_of(&["0 set a 1", "1 set a 1", "0 set b 1"]), [0; 0]);
         assert_eq!(unseen_of(&["0 set a 1 / 0 set a 2 / 0 set a 3"]), [0, 1]);
+    }
+
+    #[test]
+    fn a_group_may_end_between_two_windows() {
+        let lines = vec!["0 set a 1"; WINDOW_CALLS + 10];
+        let seen = |number: &usize| *number != WINDOW_CALLS - 1 && *number != WINDOW_CALLS + 9;
+        assert_eq!(unseen_of(&lines), (0..WINDOW_CALLS + 10).filter(seen).collect::<Vec<_>>());
+        assert!(is_border(WINDOW_CALLS - 1, WINDOW_CALLS) && !is_border(WINDOW_CALLS, WINDOW_CALLS + 9));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::kv::left_out::{LeftOut, Place};
 use crate::kv::runtime::Knob;
 use crate::kv::settings::{GROUP_REPLY_BYTES_MAX, GROUP_TIME_MAX, JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, RIDING_BYTES_MAX};
 use crate::kv::statistics::{Counted, Measured, Statistics};
-use crate::kv::unseen::{is_of_sets, unseen};
+use crate::kv::unseen::{is_border, is_of_sets, unseen};
 use crate::kv::versions::Marks;
 use crate::resp::encode;
 use crate::resp::reply::Reply;
@@ -236,7 +236,7 @@ impl Writer {
         self.reply_bytes = 0;
         for (index, task) in tasks.iter().enumerate() {
             let is_full = self.reply_bytes >= GROUP_REPLY_BYTES_MAX || self.has_used(begun, GROUP_TIME_MAX);
-            if is_full && may_end_before(tasks, index, unseen.is_some()) {
+            if is_full && may_end_before(tasks, index, first, unseen.is_some()) {
                 break;
             }
             if let Some(text) = left_out.job(index) {
@@ -604,9 +604,13 @@ pub(super) fn end_if_sync_failed(shared: &Shared, error: &StorageError) {
     }
 }
 
-/// True when the job of this index may wait for the next group. `has_unseen`: a run of SETs may count on the runs of SETs behind it.
-fn may_end_before(tasks: &[Task<Job>], index: usize, has_unseen: bool) -> bool {
-    index > 0 && !(has_unseen && tasks[index - 1..=index].iter().all(|task| is_of_sets(&task.job)))
+/// True when the job of this index, before whose first call there are so many, may wait for the next group. `has_unseen`: a run of SETs may
+/// count on the runs of SETs behind it, up to the end of a window.
+fn may_end_before(tasks: &[Task<Job>], index: usize, first: usize, has_unseen: bool) -> bool {
+    let Some(before) = index.checked_sub(1) else { return false };
+    !has_unseen
+        || is_border(first - tasks[before].job.calls.len(), first)
+        || !tasks[before..=index].iter().all(|task| is_of_sets(&task.job))
 }
 
 fn done(job: &Job, applied: Applied) -> Done {
