@@ -242,6 +242,30 @@ fn probes_are_answered_while_strangers_have_all_places() {
 }
 
 #[test]
+fn probes_are_answered_while_strangers_ask_as_fast_as_they_can() {
+    let (_service, admin) = start(&[("WORKERS", "1")]);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut held = std::collections::VecDeque::new();
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let Ok(mut stream) = TcpStream::connect_timeout(&admin, PATIENCE) else { continue };
+                    drop(stream.write(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n"));
+                    held.push_back(stream);
+                    if held.len() > 200 {
+                        held.pop_front();
+                    }
+                }
+            });
+        }
+        let probed = std::panic::catch_unwind(|| (0..10).for_each(|_| assert_probes_pass(admin)));
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(probed.is_ok());
+    });
+}
+
+#[test]
 fn what_is_for_people_is_not_answered_under_a_name_that_a_stranger_can_have() {
     let (mut service, admin) = start(&[("WORKERS", "1"), ("ADMIN_TOKEN", "let me")]);
     let ask = |admin: SocketAddr, request: &str, host: &str| {

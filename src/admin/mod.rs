@@ -8,6 +8,7 @@ mod hosts;
 mod metrics;
 mod places;
 mod readiness;
+mod recent;
 mod routes;
 mod server;
 mod status;

@@ -93,11 +93,12 @@ async fn ready(State(view): Shared) -> (StatusCode, String) {
 async fn prometheus(State(view): Shared, headers: HeaderMap) -> impl IntoResponse {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = Format::accepted(accept);
-    ([(CONTENT_TYPE, format.content_type())], metrics::text(&view, format))
+    let text = view.metrics[format as usize].text(|| metrics::text(&view, format));
+    ([(CONTENT_TYPE, format.content_type())], text)
 }
 
 async fn status_json(State(view): Shared) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], status::json(&view).to_string())
+    ([(CONTENT_TYPE, "application/json")], view.status.text(|| status::json(&view).to_string()))
 }
 
 /// Starts a backup in the directory of backups, and names it. The only address that changes anything.

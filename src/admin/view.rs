@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use super::hosts::Hosts;
+use super::recent::Recent;
 use crate::kv::backups::Backups;
 use crate::kv::statistics::Totals;
 use crate::server::counters::{self, Board, Counter, Global, Slot};
@@ -34,6 +35,9 @@ pub struct View {
     pub board: Board,
     pub totals: Totals,
     pub backups: Backups,
+    /// The texts of `/metrics`, in both formats, and of `/status.json`.
+    pub(super) metrics: [Recent; 2],
+    pub(super) status: Recent,
 }
 
 /// One of the service's processes.
@@ -54,7 +58,7 @@ pub(super) enum Kind {
 impl View {
     #[must_use]
     pub fn new(facts: Facts, board: Board, backups: Backups) -> View {
-        View { facts, board, totals: Totals(board), backups }
+        View { facts, board, totals: Totals(board), backups, metrics: Default::default(), status: Recent::default() }
     }
 
     /// Those that there are: with `workers = 0` the only one is called a worker.
