@@ -72,3 +72,21 @@ fn a_secret_with_a_line_end_is_told_of_at_the_start_by_the_name_of_its_variable(
     assert!(!lines.iter().any(|line| line.contains("hunter2")), "{lines:?}");
     assert_eq!(service.connect().call(&["AUTH", "hunter2\n"]).to_string(), "+OK");
 }
+
+#[test]
+fn wrong_tokens_are_told_of_once() {
+    let service = Service::start(&[("WORKERS", "1"), ("ADMIN_TOKEN", "let me"), ("ADMIN_LISTEN", "127.0.0.1:0")]);
+    let line =
+        service.log().wait_for(0, PATIENCE, |line| line.contains("health, metrics and the status page")).unwrap();
+    let fields: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let admin: std::net::SocketAddr = fields["address"].as_str().unwrap().parse().unwrap();
+    for token in ["guess", "let m", "let me!"] {
+        let mut stream = support::Connection::open(admin);
+        let head = format!("POST /backup HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.send_bytes(head.as_bytes());
+        assert_eq!(stream.read_bytes(12).unwrap(), b"HTTP/1.1 401");
+    }
+    let lines = service.log().lines();
+    assert_eq!(lines.iter().filter(|line| line.contains("had no token, or a wrong one")).count(), 1, "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("guess")));
+}

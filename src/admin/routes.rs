@@ -1,6 +1,7 @@
 //! The addresses of the admin process, and what each answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -104,6 +105,14 @@ async fn status_json(State(view): Shared) -> impl IntoResponse {
 /// Starts a backup in the directory of backups, and names it. The only address that changes anything.
 async fn backup(State(view): Shared, headers: HeaderMap) -> Response {
     if let Some(refusal) = refusal(&view, &headers) {
+        if refusal.status() == StatusCode::UNAUTHORIZED {
+            static WRONG: LogLimit = LogLimit::new();
+            if let Some(left_out) = WRONG.admit() {
+                tracing::warn!(left_out, "a request to the admin port had no token, or a wrong one");
+            }
+            // Who guesses waits: a connection carries one guess, and there are so many at a time.
+            tokio::time::sleep(WRONG_TOKEN_DELAY).await;
+        }
         return refusal;
     }
     match view.backups.ask(Kind::Kept, clock::wall_ms().unsigned_abs()) {
@@ -131,6 +140,9 @@ fn refusal(view: &View, headers: &HeaderMap) -> Option<Response> {
     let text = "send the token: Authorization: Bearer (EMPTYSERVER_ADMIN_TOKEN)\n";
     (!is_right).then(|| (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], text).into_response())
 }
+
+/// The answer to a wrong token comes after so long.
+const WRONG_TOKEN_DELAY: Duration = Duration::from_millis(300);
 
 const BEARER: &[u8] = b"Bearer ";
 
