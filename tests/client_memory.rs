@@ -1,5 +1,5 @@
 //! What clients make the real program keep: counted, shown, bounded for each and for all together, and given back.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it saw")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
