@@ -591,6 +591,7 @@ impl Service for KvService {
         client.active_ms.set(self.desk.clock.now_ms());
         client.kept.set(Kept { unread: input.len(), ..client.kept.get() });
         self.look_for_observers();
+        self.turn.begin(out);
         match std::mem::replace(&mut talk.session.errand, Errand::None) {
             Errand::Rest(lane, job) => {
                 talk.session.errand = Errand::Run(lane);
@@ -625,6 +626,7 @@ impl Service for KvService {
         let session = &mut talk.session;
         session.client.active_ms.set(self.desk.clock.now_ms());
         self.look_for_observers();
+        self.turn.begin(out);
         self.remember_slow_calls(session, &mut done);
         self.cache.learn(&done.learned);
         let step = self.finish(session, done, out, effects);
@@ -634,6 +636,7 @@ impl Service for KvService {
     fn resume(&mut self, talk: &mut Conversation, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
         let session = &mut talk.session;
         self.look_for_observers();
+        self.turn.begin(out);
         let step = match std::mem::replace(&mut session.errand, Errand::None) {
             Errand::Wait(wait) => match self.poll(session, wait, out, effects) {
                 Ok(step) => step,

@@ -336,6 +336,10 @@ fn long_work_on_the_loop_gives_way_and_ends_in_order() {
     stage.pump.turns = 0;
     assert_eq!(stage.send(one, &docs[3..]), "");
     assert!(stage.pump.turns > 2, "{} turns for a hundred times half a millisecond", stage.pump.turns);
+    // Many short transactions are as long as one.
+    stage.pump.turns = 0;
+    assert_eq!(stage.send(one, &"MULTI / PING / EXEC / ".repeat(400)), "");
+    assert!(stage.pump.turns > 2, "{} turns for 400 transactions", stage.pump.turns);
     assert_eq!(stage.send(one, "CLIENT REPLY ON / PING"), "+OK +PONG");
 }
 
@@ -437,7 +441,8 @@ fn a_group_whose_replies_are_large_ends_early_and_the_next_one_goes_on_in_order(
     }
     assert_eq!(stage.pump.queued(WRITE), 60);
     let first = stage.pump.run_lane(WRITE, 60);
-    assert!((20..40).contains(&first), "{first} replies of 300 kB were values at a time");
+    // Time may end it as well.
+    assert!((1..40).contains(&first), "{first} replies of 300 kB were values at a time");
     assert!(stage.replies(clients[first - 1]).ends_with('x') && stage.replies(clients[first]).is_empty());
     stage.pump.settle();
     assert!(clients[first..].iter().all(|client| stage.replies(*client).ends_with('x')));

@@ -63,7 +63,6 @@ impl KvService {
         out: &mut Outbox,
         effects: &mut Effects,
     ) -> Option<Step<Job>> {
-        self.turn.begin(out);
         loop {
             if self.turn.is_over(out) {
                 session.errand = Errand::Execute(execution);
