@@ -27,7 +27,7 @@ const SAMPLE_SHARE: f64 = 1.0 / 8.0;
 
 impl AverageTtls {
     #[must_use]
-    pub fn new() -> AverageTtls {
+    pub fn start() -> AverageTtls {
         let random = clock::wall_us().unsigned_abs();
         AverageTtls { look_at: clock::monotonic(), turn: 0, random, ends_at_ms: [None; DATABASES] }
     }

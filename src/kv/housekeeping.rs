@@ -96,7 +96,7 @@ impl Housekeeping {
             wal_looked_at: now,
             active_at: now,
             swept_at: now,
-            average_ttls: AverageTtls::new(),
+            average_ttls: AverageTtls::start(),
             sweep_not_before: now,
             is_disk_short: false,
             can_shrink: false,

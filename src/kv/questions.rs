@@ -162,7 +162,7 @@ pub fn answer(desk: &mut Desk, question: &[u8], effects: &mut Effects) -> Vec<u8
         Some(Question::ListClients(selection)) => clients::list(desk, &selection),
         Some(Question::KillClients(selection)) => clients::kill(desk, &selection, effects).to_le_bytes().to_vec(),
         Some(Question::SlowLog { count }) => desk.slow_log.newest(count as usize),
-        Some(Question::SlowLogLength) => (desk.slow_log.len() as u64).to_le_bytes().to_vec(),
+        Some(Question::SlowLogLength) => (desk.slow_log.count() as u64).to_le_bytes().to_vec(),
         Some(Question::SlowLogReset) => {
             desk.slow_log.clear();
             Vec::new()

@@ -42,7 +42,7 @@ impl SlowLog {
     }
 
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.entries.len()
     }
 
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(decode(&bytes[..bytes.len() - 1]).len(), 1);
         assert_eq!(decode(&log.newest(1)), entries[..1]);
         log.clear();
-        assert_eq!((log.len(), log.bytes), (0, 0));
+        assert_eq!((log.count(), log.bytes), (0, 0));
     }
 
     #[test]
@@ -223,13 +223,13 @@ mod tests {
         };
         let mut log = SlowLog::default();
         (0..200).for_each(|_| log.push(&entry, 128));
-        assert_eq!(log.len(), 128);
+        assert_eq!(log.count(), 128);
         assert!(log.bytes < 128 * 6000, "{}", log.bytes);
         (0..10_000).for_each(|_| log.push(&entry, 65_536));
-        assert!(log.bytes <= BYTES_MAX && log.len() > BYTES_MAX / 6000, "{} in {}", log.len(), log.bytes);
+        assert!(log.bytes <= BYTES_MAX && log.count() > BYTES_MAX / 6000, "{} in {}", log.count(), log.bytes);
         let held: usize = log.entries.iter().map(|entry| ENTRY_BYTES + entry.len()).sum();
         assert_eq!(log.bytes, held);
         log.push(&entry, 0);
-        assert_eq!((log.len(), log.bytes), (0, 0));
+        assert_eq!((log.count(), log.bytes), (0, 0));
     }
 }

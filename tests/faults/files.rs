@@ -273,9 +273,9 @@ fn a_side_file_that_is_deleted_or_replaced_stops_writes_and_nothing_acknowledged
             assert_eq!(connection.call(&["SET", &format!("before:{n}"), &"v".repeat(500)]).to_string(), "+OK");
         }
         if is_replaced {
-            fs::rename(&other, &file).unwrap()
+            fs::rename(&other, &file).unwrap();
         } else {
-            fs::remove_file(&file).unwrap()
+            fs::remove_file(&file).unwrap();
         }
         let acknowledged = set_until_files_are_lost(&service);
         println!("{} were acknowledged until it was noticed", acknowledged.len());
