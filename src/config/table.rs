@@ -134,14 +134,14 @@ pub const SETTINGS: &[Setting] = &[
         Unit::bytes(2 * MEBI, 4 * GIBI),
         Computed { text: "1Gi, at most 1/4 of the memory limit", from: exchange_bytes_max },
     )
-    .means("longest request of one client, all its arguments together"),
+    .means("longest request of one client, all its arguments together; the commands that a `MULTI` queues may take half of it"),
     setting(
         Server,
         "EMPTYSERVER_OUTPUT_BYTES_MAX",
         Unit::bytes(2 * MEBI, 4 * GIBI),
         Computed { text: "1Gi, at most 1/4 of the memory limit", from: exchange_bytes_max },
     )
-    .means("a client with more replies waiting than this is disconnected"),
+    .means("a client with more replies waiting than this is disconnected; one reply, or those of one `EXEC`, that would be larger are an error"),
     setting(
         Server,
         "EMPTYSERVER_CLIENTS_BYTES_MAX",
