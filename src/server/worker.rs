@@ -67,6 +67,8 @@ const CONNECTIONS: u64 = 1 << 32;
 
 /// What a connection takes from which on it is counted at once, and not only when it has sent: more than one read, less than one turn.
 const COUNTED_AT_ONCE_BYTES: usize = 192 << 10;
+/// A job that is smaller is not counted while it is on its lane.
+const SMALL_BYTES: usize = 2 << 10;
 /// Connections that one round accepts: the rule is looked at again after each.
 const ACCEPTS_MAX: usize = 16;
 
@@ -420,7 +422,11 @@ impl<A: Application> Worker<A> {
         let Some(connection) = self.connections.find(id) else { return };
         if connection.out.is_empty() && connection.state != State::Closing {
             connection.out.release(&mut self.spare);
-            self.account(id);
+            // A small job is counted when it is answered, which is soon: then there is none.
+            if connection.state != State::InFlight || connection.job_bytes + connection.input.capacity() >= SMALL_BYTES
+            {
+                self.account(id);
+            }
         } else {
             mark_dirty(connection, id, &mut self.dirty);
             // Small ones are counted when they have sent: most have nothing then.

@@ -49,7 +49,7 @@ impl<A: Application> Worker<A> {
             connection.held_back_at = None;
             connection.unsent_allowed = self.limits.output_bytes_pause;
         }
-        let has_more = connection.is_readable || !connection.needs_input;
+        let (has_more, is_waiting) = (connection.is_readable || !connection.needs_input, !connection.out.is_empty());
         if connection.state == State::Open && has_more {
             // It may have been held back until now, and is again where its peer has taken too little.
             if connection.out.len() < connection.unsent_allowed {
@@ -59,7 +59,9 @@ impl<A: Application> Worker<A> {
             }
         }
         self.account(id);
-        self.close_if_flooded(id);
+        if is_waiting {
+            self.close_if_flooded(id);
+        }
         count
     }
 
