@@ -253,8 +253,8 @@ impl Housekeeping {
         Ok(is_done)
     }
 
-    /// Looks as often as at the `-wal`: a busy writer fills a reserve of a few megabytes in some ten milliseconds.
-    fn look_at_disk(&mut self, keyspace: &Keyspace, calls: &Calls) -> Result<(), StorageError> {
+    /// At the start, and then as often as at the `-wal`: a busy writer fills a reserve of a few megabytes in some ten milliseconds.
+    pub fn look_at_disk(&mut self, keyspace: &Keyspace, calls: &Calls) -> Result<(), StorageError> {
         let directory = &calls.shared.settings.storage.directory;
         match file_system::available_bytes(directory) {
             Ok(bytes) => {

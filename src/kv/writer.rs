@@ -141,7 +141,11 @@ impl Writer {
             }
         }
         let files = FileWatch::start(shared, !matches!(opened.file_system, FileSystem::Shared(_)));
-        let housekeeping = Housekeeping::start(shared, context, options)?;
+        let mut housekeeping = Housekeeping::start(shared, context, options)?;
+        // Before the first call: what grows is refused from the start on where there is no room.
+        if let Err(error) = housekeeping.look_at_disk(&keyspace, &calls) {
+            tracing::warn!(%error, "the room on the disk can't be looked at");
+        }
         Ok(Writer {
             keyspace,
             calls,
