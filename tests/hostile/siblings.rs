@@ -68,14 +68,14 @@ fn pipelines_of_costly_calls_that_the_loop_runs_give_way() {
         Scenario {
             settings: &[("OUTPUT_BYTES_MAX", "536870912")],
             attack: &|arena| {
-                let mut clients: Vec<Connection> = (0..8).map(|_| arena.connect()).collect();
+                let mut clients: Vec<Connection> = (0..4).map(|_| arena.connect()).collect();
                 for client in &mut clients {
                     client.try_send_bytes(&requests).map_err(|error| format!("can't send: {error}"))?;
                     client.send(&["ECHO", "the end of it all"]);
                 }
                 let length: Result<Vec<usize>, String> =
                     clients.iter_mut().map(|client| drain_until(client, b"the end of it all\r\n")).collect();
-                Ok(format!("8 clients sent it 2,000 times, {} MiB of answers", length?.iter().sum::<usize>() >> 20))
+                Ok(format!("4 clients sent it 2,000 times, {} MiB of answers", length?.iter().sum::<usize>() >> 20))
             },
             ..PEACE
         }
