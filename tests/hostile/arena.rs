@@ -109,7 +109,7 @@ impl Scenario<'_> {
             }
             let text = complaints.join("\n  ");
             assert!(attempt < ATTEMPTS && report.is_the_machines(), "{name}:\n  {text}");
-            println!("  once more, since this machine was slow by itself:\n  {text}");
+            println!("  once more, since it may have been this machine:\n  {text}");
         }
     }
 
@@ -291,10 +291,12 @@ impl Report {
         [("before it", &self.before), ("beside it", &self.during), ("after it", &self.after)]
     }
 
-    /// Only latencies are wrong, and the innocents alone were as slow, or the witness saw the machine stand still for about as long.
+    /// Only latencies are wrong, and the innocents alone were as slow, or the witness saw the machine stand still for about as long, or it is
+    /// a near miss: what is the service's own is there again.
     fn is_the_machines(&self) -> bool {
         let alone = self.before.at(0.999).max(self.after.at(0.999));
         let is_explained = alone > self.latency_bound || self.during.at(0.999) < 4 * self.testimony.machine_stall;
+        let is_explained = is_explained || self.during.at(0.999) < 2 * self.latency_bound;
         self.others().is_empty() && is_explained
     }
 }
