@@ -56,6 +56,8 @@ pub mod settings;
 #[cfg(test)]
 mod sharing_tests;
 pub mod slowlog;
+#[cfg(test)]
+pub(crate) mod stage;
 pub mod statistics;
 pub mod syntax;
 #[cfg(test)]

@@ -89,10 +89,7 @@ impl Reader {
         let was_open = broken::is(Variant::JoinedSnapshot) && self.keyspace.is_in_transaction();
         let begun = self.calls.fit_map(&mut self.keyspace, self.options.mmap).and_then(|()| self.begin());
         if let (Err(error), false) = (begun, was_open) {
-            static NO_SNAPSHOT: LogLimit = LogLimit::new();
-            if let Some(left_out) = NO_SNAPSHOT.admit() {
-                tracing::error!(%error, left_out, "a snapshot can't be taken");
-            }
+            tell_of_no_snapshot(&error);
             let text = errors::storage_text(&error);
             tasks.iter().for_each(|task| answer(task.id, refused(&task.job, &text)));
             return;
@@ -161,10 +158,7 @@ impl Reader {
 
     fn job(&mut self, job: &Job) -> Done {
         if let Err(error) = self.renew() {
-            static NO_SNAPSHOT: LogLimit = LogLimit::new();
-            if let Some(left_out) = NO_SNAPSHOT.admit() {
-                tracing::error!(%error, left_out, "a snapshot can't be taken");
-            }
+            tell_of_no_snapshot(&error);
             return refused(job, &errors::storage_text(&error));
         }
         self.limit.set(self.calls.ended() + READ_TIME_MAX);
@@ -308,6 +302,13 @@ fn open(options: &Options, limit: &Arc<Limit>) -> Result<Keyspace, StorageError>
     let limit = Arc::clone(limit);
     keyspace.limit_reads(move || limit.is_over());
     Ok(keyspace)
+}
+
+fn tell_of_no_snapshot(error: &StorageError) {
+    static NO_SNAPSHOT: LogLimit = LogLimit::new();
+    if let Some(left_out) = NO_SNAPSHOT.admit() {
+        tracing::error!(%error, left_out, "a snapshot can't be taken");
+    }
 }
 
 /// A row that can't be read is met as often as clients ask for it.

@@ -1,57 +1,25 @@
 //! Sessions on one worker of two, stepped by hand: what happens when two of them, or another worker, come in between.
 
-use std::sync::Arc;
-
-use tempfile::TempDir;
-
-use crate::kv::application::{KeyValue, READ, Shared, WRITE};
-use crate::kv::fixture;
+use crate::kv::application::{READ, WRITE};
 use crate::kv::gather::{self, MessageKind};
 use crate::kv::questions::Notice;
-use crate::kv::settings::Settings;
+use crate::kv::stage::Stage;
 use crate::server::counters::SERVING;
-use crate::server::pump::Pump;
 use crate::server::{Counter, Slot, sys::clock};
 
 const OTHER: Slot = Slot(1);
 
-struct Stage {
-    pump: Pump<KeyValue>,
-    shared: Arc<Shared>,
-    _data: TempDir,
+fn stage() -> Stage {
+    stage_with_password(None)
+}
+
+fn stage_with_password(password: Option<&[u8]>) -> Stage {
+    let stage = Stage::with(|settings| settings.password = password.map(<[u8]>::to_vec));
+    stage.shared.board.set(OTHER, Counter::State, SERVING);
+    stage
 }
 
 impl Stage {
-    fn new() -> Stage {
-        Stage::with_password(None)
-    }
-
-    fn with_password(password: Option<&[u8]>) -> Stage {
-        let data = tempfile::tempdir().unwrap();
-        let settings = Settings { password: password.map(<[u8]>::to_vec), ..fixture::settings(data.path()) };
-        let shared = Arc::new(Shared::new(settings).unwrap());
-        shared.board.set(OTHER, Counter::State, SERVING);
-        let pump = Pump::new(&KeyValue { shared: Arc::clone(&shared) }, shared.board).unwrap();
-        Stage { pump, shared, _data: data }
-    }
-
-    /// Sends inline requests, runs no lane, and gives what came back so far.
-    fn send(&mut self, client: usize, requests: &str) -> String {
-        self.pump.receive(client, format!("{}\r\n", requests.replace(" / ", "\r\n")).as_bytes());
-        self.replies(client)
-    }
-
-    fn replies(&mut self, client: usize) -> String {
-        String::from_utf8(self.pump.sent_to(client)).unwrap().replace("\r\n", " ").trim_end().to_owned()
-    }
-
-    /// Sends, runs all lanes, and gives what came back.
-    fn call(&mut self, client: usize, requests: &str) -> String {
-        let begun = self.send(client, requests);
-        self.pump.settle();
-        format!("{begun} {}", self.replies(client)).trim().to_owned()
-    }
-
     /// The question that was sent to the other worker, and its number.
     fn question(&mut self) -> (u64, Vec<u8>) {
         let (to, message) = self.pump.sent.pop().expect("the other worker was asked");
@@ -76,7 +44,7 @@ impl Stage {
 
 #[test]
 fn a_change_after_watch_was_sent_counts_even_before_it_is_answered() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let (one, two) = (stage.pump.connect(), stage.pump.connect());
     assert_eq!(stage.send(one, "WATCH a"), "");
     assert_eq!(stage.send(two, "SET a 2"), "");
@@ -90,7 +58,7 @@ fn a_change_after_watch_was_sent_counts_even_before_it_is_answered() {
 
 #[test]
 fn of_two_transactions_in_one_group_that_watch_a_key_one_runs() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let clients = [stage.pump.connect(), stage.pump.connect()];
     for client in clients {
         assert_eq!(stage.call(client, "WATCH a / GET a"), "+OK $-1");
@@ -104,7 +72,7 @@ fn of_two_transactions_in_one_group_that_watch_a_key_one_runs() {
 
 #[test]
 fn what_is_watched_twice_keeps_what_was_seen_first() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let (one, two) = (stage.pump.connect(), stage.pump.connect());
     assert_eq!(stage.call(one, "WATCH a"), "+OK");
     assert_eq!(stage.call(two, "SET a 2"), "+OK");
@@ -116,7 +84,7 @@ fn what_is_watched_twice_keeps_what_was_seen_first() {
 
 #[test]
 fn a_transaction_answers_lane_and_loop_in_the_order_of_its_calls() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let one = stage.pump.connect();
     let calls = "MULTI / PING 1 / SET a 1 / SELECT 2 / SET a 2 / GET a / CLIENT GETNAME / SELECT 0 / GET a / PING 2";
     assert_eq!(stage.send(one, calls), format!("+OK{}", " +QUEUED".repeat(9)));
@@ -130,7 +98,7 @@ fn a_transaction_answers_lane_and_loop_in_the_order_of_its_calls() {
 
 #[test]
 fn a_transaction_of_the_loop_alone_needs_no_lane_and_one_of_reads_needs_no_writer() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let one = stage.pump.connect();
     assert_eq!(stage.send(one, "MULTI / PING / EXEC / MULTI / EXEC"), "+OK +QUEUED *1 +PONG +OK *0");
     assert_eq!(stage.send(one, "MULTI / GET a / STRLEN a / EXEC"), "+OK +QUEUED +QUEUED");
@@ -141,7 +109,7 @@ fn a_transaction_of_the_loop_alone_needs_no_lane_and_one_of_reads_needs_no_write
 
 #[test]
 fn a_call_that_asks_all_workers_waits_within_a_transaction_and_keeps_its_place() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let one = stage.pump.connect();
     assert_eq!(
         stage.send(one, "MULTI / SET a 1 / CLIENT LIST ID 7 / GET a / EXEC / PING"),
@@ -159,7 +127,7 @@ fn a_call_that_asks_all_workers_waits_within_a_transaction_and_keeps_its_place()
 
 #[test]
 fn a_list_has_the_clients_of_all_workers_in_their_order() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let (one, _two) = (stage.pump.connect(), stage.pump.connect());
     assert_eq!(stage.send(one, "CLIENT LIST"), "");
     let (number, question) = stage.question();
@@ -177,7 +145,7 @@ fn a_list_has_the_clients_of_all_workers_in_their_order() {
 
 #[test]
 fn nobody_waits_for_a_worker_that_is_gone() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let (one, two) = (stage.pump.connect(), stage.pump.connect());
     assert_eq!(stage.send(one, "CLIENT KILL TYPE normal / PING"), "");
     assert!(!stage.pump.is_open(two));
@@ -192,7 +160,7 @@ fn nobody_waits_for_a_worker_that_is_gone() {
 
 #[test]
 fn who_kills_itself_is_answered_first() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let one = stage.pump.connect();
     assert_eq!(stage.send(one, "CLIENT KILL TYPE normal SKIPME no / PING"), "");
     let (number, _) = stage.question();
@@ -203,7 +171,7 @@ fn who_kills_itself_is_answered_first() {
 
 #[test]
 fn a_client_that_is_killed_while_its_job_runs_gets_nothing_and_the_job_is_done() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let (one, two) = (stage.pump.connect(), stage.pump.connect());
     assert_eq!(stage.send(two, "SET a 1"), "");
     assert_eq!(stage.send(one, "CLIENT KILL ID 2"), "");
@@ -215,7 +183,7 @@ fn a_client_that_is_killed_while_its_job_runs_gets_nothing_and_the_job_is_done()
 
 #[test]
 fn a_pause_of_writes_holds_a_pipeline_at_its_first_write() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let (one, two) = (stage.pump.connect(), stage.pump.connect());
     assert_eq!(stage.call(two, "CLIENT PAUSE 100000 WRITE"), "+OK");
     assert_eq!(stage.call(one, "GET a / PING / SET a 1 / GET a / PING"), "$-1 +PONG");
@@ -234,7 +202,7 @@ fn a_pause_of_writes_holds_a_pipeline_at_its_first_write() {
 
 #[test]
 fn a_pause_of_writes_holds_the_exec_that_has_some() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let (one, two, three) = (stage.pump.connect(), stage.pump.connect(), stage.pump.connect());
     assert_eq!(stage.call(one, "MULTI / GET a / SET a 1"), "+OK +QUEUED +QUEUED");
     assert_eq!(stage.call(two, "MULTI / GET a"), "+OK +QUEUED");
@@ -249,7 +217,7 @@ fn a_pause_of_writes_holds_the_exec_that_has_some() {
 
 #[test]
 fn a_pause_of_all_holds_all_but_its_end() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let (one, two) = (stage.pump.connect(), stage.pump.connect());
     let now_ms = clock::wall_ms();
     stage.shared.runtime.pause(crate::kv::runtime::Pausing::All, now_ms + 100_000, now_ms);
@@ -260,7 +228,7 @@ fn a_pause_of_all_holds_all_but_its_end() {
 
 #[test]
 fn a_monitor_sees_each_call_once_and_a_transaction_behind_its_calls() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let (one, monitor) = (stage.pump.connect(), stage.pump.connect());
     assert_eq!(stage.call(monitor, "MONITOR"), "+OK");
     let seen = |stage: &mut Stage| {
@@ -283,7 +251,7 @@ fn a_monitor_sees_each_call_once_and_a_transaction_behind_its_calls() {
 
 #[test]
 fn skipped_replies_of_lanes_are_skipped_one_by_one() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let one = stage.pump.connect();
     let calls =
         "SET a 1 / CLIENT REPLY SKIP / INCR a / GET a / CLIENT REPLY OFF / INCR a / BOGUS / CLIENT REPLY ON / GET a";
@@ -297,7 +265,7 @@ fn skipped_replies_of_lanes_are_skipped_one_by_one() {
 
 #[test]
 fn a_password_that_comes_later_is_asked_of_those_who_come_later() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let early = stage.pump.connect();
     assert!(stage.shared.runtime.set_password(Slot(0), b"secret"));
     let late = stage.pump.connect();
@@ -310,7 +278,7 @@ fn a_password_that_comes_later_is_asked_of_those_who_come_later() {
 
 #[test]
 fn before_the_password_only_small_requests_are_read() {
-    let mut stage = Stage::with_password(Some(b"secret"));
+    let mut stage = stage_with_password(Some(b"secret"));
     let one = stage.pump.connect();
     stage.pump.receive(one, b"*11\r\n");
     assert_eq!(stage.replies(one), "-ERR Protocol error: unauthenticated multibulk length");
@@ -323,7 +291,7 @@ fn before_the_password_only_small_requests_are_read() {
 
 #[test]
 fn long_work_on_the_loop_gives_way_and_ends_in_order() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let one = stage.pump.connect();
     let docs = " / COMMAND DOCS".repeat(100);
     assert_eq!(stage.send(one, &format!("MULTI{docs}")).matches("QUEUED").count(), 100);
@@ -345,7 +313,7 @@ fn long_work_on_the_loop_gives_way_and_ends_in_order() {
 
 #[test]
 fn an_exec_whose_replies_pass_the_output_limit_runs_to_its_end_and_leaves_out_what_has_no_room() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let one = stage.pump.connect();
     let too_large = "-ERR the reply is larger than EMPTYSERVER_OUTPUT_BYTES_MAX allows";
     // Of the limit of 1 MiB three have room.
@@ -370,7 +338,7 @@ fn an_exec_whose_replies_pass_the_output_limit_runs_to_its_end_and_leaves_out_wh
 
 #[test]
 fn a_reply_over_the_output_limit_is_an_error_on_every_lane() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let one = stage.pump.connect();
     let too_large = "-ERR the reply is larger than EMPTYSERVER_OUTPUT_BYTES_MAX allows";
     assert_eq!(stage.call(one, "SETRANGE big 299999 x"), ":300000");
@@ -393,7 +361,7 @@ fn a_reply_over_the_output_limit_is_an_error_on_every_lane() {
 
 #[test]
 fn a_long_transaction_of_slow_calls_tells_of_its_newest_only() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let one = stage.pump.connect();
     assert_eq!(stage.call(one, "CONFIG SET slowlog-max-len 60000 slowlog-log-slower-than 0"), "+OK");
     assert_eq!(stage.call(one, &format!("MULTI{}", " / INCR a".repeat(5000))).matches("QUEUED").count(), 5000);
@@ -406,7 +374,7 @@ fn a_long_transaction_of_slow_calls_tells_of_its_newest_only() {
 
 #[test]
 fn few_questions_to_all_workers_are_open_at_a_time_and_the_others_wait_for_their_turn() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let clients: Vec<usize> = (0..50).map(|_| stage.pump.connect()).collect();
     for client in &clients {
         assert_eq!(stage.send(*client, "CLIENT LIST ID 2"), "");
@@ -433,7 +401,7 @@ fn few_questions_to_all_workers_are_open_at_a_time_and_the_others_wait_for_their
 
 #[test]
 fn a_group_whose_replies_are_large_ends_early_and_the_next_one_goes_on_in_order() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let clients: Vec<usize> = (0..60).map(|_| stage.pump.connect()).collect();
     assert_eq!(stage.call(clients[0], "SETRANGE big 299999 x"), ":300000");
     for client in &clients {

@@ -2,53 +2,26 @@
 
 use std::sync::Arc;
 
-use tempfile::TempDir;
-
-use crate::kv::application::{HEAVY, KeyValue, READ, Shared, WRITE};
+use crate::kv::application::{HEAVY, READ, Shared, WRITE};
 use crate::kv::fixture::{self, Fixture, show};
 use crate::kv::settings::{JOB_BYTES_MAX, Settings};
+use crate::kv::stage::Stage;
 use crate::kv::statistics::{Counted, Statistics};
 use crate::kv::writer::Writer;
-use crate::server::pump::Pump;
 use crate::server::{Counter, ExecutorContext};
-use crate::storage::{Keyspace, Options};
+use crate::storage::Keyspace;
 
-struct Stage {
-    pump: Pump<KeyValue>,
-    shared: Arc<Shared>,
-    options: Options,
-    _data: TempDir,
+fn stage() -> Stage {
+    Stage::with(|settings| {
+        settings.workers = 1;
+        settings.output_bytes_max = 64 << 20;
+    })
 }
 
 impl Stage {
-    fn new() -> Stage {
-        let data = tempfile::tempdir().unwrap();
-        let settings = Settings { workers: 1, output_bytes_max: 64 << 20, ..fixture::settings(data.path()) };
-        let options = settings.storage.clone();
-        let shared = Arc::new(Shared::new(settings).unwrap());
-        let pump = Pump::new(&KeyValue { shared: Arc::clone(&shared) }, shared.board).unwrap();
-        Stage { pump, shared, options, _data: data }
-    }
-
-    /// Sends inline requests, runs no lane, and gives what came back so far.
-    fn send(&mut self, client: usize, requests: &str) -> String {
-        self.pump.receive(client, format!("{}\r\n", requests.replace(" / ", "\r\n")).as_bytes());
-        self.replies(client)
-    }
-
-    fn replies(&mut self, client: usize) -> String {
-        String::from_utf8(self.pump.sent_to(client)).unwrap().replace("\r\n", " ").trim_end().to_owned()
-    }
-
-    fn call(&mut self, client: usize, requests: &str) -> String {
-        let begun = self.send(client, requests);
-        self.pump.settle();
-        format!("{begun} {}", self.replies(client)).trim().to_owned()
-    }
-
     /// Changes rows behind the service's back.
     fn with_keyspace(&self, change: impl FnOnce(&mut Keyspace)) {
-        let mut keyspace = Keyspace::open_writer(&self.options, Box::new(|_| {})).unwrap();
+        let mut keyspace = Keyspace::open_writer(&self.shared.settings.storage, Box::new(|_| {})).unwrap();
         keyspace.begin_write(fixture::NOW_MS).unwrap();
         change(&mut keyspace);
         keyspace.commit().unwrap();
@@ -69,9 +42,9 @@ const DAMAGED: &str =
 
 #[test]
 fn a_value_that_is_too_large_is_its_own_calls_error_and_the_group_goes_on() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let [one, other] = [stage.pump.connect(), stage.pump.connect()];
-    let end = stage.options.value_bytes_max * 8 - 8;
+    let end = stage.shared.settings.storage.value_bytes_max * 8 - 8;
     stage.send(one, &format!("SET a 1 / BITFIELD b SET u63 {end} 1 / MSET c 1 d 1 / SET a 2"));
     stage.send(other, "SET e 1 / INCR e");
     // One group, unless the machine is so busy that its time is over before.
@@ -88,7 +61,7 @@ fn a_value_that_is_too_large_is_its_own_calls_error_and_the_group_goes_on() {
 
 #[test]
 fn a_damaged_row_is_the_error_of_those_who_meet_it_and_nobody_elses() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let [one, other] = [stage.pump.connect(), stage.pump.connect()];
     assert_eq!(stage.call(one, "MSET bad 1 good 1"), "+OK");
     stage.with_keyspace(|keyspace| keyspace.damage_row(b"bad").unwrap());
@@ -115,7 +88,7 @@ fn a_damaged_row_is_the_error_of_those_who_meet_it_and_nobody_elses() {
 
 #[test]
 fn a_damaged_row_that_has_expired_does_not_stop_writes_or_the_sweeper() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let client = stage.pump.connect();
     assert_eq!(stage.call(client, "SET bad 1 PX 1 / SET gone 1 PX 1 / SET kept 1"), "+OK +OK +OK");
     stage.with_keyspace(|keyspace| keyspace.damage_row(b"bad").unwrap());
@@ -130,7 +103,7 @@ fn a_damaged_row_that_has_expired_does_not_stop_writes_or_the_sweeper() {
 
 #[test]
 fn a_long_read_does_not_ride_with_the_write_before_it() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let client = stage.pump.connect();
     assert_eq!(stage.call(client, "SETRANGE large 3000000 x / SETRANGE medium 100000 x"), ":3000001 :100001");
     stage.send(client, "SET x 1 / GET x / STRLEN large / BITCOUNT large / BITCOUNT medium / SET x 2 / GET x");
@@ -158,7 +131,7 @@ fn a_long_read_does_not_ride_with_the_write_before_it() {
 
 #[test]
 fn a_run_and_a_group_that_take_long_are_cut_and_lose_nothing() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let clients: Vec<usize> = (0..6).map(|_| stage.pump.connect()).collect();
     assert_eq!(stage.call(clients[0], "SET large x / SETRANGE large 8000000 x"), "+OK :8000001");
     let calls: Vec<String> = (0..6).map(|n| format!("BITOP NOT copy:{n} large")).collect();
@@ -183,7 +156,7 @@ fn a_run_and_a_group_that_take_long_are_cut_and_lose_nothing() {
 
 #[test]
 fn a_large_call_is_the_only_one_of_its_job() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let client = stage.pump.connect();
     let large = "v".repeat(JOB_BYTES_MAX);
     let set = format!("*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n${}\r\n{large}\r\n", large.len());
@@ -196,7 +169,7 @@ fn a_large_call_is_the_only_one_of_its_job() {
 
 #[test]
 fn a_long_run_of_reads_takes_turns_with_others() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let client = stage.pump.connect();
     assert_eq!(stage.call(client, "SETRANGE large 16000000 x"), ":16000001");
     stage.send(client, &["BITCOUNT large"; 8].join(" / "));
@@ -212,7 +185,7 @@ fn a_long_run_of_reads_takes_turns_with_others() {
 
 #[test]
 fn a_read_of_very_many_keys_keeps_no_point_read_waiting() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let client = stage.pump.connect();
     stage.send(client, &format!("EXISTS{}", " k".repeat(100)));
     assert_eq!(stage.queued(), [1, 0, 0]);
