@@ -55,6 +55,15 @@ class Service:
         with urllib.request.urlopen(f"{self.origin}/status.json", timeout=10) as answer:
             return json.load(answer)
 
+    def status_when(self, condition):
+        """The first status that fulfils the condition: one may be a tick old, as those who ask at once share it."""
+        for _ in range(200):
+            status = self.status()
+            if condition(status):
+                return status
+            time.sleep(0.02)
+        raise AssertionError(f"never came: {status}")
+
     def pid(self, name):
         return next(process["pid"] for process in self.status()["processes"] if process["name"] == name)
 

@@ -118,7 +118,7 @@ def figures_are_what_was_sent(browser, service):
     assert all(error.startswith("-ERR") for error in errors), errors
     clients = [client, *(load.client for load in loads)]
     commands = sum(one.commands for one in clients)
-    status = service.status()
+    status = service.status_when(lambda status: status["commands"]["total"] == commands)
     note = figure(page, "Throughput").locator(".note")
     expect(note).to_have_text(f"{commands:,} commands since the start, {status['commands']['errors_total']:,} errors")
     expect(figure(page, "Keys").locator(".values b").first).to_have_text(f"1{THIN}k")
