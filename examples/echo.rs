@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use emptyserver::server::{
     Application, Board, ConnectionId, Counter, Effects, Executor, ExecutorContext, Input, LaneId, LaneSpec, Outbox,
-    Peer, Refusal, Runs, Service, Slot, StartError, Step, Task, TaskId, Wire, WorkerContext, sys,
+    Peer, Refusal, Runs, Service, Slot, StartError, Step, Task, TaskId, Wire, WorkerContext,
 };
+use emptyserver::sys;
 
 #[path = "support/start.rs"]
 mod start;

@@ -11,12 +11,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use emptyserver::client::progress::Progress;
 use emptyserver::client::{Connection, Patience, Target};
 use emptyserver::config::Settings;
-use emptyserver::kv::backup_files::{found_in, newest_in, number_beside, number_max};
-use emptyserver::kv::backups::BackupName;
+use emptyserver::kv::lanes::backup_files::{found_in, newest_in, number_beside, number_max};
+use emptyserver::kv::shared::backups::BackupName;
 use emptyserver::resp::Reply;
-use emptyserver::server::sys::clock;
-use emptyserver::server::sys::lock::FileLock;
 use emptyserver::storage::{self, PAGE_BYTES, StorageError};
+use emptyserver::sys::clock;
+use emptyserver::sys::lock::FileLock;
 
 use crate::serve::{LOCK_FILE, backup_settings, lock, storage_options};
 

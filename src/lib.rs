@@ -9,3 +9,5 @@ pub mod logging;
 pub mod resp;
 pub mod server;
 pub mod storage;
+#[allow(unsafe_code, reason = "the operating system's interface is C")]
+pub mod sys;

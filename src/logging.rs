@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::server::sys::stderr::{self, LINE_BYTES_MAX};
+use crate::sys::stderr::{self, LINE_BYTES_MAX};
 
 /// What is logged and in which form. Fields are named as the settings are.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use emptyserver::client::cli::{self, CliArguments};
 use emptyserver::client::{Surroundings, Target, health};
 use emptyserver::config::{self, Layer, Person, Secret, Settings, SettingsError, Values};
 use emptyserver::logging;
-use emptyserver::server::sys::container::Container;
-use emptyserver::server::sys::stderr;
+use emptyserver::sys::container::Container;
+use emptyserver::sys::stderr;
 
 mod backup;
 mod serve;

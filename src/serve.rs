@@ -14,15 +14,15 @@ use std::time::Duration;
 use emptyserver::admin::{self, Facts, Hosts, View};
 use emptyserver::config::{self, AdminSettings, Secret, Settings};
 use emptyserver::kv::application::{KeyValue, LANES, Shared};
-use emptyserver::kv::settings::{BackupSettings, Settings as KvSettings, queued_bytes_max};
+use emptyserver::kv::shared::settings::{BackupSettings, Settings as KvSettings, queued_bytes_max};
 use emptyserver::server::supervisor::Companion;
-use emptyserver::server::sys::clock;
-use emptyserver::server::sys::container::Container;
-use emptyserver::server::sys::lock::FileLock;
-use emptyserver::server::sys::process;
-use emptyserver::server::sys::socket;
 use emptyserver::server::{Global, Limits, ServerConfig, StartError, supervisor};
 use emptyserver::storage::{self, DATA_FILE, Keyspace, file_system};
+use emptyserver::sys::clock;
+use emptyserver::sys::container::Container;
+use emptyserver::sys::lock::FileLock;
+use emptyserver::sys::process;
+use emptyserver::sys::socket;
 
 use crate::backup;
 
@@ -34,7 +34,7 @@ pub(crate) const LOCK_FILE: &str = "lock";
 pub(crate) fn serve(settings: &Settings, container: &Container) -> Result<ExitCode, Box<dyn Error>> {
     #[cfg(feature = "broken-variants")]
     if let Some(name) = config::Values::broken_variant()
-        && !emptyserver::kv::broken::choose(&name)
+        && !emptyserver::kv::shared::broken::choose(&name)
     {
         return Err(format!("BROKEN_VARIANT={name}: there is no such rule to break").into());
     }

@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use nix::sys::signal::Signal;
 
 use support::{Connection, PATIENCE, Service, Value, encoded, number_from_environment, signal, wait_until};

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Shows that the tests of the cache prove something: a program with the feature `broken-variants` breaks one of the rules that keep
-# the cache from being stale (src/kv/broken.rs says what each is), and the tests have to find that.
+# the cache from being stale (src/kv/shared/broken.rs says what each is), and the tests have to find that.
 #
 #   tests/broken_variants.sh                     all of them
 #   tests/broken_variants.sh no-check-on-fill    these
@@ -11,7 +11,7 @@
 # never-marked                   stale read
 # no-check-on-fill               stale read
 # joined-snapshot                stale read
-# counted-per-write              new then old: the writer dies after COMMIT; also the tests in src/kv/versions.rs
+# counted-per-write              new then old: the writer dies after COMMIT; also the tests in src/kv/shared/versions.rs
 # epoch-after-commit             new then old: the writer dies after COMMIT of a flush or a swap
 # exec-blind-to-its-group        lost exclusion
 # restart-takes-back             stale read, or new then old: after the death of a writer
@@ -66,9 +66,9 @@ try() {
 
 variants=("$@")
 if ((${#variants[@]} == 0)); then
-    mapfile -t variants < <(sed -n 's/^ *("\([a-z-]*\)", Variant::.*/\1/p' src/kv/broken.rs)
+    mapfile -t variants < <(sed -n 's/^ *("\([a-z-]*\)", Variant::.*/\1/p' src/kv/shared/broken.rs)
 fi
-((${#variants[@]} > 0)) || fail "src/kv/broken.rs names no variant"
+((${#variants[@]} > 0)) || fail "src/kv/shared/broken.rs names no variant"
 mkdir -p "$target"
 # The program goes to a place of its own before the next build of the usual one takes its name.
 cargo build -q --features broken-variants --bin emptyserver

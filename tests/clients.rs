@@ -8,7 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use nix::sys::signal::Signal;
 use support::{Connection, Service, signal, wait_until};
 

@@ -14,8 +14,8 @@ use std::path::Path;
 
 use clients::{Journal, write_for_a_while};
 use disk::{Disk, Random};
-use emptyserver::server::sys::clock;
 use emptyserver::storage::{self, Keyspace};
+use emptyserver::sys::clock;
 use support::strace::{self, Line, RECORD, Recording, Strace};
 use support::{Service, encoded, number_from_environment, signal};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use emptyserver::config::SETTINGS;
-use emptyserver::kv::parameters::PARAMETERS;
+use emptyserver::kv::shared::parameters::PARAMETERS;
 
 const BEGIN: &str = "<!-- settings: begin (emptyserver config --markdown) -->\n";
 const END: &str = "<!-- settings: end -->";

@@ -21,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use arena::{Arena, Dice};
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use nix::sys::signal::Signal;
 use objects::{Family, objects};
 use support::{Connection, Service, number_from_environment, signal};

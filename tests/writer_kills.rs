@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use support::{Connection, Service, Value, number_from_environment, wait_until};
 
 const CLIENTS: usize = 8;

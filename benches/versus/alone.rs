@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use emptyserver::client::Connection;
 use emptyserver::resp::Reply;
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::generator;

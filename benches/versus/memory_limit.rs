@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 /// Removed with its value: nothing may run in it any more.

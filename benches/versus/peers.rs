@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use emptyserver::client::{Connection, Target, connection::Patience};
 use emptyserver::resp::Reply;
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use emptyserver::resp::Reply;
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 

@@ -5,7 +5,8 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use clap::Parser;
-use emptyserver::server::{Application, Board, Input, Limits, ServerConfig, supervisor, sys};
+use emptyserver::server::{Application, Board, Input, Limits, ServerConfig, supervisor};
+use emptyserver::sys;
 
 #[derive(Parser)]
 struct Flags {

@@ -3,11 +3,11 @@
 use super::exposition::{Exposition, Format, Kind::Counter as Count, Kind::Gauge, Kind::Histogram};
 use super::readiness;
 use super::view::{Kind, View};
-use crate::kv::statistics::{Counted, ERROR_CODES, Measured, OfCommand};
+use crate::kv::metrics::statistics::{Counted, ERROR_CODES, Measured, OfCommand};
+use crate::kv::shared::version::{COMMIT, EMPTYSERVER_VERSION};
 use crate::kv::table;
-use crate::kv::version::{COMMIT, EMPTYSERVER_VERSION};
 use crate::server::counters::{self, Counter, Global};
-use crate::server::sys::{clock, stderr};
+use crate::sys::{clock, stderr};
 
 /// Commands measure in microseconds, Prometheus in seconds.
 const MICROSECOND: f64 = 1e-6;
@@ -262,7 +262,7 @@ fn processes(view: &View, out: &mut Exposition) {
 mod tests {
     use super::super::view::tests::serving;
     use super::*;
-    use crate::kv::statistics::{Statistics, bucket};
+    use crate::kv::metrics::statistics::{Statistics, bucket};
     use crate::server::counters::Slot;
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::server::sys::clock;
+use crate::sys::clock;
 
 pub(super) struct Places {
     max: usize,

@@ -1,7 +1,7 @@
 //! Whether the service can do its work, and if not, why: every reason at once.
 
 use super::view::{Kind, Process, View};
-use crate::kv::statistics::Counted;
+use crate::kv::metrics::statistics::Counted;
 use crate::server::counters::{self, Counter};
 
 /// A process that was not seen at work for longer does not serve. A loop is seen twenty times a second, the writer after each
@@ -45,7 +45,7 @@ fn is_at_work(view: &View, process: Process) -> bool {
 mod tests {
     use super::super::view::tests::serving;
     use super::*;
-    use crate::kv::statistics::Statistics;
+    use crate::kv::metrics::statistics::Statistics;
     use crate::server::counters::{Global, Slot};
     use std::sync::atomic::Ordering;
 

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use axum::body::Bytes;
 
-use crate::server::sys::clock;
+use crate::sys::clock;
 
 /// What the loops say of themselves is as old as that anyway.
 const FRESH_MS: u64 = 50;

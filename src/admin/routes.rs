@@ -19,9 +19,9 @@ use subtle::ConstantTimeEq;
 use super::exposition::Format;
 use super::view::View;
 use super::{metrics, readiness, status};
-use crate::kv::backups::{Kind, Refusal};
+use crate::kv::shared::backups::{Kind, Refusal};
 use crate::server::LogLimit;
-use crate::server::sys::clock;
+use crate::sys::clock;
 
 /// One file without anything from elsewhere.
 const PAGE: &str = include_str!("page.html");

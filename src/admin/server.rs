@@ -22,7 +22,7 @@ use super::places::{Place, Places};
 use super::routes;
 use super::view::View;
 use crate::server::LogLimit;
-use crate::server::sys::socket;
+use crate::sys::socket;
 
 /// Probes, a scraper and a few people. One more takes the place of the one that has waited longest.
 const CONNECTIONS_MAX: usize = 128;

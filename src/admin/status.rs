@@ -5,11 +5,11 @@ use serde_json::{Value as Json, json};
 
 use super::readiness;
 use super::view::{Process, View, state_name};
-use crate::kv::statistics::{BUCKETS, Counted, Measured, OfCommand, percentile};
+use crate::kv::metrics::statistics::{BUCKETS, Counted, Measured, OfCommand, percentile};
+use crate::kv::shared::version::{COMMIT, EMPTYSERVER_VERSION};
 use crate::kv::table;
-use crate::kv::version::{COMMIT, EMPTYSERVER_VERSION};
 use crate::server::counters::{Counter, Global};
-use crate::server::sys::clock;
+use crate::sys::clock;
 
 const DATABASES: u8 = 16;
 /// Groups are small: sizes of up to 1, 2, 4, … 16,384 commands, and larger ones.
@@ -180,7 +180,7 @@ fn lanes(view: &View) -> Vec<Json> {
 mod tests {
     use super::super::view::tests::serving;
     use super::*;
-    use crate::kv::statistics::{Statistics, bucket};
+    use crate::kv::metrics::statistics::{Statistics, bucket};
     use crate::server::counters::Slot;
 
     #[test]

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 
 use super::hosts::Hosts;
 use super::recent::Recent;
-use crate::kv::backups::Backups;
-use crate::kv::statistics::Totals;
+use crate::kv::metrics::statistics::Totals;
+use crate::kv::shared::backups::Backups;
 use crate::server::counters::{self, Board, Counter, Global, Slot};
-use crate::server::sys::clock;
+use crate::sys::clock;
 
 /// Known when the service starts.
 pub struct Facts {
@@ -137,7 +137,7 @@ pub(super) const fn state_name(state: u64) -> &'static str {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::kv::statistics;
+    use crate::kv::metrics::statistics;
 
     /// A service with two workers, all of it at work.
     pub(in crate::admin) fn serving() -> View {

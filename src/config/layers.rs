@@ -186,7 +186,7 @@ impl fmt::Debug for Secret {
 mod tests {
     use super::*;
     use crate::logging::LogFormat;
-    use crate::server::sys::container::Container;
+    use crate::sys::container::Container;
 
     fn settings(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         let container = Container { allowed_cpus: vec![0, 1], cores: 2, memory_bytes: 8 << 30 };

@@ -136,7 +136,7 @@ fn object(value: &Value) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::sys::container::Container;
+    use crate::sys::container::Container;
 
     fn values() -> Values {
         let container = Container { allowed_cpus: vec![0], cores: 1, memory_bytes: 1 << 30 };

@@ -2,7 +2,7 @@
 //! compose file and the chart follow it, and the tests compare them.
 
 use super::units::{GIBI, MEBI, Unit};
-use crate::server::sys::container::Container;
+use crate::sys::container::Container;
 
 /// What every name of ours begins with.
 pub(super) const PREFIX: &str = "EMPTYSERVER_";

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 
 use super::table::{Layer, PREFIX, SETTINGS, Setting};
-use crate::server::sys::container::Container;
+use crate::sys::container::Container;
 
 /// More than any setting is long; a larger file is not a setting.
 const FILE_BYTES_MAX: u64 = 64 << 10;

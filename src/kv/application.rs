@@ -3,18 +3,18 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::kv::backups::Backups;
-use crate::kv::desk::Desk;
 use crate::kv::errors;
-use crate::kv::job::{Done, Job};
-use crate::kv::lane_executor::LaneExecutor;
-use crate::kv::latency::LatencyMonitor;
-use crate::kv::runtime::Runtime;
-use crate::kv::service::KvService;
-use crate::kv::settings::Settings;
-use crate::kv::statistics;
-use crate::kv::time::ServiceClock;
-use crate::kv::versions::Versions;
+use crate::kv::front::desk::Desk;
+use crate::kv::front::service::KvService;
+use crate::kv::lanes::job::{Done, Job};
+use crate::kv::lanes::lane_executor::LaneExecutor;
+use crate::kv::metrics::latency::LatencyMonitor;
+use crate::kv::metrics::statistics;
+use crate::kv::shared::backups::Backups;
+use crate::kv::shared::runtime::Runtime;
+use crate::kv::shared::settings::Settings;
+use crate::kv::shared::time::ServiceClock;
+use crate::kv::shared::versions::Versions;
 use crate::server::{Application, Board, ExecutorContext, LaneId, LaneSpec, Runs, StartError, WorkerContext};
 
 /// Point reads.

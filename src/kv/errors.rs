@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::kv::glob::{PATTERN_BYTES_MAX, PatternTooLong};
+use crate::kv::formats::glob::{PATTERN_BYTES_MAX, PatternTooLong};
 use crate::resp::reply::Reply;
 use crate::storage::StorageError;
 

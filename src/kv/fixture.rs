@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::kv::calls::look_as_value;
-use crate::kv::settings::{BackupSettings, Settings};
+use crate::kv::lanes::calls::look_as_value;
+use crate::kv::shared::settings::{BackupSettings, Settings};
 use crate::kv::table::{self, Handler};
 use crate::resp::reply::Reply;
 use crate::storage::{Change, Durability, Expiry, Keyspace, Kind, Options, prepare};

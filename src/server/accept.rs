@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::config::{ACCEPT_SLACK, DESCRIPTORS_RESERVED, HEARTBEAT_FRESH_MS};
 use super::counters::{Board, Counter, Slot};
-use super::sys::descriptors;
-use super::sys::epoll::{Epoll, Watch};
+use crate::sys::descriptors;
+use crate::sys::epoll::{Epoll, Watch};
 
 pub(super) struct Acceptor {
     listener: OwnedFd,
@@ -88,7 +88,7 @@ impl Acceptor {
             return Ok(None);
         }
         epoll.remove(&self.listener)?;
-        Ok(fewest.map(|(_, slot)| Ring { slot, leaves_some: super::sys::socket::is_readable(self.fd()) }))
+        Ok(fewest.map(|(_, slot)| Ring { slot, leaves_some: crate::sys::socket::is_readable(self.fd()) }))
     }
 
     /// True when a connection may be waiting for a worker that was woken for it but does not run (stopped, or dead): then
@@ -100,7 +100,7 @@ impl Acceptor {
 
     /// True when this worker listens and a connection waits, whoever was woken for it.
     pub(super) fn has_waiting(&self) -> bool {
-        self.is_listening && super::sys::socket::is_readable(self.fd())
+        self.is_listening && crate::sys::socket::is_readable(self.fd())
     }
 
     /// Nothing can be accepted (no descriptors, no memory): others may be able to, and this one tries again later.
@@ -134,8 +134,8 @@ pub(super) fn connections_within(descriptors: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::super::counters::SERVING;
-    use super::super::sys::socket;
     use super::*;
+    use crate::sys::socket;
 
     const NOW_MS: u64 = 1_000_000;
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::sys::socket;
+use crate::sys::socket;
 
 /// The ringing end; clones ring the same bell.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use super::counters::{Board, Counter, Slot};
 use super::link::Link;
-use super::sys::epoll::{Epoll, Watch};
+use crate::sys::epoll::{Epoll, Watch};
 
 /// A message for the application.
 const APPLICATION: u8 = 1;

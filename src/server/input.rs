@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::sys::socket::{self, Moved};
+use crate::sys::socket::{self, Moved};
 
 /// Bytes that are copied rather than let them keep a large buffer.
 const SMALL_BYTES_MAX: usize = 4 << 10;

@@ -20,8 +20,8 @@ use super::link::Link;
 use super::pool::{Source, Taken};
 use super::process_lane::{DONE, HELLO, IDS_BYTES, JOB, RESENT, u64_at};
 use super::service::{ConnectionId, Executor, Task, TaskId, Wire};
-use super::sys::clock;
-use super::sys::epoll::{Epoll, Watch};
+use crate::sys::clock;
+use crate::sys::epoll::{Epoll, Watch};
 
 /// The control thread's end: how new workers and the end are told to the lane's thread.
 pub(super) struct Doorway {
@@ -336,7 +336,7 @@ where
 /// hear what was applied.
 fn end_process(error: &io::Error) -> ! {
     tracing::error!(%error, "the process lane can't go on");
-    super::sys::process::exit_at_once(1)
+    crate::sys::process::exit_at_once(1)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::*;
 use crate::server::process_lane::{Arrived, ProcessLane};
 use crate::server::service::Refusal;
-use crate::server::sys::socket;
+use crate::sys::socket;
 
 type Bytes = Vec<u8>;
 

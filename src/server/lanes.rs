@@ -8,7 +8,7 @@ use super::counters::LANES_MAX;
 use super::pool::{Pool, local_task};
 use super::process_lane::{Arrived, ProcessLane};
 use super::service::{ConnectionId, LaneSpec, Runs, Task, Wire};
-use super::sys::epoll::{Epoll, Watch};
+use crate::sys::epoll::{Epoll, Watch};
 
 pub(super) struct Lane<J, D> {
     pub(super) end: End<J, D>,
@@ -191,7 +191,7 @@ pub(super) fn check(specs: &[LaneSpec], limits: &Limits) -> Result<(), super::se
 mod tests {
     use super::*;
     use crate::server::counters::Board;
-    use crate::server::sys::socket;
+    use crate::sys::socket;
 
     type Bytes = Vec<u8>;
 

@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::sys::socket::{self, Moved};
+use crate::sys::socket::{self, Moved};
 
 pub(super) struct Link {
     fd: OwnedFd,

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::sys::clock;
+use crate::sys::clock;
 
 /// From one line of a kind to the next.
 const EVERY_MS: u64 = 60_000;

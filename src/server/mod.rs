@@ -28,8 +28,6 @@ pub mod pump;
 pub mod service;
 mod slab;
 pub mod supervisor;
-#[allow(unsafe_code, reason = "the operating system's interface is C")]
-pub mod sys;
 mod timers;
 mod watchdog;
 mod worker;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::sys::socket::{self, Moved};
+use crate::sys::socket::{self, Moved};
 
 #[derive(Debug, Default)]
 pub struct Outbox {

@@ -16,7 +16,7 @@ use super::counters::{Board, Slot};
 use super::service::{
     Application, ConnectionId, Executor, ExecutorContext, LaneId, LaneSpec, Refusal, StartError, Task, TaskId,
 };
-use super::sys;
+use crate::sys;
 
 /// What a source gave its thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,10 +14,10 @@ use super::pool::{self, Place, Pool};
 use super::process_lane::ProcessLane;
 use super::service::{Application, ExecutorContext, LaneId, LaneSpec, Runs, StartError, WorkerContext};
 use super::supervisor::Companion;
-use super::sys::epoll::{Epoll, Watch};
-use super::sys::signals::Signals;
-use super::sys::{clock, process, stderr, thread};
 use super::worker::{Chief, Ended, Parts, Worker};
+use crate::sys::epoll::{Epoll, Watch};
+use crate::sys::signals::Signals;
+use crate::sys::{clock, process, stderr, thread};
 
 /// What every process is given.
 pub(super) struct Frame<A> {

@@ -68,7 +68,7 @@ impl Service for Desk {
                 self.parked.push(*id);
                 return Step::Park(None);
             }
-            b't' => return Step::Park(Some(crate::server::sys::clock::monotonic() + Duration::from_secs(60))),
+            b't' => return Step::Park(Some(crate::sys::clock::monotonic() + Duration::from_secs(60))),
             b'w' => {
                 self.parked.drain(..).for_each(|id| effects.wake(id));
                 effects.send(Slot(1), b"w".into());

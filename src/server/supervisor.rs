@@ -16,12 +16,12 @@ use super::counters::{self, Board, Counter, Global, Slot};
 use super::lanes;
 use super::process::{self as bodies, Frame};
 use super::service::{Application, Runs, StartError};
-use super::sys::epoll::{Epoll, Watch};
-use super::sys::lock::FileLock;
-use super::sys::process::{self, Ended};
-use super::sys::signals::{Asked, Signals};
-use super::sys::{clock, descriptors, memory, socket, stderr, thread};
 use super::watchdog::Watchdog;
+use crate::sys::epoll::{Epoll, Watch};
+use crate::sys::lock::FileLock;
+use crate::sys::process::{self, Ended};
+use crate::sys::signals::{Asked, Signals};
+use crate::sys::{clock, descriptors, memory, socket, stderr, thread};
 
 /// What the caller prepared before the first process is started.
 pub struct Start<A> {
@@ -296,7 +296,7 @@ impl<A: Application> Supervisor<A> {
         // The companion touches no data: the next service on it need not wait for that.
         let lock = self.lock.as_ref().filter(|_| !is_companion);
         let pid = process::spawn(move || {
-            let prepared = super::sys::signals::ignore_in_child().and_then(|()| {
+            let prepared = crate::sys::signals::ignore_in_child().and_then(|()| {
                 let listener = listener.map(OwnedFd::try_clone).transpose()?;
                 let own = [Some(childs_control.as_fd()), lock.map(AsFd::as_fd), listener.as_ref().map(AsFd::as_fd)];
                 // Everything else that this process inherited is its parent's.

@@ -44,7 +44,7 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::sys::clock;
+    use crate::sys::clock;
     use std::time::Duration;
 
     #[test]

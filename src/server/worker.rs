@@ -29,11 +29,11 @@ use super::service::{
     Application, ConnectionId, Effect, Effects, Excess, Kept, LaneId, Peer, Service, StartError, Step, Wire,
 };
 use super::slab::Slab;
-use super::sys::clock;
-use super::sys::epoll::{Epoll, Event, Watch};
-use super::sys::signals::{Asked, Signals};
-use super::sys::socket::{self, Moved};
 use super::timers::Timers;
+use crate::sys::clock;
+use crate::sys::epoll::{Epoll, Event, Watch};
+use crate::sys::signals::{Asked, Signals};
+use crate::sys::socket::{self, Moved};
 use keeping::Keeping;
 
 /// Who tells this loop to end.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use serde_json::json;
 
 use crate::program::{Servers, Told, bare_cli, cli, run, run_with, told};

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex};
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use nix::pty::{Winsize, openpty};
 
 use crate::support::{PATIENCE, wait_until};

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use emptyserver::server::sys::{clock, descriptors};
+use emptyserver::sys::{clock, descriptors};
 use nix::sys::signal::Signal;
 
 use super::support::{Client, Server, is_alive, numbers, signal, status, until};

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use nix::sys::signal::Signal;
 
 use super::support::{Client, Server, descendants, is_alive, numbers, signal, sockets_of, status, threads_of, until};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 
 use super::support::{Client, Server, numbers, status, until};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use nix::sys::signal::Signal;
 
 use crate::support::{Connection, Service, encoded, signal, wait_until};

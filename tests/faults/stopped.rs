@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use nix::sys::signal::Signal;
 
 use crate::support::{Connection, PATIENCE, Service, signal, wait_until};

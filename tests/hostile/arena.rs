@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 
 use super::innocents::{Innocents, Seen};
 use super::support::{Connection, PATIENCE, Process, Service, number_from_environment, wait_until};

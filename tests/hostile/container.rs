@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 
 use super::arena::{Arena, MEBI, PEACE, Scenario};
 use super::memory_limit::MemoryLimit;

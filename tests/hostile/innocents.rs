@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 use hdrhistogram::Histogram;
 
 use super::support::{Connection, Service, wait_until};

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 
 use super::arena::{Arena, MEBI, PEACE, Scenario};
 use super::support::{Connection, Service, encoded, wait_until};

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 
 use super::arena::{Arena, MEBI, PEACE, Scenario};
 use super::replies::drain_until;

@@ -116,7 +116,7 @@ fn many_clients_that_never_read_stay_within_one_bound_over_all() {
                     Err(error) => return Err(format!("can't send: {error}")),
                 }
             }
-            emptyserver::server::sys::clock::pause(Duration::from_secs(1));
+            emptyserver::sys::clock::pause(Duration::from_secs(1));
             let closed = clients.iter_mut().filter_map(|client| drain_all(client, 120 * (100_000 + 11)).err()).count();
             Ok(format!("{CLIENTS} clients asked for 12 MB each and did not read: {closed} of them were closed"))
         },

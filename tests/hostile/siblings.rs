@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 
 use super::arena::{PEACE, Scenario};
 use super::replies::drain_until;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 
 use super::innocents::SetAtEnd;
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
 
-use emptyserver::server::sys::clock;
 use emptyserver::storage::{Keyspace, Lookup};
+use emptyserver::sys::clock;
 
 use crate::support::{Connection, Value};
 

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 
 use super::notation::words;
 use super::value::{Parsed, Value, parse};

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use emptyserver::server::sys::{clock, process};
+use emptyserver::sys::{clock, process};
 
 use super::connection::PATIENCE;
 use super::log::Log;

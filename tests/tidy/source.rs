@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) struct Source {
-    /// Below the package, with `/`: `src/kv/table.rs`.
+    /// Below the package, with `/`: `src/kv/table/rows.rs`.
     pub(crate) path: String,
     pub(crate) text: String,
     /// `text` with every comment, string and character literal as blanks: same lines, same columns.
@@ -34,7 +34,7 @@ impl Source {
         self.path.rsplit('/').next().unwrap_or_default()
     }
 
-    /// `["server", "sys", "epoll"]` for src/server/sys/epoll.rs: where `super` climbs from.
+    /// `["server", "sys", "epoll"]` for src/sys/epoll.rs: where `super` climbs from.
     pub(crate) fn module_path(&self) -> Vec<&str> {
         let path = self.path.trim_start_matches("src/").trim_end_matches(".rs");
         path.split('/').filter(|part| !matches!(*part, "mod" | "lib" | "main")).collect()

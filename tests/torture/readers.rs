@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use emptyserver::server::sys::clock;
+use emptyserver::sys::clock;
 
 use crate::arena::{Arena, Dice, Finding, NONE};
 use crate::objects::{Question, Verdict, Window};

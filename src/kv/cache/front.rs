@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::record::{Asked, Learned, Record, Seen};
 use super::store::{self, Place, Store};
-use crate::kv::broken::{self, Variant};
-use crate::kv::versions::Versions;
+use crate::kv::shared::broken::{self, Variant};
+use crate::kv::shared::versions::Versions;
 
 /// One loop's cache.
 pub struct Cache {

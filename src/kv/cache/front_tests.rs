@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::{Cache, Found, asked};
 use crate::kv::cache::{Learned, Learning, Seen};
-use crate::kv::versions::{Marks, Versions};
+use crate::kv::shared::versions::{Marks, Versions};
 use crate::storage::{Entry, Kind};
 
 const NOW_MS: i64 = 1_700_000_000_000;

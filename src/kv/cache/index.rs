@@ -4,7 +4,7 @@
 //! Several tables, each of which grows by itself, so that growing is never a pause. One that may not grow forgets the record
 //! of the full bucket that was written first.
 
-use crate::server::sys::memory::prefetch;
+use crate::sys::memory::prefetch;
 
 /// Words of a bucket.
 const WORDS: usize = 8;

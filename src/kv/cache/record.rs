@@ -5,7 +5,7 @@
 //! key | value | zeros up to a multiple of 8
 //! ```
 
-use crate::kv::look::KEY_BYTES_MAX;
+use crate::kv::table::look::KEY_BYTES_MAX;
 use crate::storage::{Entry, Kind};
 
 pub(super) const HEADER_BYTES: usize = 40;

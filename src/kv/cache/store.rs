@@ -15,7 +15,7 @@
 
 use super::index::Index;
 use super::record::{Record, UNIT_BYTES, set_used};
-use crate::server::sys::memory::{self, prefetch};
+use crate::sys::memory::{self, prefetch};
 
 /// The index's share of the budget.
 const INDEX_SHARE: usize = 8;

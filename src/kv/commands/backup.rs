@@ -1,13 +1,13 @@
 //! BACKUP: copies of the data while the service runs. A command of our own: Redis has files to copy instead.
 
-use crate::kv::args::is_word;
-use crate::kv::backups::{BackupName, Kind};
+use crate::kv::commands::args::is_word;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandResult};
-use crate::kv::session::{Outcome, SessionCall};
+use crate::kv::front::session::{Outcome, SessionCall};
+use crate::kv::shared::backups::{BackupName, Kind};
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
-use crate::server::sys::clock;
+use crate::sys::clock;
 
 pub const COMMANDS: &[Command] = &[Command {
     name: "backup",

@@ -1,11 +1,13 @@
-//! Strings as bits: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP, BITFIELD, BITFIELD_RO. The arithmetic is in kv::bits.
+//! Strings as bits: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP, BITFIELD, BITFIELD_RO. The arithmetic is in kv::formats::bits.
 
 use std::ops::{ControlFlow, Range};
 
-use crate::kv::args;
-use crate::kv::bits::{IntegerType, Operation, Overflow, clamp_range, combine, count_ones, first_bit, mask_edges};
+use crate::kv::commands::args;
+use crate::kv::commands::lookup::{self, PIECE_BYTES, optional, pieces};
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::lookup::{self, PIECE_BYTES, optional, pieces};
+use crate::kv::formats::bits::{
+    IntegerType, Operation, Overflow, clamp_range, combine, count_ones, first_bit, mask_edges,
+};
 use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, KeyPosition, Keys};
 use crate::resp::number::parse_integer;
 use crate::resp::reply::Reply;

@@ -1,8 +1,8 @@
 //! Bits on a keyspace. The replies are those of redis-server 7.0.15 to the same calls.
 
+use crate::kv::commands::lookup::PIECE_BYTES;
 use crate::kv::errors;
 use crate::kv::fixture::{Fixture, show};
-use crate::kv::lookup::PIECE_BYTES;
 
 #[test]
 fn setbit_answers_the_old_bit_and_grows_the_string() {

@@ -1,14 +1,14 @@
 //! CLIENT: what a client says of itself and asks about all clients, on whichever worker they are; and MONITOR.
 
-use crate::kv::args::{self, is_word};
-use crate::kv::clients::{self, Selection};
+use crate::kv::commands::args::{self, is_word};
 use crate::kv::commands::client_selection::{KillOptions, ListOptions};
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::monitor;
-use crate::kv::questions::{self, Notice, Question};
-use crate::kv::runtime::Pausing;
-use crate::kv::session::{CLIENT_NAME_BYTES_MAX, Outcome, ReplyMode, SessionCall};
+use crate::kv::front::clients::{self, Selection};
+use crate::kv::front::monitor;
+use crate::kv::front::questions::{self, Notice, Question};
+use crate::kv::front::session::{CLIENT_NAME_BYTES_MAX, Outcome, ReplyMode, SessionCall};
+use crate::kv::shared::runtime::Pausing;
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 

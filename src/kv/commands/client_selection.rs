@@ -1,11 +1,11 @@
 //! The options of CLIENT LIST and CLIENT KILL: which clients are meant.
 
-use crate::kv::args::{self, is_word};
-use crate::kv::clients::Selection;
+use crate::kv::commands::args::{self, is_word};
 use crate::kv::errors::{self, CommandError};
-use crate::kv::login;
+use crate::kv::front::clients::Selection;
+use crate::kv::front::login;
 use crate::resp::number::parse_integer;
-use crate::server::sys::socket;
+use crate::sys::socket;
 
 /// One CLIENT LIST names so many clients at most: each has its line as often as it is named.
 const NUMBERS_MAX: usize = 16 << 10;

@@ -1,7 +1,7 @@
 //! What a server of a cluster is asked: here there is none, and each of these commands says so, in the words by which clients
 //! find out that they speak to a server of its own. And REPLICAOF, by which tools make sure that it is nobody's replica.
 
-use crate::kv::args::{self, is_word};
+use crate::kv::commands::args::{self, is_word};
 use crate::kv::errors::{self, CommandResult};
 use crate::kv::table::{Command, Deprecated, Flags, Group, Handler};
 use crate::resp::reply::Reply;

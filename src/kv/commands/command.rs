@@ -1,10 +1,10 @@
 //! COMMAND and its subcommands: what the table says of itself. Pure functions of the table and the arguments.
 
-use crate::kv::args;
+use crate::kv::commands::args;
 use crate::kv::commands::command_docs::docs_of;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::glob::Pattern;
+use crate::kv::formats::glob::Pattern;
 use crate::kv::table::{Begin, Category, Command, Find, Flags, Group, Handler, KeyFlags, KeySpec};
 use crate::kv::table::{commands, lookup_full_name, lookup_row};
 use crate::resp::reply::Reply;

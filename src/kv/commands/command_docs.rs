@@ -1,7 +1,7 @@
 //! The replies of COMMAND DOCS: a row as a map, its arguments read from its syntax.
 
-use crate::kv::syntax::{self, Argument, ArgumentKind};
 use crate::kv::table::Command;
+use crate::kv::table::syntax::{self, Argument, ArgumentKind};
 use crate::resp::reply::Reply;
 
 type Pairs = Vec<(Reply, Reply)>;

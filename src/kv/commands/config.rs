@@ -1,11 +1,11 @@
 //! CONFIG: the settings by the names that Redis gives them. What changes here ends with the service.
 
-use crate::kv::args;
+use crate::kv::commands::args;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::glob::{PATTERN_BYTES_MAX, Pattern, PatternTooLong};
-use crate::kv::parameters::{self, Checked, PARAMETERS, Parameter};
-use crate::kv::session::{Outcome, SessionCall};
+use crate::kv::formats::glob::{PATTERN_BYTES_MAX, Pattern, PatternTooLong};
+use crate::kv::front::session::{Outcome, SessionCall};
+use crate::kv::shared::parameters::{self, Checked, PARAMETERS, Parameter};
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 

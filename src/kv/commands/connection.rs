@@ -1,13 +1,13 @@
 //! How a client introduces itself and leaves: AUTH, HELLO, RESET, QUIT; and the small talk: PING, ECHO, SELECT.
 
-use crate::kv::args;
+use crate::kv::commands::args;
 use crate::kv::commands::client::client_name;
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::login::{self, log_in};
-use crate::kv::monitor;
-use crate::kv::session::{Outcome, SessionCall};
+use crate::kv::front::login::{self, log_in};
+use crate::kv::front::monitor;
+use crate::kv::front::session::{Outcome, SessionCall};
+use crate::kv::shared::version::REDIS_VERSION;
 use crate::kv::table::{Command, Deprecated, Flags, Group, Handler};
-use crate::kv::version::REDIS_VERSION;
 use crate::resp::reply::{Reply, Version};
 
 pub const COMMANDS: &[Command] = &[

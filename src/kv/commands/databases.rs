@@ -1,6 +1,6 @@
 //! Whole databases: DBSIZE, FLUSHDB, FLUSHALL, SWAPDB. All of them are O(1), whatever the number of keys.
 
-use crate::kv::args;
+use crate::kv::commands::args;
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;

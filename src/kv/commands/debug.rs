@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use crate::kv::application::{READ, WRITE};
-use crate::kv::args::is_word;
+use crate::kv::commands::args::is_word;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandResult};
-use crate::kv::faults::Point;
-use crate::kv::job::{Calls, Job, Kind};
-use crate::kv::runtime::Knob;
-use crate::kv::session::{Errand, Outcome, Polled, SessionCall, Wait};
+use crate::kv::front::session::{Errand, Outcome, Polled, SessionCall, Wait};
+use crate::kv::lanes::job::{Calls, Job, Kind};
+use crate::kv::shared::faults::Point;
+use crate::kv::shared::runtime::Knob;
 use crate::kv::table::{self, Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
 use crate::server::LaneId;
-use crate::server::sys::clock;
 use crate::storage::{Keyspace, Kind as ValueKind};
+use crate::sys::clock;
 
 /// The parts of DEBUG that run on a lane. Nobody can call them by name.
 pub const PARTS: &[Command] = &[

@@ -1,9 +1,9 @@
-//! DUMP and RESTORE: a value as bytes that carry a version and a checksum. The format is in kv::rdb.
+//! DUMP and RESTORE: a value as bytes that carry a version and a checksum. The format is in kv::formats::rdb.
 
-use crate::kv::args;
+use crate::kv::commands::args;
+use crate::kv::commands::lookup;
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::lookup;
-use crate::kv::rdb::{self, RestoreError};
+use crate::kv::formats::rdb::{self, RestoreError};
 use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
 use crate::storage::{Expiry, Keyspace, Lookup};

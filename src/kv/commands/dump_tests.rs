@@ -1,4 +1,4 @@
-//! DUMP and RESTORE against a keyspace. The format itself is tested in kv::rdb.
+//! DUMP and RESTORE against a keyspace. The format itself is tested in kv::formats::rdb.
 
 use crate::kv::fixture::{Fixture, show};
 use crate::resp::reply::Reply;

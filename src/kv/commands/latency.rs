@@ -1,12 +1,12 @@
 //! LATENCY: events that took long, and how long each command takes. All of it is in shared memory.
 
-use crate::kv::args;
+use crate::kv::commands::args;
 use crate::kv::commands::help;
 use crate::kv::commands::latency_report::{doctor, graph};
 use crate::kv::errors::{self, CommandResult};
-use crate::kv::latency::{Event, Sample};
-use crate::kv::session::{Outcome, SessionCall};
-use crate::kv::statistics::{OfCommand, Totals};
+use crate::kv::front::session::{Outcome, SessionCall};
+use crate::kv::metrics::latency::{Event, Sample};
+use crate::kv::metrics::statistics::{OfCommand, Totals};
 use crate::kv::table::{self, Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 

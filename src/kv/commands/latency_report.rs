@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use crate::kv::application::Shared;
-use crate::kv::latency::{Event, Sample};
-use crate::kv::runtime::Knob;
+use crate::kv::metrics::latency::{Event, Sample};
+use crate::kv::shared::runtime::Knob;
 
 /// The report on all events.
 pub(super) fn doctor(shared: &Shared) -> String {

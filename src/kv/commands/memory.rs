@@ -1,10 +1,10 @@
 //! MEMORY: what a key and its value take, and what the processes do.
 
-use crate::kv::args;
+use crate::kv::commands::args;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandResult};
-use crate::kv::session::{Outcome, SessionCall};
-use crate::kv::statistics::Counted;
+use crate::kv::front::session::{Outcome, SessionCall};
+use crate::kv::metrics::statistics::Counted;
 use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
 use crate::server::Counter;

@@ -1,5 +1,6 @@
 //! The command families: rows and code of a family in one file.
 
+pub mod args;
 pub mod backup;
 pub mod bits;
 pub mod client;
@@ -29,6 +30,7 @@ mod keys_tests;
 pub mod latency;
 mod latency_report;
 mod lolwut;
+pub mod lookup;
 pub mod memory;
 pub mod object;
 pub mod persistence;
@@ -36,6 +38,7 @@ pub mod scan;
 #[cfg(test)]
 mod scan_tests;
 pub mod server;
+pub mod set_options;
 pub mod slowlog;
 pub mod strings;
 pub mod transactions;

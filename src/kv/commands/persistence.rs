@@ -4,17 +4,17 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::kv::args::{self, is_word};
+use crate::kv::commands::args::{self, is_word};
 use crate::kv::errors::{self, CommandError};
-use crate::kv::info;
-use crate::kv::runtime::Knob;
-use crate::kv::session::{Outcome, Polled, SessionCall, Wait};
-use crate::kv::statistics::Counted;
+use crate::kv::front::session::{Outcome, Polled, SessionCall, Wait};
+use crate::kv::metrics::info;
+use crate::kv::metrics::statistics::Counted;
+use crate::kv::shared::runtime::Knob;
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 use crate::server::Global;
-use crate::server::sys::clock;
 use crate::storage::Durability;
+use crate::sys::clock;
 
 pub const COMMANDS: &[Command] = &[
     Command {

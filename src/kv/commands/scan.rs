@@ -1,9 +1,9 @@
 //! Walking through the keys: KEYS and SCAN. Both work in bites, each in a fresh snapshot.
 
-use crate::kv::args;
+use crate::kv::commands::args;
 use crate::kv::commands::keys::kind_name;
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::glob::Pattern;
+use crate::kv::formats::glob::Pattern;
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::encode;
 use crate::resp::reply::Reply;

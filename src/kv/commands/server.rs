@@ -1,12 +1,12 @@
 //! What a server says of itself and has no family: TIME, LOLWUT, MODULE, ROLE.
 
-use crate::kv::args;
+use crate::kv::commands::args;
 use crate::kv::commands::{help, lolwut};
 use crate::kv::errors::{CommandError, CommandResult};
-use crate::kv::session::{Outcome, SessionCall};
+use crate::kv::front::session::{Outcome, SessionCall};
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
-use crate::server::sys::clock;
+use crate::sys::clock;
 
 pub const COMMANDS: &[Command] = &[
     Command {

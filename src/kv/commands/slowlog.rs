@@ -1,12 +1,12 @@
 //! SLOWLOG: the slow calls of all workers' clients, as one log.
 
-use crate::kv::args;
+use crate::kv::commands::args;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandResult};
-use crate::kv::questions::{self, Question};
-use crate::kv::runtime::Knob;
-use crate::kv::session::{Outcome, SessionCall};
-use crate::kv::slowlog::{self, Entry};
+use crate::kv::front::questions::{self, Question};
+use crate::kv::front::session::{Outcome, SessionCall};
+use crate::kv::front::slowlog::{self, Entry};
+use crate::kv::shared::runtime::Knob;
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 

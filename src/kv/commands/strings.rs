@@ -1,13 +1,13 @@
 //! Strings as a whole and by ranges: GET, SET and their relatives, MGET, MSET, APPEND, GETRANGE, SETRANGE, LCS.
-//! The options of SET and GETEX are read in kv::set_options.
+//! The options of SET and GETEX are read in kv::commands::set_options.
 
-use crate::kv::args;
-use crate::kv::bits::clamp_range;
+use crate::kv::commands::args;
+use crate::kv::commands::lookup::{self, bulk_or_null, check_length, optional};
+use crate::kv::commands::set_options::{Condition, SetOptions, Time, TimeOption, parse_getex, parse_set};
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::lcs::{self, LcsError, Match};
-use crate::kv::look::{self, Look, LookResult, Shape, Told};
-use crate::kv::lookup::{self, bulk_or_null, check_length, optional};
-use crate::kv::set_options::{Condition, SetOptions, Time, TimeOption, parse_getex, parse_set};
+use crate::kv::formats::bits::clamp_range;
+use crate::kv::formats::lcs::{self, LcsError, Match};
+use crate::kv::table::look::{self, Look, LookResult, Shape, Told};
 use crate::kv::table::{Command, Deprecated, Flags, Group, Handler, KeyFlags, KeyPosition, Keys};
 use crate::resp::reply::Reply;
 use crate::storage::{Entry, Expiry, Keyspace, Kind};

@@ -5,13 +5,13 @@ use std::collections::hash_map::Entry;
 
 use crate::kv::application::{HEAVY, READ};
 use crate::kv::errors;
-use crate::kv::flags::{Flags, Group};
-use crate::kv::job::{Calls, Job, Kind, Watched};
-use crate::kv::key_specs::{KeyFlags, Keys};
-use crate::kv::monitor;
-use crate::kv::session::{Errand, Outcome, Session, SessionCall};
+use crate::kv::front::monitor;
+use crate::kv::front::session::{Errand, Outcome, Session, SessionCall};
+use crate::kv::front::transaction::{Queue, State, WATCH_BYTES, WATCHED_KEYS_MAX};
+use crate::kv::lanes::job::{Calls, Job, Kind, Watched};
+use crate::kv::table::flags::{Flags, Group};
+use crate::kv::table::key_specs::{KeyFlags, Keys};
 use crate::kv::table::{self, Command, Handler, LIGHT_ARGS_MAX};
-use crate::kv::transaction::{Queue, State, WATCH_BYTES, WATCHED_KEYS_MAX};
 use crate::resp::reply::Reply;
 
 const IN_TRANSACTIONS: Flags = Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::ALLOW_BUSY);

@@ -1,0 +1,10 @@
+//! Bytes in, bytes out: patterns, numbers as text, compressed and dumped values. Knows no key and no client.
+
+pub mod bits;
+pub mod float_text;
+pub mod glob;
+pub mod lcs;
+pub mod long_double;
+pub mod lzf;
+pub mod number;
+pub mod rdb;

@@ -1,0 +1,101 @@
+//! The gates that every request passes, in the order of Redis' `processCommand`, before anything of it runs.
+
+use std::borrow::Cow;
+
+use crate::kv::errors::{self, CommandError};
+use crate::kv::front::desk::Desk;
+use crate::kv::front::session::Session;
+use crate::kv::front::transaction::State;
+use crate::kv::metrics::statistics::Counted;
+use crate::kv::shared::runtime::Pausing;
+use crate::kv::table::flags::Flags;
+use crate::kv::table::{self, Command};
+
+/// What is to be done with a request.
+pub enum Admission {
+    /// Answered with this error; it did not run.
+    Refused(Option<&'static Command>, Cow<'static, str>),
+    /// Put into the transaction's queue.
+    Queue(&'static Command),
+    /// Run now.
+    Run(&'static Command),
+    /// Not a request at all: a web page made its reader's browser send this (Redis: securityWarningCommand).
+    Hostile,
+    /// Not before then (milliseconds since 1970): clients are paused.
+    Later(i64),
+}
+
+/// `args` has at least one element.
+pub fn admit(session: &Session, desk: &Desk, args: &[&[u8]]) -> Admission {
+    // A line of HTTP? Its body could be commands, sent by somebody whose browser stands behind the firewall.
+    if args[0].eq_ignore_ascii_case(b"host:") || args[0].eq_ignore_ascii_case(b"post") {
+        return Admission::Hostile;
+    }
+    // Does it exist, with that many arguments?
+    let command = match table::resolve(args) {
+        Ok(command) => command,
+        Err(error) => return Admission::Refused(table::lookup_row(args), error.text()),
+    };
+    let refuse = |text: &'static str| Admission::Refused(Some(command), Cow::Borrowed(text));
+    // Dangerous commands are there only when the operator said so.
+    if command.name.starts_with("debug") && !desk.shared.settings.debug_commands {
+        return refuse(errors::DEBUG_NOT_ALLOWED);
+    }
+    // Who has not logged in may do nothing but log in.
+    if !session.is_authenticated && !command.flags.has(Flags::NO_AUTH) && desk.shared.runtime.has_password() {
+        return refuse(errors::NO_AUTH);
+    }
+    if session.transaction.is_open() && (command.flags.has(Flags::NO_MULTI) || command.flags.has(Flags::MUTES)) {
+        return refuse(errors::NOT_IN_MULTI);
+    }
+    // From here on EXEC counts as what it is going to run.
+    let flags = flags_of(session, command);
+    // A disk that is nearly full takes nothing that makes the data grow; one that fails takes no change at all.
+    if flags.has(Flags::DENYOOM) && desk.totals.sum(Counted::DiskNearlyFull) > 0 {
+        return refuse(errors::DISK_NEARLY_FULL);
+    }
+    let may_write = flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE);
+    if session.client.is_monitor.get() {
+        // A monitor only watches, and is never paused.
+        if may_write || flags.has(Flags::READONLY) {
+            return refuse(errors::MONITOR_WITH_KEYS);
+        }
+    } else {
+        // Paused clients wait.
+        match desk.shared.runtime.pausing(|| desk.shared.clock.now_ms()) {
+            (Pausing::All, until) if !is_pause_command(command) => return Admission::Later(until),
+            (Pausing::Writes, until) if may_write => return Admission::Later(until),
+            _ => {}
+        }
+    }
+    // A transaction queues everything but what ends it.
+    if session.transaction.is_open() && !is_transaction_command(command) {
+        return Admission::Queue(command);
+    }
+    Admission::Run(command)
+}
+
+/// Those that MULTI does not queue.
+fn is_transaction_command(command: &Command) -> bool {
+    matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+}
+
+/// Those that must work while all are paused: else nobody could end it.
+fn is_pause_command(command: &Command) -> bool {
+    matches!(command.name, "client|unpause" | "client|pause")
+}
+
+/// Of the command, and for EXEC of all that it runs.
+fn flags_of(session: &Session, command: &Command) -> Flags {
+    match &session.transaction.state {
+        State::Queuing(queue) if command.name == "exec" => command.flags.or(queue.flags),
+        _ => command.flags,
+    }
+}
+
+/// The text of what `resolve` or a handler failed with.
+impl From<CommandError> for Cow<'static, str> {
+    fn from(error: CommandError) -> Cow<'static, str> {
+        error.text()
+    }
+}

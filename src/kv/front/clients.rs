@@ -1,0 +1,197 @@
+//! Clients as CLIENT LIST and CLIENT KILL see them: which ones are meant, and what is told of each. Each worker speaks for
+//! its own; `questions` brings it together.
+
+use crate::kv::front::desk::Desk;
+use crate::kv::front::session::Client;
+use crate::resp::reply::Version;
+use crate::server::Effects;
+
+/// The clients that match everything that is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Their numbers, in order; empty: any.
+    pub numbers: Vec<u64>,
+    /// As the line shows it.
+    pub address: Option<Vec<u8>>,
+    pub local: Option<Vec<u8>>,
+    /// True for a type that no client here has: replicas, subscribers.
+    pub is_none: bool,
+    /// Not this one.
+    pub except: Option<u64>,
+}
+
+impl Selection {
+    #[must_use]
+    pub fn with_numbers(mut self, mut numbers: Vec<u64>) -> Selection {
+        numbers.sort_unstable();
+        numbers.dedup();
+        self.numbers = numbers;
+        self
+    }
+
+    #[must_use]
+    pub fn holds(&self, client: &Client) -> bool {
+        let is_at = |wanted: &Option<Vec<u8>>, address: &std::net::SocketAddr| {
+            wanted.as_ref().is_none_or(|wanted| *wanted == address.to_string().as_bytes())
+        };
+        !self.is_none
+            && self.except != Some(client.number)
+            && (self.numbers.is_empty() || self.numbers.binary_search(&client.number).is_ok())
+            && is_at(&self.address, &client.address)
+            && is_at(&self.local, &client.local)
+    }
+
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.is_none));
+        out.extend_from_slice(&self.except.unwrap_or(0).to_le_bytes());
+        for text in [&self.address, &self.local] {
+            out.push(u8::from(text.is_some()));
+            put_bytes(text.as_deref().unwrap_or_default(), out);
+        }
+        self.numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+    }
+
+    /// `None` when the bytes were not made by `encode`.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Selection> {
+        let (&is_none, rest) = bytes.split_first()?;
+        let (except, rest) = rest.split_first_chunk()?;
+        let (address, rest) = take_text(rest)?;
+        let (local, rest) = take_text(rest)?;
+        let (numbers, rest) = rest.as_chunks();
+        let except = Some(u64::from_le_bytes(*except)).filter(|number| *number > 0);
+        let numbers = numbers.iter().map(|number| u64::from_le_bytes(*number)).collect();
+        rest.is_empty().then_some(Selection { numbers, address, local, is_none: is_none == 1, except })
+    }
+}
+
+fn take_text(bytes: &[u8]) -> Option<(Option<Vec<u8>>, &[u8])> {
+    let (&is_some, mut rest) = bytes.split_first()?;
+    let text = take_bytes(&mut rest)?;
+    Some(((is_some == 1).then(|| text.to_vec()), rest))
+}
+
+fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, behind) = rest.split_first_chunk()?;
+    let (bytes, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *rest = behind;
+    Some(bytes)
+}
+
+/// This worker's clients of the selection, for `merge_lists`: number and line of each.
+#[must_use]
+pub fn list(desk: &Desk, selection: &Selection) -> Vec<u8> {
+    let now_ms = desk.clock.now_ms();
+    let mut list = Vec::new();
+    for client in desk.clients.values().filter(|client| selection.holds(client)) {
+        list.extend_from_slice(&client.number.to_le_bytes());
+        put_bytes(&line(client, now_ms), &mut list);
+    }
+    list
+}
+
+/// The lines of several workers by the number of their clients.
+#[must_use]
+pub fn merge_lists(lists: &[Vec<u8>]) -> Vec<(u64, Vec<u8>)> {
+    let mut lines = Vec::new();
+    for list in lists {
+        let mut rest = &list[..];
+        while let Some((number, behind)) = rest.split_first_chunk() {
+            rest = behind;
+            let Some(line) = take_bytes(&mut rest) else { break };
+            lines.push((u64::from_le_bytes(*number), line.to_vec()));
+        }
+    }
+    lines.sort();
+    lines
+}
+
+/// Closes this worker's clients of the selection, and counts them.
+pub fn kill(desk: &Desk, selection: &Selection, effects: &mut Effects) -> u64 {
+    let killed = desk.clients.values().filter(|client| selection.holds(client));
+    killed.map(|client| effects.close(client.id)).count() as u64
+}
+
+/// What Redis keeps in a buffer of the client itself; more goes to its list of reply blocks of that size.
+const REPLY_BUFFER_BYTES: usize = 16 << 10;
+/// Every client takes about so much.
+const CLIENT_BYTES: usize = 1024;
+
+/// The client in one line, with its end (Redis: catClientInfoString). Figures of Redis' memory that have no counterpart
+/// here are 0.
+#[must_use]
+pub fn line(client: &Client, now_ms: i64) -> Vec<u8> {
+    let seconds_since = |then_ms: i64| (now_ms / 1000 - then_ms / 1000).max(0);
+    let kept = client.kept.get();
+    let unsent = kept.unsent;
+    let in_buffer = unsent.min(REPLY_BUFFER_BYTES);
+    let in_list = unsent - in_buffer;
+    let mut line =
+        format!("id={} addr={} laddr={} fd={} name=", client.number, client.address, client.local, client.descriptor)
+            .into_bytes();
+    line.extend_from_slice(&client.name.borrow());
+    let rest = format!(
+        " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=0 \
+         rbp=0 obl={in_buffer} oll={} omem={in_list} tot-mem={} events={} cmd={} user=default redir=-1 resp={} lib-name=",
+        seconds_since(client.created_ms),
+        seconds_since(client.active_ms.get()),
+        flags(client),
+        client.database.get(),
+        client.queued.get(),
+        kept.unread,
+        kept.input.saturating_sub(kept.unread),
+        client.args_bytes.get(),
+        client.queued_bytes.get(),
+        in_list.div_ceil(REPLY_BUFFER_BYTES),
+        CLIENT_BYTES + client.bytes_kept.get() + client.args_bytes.get(),
+        if unsent > 0 { "rw" } else { "r" },
+        client.last_command.get(),
+        if client.version.get() == Version::Resp3 { 3 } else { 2 },
+    );
+    line.extend_from_slice(rest.as_bytes());
+    line.extend_from_slice(&client.library_name.borrow());
+    line.extend_from_slice(b" lib-ver=");
+    line.extend_from_slice(&client.library_version.borrow());
+    line.push(b'\n');
+    line
+}
+
+fn flags(client: &Client) -> String {
+    let all = [
+        ('O', client.is_monitor.get()),
+        ('x', client.queued.get() >= 0),
+        ('b', client.is_blocked.get()),
+        ('e', client.no_evict.get()),
+        ('T', client.no_touch.get()),
+    ];
+    let set: String = all.iter().filter(|(_, is_set)| *is_set).map(|(letter, _)| letter).collect();
+    if set.is_empty() { "N".to_owned() } else { set }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selections_cross_to_another_worker_unchanged() {
+        let one = Selection {
+            numbers: vec![1, u64::MAX],
+            address: Some(b"[::1]:7".to_vec()),
+            local: None,
+            is_none: false,
+            except: Some(3),
+        };
+        let empty = Selection { is_none: true, local: Some(Vec::new()), ..Selection::default() };
+        for selection in [one, empty, Selection::default()] {
+            let mut bytes = Vec::new();
+            selection.encode(&mut bytes);
+            assert_eq!(Selection::decode(&bytes), Some(selection));
+            assert_eq!(Selection::decode(&bytes[..bytes.len() - 1]), None);
+        }
+    }
+}

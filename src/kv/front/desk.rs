@@ -1,0 +1,49 @@
+//! What one worker's loop has at hand for all its sessions: who they are, what the service knows, whom to ask.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::kv::application::Shared;
+use crate::kv::front::gather::Gathers;
+use crate::kv::front::session::Client;
+use crate::kv::front::slowlog::SlowLog;
+use crate::kv::metrics::sampler::Sampler;
+use crate::kv::metrics::statistics::{Statistics, Totals};
+use crate::kv::shared::time::CoarseClock;
+use crate::server::WorkerContext;
+
+pub struct Desk {
+    pub context: WorkerContext,
+    pub shared: Arc<Shared>,
+    pub statistics: Statistics,
+    pub totals: Totals,
+    /// This worker's clients by their number.
+    pub clients: BTreeMap<u64, Rc<Client>>,
+    /// Those of them that are monitors.
+    pub monitors: Vec<Rc<Client>>,
+    pub gathers: Gathers,
+    pub clock: CoarseClock,
+    pub slow_log: SlowLog,
+    pub sampler: Sampler,
+}
+
+impl Desk {
+    #[must_use]
+    pub fn new(context: &WorkerContext, shared: Arc<Shared>) -> Desk {
+        let clock = CoarseClock::default();
+        clock.refresh();
+        Desk {
+            context: context.clone(),
+            shared,
+            statistics: Statistics::new(context.board, context.slot),
+            totals: Totals(context.board),
+            clients: BTreeMap::new(),
+            monitors: Vec::new(),
+            gathers: Gathers::default(),
+            clock,
+            slow_log: SlowLog::default(),
+            sampler: Sampler::default(),
+        }
+    }
+}

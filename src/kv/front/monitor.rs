@@ -1,0 +1,138 @@
+//! MONITOR: every worker shows its clients' calls to the monitors of all workers, as Redis writes them, passwords left out.
+
+use std::rc::Rc;
+
+use crate::kv::front::desk::Desk;
+use crate::kv::front::gather::{self, MessageKind};
+use crate::kv::front::questions::Notice;
+use crate::kv::front::session::Client;
+use crate::kv::metrics::statistics::Counted;
+use crate::kv::table::Command;
+use crate::kv::table::flags::Flags;
+use crate::kv::table::redaction::{REDACTED, is_secret};
+use crate::resp::inline;
+use crate::server::{Effects, Outbox};
+use crate::sys::clock;
+
+/// Bytes of arguments that a line shows; what is beyond is counted. Each monitor gets a copy, in which a byte may be four, and
+/// other workers get it over the bus: whole, one large SET would cost more memory than anything else that a client can send.
+const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// A client becomes a monitor.
+pub fn begin(desk: &mut Desk, client: &Rc<Client>) {
+    client.is_monitor.set(true);
+    desk.monitors.push(Rc::clone(client));
+    publish(desk);
+}
+
+/// A client is a monitor no longer, if it was one.
+pub fn end(desk: &mut Desk, client: &Client) {
+    if client.is_monitor.replace(false) {
+        desk.monitors.retain(|monitor| monitor.number != client.number);
+        publish(desk);
+    }
+}
+
+/// Seen by all workers at once: the reply to MONITOR comes after it, so no call that follows is missed.
+fn publish(desk: &Desk) {
+    desk.statistics.set(Counted::Monitors, desk.monitors.len() as u64);
+}
+
+/// True when some client of the service watches.
+#[must_use]
+pub fn is_anybody(desk: &Desk) -> bool {
+    desk.totals.sum(Counted::Monitors) > 0
+}
+
+/// A call of `client` has run here, and its reply is in `out`; or it goes to a lane, or was the client's last. A monitor that
+/// is the client itself sees it only with `out`.
+pub fn feed(
+    desk: &Desk,
+    client: &Client,
+    command: &Command,
+    args: &[&[u8]],
+    mut out: Option<&mut Outbox>,
+    effects: &mut Effects,
+) {
+    if command.flags.has(Flags::SKIP_MONITOR) || command.flags.has(Flags::ADMIN) {
+        return;
+    }
+    let line = line(client, command, args);
+    for monitor in &desk.monitors {
+        if monitor.number != client.number {
+            effects.write(monitor.id, line.clone());
+        } else if let Some(out) = &mut out {
+            // Right behind the reply, also in a pipeline.
+            out.buffer().extend_from_slice(&line);
+        }
+    }
+    for slot in desk.context.board.workers() {
+        if slot != desk.context.slot && desk.totals.of(slot, Counted::Monitors) > 0 {
+            effects.send(slot, gather::message(MessageKind::Notice, 0, &Notice::Monitored(line.clone()).encode()));
+        }
+    }
+}
+
+/// Writes a line to this worker's monitors.
+pub fn show(desk: &Desk, line: &[u8], effects: &mut Effects) {
+    for monitor in &desk.monitors {
+        effects.write(monitor.id, line.to_vec());
+    }
+}
+
+fn line(client: &Client, command: &Command, args: &[&[u8]]) -> Vec<u8> {
+    let now_us = clock::wall_us();
+    let mut line =
+        format!("+{}.{:06} [{} {}]", now_us / 1_000_000, now_us % 1_000_000, client.database.get(), client.address)
+            .into_bytes();
+    let mut left = LINE_BYTES_MAX;
+    for (index, arg) in args.iter().enumerate() {
+        if left == 0 {
+            line.extend_from_slice(format!(" \"... ({} more arguments)\"", args.len() - index).as_bytes());
+            break;
+        }
+        let arg = if is_secret(command.name, args, index) { REDACTED } else { arg };
+        let shown = arg.len().min(left);
+        line.extend_from_slice(b" \"");
+        inline::escape(&arg[..shown], &mut line);
+        if shown < arg.len() {
+            line.extend_from_slice(format!("... ({} more bytes)", arg.len() - shown).as_bytes());
+        }
+        line.push(b'"');
+        // An empty one takes room as well.
+        left = left.saturating_sub(shown.max(1));
+    }
+    line.extend_from_slice(b"\r\n");
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::front::session::Session;
+    use crate::kv::table;
+    use crate::server::{ConnectionId, Peer};
+
+    #[test]
+    fn a_line_is_short_whatever_the_call_is() {
+        let address = "127.0.0.1:7".parse().unwrap();
+        let peer = Peer { id: ConnectionId(1), number: 1, address, local: address, descriptor: 3 };
+        let client = Session::new(&peer, 0).client;
+        let long = vec![0; 8 << 20];
+        let set = line(&client, table::lookup(b"set").unwrap(), &[b"set", b"k", &long, b"EX", b"1"]);
+        assert!(set.len() < 5 * LINE_BYTES_MAX, "{}", set.len());
+        assert!(set.ends_with(b"\\x00... (8323076 more bytes)\" \"... (2 more arguments)\"\r\n"));
+        let many = vec![&b""[..]; 100_000];
+        let exists = line(&client, table::lookup(b"exists").unwrap(), &many);
+        assert!(exists.ends_with(b" \"\" \"... (34464 more arguments)\"\r\n"), "{}", exists.len());
+        let get = line(&client, table::lookup(b"get").unwrap(), &[b"get", &long[..10]]);
+        assert!(get.ends_with(b"\\x00\"\r\n"));
+    }
+
+    #[test]
+    fn bytes_are_shown_as_redis_escapes_them() {
+        let mut out = Vec::new();
+        crate::resp::inline::escape(b"a\"\\\r\n\t\x07\x08\0\xff~", &mut out);
+        assert_eq!(out, br#"a\"\\\r\n\t\a\b\x00\xff~"#);
+    }
+}

@@ -1,0 +1,181 @@
+//! What workers ask and tell each other over the bus, and how each answers for its own clients.
+
+use std::time::Instant;
+
+use crate::kv::front::clients::{self, Selection};
+use crate::kv::front::desk::Desk;
+use crate::kv::front::gather::{self, MessageKind};
+use crate::kv::front::monitor;
+use crate::kv::front::session::{Outcome, Polled, SessionCall, Wait};
+use crate::server::counters::{DRAINING, SERVING};
+use crate::server::{Counter, Effects};
+use crate::sys::clock;
+
+/// What one worker asks all others.
+#[derive(Debug, PartialEq)]
+pub enum Question {
+    /// What is there to tell of these clients? Answered as `clients::list`.
+    ListClients(Selection),
+    /// How many of these clients are there? They are closed. Answered with the number (u64).
+    KillClients(Selection),
+    /// The newest entries of the slow log, at most so many. Answered as `SlowLog::newest`.
+    SlowLog { count: u32 },
+    /// Answered with the number of entries (u64).
+    SlowLogLength,
+    /// Answered with nothing.
+    SlowLogReset,
+}
+
+impl Question {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let about = |kind: u8, selection: &Selection| {
+            let mut bytes = vec![kind];
+            selection.encode(&mut bytes);
+            bytes
+        };
+        match self {
+            Question::ListClients(selection) => about(b'L', selection),
+            Question::KillClients(selection) => about(b'K', selection),
+            Question::SlowLog { count } => [b"S", &count.to_le_bytes()[..]].concat(),
+            Question::SlowLogLength => b"N".to_vec(),
+            Question::SlowLogReset => b"R".to_vec(),
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Question> {
+        match bytes.split_first()? {
+            (b'L', selection) => Selection::decode(selection).map(Question::ListClients),
+            (b'K', selection) => Selection::decode(selection).map(Question::KillClients),
+            (b'S', count) => Some(Question::SlowLog { count: u32::from_le_bytes(count.try_into().ok()?) }),
+            (b'N', []) => Some(Question::SlowLogLength),
+            (b'R', []) => Some(Question::SlowLogReset),
+            _ => None,
+        }
+    }
+}
+
+/// Asks all workers, this one included, and answers with what `finish` makes of what came within the time: this worker's
+/// answer first.
+pub fn ask(
+    call: &mut SessionCall<'_>,
+    question: &Question,
+    finish: impl FnOnce(&mut SessionCall<'_>, Vec<Vec<u8>>) -> Outcome + 'static,
+) -> Outcome {
+    let mut asking = Asking { question: question.encode(), is_waiting: false, asked: None, finish: Some(finish) };
+    match asking.poll(call) {
+        Polled::Ready(outcome) => outcome,
+        Polled::Pending(until) => Outcome::Gather(Wait { until, poll: Box::new(move |call| asking.poll(call)) }),
+    }
+}
+
+/// A question of a client.
+struct Asking<F> {
+    question: Vec<u8>,
+    /// True while others' questions come first.
+    is_waiting: bool,
+    /// The number of its gathering, and until when that lasts.
+    asked: Option<(u64, Instant)>,
+    finish: Option<F>,
+}
+
+impl<F: FnOnce(&mut SessionCall<'_>, Vec<Vec<u8>>) -> Outcome> Asking<F> {
+    fn poll(&mut self, call: &mut SessionCall<'_>) -> Polled {
+        let connection = call.session.client.id;
+        let (number, deadline) = match self.asked {
+            Some(asked) => asked,
+            None if !call.desk.gathers.admits(connection, &mut self.is_waiting, call.effects) => {
+                // It is woken when it is its turn.
+                return Polled::Pending(Some(clock::monotonic() + gather::ANSWER_WITHIN));
+            }
+            None => *self.asked.insert(self.begin(call)),
+        };
+        match call.desk.gathers.take_complete(number, call.effects) {
+            None => Polled::Pending(Some(deadline)),
+            Some(answers) => {
+                let answers = answers.into_iter().map(|(_, answer)| answer).collect();
+                Polled::Ready(self.finish.take().expect("a gathering is complete once")(call, answers))
+            }
+        }
+    }
+
+    fn begin(&self, call: &mut SessionCall<'_>) -> (u64, Instant) {
+        let (slot, board) = (call.desk.context.slot, call.desk.context.board);
+        let own = (slot, answer(call.desk, &self.question, call.effects));
+        // One that is absent, or not ready yet, has no clients.
+        let has_clients = |other| matches!(board.read(other, Counter::State), SERVING | DRAINING);
+        let others = board.workers().filter(|&other| other != slot && has_clients(other));
+        call.desk.gathers.ask(call.session.client.id, own, others, &self.question, call.effects)
+    }
+}
+
+/// Tells all workers, this one included.
+pub fn tell(desk: &mut Desk, notice: &Notice, effects: &mut Effects) {
+    let notice = notice.encode();
+    for slot in desk.context.board.workers().filter(|slot| *slot != desk.context.slot) {
+        effects.send(slot, gather::message(MessageKind::Notice, 0, &notice));
+    }
+    hear(desk, &notice, effects);
+}
+
+/// News for all workers.
+pub enum Notice {
+    /// A line for the monitors.
+    Monitored(Vec<u8>),
+    /// The pause of clients has ended: whoever waits for it looks again.
+    Unpaused,
+}
+
+impl Notice {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Notice::Monitored(line) => [b"M", &line[..]].concat(),
+            Notice::Unpaused => b"U".to_vec(),
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Notice> {
+        match bytes.split_first()? {
+            (b'M', line) => Some(Notice::Monitored(line.to_vec())),
+            (b'U', []) => Some(Notice::Unpaused),
+            _ => None,
+        }
+    }
+}
+
+/// News has come from another worker.
+pub fn hear(desk: &mut Desk, notice: &[u8], effects: &mut Effects) {
+    match Notice::decode(notice) {
+        Some(Notice::Monitored(line)) => monitor::show(desk, &line, effects),
+        Some(Notice::Unpaused) => {
+            let blocked = desk.clients.values().filter(|client| client.is_blocked.get());
+            blocked.for_each(|client| effects.wake(client.id));
+        }
+        None => tracing::error!("news from another worker can't be read"),
+    }
+}
+
+/// This worker's answer to a question.
+pub fn answer(desk: &mut Desk, question: &[u8], effects: &mut Effects) -> Vec<u8> {
+    match Question::decode(question) {
+        Some(Question::ListClients(selection)) => clients::list(desk, &selection),
+        Some(Question::KillClients(selection)) => clients::kill(desk, &selection, effects).to_le_bytes().to_vec(),
+        Some(Question::SlowLog { count }) => desk.slow_log.newest(count as usize),
+        Some(Question::SlowLogLength) => (desk.slow_log.count() as u64).to_le_bytes().to_vec(),
+        Some(Question::SlowLogReset) => {
+            desk.slow_log.clear();
+            Vec::new()
+        }
+        None => {
+            tracing::error!("a question of another worker can't be read");
+            Vec::new()
+        }
+    }
+}
+
+/// The sum of answers that are numbers.
+#[must_use]
+pub fn sum(answers: &[Vec<u8>]) -> u64 {
+    answers.iter().filter_map(|answer| answer.first_chunk()).map(|number| u64::from_le_bytes(*number)).sum()
+}

@@ -1,0 +1,722 @@
+//! The loop's half: bytes become requests, requests pass the gates, and what needs the keyspace becomes jobs.
+//!
+//! A pipeline's run of calls for one lane is one job. A small read that follows a write in the same pipeline rides with it: one
+//! commit instead of two hops, and its reply is due only after that commit anyway. A large one would hold up everybody's commit.
+
+mod executing;
+mod holding;
+mod looking;
+mod scouting;
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use crate::kv::application::{HEAVY, READ, WRITE};
+use crate::kv::cache::{Cache, Found, Seen};
+use crate::kv::errors;
+use crate::kv::front::admission::{self, Admission};
+use crate::kv::front::desk::Desk;
+use crate::kv::front::gather::{self, MessageKind};
+use crate::kv::front::monitor;
+use crate::kv::front::questions;
+use crate::kv::front::session::{Errand, Outcome, Polled, ReplyMode, Session, SessionCall, Wait};
+use crate::kv::front::slowlog;
+use crate::kv::front::transaction::State;
+use crate::kv::lanes::calls::event_of;
+use crate::kv::lanes::job::{Call, Calls, Done, DoneOutcome, Job, Kind};
+use crate::kv::metrics::statistics::Counted;
+use crate::kv::metrics::tally::Tally;
+use crate::kv::shared::runtime::Knob;
+use crate::kv::shared::settings::{JOB_BYTES_MAX, JOB_CALLS_MAX, RIDING_ARGUMENTS_MAX};
+use crate::kv::table::flags::Flags;
+use crate::kv::table::{self, Command, Handler};
+use crate::resp::encode;
+use crate::resp::protocol_error::ProtocolError;
+use crate::resp::reply::Reply;
+use crate::resp::request::{Limits, Parsed, RequestParser};
+use crate::server::{
+    Account, Counter, Effects, Excess, Input, Kept, LaneId, LogLimit, Outbox, Peer, Service, Slot, Step,
+};
+use crate::sys::clock;
+use executing::TurnLength;
+use scouting::Scout;
+
+/// Who waits for the end of a pause looks again after this long at the latest.
+const PAUSE_LOOK: Duration = Duration::from_secs(60);
+
+pub struct KvService {
+    desk: Desk,
+    cache: Cache,
+    /// What the cache knew of the keys of the call at hand.
+    found: Found,
+    tally: Tally,
+    streak: Option<looking::Streak>,
+    scout: scouting::Scout,
+    turn: TurnLength,
+    /// Some client watches by MONITOR, as of the bytes at hand: whoever has been told that it does sent what follows later.
+    is_monitored: bool,
+    /// The slow log wants calls that take next to no time, as of the same.
+    times_each: bool,
+}
+
+/// A session and the parser of its bytes: apart, since a call's arguments lie in the parser while the session changes.
+pub struct Conversation {
+    session: Session,
+    parser: RequestParser,
+    /// The length of a request that is complete in the parser, but waits for the job before it, or for the end of a pause.
+    held: Option<usize>,
+    /// The bytes can't be understood; answered when what came before is.
+    failed: Option<ProtocolError>,
+}
+
+/// A job under construction.
+struct Run {
+    lane: LaneId,
+    calls: Calls,
+    seen: Seen,
+}
+
+/// What the handling of one request came to.
+enum Turn {
+    /// It is done, or part of the run.
+    Consumed,
+    /// The run goes first; then this request again.
+    AfterRun,
+    /// It is done, and this is what the connection does next.
+    Step(Step<Job>),
+    /// It is not done: again after this.
+    Hold(Step<Job>),
+}
+
+impl KvService {
+    #[must_use]
+    pub fn new(desk: Desk) -> KvService {
+        let settings = &desk.shared.settings;
+        let cache = Cache::new(settings.cache_bytes / settings.workers.max(1), desk.shared.versions.clone());
+        let tally = Tally::new(desk.statistics);
+        KvService {
+            desk,
+            cache,
+            found: Found::default(),
+            tally,
+            streak: None,
+            scout: Scout::default(),
+            turn: TurnLength::default(),
+            is_monitored: false,
+            times_each: false,
+        }
+    }
+
+    /// Requests until there is no whole one, or it is others' turn.
+    fn turn(
+        &mut self,
+        talk: &mut Conversation,
+        input: &mut Input,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Job> {
+        let mut run: Option<Run> = None;
+        self.scout.begin();
+        self.turn.begin(out);
+        while !self.turn.is_over(out) {
+            let limits = talk.limits(&self.desk);
+            let length = match talk.next_request(input, &limits) {
+                Ok(Parsed::Complete(length)) => length,
+                Ok(Parsed::Empty(length)) => {
+                    input.consume(length);
+                    continue;
+                }
+                Ok(Parsed::NeedMore) => return talk.session.submit(run).unwrap_or(Step::NeedInput),
+                Err(error) => {
+                    talk.failed = Some(error);
+                    return talk.session.submit(run).unwrap_or_else(|| self.give_up(talk, out));
+                }
+            };
+            self.scout.go_on(talk, input, length, &self.cache, &limits);
+            let args: SmallVec<[&[u8]; 8]> = talk.parser.args(input.bytes()).iter().collect();
+            let turn = self.request(&mut talk.session, &args, &mut run, out, effects);
+            drop(args);
+            match turn {
+                Turn::Consumed => input.consume(length),
+                Turn::AfterRun => {
+                    talk.held = Some(length);
+                    return talk.session.submit(run).expect("a run goes first only if there is one");
+                }
+                Turn::Step(step) => {
+                    input.consume(length);
+                    return step;
+                }
+                Turn::Hold(step) => {
+                    talk.held = Some(length);
+                    return step;
+                }
+            }
+        }
+        talk.session.submit(run).unwrap_or(Step::Continue)
+    }
+
+    /// The last words to a peer that does not speak the protocol.
+    fn give_up(&mut self, talk: &mut Conversation, out: &mut Outbox) -> Step<Job> {
+        if let Some(error) = talk.failed.take() {
+            let text = format!("ERR {error}");
+            static NOT_UNDERSTOOD: LogLimit = LogLimit::new();
+            if let Some(left_out) = NOT_UNDERSTOOD.admit() {
+                let peer = talk.session.client.address;
+                tracing::info!(%peer, %error, left_out, "a client does not speak the protocol; closed");
+            }
+            self.desk.statistics.error_replied(&text);
+            encode::error(&text, out.buffer());
+        }
+        Step::Close
+    }
+
+    /// One request through the gates, and on to where it runs.
+    fn request(
+        &mut self,
+        session: &mut Session,
+        args: &[&[u8]],
+        run: &mut Option<Run>,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Turn {
+        let admission = admission::admit(session, &self.desk, args);
+        if let Admission::Run(command) = admission
+            && let Some(lane) = lane_of(command, args)
+        {
+            if let Handler::Look(look) = &command.handler
+                && self.look(session, command, look, args, run.as_ref(), out, effects)
+            {
+                return Turn::Consumed;
+            }
+            return self.add_to_run(session, command, lane, args, run, effects);
+        }
+        if run.is_some() {
+            return Turn::AfterRun;
+        }
+        match admission {
+            Admission::Hostile => {
+                static BROWSERS: LogLimit = LogLimit::new();
+                if let Some(left_out) = BROWSERS.admit() {
+                    let peer = session.client.address;
+                    tracing::warn!(%peer, left_out, "a web browser was made to speak to this service; closed");
+                }
+                Turn::Step(Step::Close)
+            }
+            Admission::Refused(command, text) => self.refuse(session, command, args, text, out, effects),
+            Admission::Queue(command) => self.queue(session, command, args, out),
+            Admission::Later(until_ms) => {
+                session.client.is_blocked.set(true);
+                let wait_ms = u64::try_from(until_ms - self.desk.shared.clock.now_ms()).unwrap_or(0);
+                let wait = Duration::from_millis(wait_ms).min(PAUSE_LOOK);
+                Turn::Hold(Step::Park(Some(clock::monotonic() + wait)))
+            }
+            Admission::Run(command) => {
+                session.client.last_command.set(command.name);
+                // EXEC is shown behind the calls that it runs.
+                let is_executing = command.name == "exec" && session.transaction.is_queuing();
+                let step = self.run_here(session, command, args, false, out, effects);
+                if !is_executing {
+                    let out = (step != Some(Step::Close)).then_some(out);
+                    self.feed_monitors(session, command, args, out, effects);
+                }
+                match step {
+                    None => {
+                        session.command_ended();
+                        Turn::Consumed
+                    }
+                    Some(step) => Turn::Step(step),
+                }
+            }
+        }
+    }
+
+    /// Answers what did not run with an error. A transaction that is being queued can't run any more then.
+    fn refuse(
+        &mut self,
+        session: &mut Session,
+        command: Option<&'static Command>,
+        args: &[&[u8]],
+        text: Cow<'static, str>,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Turn {
+        session.client.last_command.set(command.map_or("NULL", |command| command.name));
+        if let Some(command) = command {
+            self.desk.statistics.rejected(table::number(command));
+        }
+        session.transaction.fail();
+        match command {
+            Some(command) if command.name == "exec" => {
+                session.end_transaction();
+                self.reply(session, &Reply::Error(errors::exec_abort_because_of(&text)), out);
+                self.feed_monitors(session, command, args, Some(out), effects);
+            }
+            _ => self.reply(session, &Reply::Error(text), out),
+        }
+        session.command_ended();
+        Turn::Consumed
+    }
+
+    /// A call for a lane: part of the run, if it goes the same way.
+    fn add_to_run(
+        &mut self,
+        session: &mut Session,
+        command: &'static Command,
+        lane: LaneId,
+        args: &[&[u8]],
+        run: &mut Option<Run>,
+        effects: &mut Effects,
+    ) -> Turn {
+        if let Some(run) = run {
+            let goes_along = run.lane == lane || (run.lane == WRITE && rides(command, args));
+            // A large call is the only one of its job: the rest of a run that is cut goes to its lane again, each time that it is.
+            let bytes = run.calls.bytes_len() + args.iter().map(|arg| arg.len()).sum::<usize>();
+            let is_full = run.calls.len() >= JOB_CALLS_MAX || bytes >= JOB_BYTES_MAX;
+            // A reply mode that ends with the next command must see the commands one by one.
+            if !goes_along || is_full || session.reply_mode != ReplyMode::On {
+                return Turn::AfterRun;
+            }
+        }
+        self.feed_monitors(session, command, args, None, effects);
+        session.client.last_command.set(command.name);
+        let run = run.get_or_insert_with(|| Run { lane, calls: Calls::default(), seen: Seen::default() });
+        if let (READ, Handler::Look(look)) = (run.lane, &command.handler)
+            && look.keys_to_keep(args).is_some()
+        {
+            self.cache.note(&self.found, &mut run.seen);
+        }
+        run.calls.push(command, session.database(), args);
+        Turn::Consumed
+    }
+
+    fn queue(&mut self, session: &mut Session, command: &'static Command, args: &[&[u8]], out: &mut Outbox) -> Turn {
+        session.client.last_command.set(command.name);
+        if let State::Queuing(queue) = &mut session.transaction.state {
+            if queue.bytes_with(args) > self.desk.shared.settings.queued_bytes_max {
+                session.transaction.fail();
+                session.client.queued_bytes.set(0);
+                self.reply(session, &Reply::Error(errors::TRANSACTION_TOO_LARGE.into()), out);
+                session.command_ended();
+                return Turn::Consumed;
+            }
+            queue.push(command, args);
+            session.client.queued.set(queue.count() as i64);
+            session.client.queued_bytes.set(queue.bytes_kept());
+        }
+        self.reply(session, &Reply::Simple("QUEUED".into()), out);
+        session.command_ended();
+        Turn::Consumed
+    }
+
+    /// Runs a command on the loop. `None`: it is answered, go on.
+    fn run_here(
+        &mut self,
+        session: &mut Session,
+        command: &'static Command,
+        args: &[&[u8]],
+        is_executing: bool,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Option<Step<Job>> {
+        // INFO and its like see what came before it.
+        self.settle();
+        let begun = clock::monotonic();
+        let started_us = clock::wall_us();
+        let outcome = match command.handler {
+            Handler::Pure(handler) => Outcome::Reply(handler(args).unwrap_or_else(|error| error.into_reply())),
+            Handler::Session(handler) => {
+                handler(&mut SessionCall { session, desk: &mut self.desk, effects, is_executing }, args)
+            }
+            Handler::Read(_) | Handler::Look(_) | Handler::Write(_) | Handler::Container => {
+                Outcome::error(errors::INTERNAL)
+            }
+        };
+        let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
+        let is_error = matches!(&outcome, Outcome::Reply(Reply::Error(_)) | Outcome::ReplyAt(_, Reply::Error(_)));
+        self.tally.called(table::number(command), 1, duration_us, is_error);
+        self.turn.spent_us += duration_us;
+        self.look_for_observers();
+        self.desk.shared.latency.consider(event_of(command), duration_us);
+        slowlog::consider(&mut self.desk, &session.client, command, args, started_us, duration_us);
+        self.act(session, outcome, out, effects)
+    }
+
+    /// What a command on the loop came to. `None`: it is answered, go on.
+    fn act(
+        &mut self,
+        session: &mut Session,
+        outcome: Outcome,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Option<Step<Job>> {
+        match outcome {
+            Outcome::Reply(reply) => {
+                self.reply(session, &reply, out);
+                None
+            }
+            Outcome::Silent => None,
+            Outcome::Close(reply) => {
+                self.reply(session, &reply, out);
+                Some(Step::Close)
+            }
+            Outcome::Submit(lane, job, errand) => {
+                session.errand = errand;
+                Some(Step::Submit(lane, job))
+            }
+            Outcome::Execute(execution) => self.begin_executing(session, execution, out, effects),
+            Outcome::Wait(wait) => {
+                session.client.is_blocked.set(true);
+                Some(park(session, wait.until, Errand::Wait(wait)))
+            }
+            Outcome::ReplyAt(until, reply) => Some(park(session, Some(until), Errand::Wait(Wait::until(until, reply)))),
+            Outcome::Gather(wait) => Some(park(session, wait.until, Errand::Wait(wait))),
+        }
+    }
+
+    /// Asks what a command waits for. `None`: it is answered, go on.
+    fn poll(
+        &mut self,
+        session: &mut Session,
+        mut wait: Wait,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Result<Option<Step<Job>>, Wait> {
+        let mut call = SessionCall { session, desk: &mut self.desk, effects, is_executing: false };
+        match (wait.poll)(&mut call) {
+            Polled::Pending(until) => {
+                wait.until = until;
+                Err(wait)
+            }
+            Polled::Ready(outcome) => {
+                session.client.is_blocked.set(false);
+                Ok(self.act(session, outcome, out, effects))
+            }
+        }
+    }
+
+    fn feed_monitors(
+        &self,
+        session: &Session,
+        command: &Command,
+        args: &[&[u8]],
+        out: Option<&mut Outbox>,
+        effects: &mut Effects,
+    ) {
+        if self.is_monitored {
+            monitor::feed(&self.desk, &session.client, command, args, out, effects);
+        }
+    }
+
+    fn reply(&self, session: &Session, mut reply: &Reply, out: &mut Outbox) {
+        const TOO_LARGE: &Reply = &Reply::Error(Cow::Borrowed(errors::REPLY_TOO_LARGE));
+        if reply.bytes_len() > self.desk.shared.settings.output_bytes_max {
+            reply = TOO_LARGE;
+        }
+        if let Reply::Error(text) = reply {
+            self.desk.statistics.error_replied(text);
+        }
+        if !session.is_muted() {
+            encode::encode(reply, session.version, out.buffer());
+        }
+    }
+
+    fn remember_slow_calls(&mut self, session: &Session, done: &mut Done) {
+        for slow in done.slow.drain(..) {
+            slowlog::remember(&mut self.desk, &session.client, slow);
+        }
+    }
+
+    /// A lane has answered. `None`: the command is answered, go on.
+    fn finish(
+        &mut self,
+        session: &mut Session,
+        done: Done,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Option<Step<Job>> {
+        match (std::mem::replace(&mut session.errand, Errand::None), done.outcome) {
+            (Errand::Watch(mut watches), DoneOutcome::Watched(found)) => {
+                for ((_, seen), found) in watches.iter_mut().zip(found) {
+                    seen.found = found;
+                }
+                session.watch(watches);
+                self.reply(session, &Reply::Ok, out);
+                None
+            }
+            (Errand::Execute(execution), DoneOutcome::NotExecuted) => {
+                self.reply(session, &Reply::NullArray, out);
+                self.show_exec(session, &execution, out, effects);
+                None
+            }
+            (Errand::Execute(mut execution), DoneOutcome::Executed(ends)) => {
+                execution.answered(done.replies, ends);
+                self.begin_executing(session, execution, out, effects)
+            }
+            (Errand::Run(lane), DoneOutcome::Cut(calls)) => {
+                out.append(done.replies);
+                Some(session.go_on_with_run(if lane == WRITE { READ } else { lane }, calls))
+            }
+            (Errand::Run(_), DoneOutcome::Reroute(calls)) => {
+                out.append(done.replies);
+                Some(session.go_on_with_run(HEAVY, calls))
+            }
+            (Errand::Run(_), _) if !session.rest.is_empty() => {
+                out.append(done.replies);
+                Some(session.go_on_with_run(READ, Calls::default()))
+            }
+            // A run; or an error instead of anything else.
+            (_, _) => {
+                if !session.is_muted() {
+                    out.append(done.replies);
+                }
+                None
+            }
+        }
+    }
+
+    /// After a command that took a detour: on to the next request.
+    fn went_on(&mut self, session: &mut Session, step: Option<Step<Job>>) -> Step<Job> {
+        self.settle();
+        step.unwrap_or_else(|| {
+            session.command_ended();
+            Step::NeedInput
+        })
+    }
+}
+
+impl Conversation {
+    fn next_request(&mut self, input: &Input, limits: &Limits) -> Result<Parsed, ProtocolError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        if let Some(length) = self.held.take() {
+            return Ok(Parsed::Complete(length));
+        }
+        if input.is_empty() {
+            return Ok(Parsed::NeedMore);
+        }
+        self.parser.parse(input.bytes(), limits)
+    }
+
+    /// What a request may take of a client that has logged in, or not.
+    fn limits(&self, desk: &Desk) -> Limits {
+        let settings = &desk.shared.settings;
+        Limits {
+            bulk_bytes_max: usize::try_from(settings.storage.value_bytes_max).unwrap_or(usize::MAX),
+            unauthenticated: !self.session.is_authenticated && desk.shared.runtime.has_password(),
+            ..Limits::default()
+        }
+    }
+}
+
+impl Session {
+    /// Sends the run, if there is one, on its way.
+    fn submit(&mut self, run: Option<Run>) -> Option<Step<Job>> {
+        let Run { lane, calls, seen } = run?;
+        self.errand = Errand::Run(lane);
+        Some(Step::Submit(lane, Job { seen, ..Job::new(Kind::Run, self.version, calls) }))
+    }
+
+    /// What is left of a run that was cut: its reads up to the next change go to this lane, a change and all behind it to the writer.
+    fn go_on_with_run(&mut self, reads: LaneId, mut calls: Calls) -> Step<Job> {
+        calls.append(&std::mem::take(&mut self.rest));
+        let is_read = |call: &Call<'_>| !matches!(call.command.handler, Handler::Write(_));
+        let count = calls.iter().take_while(is_read).count();
+        let lane = if count == 0 { WRITE } else { reads };
+        if (1..calls.len()).contains(&count) {
+            self.rest = calls.after(count);
+            calls = calls.before(count);
+        }
+        self.errand = Errand::Rest(lane, Job::new(Kind::Run, self.version, calls));
+        // Others come first, and a peer that reads takes the replies.
+        Step::Continue
+    }
+}
+
+/// True for a read that may go along with the changes before it. What turns out to be large there is cut off after all.
+fn rides(command: &Command, args: &[&[u8]]) -> bool {
+    let is_light = match command.handler {
+        Handler::Look(_) => true,
+        Handler::Read(_) => command.flags.has(Flags::FAST),
+        _ => false,
+    };
+    is_light && args.len() <= RIDING_ARGUMENTS_MAX
+}
+
+/// Where a command runs: `None` is on the loop.
+#[must_use]
+pub fn lane_of(command: &Command, args: &[&[u8]]) -> Option<LaneId> {
+    match command.handler {
+        Handler::Write(_) => Some(WRITE),
+        Handler::Read(_) | Handler::Look(_) if command.is_heavy(args) => Some(HEAVY),
+        Handler::Read(_) | Handler::Look(_) => Some(READ),
+        Handler::Session(_) | Handler::Pure(_) | Handler::Container => None,
+    }
+}
+
+impl Service for KvService {
+    type Session = Conversation;
+    type Job = Job;
+    type Done = Done;
+
+    fn open(&mut self, peer: Peer, effects: &mut Effects) -> Conversation {
+        let shared = &self.desk.shared;
+        let mut session = Session::new(&peer, self.desk.clock.now_ms());
+        // A password that is set later is asked of those who come later.
+        session.is_authenticated = !shared.runtime.has_password();
+        self.desk.clients.insert(peer.number, std::rc::Rc::clone(&session.client));
+        let is_protected = shared.runtime.read(Knob::ProtectedMode) != 0 && !shared.runtime.has_password();
+        if is_protected && !peer.address.ip().is_loopback() {
+            self.desk.statistics.add(Counted::DeniedTotal, 1);
+            static DENIED: LogLimit = LogLimit::new();
+            if let Some(left_out) = DENIED.admit() {
+                let peer = peer.address;
+                tracing::warn!(%peer, left_out, "a client from elsewhere was denied: there is no password, and EMPTYSERVER_PROTECTED_MODE is on");
+            }
+            effects.write(peer.id, errors::DENIED_LINE.to_vec());
+            effects.close(peer.id);
+        }
+        Conversation { session, parser: RequestParser::new(), held: None, failed: None }
+    }
+
+    fn receive(
+        &mut self,
+        talk: &mut Conversation,
+        input: &mut Input,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Job> {
+        let client = &talk.session.client;
+        client.active_ms.set(self.desk.clock.now_ms());
+        client.kept.set(Kept { unread: input.len(), ..client.kept.get() });
+        self.look_for_observers();
+        self.turn.begin(out);
+        match std::mem::replace(&mut talk.session.errand, Errand::None) {
+            Errand::Rest(lane, job) => {
+                talk.session.errand = Errand::Run(lane);
+                return Step::Submit(lane, job);
+            }
+            // An EXEC had its turn, and goes on; what the client has sent since waits for its end.
+            Errand::Execute(execution) => {
+                let step = self.go_on_executing(&mut talk.session, execution, out, effects);
+                self.settle();
+                if step.is_none() {
+                    talk.session.command_ended();
+                }
+                return step.unwrap_or(Step::Continue);
+            }
+            other => talk.session.errand = other,
+        }
+        let step = self.turn(talk, input, out, effects);
+        self.settle();
+        if talk.held.is_none() {
+            talk.parser.tidy();
+        }
+        step
+    }
+
+    fn complete(
+        &mut self,
+        talk: &mut Conversation,
+        mut done: Done,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Job> {
+        let session = &mut talk.session;
+        session.client.active_ms.set(self.desk.clock.now_ms());
+        self.look_for_observers();
+        self.turn.begin(out);
+        self.remember_slow_calls(session, &mut done);
+        self.cache.learn(&done.learned);
+        let step = self.finish(session, done, out, effects);
+        self.went_on(session, step)
+    }
+
+    fn resume(&mut self, talk: &mut Conversation, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
+        let session = &mut talk.session;
+        self.look_for_observers();
+        self.turn.begin(out);
+        let step = match std::mem::replace(&mut session.errand, Errand::None) {
+            Errand::Wait(wait) => match self.poll(session, wait, out, effects) {
+                Ok(step) => step,
+                Err(wait) => return park(session, wait.until, Errand::Wait(wait)),
+            },
+            Errand::Execute(mut execution) => {
+                let wait = execution.wait.take().expect("a parked execution waits for one of its calls");
+                match self.poll(session, wait, out, effects) {
+                    Ok(None) => self.go_on_executing(session, execution, out, effects),
+                    Ok(step) => step,
+                    Err(wait) => {
+                        let until = wait.until;
+                        execution.wait = Some(wait);
+                        return park(session, until, Errand::Execute(execution));
+                    }
+                }
+            }
+            // A pause is over: the held request is looked at again.
+            Errand::None | Errand::Run(_) | Errand::Rest(..) | Errand::Watch(_) => {
+                session.client.is_blocked.set(false);
+                return Step::NeedInput;
+            }
+        };
+        self.went_on(session, step)
+    }
+
+    fn account(&mut self, talk: &mut Conversation, kept: &Kept) -> Account {
+        holding::account(&self.desk, talk, kept)
+    }
+
+    fn overrun(&mut self, talk: &mut Conversation, excess: Excess) {
+        holding::tell(&self.desk, &talk.session.client, excess);
+    }
+
+    fn close(&mut self, talk: Conversation, effects: &mut Effects) {
+        let client = &talk.session.client;
+        monitor::end(&mut self.desk, client);
+        self.desk.clients.remove(&client.number);
+        self.desk.gathers.forget(client.id, effects);
+    }
+
+    fn hear(&mut self, from: Slot, message: &[u8], effects: &mut Effects) {
+        match gather::parse(message) {
+            Some((MessageKind::Question, number, question)) => {
+                let answer = questions::answer(&mut self.desk, question, effects);
+                effects.send(from, gather::message(MessageKind::Answer, number, &answer));
+            }
+            Some((MessageKind::Answer, number, answer)) => self.desk.gathers.answered(from, number, answer, effects),
+            Some((MessageKind::Notice, _, notice)) => questions::hear(&mut self.desk, notice, effects),
+            None => tracing::error!(worker = from.0, "a message between workers can't be read"),
+        }
+    }
+
+    fn lost(&mut self, from: Slot, effects: &mut Effects) {
+        self.desk.gathers.lost(from, effects);
+    }
+
+    fn tick(&mut self, _effects: &mut Effects) {
+        self.desk.clock.refresh();
+        self.desk.sampler.tick(&self.desk.totals, clock::uptime_ms());
+        self.desk.statistics.raise(Counted::MemoryBytesMax, self.desk.context.board.sum(Counter::AnonymousBytes));
+        let clients = self.desk.clients.values();
+        let (mut blocked, mut watching, mut watched) = (0, 0, 0);
+        for client in clients {
+            blocked += u64::from(client.is_blocked.get());
+            watching += u64::from(client.watched.get() > 0);
+            watched += client.watched.get() as u64;
+        }
+        let (keys, bytes) = self.cache.size();
+        self.desk.statistics.set(Counted::CacheKeys, keys as u64);
+        self.desk.statistics.set(Counted::CacheBytes, bytes as u64);
+        self.desk.statistics.set(Counted::Monitors, self.desk.monitors.len() as u64);
+        self.desk.statistics.set(Counted::BlockedClients, blocked);
+        self.desk.statistics.set(Counted::WatchingClients, watching);
+        self.desk.statistics.set(Counted::WatchedKeys, watched);
+    }
+}
+
+fn park(session: &mut Session, until: Option<Instant>, errand: Errand) -> Step<Job> {
+    session.errand = errand;
+    Step::Park(until)
+}

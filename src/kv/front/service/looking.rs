@@ -1,0 +1,178 @@
+//! Reads that the loop answers by itself, from its cache.
+
+use std::time::Instant;
+
+use super::{KvService, Run};
+use crate::kv::cache::Record;
+use crate::kv::errors::CommandError;
+use crate::kv::front::monitor;
+use crate::kv::front::session::{ReplyMode, Session};
+use crate::kv::front::slowlog;
+use crate::kv::shared::runtime::Knob;
+use crate::kv::table::look::{Look, Shape, Told, part};
+use crate::kv::table::{self, Command};
+use crate::resp::encode;
+use crate::resp::reply::Version;
+use crate::server::{Effects, Outbox};
+use crate::sys::clock;
+
+/// Calls of one command, one behind the other, that the cache has answered. They take well under a microsecond each, so
+/// their time is measured together, with the reading of their requests.
+pub(super) struct Streak {
+    command: u16,
+    calls: u32,
+    begun: Instant,
+}
+
+/// What an answer from the cache came to.
+enum Answer {
+    Replied {
+        is_miss: bool,
+    },
+    /// The error is the reply.
+    Failed(CommandError),
+    /// A value is needed that the cache does not have.
+    Unknown,
+}
+
+impl KvService {
+    /// Looks a call's keys up in the cache, and answers it if they are known and nothing goes before it. Otherwise `found` has
+    /// what to ask with.
+    #[expect(clippy::too_many_arguments, reason = "what a request is made of")]
+    pub(super) fn look(
+        &mut self,
+        session: &mut Session,
+        command: &'static Command,
+        look: &Look,
+        args: &[&[u8]],
+        run: Option<&Run>,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> bool {
+        let (Some(keys), true) = (look.keys_to_keep(args), self.cache.is_on()) else { return false };
+        let begun = self.times_each.then(clock::monotonic);
+        let clock = &self.desk.shared.clock;
+        let is_known = self.cache.look(session.database(), keys, || clock.now_ms(), &mut self.found);
+        let is_answered = is_known
+            && run.is_none()
+            && session.reply_mode == ReplyMode::On
+            && self.answer_from_cache(session.version, command, look, args, out.buffer());
+        self.tally.looked(is_answered);
+        if is_answered {
+            session.client.last_command.set(command.name);
+            if let Some(begun) = begun {
+                self.note_timed(session, command, args, begun);
+            }
+            self.feed_monitors(session, command, args, Some(out), effects);
+        }
+        is_answered
+    }
+
+    /// False when a value is needed that the cache does not have.
+    fn answer_from_cache(
+        &mut self,
+        version: Version,
+        command: &'static Command,
+        look: &Look,
+        args: &[&[u8]],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let begin = out.len();
+        match answer(look, args, self.cache.records(&self.found), self.found.now_ms(), version, out) {
+            Answer::Replied { is_miss } => {
+                self.tally.read(is_miss);
+                self.count(command);
+            }
+            Answer::Failed(error) => {
+                self.end_streak();
+                self.tally.called(table::number(command), 1, 0, true);
+                let text = error.text();
+                self.desk.statistics.error_replied(&text);
+                encode::error(&text, out);
+            }
+            Answer::Unknown => {
+                out.truncate(begin);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Who wants to know of each call? Whatever changes that is a command on the loop, or comes before the bytes at hand.
+    pub(super) fn look_for_observers(&mut self) {
+        self.is_monitored = monitor::is_anybody(&self.desk);
+        let threshold_us = self.desk.shared.runtime.read(Knob::SlowlogUs).cast_signed();
+        self.times_each = (0..slowlog::TIMED_ALONE_BELOW_US).contains(&threshold_us);
+    }
+
+    /// A call that the cache has answered, while the slow log wants such.
+    #[cold]
+    fn note_timed(&mut self, session: &Session, command: &'static Command, args: &[&[u8]], begun: Instant) {
+        let duration_us = clock::monotonic().duration_since(begun).as_micros() as u64;
+        let started_us = clock::wall_us() - duration_us as i64;
+        slowlog::consider(&mut self.desk, &session.client, command, args, started_us, duration_us);
+    }
+
+    fn count(&mut self, command: &'static Command) {
+        let number = table::number(command);
+        match &mut self.streak {
+            Some(streak) if streak.command == number => streak.calls += 1,
+            _ => {
+                self.end_streak();
+                self.streak = Some(Streak { command: number, calls: 1, begun: clock::monotonic() });
+            }
+        }
+    }
+
+    fn end_streak(&mut self) {
+        if let Some(Streak { command, calls, begun }) = self.streak.take() {
+            let duration = clock::monotonic().duration_since(begun);
+            self.tally.called(command, calls, duration.as_micros() as u64, false);
+        }
+    }
+
+    /// What was counted becomes visible, before the replies leave.
+    pub(super) fn settle(&mut self) {
+        self.end_streak();
+        self.tally.settle();
+    }
+}
+
+/// The reply from what is known of each key. An error leaves `out` as it was.
+fn answer<'a>(
+    look: &Look,
+    args: &[&[u8]],
+    records: impl Iterator<Item = Record<'a>>,
+    now_ms: i64,
+    version: Version,
+    out: &mut Vec<u8>,
+) -> Answer {
+    if look.shape == Shape::Array {
+        encode::array_header(look.keys(args).len(), out);
+    }
+    let (mut sum, mut is_miss) = (0, false);
+    for record in records {
+        let told = match (look.answer)(args, record.entry().as_ref(), now_ms) {
+            Ok(told) => told,
+            Err(error) => return Answer::Failed(error),
+        };
+        let bytes = match (&told, record.value()) {
+            (Told::Part(range), Some(value)) => part(value, range),
+            (Told::Part(range), None) if !range.is_empty() => return Answer::Unknown,
+            _ => &[],
+        };
+        match (look.shape, &told) {
+            (Shape::Sum, Told::Integer(value)) => sum += value,
+            _ => told.encode(bytes, version, out),
+        }
+        is_miss = look.shape == Shape::One && told.is_miss();
+    }
+    if look.shape == Shape::Sum {
+        encode::integer(sum, out);
+    }
+    Answer::Replied { is_miss }
+}
+
+#[cfg(test)]
+#[path = "looking_tests.rs"]
+mod tests;

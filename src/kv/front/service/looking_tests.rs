@@ -1,0 +1,182 @@
+//! Whatever the cache answers is what a lane answers, byte for byte: for every command that a loop may answer.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use crate::kv::application::{KeyValue, READ, Shared};
+use crate::kv::fixture;
+use crate::kv::metrics::statistics::{Counted, Statistics};
+use crate::kv::shared::settings::Settings;
+use crate::kv::table::look::{Look, Shape};
+use crate::kv::table::{self, Command, Handler};
+use crate::server::Slot;
+use crate::server::pump::Pump;
+use crate::storage::{Keyspace, Kind};
+
+struct Stage {
+    pump: Pump<KeyValue>,
+    shared: Arc<Shared>,
+    /// One that reads through the cache, and one that always asks a lane; of each protocol.
+    clients: [[usize; 2]; 2],
+    _data: TempDir,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let data = tempfile::tempdir().unwrap();
+        let settings = Settings { cache_bytes: 1 << 20, workers: 1, ..fixture::settings(data.path()) };
+        let storage = settings.storage.clone();
+        let shared = Arc::new(Shared::new(settings).unwrap());
+        let mut pump = Pump::new(&KeyValue { shared: Arc::clone(&shared) }, shared.board).unwrap();
+        let mut clients = [[0; 2]; 2];
+        for (version, clients) in clients.iter_mut().enumerate() {
+            *clients = [pump.connect(), pump.connect()];
+            if version == 1 {
+                clients.iter().for_each(|client| drop(pump.call(*client, b"HELLO 3\r\n")));
+            }
+        }
+        pump.call(clients[0][0], b"SET list x\r\n");
+        let mut keyspace = Keyspace::open_writer(&storage, Box::new(|_| {})).unwrap();
+        keyspace.begin_write(fixture::NOW_MS).unwrap();
+        keyspace.pretend_kind(b"list", Kind::List).unwrap();
+        keyspace.commit().unwrap();
+        Stage { pump, shared, clients, _data: data }
+    }
+
+    fn hits(&self) -> u64 {
+        Statistics::new(self.shared.board, Slot(0)).read(Counted::CacheHitsTotal)
+    }
+
+    /// The replies of a read: of a lane and no cache, as it comes, and from the cache.
+    fn read(&mut self, version: usize, request: &[u8]) -> [Vec<u8>; 3] {
+        let [cached, plain] = self.clients[version];
+        self.pump.call(plain, b"MULTI\r\n");
+        self.pump.call(plain, request);
+        let truth = self.pump.call(plain, b"EXEC\r\n");
+        let truth = truth.strip_prefix(b"*1\r\n").expect("one call was executed").to_vec();
+        let first = self.pump.call(cached, request);
+        let hits = self.hits();
+        self.pump.receive(cached, request);
+        if truth.starts_with(b"-") {
+            // An error teaches nothing of its key.
+            self.pump.settle();
+        } else {
+            let is_hit = self.pump.queued(READ) == 0 && self.hits() == hits + 1;
+            assert!(is_hit, "{} has to ask a lane", request.escape_ascii());
+        }
+        let second = self.pump.sent_to(cached);
+        [truth, first, second]
+    }
+}
+
+fn looks() -> Vec<(&'static Command, Look)> {
+    let look = |row: &&'static Command| match row.handler {
+        Handler::Look(look) => Some((*row, look)),
+        _ => None,
+    };
+    table::named_rows().iter().filter_map(look).collect()
+}
+
+fn encoded(words: &[String]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len());
+    words.iter().for_each(|word| bytes.push_str(&format!("${}\r\n{word}\r\n", word.len())));
+    bytes.into_bytes()
+}
+
+/// A read of any of the commands, or a write.
+#[derive(Clone, Debug)]
+enum Step {
+    Read { row: prop::sample::Index, keys: Vec<String>, args: [String; 2], version: usize },
+    Write(Vec<String>),
+}
+
+fn key() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["a", "b", "c", "list", ""]).prop_map(str::to_owned)
+}
+
+fn argument() -> impl Strategy<Value = String> {
+    prop_oneof![4 => (-6_i64..9).prop_map(|number| number.to_string()), 1 => Just("x".to_owned())]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let read = (any::<prop::sample::Index>(), prop::collection::vec(key(), 1..5), [argument(), argument()], 0_usize..2)
+        .prop_map(|(row, keys, args, version)| Step::Read { row, keys, args, version });
+    let changed = prop::sample::select(vec!["a", "b", "c", ""]).prop_map(str::to_owned);
+    let write = (changed, 0_usize..7, "[a-z\r\n]{0,9}").prop_map(|(key, which, value)| {
+        let words: &[&str] = match which {
+            0 => &["SET", &key, &value],
+            1 => &["SET", &key, &value, "EXAT", "4000000000"],
+            2 => &["APPEND", &key, &value],
+            3 => &["DEL", &key],
+            4 => &["PERSIST", &key],
+            5 => &["RENAME", &key, "a"],
+            _ => &["SWAPDB", "0", "1"],
+        };
+        Step::Write(words.iter().map(|word| (*word).to_owned()).collect())
+    });
+    prop_oneof![4 => read, 1 => write]
+}
+
+fn request(command: &Command, look: &Look, keys: &[String], args: &[String; 2]) -> Vec<u8> {
+    let keys = if look.shape == Shape::One { &keys[..1] } else { keys };
+    let others = usize::try_from(command.arity).map_or(0, |arity| arity - 1 - keys.len());
+    let words: Vec<String> =
+        std::iter::once(command.name.to_owned()).chain(keys.iter().cloned()).chain(args[..others].to_vec()).collect();
+    encoded(&words)
+}
+
+/// The number of a reply that tells how long a key has.
+fn time_left(reply: &[u8]) -> i64 {
+    String::from_utf8_lossy(reply).trim_start_matches(':').trim_end().parse().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_cache_answers_as_the_lane_does(steps in prop::collection::vec(step(), 1..120)) {
+        let mut stage = Stage::new();
+        let looks = looks();
+        for step in steps {
+            match step {
+                Step::Write(words) => drop(stage.pump.call(stage.clients[0][0], &encoded(&words))),
+                Step::Read { row, keys, args, version } => {
+                    let (command, look) = row.get(&looks);
+                    let request = request(command, look, &keys, &args);
+                    let [truth, first, second] = stage.read(version, &request);
+                    if ["ttl", "pttl"].contains(&command.name) && time_left(&truth) > 0 {
+                        // Time goes on between the replies.
+                        let gone = time_left(&truth) - time_left(&second);
+                        prop_assert!((0..5000).contains(&gone), "{}", gone);
+                        continue;
+                    }
+                    prop_assert_eq!(&first, &truth, "{}", request.escape_ascii());
+                    prop_assert_eq!(&second, &truth, "{}", request.escape_ascii());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_commands_that_a_loop_may_answer_are_these() {
+    let mut names: Vec<&str> = looks().iter().map(|(command, _)| command.name).collect();
+    names.sort_unstable();
+    let expected = [
+        "exists",
+        "expiretime",
+        "get",
+        "getrange",
+        "mget",
+        "pexpiretime",
+        "pttl",
+        "strlen",
+        "substr",
+        "touch",
+        "ttl",
+        "type",
+    ];
+    assert_eq!(names, expected);
+}

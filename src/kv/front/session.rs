@@ -1,0 +1,246 @@
+//! kv's memory of one client, and what the commands that run on the loop are called with.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::kv::front::desk::Desk;
+use crate::kv::front::transaction::{Execution, Transaction};
+use crate::kv::lanes::job::{Calls, Job, Watched};
+use crate::resp::reply::{Reply, Version};
+use crate::server::{ConnectionId, Effects, Kept, LaneId, Peer};
+use crate::sys::clock;
+
+/// One client's session. Its facts that others may ask for are in `client`.
+pub struct Session {
+    pub client: Rc<Client>,
+    pub version: Version,
+    pub is_authenticated: bool,
+    /// Wrong passwords since the last right one.
+    pub login_failures: u32,
+    pub reply_mode: ReplyMode,
+    pub transaction: Transaction,
+    pub errand: Errand,
+    /// Calls of a run that was cut, behind those that are on their way.
+    pub rest: Calls,
+}
+
+/// A client's name, and the name and version of its library, have at most so many bytes: they stand in each line of CLIENT LIST
+/// and in each entry of the slow log, which outlives the client.
+pub const CLIENT_NAME_BYTES_MAX: usize = 256;
+
+/// What a client is, for CLIENT LIST and its like: read by other sessions' commands, so in cells.
+pub struct Client {
+    pub id: ConnectionId,
+    /// Counts the connections of the whole service: what clients know as their id.
+    pub number: u64,
+    pub address: SocketAddr,
+    pub local: SocketAddr,
+    pub descriptor: i32,
+    pub created_ms: i64,
+    pub active_ms: Cell<i64>,
+    pub database: Cell<u8>,
+    pub version: Cell<Version>,
+    pub name: RefCell<Vec<u8>>,
+    pub library_name: RefCell<Vec<u8>>,
+    pub library_version: RefCell<Vec<u8>>,
+    pub last_command: Cell<&'static str>,
+    pub is_monitor: Cell<bool>,
+    /// True while a command waits for something to happen, or for the end of a pause.
+    pub is_blocked: Cell<bool>,
+    pub no_evict: Cell<bool>,
+    pub no_touch: Cell<bool>,
+    /// Queued calls of a MULTI, -1 without one; and the bytes of their arguments.
+    pub queued: Cell<i64>,
+    pub queued_bytes: Cell<usize>,
+    /// Watched keys, and what it takes to remember them.
+    pub watched: Cell<usize>,
+    pub watched_bytes: Cell<usize>,
+    /// What was kept when it was last counted, and all of it together.
+    pub kept: Cell<Kept>,
+    pub bytes_kept: Cell<usize>,
+    /// Of the arguments of a call that tells of its own client.
+    pub args_bytes: Cell<usize>,
+}
+
+/// Whether replies are sent: CLIENT REPLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    On,
+    Off,
+    /// The command after the present one is not answered.
+    SkipNext,
+    /// The present command is not answered.
+    Skip,
+}
+
+/// What the session waits for, beyond bytes.
+pub enum Errand {
+    None,
+    /// The answer to a run of calls of this lane.
+    Run(LaneId),
+    /// That others had their turn: then the rest of the run goes to the lane.
+    Rest(LaneId, Job),
+    /// The answer to a WATCH of these keys.
+    Watch(Vec<(u64, Watched)>),
+    /// The answer to an EXEC, or its calls that run on the loop.
+    Execute(Box<Execution>),
+    /// Something that a command on the loop waits for.
+    Wait(Wait),
+}
+
+/// A command that answers later: `poll` is asked at each wake-up and at the deadline.
+pub struct Wait {
+    pub until: Option<Instant>,
+    pub poll: Box<dyn FnMut(&mut SessionCall<'_>) -> Polled>,
+}
+
+pub enum Polled {
+    /// The command's outcome; not another wait.
+    Ready(Outcome),
+    /// Ask again when woken, or then.
+    Pending(Option<Instant>),
+}
+
+/// What a command on the loop can see and do.
+pub struct SessionCall<'a> {
+    pub session: &'a mut Session,
+    pub desk: &'a mut Desk,
+    pub effects: &'a mut Effects,
+    /// True inside EXEC: what would change the transaction itself can't come here.
+    pub is_executing: bool,
+}
+
+/// What a command on the loop comes to.
+pub enum Outcome {
+    Reply(Reply),
+    /// The reply, but not before then: nothing that counts as being blocked.
+    ReplyAt(Instant, Reply),
+    /// No reply at all, whatever the reply mode is.
+    Silent,
+    /// The reply, then the end of the connection.
+    Close(Reply),
+    Submit(LaneId, Job, Errand),
+    /// An EXEC without anything for a lane.
+    Execute(Box<Execution>),
+    /// The client is blocked until something happens.
+    Wait(Wait),
+    /// The other workers' answers are due within a moment: nothing that counts as being blocked.
+    Gather(Wait),
+}
+
+impl Wait {
+    /// Nothing but that time has passed.
+    #[must_use]
+    pub fn until(until: Instant, reply: Reply) -> Wait {
+        let mut reply = Some(reply);
+        let poll = move |_: &mut SessionCall<'_>| match clock::monotonic() >= until {
+            true => Polled::Ready(reply.take().map_or(Outcome::Silent, Outcome::Reply)),
+            false => Polled::Pending(Some(until)),
+        };
+        Wait { until: Some(until), poll: Box::new(poll) }
+    }
+}
+
+impl Outcome {
+    /// The error reply with this text.
+    #[must_use]
+    pub fn error(text: impl Into<std::borrow::Cow<'static, str>>) -> Outcome {
+        Outcome::Reply(Reply::Error(text.into()))
+    }
+}
+
+impl Session {
+    /// The session of a new connection.
+    #[must_use]
+    pub fn new(peer: &Peer, now_ms: i64) -> Session {
+        let client = Client {
+            id: peer.id,
+            number: peer.number,
+            address: peer.address,
+            local: peer.local,
+            descriptor: peer.descriptor,
+            created_ms: now_ms,
+            active_ms: Cell::new(now_ms),
+            database: Cell::new(0),
+            version: Cell::new(Version::Resp2),
+            name: RefCell::default(),
+            library_name: RefCell::default(),
+            library_version: RefCell::default(),
+            last_command: Cell::new("NULL"),
+            is_monitor: Cell::new(false),
+            is_blocked: Cell::new(false),
+            no_evict: Cell::new(false),
+            no_touch: Cell::new(false),
+            queued: Cell::new(-1),
+            queued_bytes: Cell::new(0),
+            watched: Cell::new(0),
+            watched_bytes: Cell::new(0),
+            kept: Cell::default(),
+            bytes_kept: Cell::new(0),
+            args_bytes: Cell::new(0),
+        };
+        Session {
+            client: Rc::new(client),
+            version: Version::Resp2,
+            is_authenticated: false,
+            login_failures: 0,
+            reply_mode: ReplyMode::On,
+            transaction: Transaction::default(),
+            errand: Errand::None,
+            rest: Calls::default(),
+        }
+    }
+
+    /// True while replies are dropped.
+    #[must_use]
+    pub fn is_muted(&self) -> bool {
+        matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip)
+    }
+
+    /// After each command: a skip lasts for one.
+    pub fn command_ended(&mut self) {
+        self.reply_mode = match self.reply_mode {
+            ReplyMode::SkipNext => ReplyMode::Skip,
+            ReplyMode::Skip => ReplyMode::On,
+            lasting => lasting,
+        };
+        // EXEC is shown as a part of its transaction to the end.
+        if !self.transaction.is_open() {
+            self.client.queued.set(-1);
+            self.client.queued_bytes.set(0);
+        }
+    }
+
+    #[must_use]
+    pub fn database(&self) -> u8 {
+        self.client.database.get()
+    }
+
+    /// As a new connection is: RESET, apart from what identifies the client.
+    pub fn reset(&mut self, is_authenticated: bool) {
+        self.transaction = Transaction::default();
+        self.set_version(Version::Resp2);
+        // A skip of this very reply stays one.
+        if self.reply_mode != ReplyMode::Skip {
+            self.reply_mode = ReplyMode::On;
+        }
+        self.is_authenticated = is_authenticated;
+        let client = &self.client;
+        client.database.set(0);
+        client.name.borrow_mut().clear();
+        client.is_monitor.set(false);
+        client.no_evict.set(false);
+        client.no_touch.set(false);
+        client.queued.set(-1);
+        client.queued_bytes.set(0);
+        client.watched.set(0);
+        client.watched_bytes.set(0);
+    }
+
+    pub fn set_version(&mut self, version: Version) {
+        self.version = version;
+        self.client.version.set(version);
+    }
+}

@@ -1,0 +1,532 @@
+//! What goes to a lane and what comes back: calls with their arguments as bytes, replies already encoded.
+
+use smallvec::SmallVec;
+
+use crate::kv::cache::{Learned, Seen};
+use crate::kv::shared::versions::Versions;
+use crate::kv::table::{self, Command};
+use crate::resp::reply::Version;
+use crate::server::Wire;
+
+/// A run of calls of one connection for one lane.
+#[derive(Debug, PartialEq)]
+pub struct Job {
+    pub kind: Kind,
+    /// Of the replies.
+    pub version: Version,
+    pub calls: Calls,
+    /// For the cache of the loop that asks. It does not cross to another process.
+    pub seen: Seen,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Kind {
+    /// Each call answered by itself.
+    Run,
+    /// All calls as one, if nothing that is watched has changed.
+    Exec(Vec<Watched>),
+    /// The one call's arguments after the name are keys: which are there, and until when?
+    Watch,
+}
+
+/// What WATCH saw of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    pub slot: u32,
+    pub version: u64,
+    pub database: u8,
+    /// How often the database had been flushed, and exchanged.
+    pub flushes: u64,
+    pub swaps: u64,
+    pub found: Presence,
+}
+
+/// Whether WATCH found a key, and for how long it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Also when its time has passed and its row is still there.
+    Absent,
+    Lasting,
+    /// Until then, in milliseconds since 1970.
+    Until(i64),
+}
+
+impl Watched {
+    /// What there is to see now, before the key itself is looked at.
+    #[must_use]
+    pub fn now(versions: &Versions, database: u8, hash: u64) -> Watched {
+        let slot = Versions::slot_of(hash);
+        let (flushes, swaps) = versions.of_database(database);
+        Watched { slot, version: versions.read(slot), database, flushes, swaps, found: Presence::Absent }
+    }
+
+    /// The key is watched again, or another of the same hash: both must be unchanged.
+    pub fn merge(&mut self, again: &Watched) {
+        self.found = match (self.found, again.found) {
+            (Presence::Absent, found) | (found, Presence::Absent) => found,
+            (Presence::Until(one), Presence::Until(other)) => Presence::Until(one.min(other)),
+            (Presence::Until(at), Presence::Lasting) | (Presence::Lasting, Presence::Until(at)) => Presence::Until(at),
+            (Presence::Lasting, Presence::Lasting) => Presence::Lasting,
+        };
+    }
+
+    /// True when EXEC may run as far as this key goes. What was absent and has not been touched is not changed by a flush either: as in
+    /// Redis, and a key that came and was flushed has been touched.
+    #[must_use]
+    pub fn is_unchanged(&self, versions: &Versions, now_ms: i64) -> bool {
+        let is_settled = |seen: u64, now: u64| seen.is_multiple_of(2) && seen == now;
+        let (flushes, swaps) = versions.of_database(self.database);
+        let survives_flushes = match self.found {
+            Presence::Absent => true,
+            Presence::Lasting => is_settled(self.flushes, flushes),
+            Presence::Until(at_ms) => at_ms > now_ms && is_settled(self.flushes, flushes),
+        };
+        survives_flushes && is_settled(self.version, versions.read(self.slot)) && is_settled(self.swaps, swaps)
+    }
+}
+
+/// Calls one behind the other, as bytes: the form in which they cross to another process.
+/// Each: row (u16), database (u8), count of arguments (u32), their lengths (u32 each), their bytes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Calls {
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+/// One call: its row, and its arguments with the name first.
+pub struct Call<'a> {
+    pub command: &'static Command,
+    pub database: u8,
+    pub args: Args<'a>,
+}
+
+pub type Args<'a> = SmallVec<[&'a [u8]; 8]>;
+
+impl Calls {
+    /// The bytes that `push` adds for a call.
+    #[must_use]
+    pub fn bytes_of(args: &[&[u8]]) -> usize {
+        HEAD_BYTES + args.iter().map(|arg| LENGTH_BYTES + arg.len()).sum::<usize>()
+    }
+
+    /// `push` for a list that may grow large: it never has much more memory than it uses.
+    pub fn push_tight(&mut self, command: &'static Command, database: u8, args: &[&[u8]]) {
+        let (used, added) = (self.bytes.len(), Calls::bytes_of(args));
+        if self.bytes.capacity() - used < added {
+            self.bytes.reserve_exact(added.max(used / 4));
+        }
+        self.push(command, database, args);
+    }
+
+    pub fn push(&mut self, command: &'static Command, database: u8, args: &[&[u8]]) {
+        self.count += 1;
+        self.bytes.extend_from_slice(&table::number(command).to_le_bytes());
+        self.bytes.push(database);
+        self.bytes.extend_from_slice(&(args.len() as u32).to_le_bytes());
+        for arg in args {
+            self.bytes.extend_from_slice(&(arg.len() as u32).to_le_bytes());
+        }
+        for arg in args {
+            self.bytes.extend_from_slice(arg);
+        }
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    #[must_use]
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The memory that they take.
+    #[must_use]
+    pub fn bytes_kept(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Those behind the first `count`.
+    #[must_use]
+    pub fn after(&self, count: usize) -> Calls {
+        let mut rest = Calls::default();
+        self.iter().skip(count).for_each(|call| rest.push(call.command, call.database, &call.args));
+        rest
+    }
+
+    /// The first `count`.
+    #[must_use]
+    pub fn before(&self, count: usize) -> Calls {
+        let mut first = Calls::default();
+        self.iter().take(count).for_each(|call| first.push(call.command, call.database, &call.args));
+        first
+    }
+
+    /// Those of both, one behind the other.
+    pub fn append(&mut self, others: &Calls) {
+        self.count += others.count;
+        self.bytes.extend_from_slice(&others.bytes);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Call<'_>> {
+        let mut rest = &self.bytes[..];
+        (0..self.count).map(move |_| next_call(&mut rest))
+    }
+
+    /// The call that begins at this byte, and where the next one does; `None` behind the last. The first is at 0.
+    #[must_use]
+    pub fn at(&self, begin: usize) -> Option<(Call<'_>, usize)> {
+        let mut rest = self.bytes.get(begin..).filter(|rest| !rest.is_empty())?;
+        let call = next_call(&mut rest);
+        Some((call, self.bytes.len() - rest.len()))
+    }
+}
+
+/// Row, database and count of arguments; the length of each argument.
+const HEAD_BYTES: usize = 2 + 1 + 4;
+const LENGTH_BYTES: usize = 4;
+
+fn next_call<'a>(rest: &mut &'a [u8]) -> Call<'a> {
+    let number = u16::from_le_bytes(take(rest));
+    let [database] = take(rest);
+    let count = u32::from_le_bytes(take(rest)) as usize;
+    let mut lengths = *rest;
+    *rest = &rest[LENGTH_BYTES * count..];
+    let mut args = Args::with_capacity(count);
+    for _ in 0..count {
+        let (arg, behind) = rest.split_at(u32::from_le_bytes(take(&mut lengths)) as usize);
+        args.push(arg);
+        *rest = behind;
+    }
+    Call { command: table::row(number), database, args }
+}
+
+/// What a lane answers.
+#[derive(Debug, PartialEq)]
+pub struct Done {
+    pub outcome: DoneOutcome,
+    /// The replies of all calls, encoded.
+    pub replies: Vec<u8>,
+    pub slow: Vec<SlowCall>,
+    /// For the cache of the loop that asked.
+    pub learned: Learned,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum DoneOutcome {
+    Run,
+    /// A run whose replies are large, or that takes long: these calls of it were not run yet.
+    Cut(Calls),
+    /// The same, and the first of them is a read of too much for this lane.
+    Reroute(Calls),
+    /// Where the replies of the calls end within `replies`: the session puts those of its own between them.
+    Executed(Vec<u64>),
+    /// Something watched had changed: nothing was run.
+    NotExecuted,
+    /// Whether each watched key is there, in the order of the keys; the replies are empty unless it failed.
+    Watched(Vec<Presence>),
+}
+
+/// A call that took longer than the slow log's threshold.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SlowCall {
+    pub started_us: i64,
+    pub duration_us: u64,
+    /// Cut as the slow log shows them.
+    pub args: Vec<Vec<u8>>,
+}
+
+impl DoneOutcome {
+    /// Of a run of which so many calls were answered; `is_heavy`: the next one is too much for this lane.
+    #[must_use]
+    pub fn of_run(job: &Job, answered: usize, is_heavy: bool) -> DoneOutcome {
+        match job.calls.len() - answered {
+            0 => DoneOutcome::Run,
+            _ if is_heavy => DoneOutcome::Reroute(job.calls.after(answered)),
+            _ => DoneOutcome::Cut(job.calls.after(answered)),
+        }
+    }
+}
+
+impl Job {
+    /// Of which nothing is kept in mind.
+    #[must_use]
+    pub fn new(kind: Kind, version: Version, calls: Calls) -> Job {
+        Job { kind, version, calls, seen: Seen::default() }
+    }
+}
+
+impl Done {
+    #[must_use]
+    pub fn new(outcome: DoneOutcome, replies: Vec<u8>) -> Done {
+        Done { outcome, replies, slow: Vec::new(), learned: Learned::default() }
+    }
+
+    #[must_use]
+    pub fn run(replies: Vec<u8>) -> Done {
+        Done::new(DoneOutcome::Run, replies)
+    }
+}
+
+impl Presence {
+    fn encode(self, out: &mut Vec<u8>) {
+        let (kind, at_ms) = match self {
+            Presence::Absent => (0, 0),
+            Presence::Lasting => (1, 0),
+            Presence::Until(at_ms) => (2, at_ms),
+        };
+        out.push(kind);
+        out.extend_from_slice(&at_ms.to_le_bytes());
+    }
+
+    fn decode(rest: &mut &[u8]) -> Presence {
+        let ([kind], at_ms) = (take(rest), i64::from_le_bytes(take(rest)));
+        match kind {
+            0 => Presence::Absent,
+            1 => Presence::Lasting,
+            _ => Presence::Until(at_ms),
+        }
+    }
+}
+
+impl Wire for Job {
+    fn bytes_kept(&self) -> usize {
+        let watched = match &self.kind {
+            Kind::Exec(watched) => size_of_val(&watched[..]),
+            Kind::Run | Kind::Watch => 0,
+        };
+        self.calls.bytes_kept() + watched
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.version == Version::Resp3));
+        match &self.kind {
+            Kind::Run => out.push(0),
+            Kind::Watch => out.push(1),
+            Kind::Exec(watched) => {
+                out.push(2);
+                out.extend_from_slice(&(watched.len() as u32).to_le_bytes());
+                for one in watched {
+                    out.extend_from_slice(&one.slot.to_le_bytes());
+                    out.extend_from_slice(&one.version.to_le_bytes());
+                    out.push(one.database);
+                    out.extend_from_slice(&one.flushes.to_le_bytes());
+                    out.extend_from_slice(&one.swaps.to_le_bytes());
+                    one.found.encode(out);
+                }
+            }
+        }
+        out.extend_from_slice(&self.calls.count.to_le_bytes());
+        out.extend_from_slice(&self.calls.bytes);
+    }
+
+    fn decode(mut bytes: &[u8]) -> Option<Job> {
+        let rest = &mut bytes;
+        let version = if take::<1>(rest) == [1] { Version::Resp3 } else { Version::Resp2 };
+        let kind = match take(rest) {
+            [0] => Kind::Run,
+            [1] => Kind::Watch,
+            [2] => {
+                let count = u32::from_le_bytes(take(rest));
+                let watched = (0..count).map(|_| Watched {
+                    slot: u32::from_le_bytes(take(rest)),
+                    version: u64::from_le_bytes(take(rest)),
+                    database: take::<1>(rest)[0],
+                    flushes: u64::from_le_bytes(take(rest)),
+                    swaps: u64::from_le_bytes(take(rest)),
+                    found: Presence::decode(rest),
+                });
+                Kind::Exec(watched.collect())
+            }
+            _ => return None,
+        };
+        let count = u32::from_le_bytes(take(rest));
+        Some(Job::new(kind, version, Calls { count, bytes: rest.to_vec() }))
+    }
+}
+
+impl Wire for Done {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let list = |out: &mut Vec<u8>, kind: u8, count: usize| {
+            out.push(kind);
+            out.extend_from_slice(&(count as u32).to_le_bytes());
+        };
+        match &self.outcome {
+            DoneOutcome::Run => out.push(0),
+            DoneOutcome::NotExecuted => out.push(1),
+            DoneOutcome::Cut(calls) | DoneOutcome::Reroute(calls) => {
+                list(out, if matches!(self.outcome, DoneOutcome::Cut(_)) { 4 } else { 5 }, calls.len());
+                out.extend_from_slice(&(calls.bytes.len() as u64).to_le_bytes());
+                out.extend_from_slice(&calls.bytes);
+            }
+            DoneOutcome::Executed(ends) => {
+                list(out, 2, ends.len());
+                ends.iter().for_each(|end| out.extend_from_slice(&end.to_le_bytes()));
+            }
+            DoneOutcome::Watched(found) => {
+                list(out, 3, found.len());
+                found.iter().for_each(|found| found.encode(out));
+            }
+        }
+        out.extend_from_slice(&(self.slow.len() as u32).to_le_bytes());
+        for slow in &self.slow {
+            out.extend_from_slice(&slow.started_us.to_le_bytes());
+            out.extend_from_slice(&slow.duration_us.to_le_bytes());
+            out.extend_from_slice(&(slow.args.len() as u32).to_le_bytes());
+            for arg in &slow.args {
+                out.extend_from_slice(&(arg.len() as u32).to_le_bytes());
+                out.extend_from_slice(arg);
+            }
+        }
+        out.extend_from_slice(&self.replies);
+    }
+
+    fn decode(mut bytes: &[u8]) -> Option<Done> {
+        let rest = &mut bytes;
+        let outcome = match take(rest) {
+            [0] => DoneOutcome::Run,
+            [1] => DoneOutcome::NotExecuted,
+            [2] => DoneOutcome::Executed(
+                (0..u32::from_le_bytes(take(rest))).map(|_| u64::from_le_bytes(take(rest))).collect(),
+            ),
+            [3] => {
+                let count = u32::from_le_bytes(take(rest));
+                DoneOutcome::Watched((0..count).map(|_| Presence::decode(rest)).collect())
+            }
+            [4] => DoneOutcome::Cut(take_calls(rest)),
+            [5] => DoneOutcome::Reroute(take_calls(rest)),
+            _ => return None,
+        };
+        let count = u32::from_le_bytes(take(rest));
+        let slow = (0..count)
+            .map(|_| SlowCall {
+                started_us: i64::from_le_bytes(take(rest)),
+                duration_us: u64::from_le_bytes(take(rest)),
+                args: (0..u32::from_le_bytes(take(rest))).map(|_| take_bytes(rest)).collect(),
+            })
+            .collect();
+        Some(Done { slow, ..Done::new(outcome, rest.to_vec()) })
+    }
+}
+
+/// Their count, a length, and so many bytes.
+fn take_calls(rest: &mut &[u8]) -> Calls {
+    let count = u32::from_le_bytes(take(rest));
+    let length = u64::from_le_bytes(take(rest)) as usize;
+    Calls { count, bytes: take_slice(rest, length).to_vec() }
+}
+
+/// A length, and so many bytes.
+fn take_bytes(rest: &mut &[u8]) -> Vec<u8> {
+    let length = u32::from_le_bytes(take(rest)) as usize;
+    take_slice(rest, length).to_vec()
+}
+
+fn take_slice<'a>(rest: &mut &'a [u8], length: usize) -> &'a [u8] {
+    let (bytes, behind) = rest.split_at(length);
+    *rest = behind;
+    bytes
+}
+
+/// The first `N` bytes, cut off. Both ends are the same program, so they are there.
+fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+    let (first, behind) = rest.split_first_chunk().expect("made by `encode` of the same program");
+    *rest = behind;
+    *first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::shared::versions::Marks;
+
+    fn call(calls: &mut Calls, database: u8, args: &[&[u8]]) {
+        calls.push(table::lookup(args[0]).unwrap(), database, args);
+    }
+
+    #[test]
+    fn jobs_and_answers_cross_to_another_process_unchanged() {
+        let mut calls = Calls::default();
+        call(&mut calls, 0, &[b"SET", b"", b"\r\n\0"]);
+        call(&mut calls, 15, &[b"get", &[b'k'; 70_000]]);
+        let seen: Vec<(&str, u8, usize)> = calls
+            .iter()
+            .map(|call| (call.command.name, call.database, call.args.iter().map(|arg| arg.len()).sum()))
+            .collect();
+        assert_eq!(seen, [("set", 0, 6), ("get", 15, 70_003)]);
+        let watched = |found| Watched { slot: 1 << 19, version: u64::MAX, database: 15, flushes: 8, swaps: 0, found };
+        let watched = [Presence::Absent, Presence::Lasting, Presence::Until(-1)].map(watched).to_vec();
+        for kind in [Kind::Run, Kind::Watch, Kind::Exec(watched), Kind::Exec(Vec::new())] {
+            let job = Job::new(kind, Version::Resp3, calls.clone());
+            let mut bytes = Vec::new();
+            job.encode(&mut bytes);
+            assert_eq!(Job::decode(&bytes), Some(job));
+        }
+        let (first, second) = calls.at(0).map(|(call, next)| (call.command.name, next)).unwrap();
+        assert_eq!((first, calls.bytes_len() - second), ("set", Calls::bytes_of(&[b"get", &[b'k'; 70_000]])));
+        assert_eq!(calls.at(second).map(|(call, next)| (call.database, next)), Some((15, calls.bytes_len())));
+        assert!(calls.at(calls.bytes_len()).is_none());
+        let rest = calls.after(1);
+        assert_eq!(rest.iter().map(|call| (call.command.name, call.args.len())).collect::<Vec<_>>(), [("get", 2)]);
+        for outcome in [
+            DoneOutcome::Run,
+            DoneOutcome::Cut(rest.clone()),
+            DoneOutcome::Reroute(rest),
+            DoneOutcome::NotExecuted,
+            DoneOutcome::Executed(vec![3, u64::from(u32::MAX) + 9]),
+            DoneOutcome::Watched(
+                [Presence::Absent, Presence::Lasting]
+                    .into_iter()
+                    .chain([i64::MAX, i64::MIN, 0].map(Presence::Until))
+                    .collect(),
+            ),
+        ] {
+            let slow = vec![SlowCall { started_us: -1, duration_us: 12_345, args: vec![b"get".to_vec(), Vec::new()] }];
+            let done = Done { slow, ..Done::new(outcome, b"+OK\r\n".to_vec()) };
+            let mut bytes = Vec::new();
+            done.encode(&mut bytes);
+            assert_eq!(Done::decode(&bytes), Some(done));
+        }
+    }
+
+    #[test]
+    fn a_flush_changes_what_was_there_and_a_touch_or_a_swap_changes_everything() {
+        let versions = Versions::new().unwrap();
+        let mut marks = Marks::take_over(versions.clone());
+        let key = b"key".as_slice();
+        let seen = |found| Watched { found, ..Watched::now(&versions, 1, versions.hash_of(1, key)) };
+        let unchanged = |watched: &Watched| watched.is_unchanged(&versions, 1000);
+        let all = || [Presence::Absent, Presence::Lasting, Presence::Until(1001), Presence::Until(1000)].map(seen);
+        assert_eq!(all().each_ref().map(unchanged), [true, true, true, false], "at 1000 the last one's time is over");
+        let watched = all();
+        marks.mark_flush(1 << 2);
+        assert_eq!(watched.each_ref().map(unchanged), [true, true, true, false], "another database");
+        marks.mark_flush(1 << 1);
+        assert_eq!(watched.each_ref().map(unchanged), [true, false, false, false], "in the same group");
+        let amid = all();
+        marks.unmark();
+        assert_eq!(watched.each_ref().map(unchanged), [true, false, false, false]);
+        assert_eq!(
+            amid.each_ref().map(unchanged),
+            [true, false, false, false],
+            "what was seen amid a flush was not settled"
+        );
+        type Change = fn(&mut Marks);
+        let changes: [Change; 2] = [|marks| marks.mark(1, b"key"), |marks| marks.mark_swap(0, 1)];
+        for change in changes {
+            let watched = all();
+            change(&mut marks);
+            marks.unmark();
+            assert_eq!(watched.each_ref().map(unchanged), [false; 4]);
+        }
+        let watched = all();
+        versions.void_all();
+        assert_eq!(watched.each_ref().map(unchanged), [false; 4], "the clock went back");
+    }
+}

@@ -1,0 +1,119 @@
+//! What runs on a pool thread: a reader with its snapshot, or the writer with its group.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::kv::application::Shared;
+use crate::kv::errors;
+use crate::kv::lanes::file_watch;
+use crate::kv::lanes::job::{Done, Job, Kind};
+use crate::kv::lanes::reader::Reader;
+use crate::kv::lanes::writer::Writer;
+use crate::kv::metrics::statistics::{Counted, Statistics};
+use crate::resp::encode;
+use crate::server::{Executor, ExecutorContext, Refusal, Task, TaskId};
+use crate::storage::StorageError;
+
+pub enum LaneExecutor {
+    Reader(Box<Reader>),
+    Writer(Box<Writer>),
+    /// The data files are lost: whoever opened their names now would mix two of them. Refuses everything.
+    Lost,
+}
+
+impl LaneExecutor {
+    /// `is_light`: it sends what reads much away.
+    pub fn reader(
+        shared: Arc<Shared>,
+        context: &ExecutorContext,
+        is_light: bool,
+    ) -> Result<LaneExecutor, StorageError> {
+        if file_watch::are_lost(&shared) {
+            return Ok(Self::lost("the data files are not the service's any more: this worker serves no reads"));
+        }
+        Ok(LaneExecutor::Reader(Box::new(Reader::new(shared, context, is_light)?)))
+    }
+
+    pub fn writer(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<LaneExecutor, StorageError> {
+        if file_watch::are_lost(shared) {
+            Statistics::new(context.board, context.slot).set(Counted::WritesFailing, 1);
+            return Ok(Self::lost(
+                "the data files are not the service's any more: nothing is written until it is started again",
+            ));
+        }
+        Ok(LaneExecutor::Writer(Box::new(Writer::new(shared, context)?)))
+    }
+}
+
+impl LaneExecutor {
+    fn lost(what: &'static str) -> LaneExecutor {
+        tracing::error!("{what}");
+        LaneExecutor::Lost
+    }
+}
+
+impl Executor for LaneExecutor {
+    type Job = Job;
+    type Done = Done;
+
+    fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
+        match self {
+            LaneExecutor::Reader(reader) => reader.run(tasks, answer),
+            LaneExecutor::Writer(writer) => writer.run(tasks, answer),
+            LaneExecutor::Lost => {
+                tasks.iter().for_each(|task| answer(task.id, refused(&task.job, errors::FILES_LOST)));
+            }
+        }
+    }
+
+    fn refuse(&self, job: &Job, why: Refusal) -> Done {
+        tracing::error!(?why, "a job is refused");
+        refused(job, errors::INTERNAL)
+    }
+
+    fn idle(&mut self) -> Option<Duration> {
+        match self {
+            LaneExecutor::Reader(_) | LaneExecutor::Lost => None,
+            LaneExecutor::Writer(writer) => Some(writer.idle()),
+        }
+    }
+
+    fn batch_bytes_max(&self) -> usize {
+        match self {
+            LaneExecutor::Reader(_) | LaneExecutor::Lost => usize::MAX,
+            LaneExecutor::Writer(writer) => writer.batch_bytes_max(),
+        }
+    }
+
+    fn last_applied(&self, incarnation: u64) -> u64 {
+        match self {
+            LaneExecutor::Reader(_) => 0,
+            // Nobody knows what its predecessor applied and did not answer.
+            LaneExecutor::Lost => u64::MAX,
+            LaneExecutor::Writer(writer) => writer.last_applied(incarnation),
+        }
+    }
+
+    fn forget(&mut self, incarnation: u64) {
+        if let LaneExecutor::Writer(writer) = self {
+            writer.forget(incarnation);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let LaneExecutor::Writer(writer) = self {
+            writer.finish();
+        }
+    }
+}
+
+/// The answer to a job of which nothing was applied: this error for each call, or one for what is answered as a whole.
+#[must_use]
+pub fn refused(job: &Job, text: &str) -> Done {
+    let mut replies = Vec::new();
+    let count = if job.kind == Kind::Run { job.calls.len() } else { 1 };
+    for _ in 0..count {
+        encode::error(text, &mut replies);
+    }
+    Done::run(replies)
+}

@@ -1,0 +1,322 @@
+//! A reader thread's executor: a batch of jobs is taken first, then a snapshot answers it, and a fresh one what comes later than some
+//! milliseconds. Between batches no snapshot is open, so nothing holds the `-wal` back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::kv::application::Shared;
+use crate::kv::cache::{Learning, Seen};
+use crate::kv::errors;
+use crate::kv::lanes::calls::{Calls, Ran};
+use crate::kv::lanes::file_watch;
+use crate::kv::lanes::job::{Call, Done, DoneOutcome, Job, Kind, Presence, SlowCall};
+use crate::kv::lanes::lane_executor::refused;
+use crate::kv::metrics::statistics::Counted;
+use crate::kv::shared::broken::{self, Variant};
+use crate::kv::shared::runtime::Knob;
+use crate::kv::shared::settings::{
+    JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, LIGHT_BYTES_MAX, READ_TIME_MAX, SNAPSHOT_AGE_MAX,
+};
+use crate::resp::encode;
+use crate::server::{Counter, ExecutorContext, LogLimit, Task, TaskId};
+use crate::storage::{Keyspace, Options, StorageError};
+use crate::sys::clock;
+
+/// Calls whose counts become visible together, before their replies leave: some microseconds of work.
+const CALLS_TOGETHER: usize = 16;
+
+/// The longest that a long read waits for the `-wal` to begin anew. Other long reads may take as long to end.
+const GIVE_WAY_MAX: Duration = Duration::from_secs(1);
+const GIVE_WAY_LOOK: Duration = Duration::from_millis(2);
+
+/// How often an EXEC of reads begins anew because its snapshot was lost.
+const EXECUTIONS_MAX: usize = 8;
+
+pub struct Reader {
+    keyspace: Keyspace,
+    options: Options,
+    calls: Calls,
+    /// It has point reads behind it: what reads much is sent to the heavy lane.
+    is_light: bool,
+    /// When the present snapshot was begun.
+    begun: Instant,
+    limit: Arc<Limit>,
+}
+
+/// When the read that runs now has to end.
+struct Limit {
+    start: Instant,
+    /// Milliseconds after `start`.
+    at_ms: AtomicU64,
+}
+
+impl Limit {
+    fn set(&self, at: Instant) {
+        let at_ms = at.saturating_duration_since(self.start).as_millis();
+        self.at_ms.store(u64::try_from(at_ms).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        clock::monotonic().duration_since(self.start).as_millis() >= u128::from(self.at_ms.load(Ordering::Relaxed))
+    }
+}
+
+/// What a job's calls came to.
+#[derive(Default)]
+struct Answers {
+    replies: Vec<u8>,
+    /// Where each reply ends.
+    ends: Vec<u64>,
+    slow: Vec<SlowCall>,
+    /// The next call is too much for this lane.
+    is_heavy: bool,
+}
+
+impl Reader {
+    pub fn new(shared: Arc<Shared>, context: &ExecutorContext, is_light: bool) -> Result<Reader, StorageError> {
+        let mut options = shared.settings.storage.clone();
+        // A worker that died of SIGBUS met a page that can't be read: without a map that is an error of the read.
+        options.mmap &= context.board.read(context.slot, Counter::BusErrorsTotal) == 0;
+        let start = clock::monotonic();
+        let limit = Arc::new(Limit { start, at_ms: AtomicU64::new(u64::MAX) });
+        let keyspace = open(&options, &limit)?;
+        Ok(Reader { keyspace, options, calls: Calls::new(shared, context), is_light, begun: start, limit })
+    }
+
+    pub fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
+        self.calls.begin();
+        self.limit.set(self.calls.ended() + READ_TIME_MAX);
+        let was_open = broken::is(Variant::JoinedSnapshot) && self.keyspace.is_in_transaction();
+        let begun = self.calls.fit_map(&mut self.keyspace, self.options.mmap).and_then(|()| self.begin());
+        if let (Err(error), false) = (begun, was_open) {
+            tell_of_no_snapshot(&error);
+            let text = errors::storage_text(&error);
+            tasks.iter().for_each(|task| answer(task.id, refused(&task.job, &text)));
+            return;
+        }
+        let mut answered = Vec::with_capacity(tasks.len());
+        let (mut calls, mut bytes) = (0, 0);
+        for task in tasks {
+            let done = self.job(&task.job);
+            bytes += done.replies.len();
+            answered.push((task.id, done));
+            calls += task.job.calls.len();
+            // Large replies leave at once: the thread holds one of them and not a batch of them.
+            if calls >= CALLS_TOGETHER || bytes >= JOB_REPLY_BYTES_MAX {
+                self.give(&mut answered, answer);
+                (calls, bytes) = (0, 0);
+            }
+        }
+        self.give(&mut answered, answer);
+        if let Err(error) = self.keyspace.end_read() {
+            tracing::error!(%error, "a snapshot can't be let go");
+        }
+        debug_assert!(!self.keyspace.is_in_transaction(), "no snapshot is open between batches");
+        if broken::is(Variant::JoinedSnapshot) && self.begin().is_ok() {
+            self.keyspace.entry(b"anything").ok();
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), StorageError> {
+        self.begun = self.calls.ended();
+        self.keyspace.begin_read(self.calls.shared.clock.now_ms())
+    }
+
+    /// Long reads that follow one another hold the `-wal` for ever, however new each snapshot is: it begins anew only while nobody reads
+    /// from it, or all who do have ended a few milliseconds later. So they wait for that once it is far beyond its budget.
+    fn give_way(&mut self) -> Result<(), StorageError> {
+        let runtime = &self.calls.shared.runtime;
+        if self.is_light || runtime.read(Knob::WalIsHeld) == 0 {
+            return Ok(());
+        }
+        self.keyspace.end_read()?;
+        let until = clock::monotonic() + GIVE_WAY_MAX;
+        while runtime.read(Knob::WalIsHeld) != 0 && clock::monotonic() < until {
+            clock::pause(GIVE_WAY_LOOK);
+        }
+        self.calls.begin();
+        self.begin()
+    }
+
+    /// Before a job, or a call of a run: a snapshot that is not old, so that whoever reads for long does not hold the `-wal`. It was
+    /// begun after the job was submitted, as every snapshot of the batch.
+    fn renew(&mut self) -> Result<(), StorageError> {
+        self.give_way()?;
+        // SQLite may have ended it by itself, after an error.
+        let is_lost = !self.keyspace.is_in_transaction();
+        if is_lost || self.calls.ended().saturating_duration_since(self.begun) >= SNAPSHOT_AGE_MAX {
+            self.keyspace.end_read()?;
+            self.begin()?;
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, answered: &mut Vec<(TaskId, Done)>, answer: &mut dyn FnMut(TaskId, Done)) {
+        self.calls.settle();
+        answered.drain(..).for_each(|(id, done)| answer(id, done));
+    }
+
+    fn job(&mut self, job: &Job) -> Done {
+        if let Err(error) = self.renew() {
+            tell_of_no_snapshot(&error);
+            return refused(job, &errors::storage_text(&error));
+        }
+        self.limit.set(self.calls.ended() + READ_TIME_MAX);
+        match &job.kind {
+            Kind::Watch => self.watch(job),
+            Kind::Run => {
+                let mut learning = Learning::of(&job.seen);
+                let answers = self.run_calls(job, &mut learning);
+                let outcome = DoneOutcome::of_run(job, answers.ends.len(), answers.is_heavy);
+                let learned = learning.learned();
+                Done { slow: answers.slow, learned, ..Done::new(outcome, answers.replies) }
+            }
+            Kind::Exec(_) => {
+                // All of it from one snapshot.
+                self.keyspace.hold_snapshot(true);
+                let answers = self.execute(job);
+                self.keyspace.hold_snapshot(false);
+                Done { slow: answers.slow, ..Done::new(DoneOutcome::Executed(answers.ends), answers.replies) }
+            }
+        }
+    }
+
+    /// Of a run with large replies, or one that takes long, not all calls.
+    fn run_calls(&mut self, job: &Job, learning: &mut Learning<'_>) -> Answers {
+        let mut answers = Answers::default();
+        let begun = self.calls.ended();
+        let weight = self.is_light.then_some(LIGHT_BYTES_MAX);
+        for call in job.calls.iter() {
+            let has_had_its_turn = self.calls.ended().saturating_duration_since(begun) >= JOB_TIME_MAX;
+            if answers.replies.len() >= JOB_REPLY_BYTES_MAX || has_had_its_turn {
+                break;
+            }
+            // Each call may see what is new since the one before it: only an EXEC is promised one view.
+            if let Err(error) = self.renew() {
+                self.failed(&call, &error, &mut answers);
+                continue;
+            }
+            self.limit.set(self.calls.ended() + READ_TIME_MAX);
+            self.keyspace.set_answer_bytes_max(self.calls.answer_bytes_max(job, answers.replies.len()));
+            let Answers { replies, slow, .. } = &mut answers;
+            match self.calls.read(&mut self.keyspace, weight, &call, job.version, learning, replies, slow) {
+                Ran::Reply(()) => answers.ends.push(answers.replies.len() as u64),
+                Ran::Failed(error) => self.failed(&call, &error, &mut answers),
+                Ran::Panicked => self.panicked(&mut answers),
+                Ran::TooHeavy => {
+                    answers.is_heavy = true;
+                    break;
+                }
+            }
+        }
+        answers
+    }
+
+    /// All calls, from one snapshot. Where an error has made SQLite end it, all of them begin anew without the call that failed.
+    fn execute(&mut self, job: &Job) -> Answers {
+        let mut left_out: HashMap<usize, StorageError> = HashMap::new();
+        let seen = Seen::default();
+        loop {
+            let mut answers = Answers::default();
+            let mut lost = None;
+            for (number, call) in job.calls.iter().enumerate() {
+                if let Some(error) = left_out.get(&number) {
+                    self.failed(&call, error, &mut answers);
+                    continue;
+                }
+                let learning = &mut Learning::of(&seen);
+                self.keyspace.set_answer_bytes_max(self.calls.answer_bytes_max(job, answers.replies.len()));
+                let Answers { replies, slow, .. } = &mut answers;
+                match self.calls.read(&mut self.keyspace, None, &call, job.version, learning, replies, slow) {
+                    Ran::Reply(()) => answers.ends.push(answers.replies.len() as u64),
+                    Ran::Failed(error) if self.keyspace.is_in_transaction() => self.failed(&call, &error, &mut answers),
+                    Ran::Failed(error) => {
+                        lost = Some((number, error));
+                        break;
+                    }
+                    Ran::Panicked | Ran::TooHeavy => self.panicked(&mut answers),
+                }
+            }
+            let Some((number, error)) = lost else { return answers };
+            if left_out.len() >= EXECUTIONS_MAX || self.renew().is_err() {
+                let mut answers = Answers::default();
+                job.calls.iter().for_each(|call| self.failed(&call, &error, &mut answers));
+                return answers;
+            }
+            self.keyspace.hold_snapshot(true);
+            left_out.insert(number, error);
+        }
+    }
+
+    fn failed(&self, call: &Call<'_>, error: &StorageError, answers: &mut Answers) {
+        tell_of_failure(error, call.command.name);
+        encode::error(&errors::storage_text(error), &mut answers.replies);
+        answers.ends.push(answers.replies.len() as u64);
+    }
+
+    fn panicked(&mut self, answers: &mut Answers) {
+        self.reopen();
+        encode::error(errors::INTERNAL, &mut answers.replies);
+        answers.ends.push(answers.replies.len() as u64);
+    }
+
+    fn watch(&mut self, job: &Job) -> Done {
+        let mut found = Vec::new();
+        for call in job.calls.iter() {
+            self.keyspace.select(call.database);
+            for key in &call.args[1..] {
+                match self.keyspace.entry(key) {
+                    Ok(None) => found.push(Presence::Absent),
+                    Ok(Some(entry)) => found.push(entry.expires_at_ms.map_or(Presence::Lasting, Presence::Until)),
+                    Err(error) => {
+                        tell_of_failure(&error, call.command.name);
+                        return refused(job, &errors::storage_text(&error));
+                    }
+                }
+            }
+        }
+        Done::new(DoneOutcome::Watched(found), Vec::new())
+    }
+
+    /// After a panic: what the connection was in the middle of is unknown.
+    fn reopen(&mut self) {
+        self.calls.statistics.add(Counted::PanicsTotal, 1);
+        tracing::error!("a handler panicked; its reader is opened again");
+        let now_ms = self.keyspace.now_ms();
+        if file_watch::are_lost(&self.calls.shared) {
+            return;
+        }
+        let reopened = open(&self.options, &self.limit).and_then(|mut keyspace| {
+            keyspace.begin_read(now_ms)?;
+            Ok(keyspace)
+        });
+        match reopened {
+            Ok(keyspace) => self.keyspace = keyspace,
+            Err(error) => tracing::error!(%error, "the reader can't be opened again and goes on as it is"),
+        }
+    }
+}
+
+fn open(options: &Options, limit: &Arc<Limit>) -> Result<Keyspace, StorageError> {
+    let keyspace = Keyspace::open_reader(options)?;
+    let limit = Arc::clone(limit);
+    keyspace.limit_reads(move || limit.is_over());
+    Ok(keyspace)
+}
+
+fn tell_of_no_snapshot(error: &StorageError) {
+    static NO_SNAPSHOT: LogLimit = LogLimit::new();
+    if let Some(left_out) = NO_SNAPSHOT.admit() {
+        tracing::error!(%error, left_out, "a snapshot can't be taken");
+    }
+}
+
+/// A row that can't be read is met as often as clients ask for it.
+fn tell_of_failure(error: &StorageError, command: &str) {
+    static FAILED: LogLimit = LogLimit::new();
+    if let Some(left_out) = FAILED.admit() {
+        tracing::error!(%error, command, left_out, "a read failed");
+    }
+}

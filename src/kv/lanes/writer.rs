@@ -1,0 +1,639 @@
+//! The writer: all workers' jobs become groups, a group is one transaction, and no reply exists before its COMMIT returned.
+//!
+//! While a group commits, the next gathers in the sockets: group commit, with no timers and no added latency.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::kv::application::Shared;
+use crate::kv::errors;
+use crate::kv::lanes::calls::{Calls, Ran, Weight};
+use crate::kv::lanes::file_watch::{FileWatch, Rescue};
+use crate::kv::lanes::housekeeping::Housekeeping;
+use crate::kv::lanes::job::{Call, Done, DoneOutcome, Job, Kind, SlowCall, Watched};
+use crate::kv::lanes::lane_executor::refused;
+use crate::kv::lanes::left_out::{LeftOut, Place};
+use crate::kv::lanes::unseen::{is_border, is_of_sets, unseen};
+use crate::kv::metrics::latency::Event;
+use crate::kv::metrics::statistics::{Counted, Measured, Statistics};
+use crate::kv::shared::broken::{self, Variant};
+use crate::kv::shared::faults::{Point, reach};
+use crate::kv::shared::runtime::Knob;
+use crate::kv::shared::settings::{
+    GROUP_REPLY_BYTES_MAX, GROUP_TIME_MAX, JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, RIDING_BYTES_MAX,
+};
+use crate::kv::shared::versions::Marks;
+use crate::resp::encode;
+use crate::resp::reply::Reply;
+use crate::server::{Counter, ExecutorContext, Global, LogLimit, Task, TaskId};
+use crate::storage::file_system::FileSystem;
+use crate::storage::{self, Change, ChangeHook, DATABASES, Keyspace, Options, StorageError, failed_sync};
+use crate::sys::{clock, process};
+
+pub struct Writer {
+    keyspace: Keyspace,
+    calls: Calls,
+    marks: SharedMarks,
+    /// Of each living worker's incarnation: its last job that was applied.
+    applied: HashMap<u64, u64>,
+    /// The tickets in the file are older than this boot: there was no room to say so yet.
+    old_tickets_than: Option<u64>,
+    may_map: bool,
+    housekeeping: Housekeeping,
+    files: FileWatch,
+    /// Once the files are not ours any more.
+    rescue: Option<Rescue>,
+    /// True when a group ran since the last housekeeping.
+    has_run: bool,
+    /// Of the group at hand: its replies are values until it is committed.
+    reply_bytes: usize,
+    /// When it last tried whether the disk takes writes again.
+    tried_at: Instant,
+}
+
+/// The hook of the row layer marks, the writer unmarks: one thread, but the hook must be `Send`.
+type SharedMarks = Arc<Mutex<Marks>>;
+
+/// What a job of the group came to; its bytes are made after COMMIT.
+enum Applied {
+    Replies(Vec<Reply>, Vec<SlowCall>),
+    /// A watched key had changed.
+    NotExecuted,
+    /// Nothing of it was run: this error.
+    Refused(Cow<'static, str>),
+}
+
+/// How an attempt at a group ended.
+enum Group {
+    Committed(Vec<Applied>),
+    /// Rolled back, nothing applied.
+    Failed(StorageError),
+    /// This call failed, with this as its answer, and what it did can't be undone by itself: all is to be rolled back.
+    Spoiled(Place, Cow<'static, str>),
+}
+
+/// How an attempt at a job, or at a call, ended.
+enum Attempt<T> {
+    Done(T),
+    Spoiled(Place, Cow<'static, str>),
+}
+
+/// Exit code of a writer that does not know whether the disk has what it wrote.
+const SYNC_FAILED: i32 = 4;
+
+impl Writer {
+    pub fn new(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
+        let started = Self::start(shared, context);
+        if let Err(error) = &started {
+            end_if_sync_failed(shared, error);
+        }
+        started
+    }
+
+    fn start(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
+        let mut options = shared.settings.storage.clone();
+        // A predecessor that died of SIGBUS met a page that can't be read: without a map that is an error of the read.
+        options.mmap &= context.board.read(context.slot, Counter::BusErrorsTotal) == 0;
+        let options = &options;
+        let must_checkpoint = shared.runtime.read(Knob::MustCheckpoint) != 0 || failed_sync::is_noted(options);
+        if must_checkpoint {
+            // What was noted as written or copied cannot be believed.
+            tracing::warn!("a sync failed before: everything is written and synced again");
+            failed_sync::distrust(options)?;
+        }
+        let opened = storage::prepare(options)?;
+        if let FileSystem::Shared(name) = opened.file_system {
+            tracing::warn!(
+                file_system = name,
+                "the data lies on a shared file system: a named volume is safer and faster"
+            );
+        }
+        if let Some(version) = opened.migrated_from {
+            tracing::info!(version, "the data file was brought up to date");
+        }
+        if must_checkpoint {
+            // All of it is copied and synced again, or this writer does not serve.
+            storage::checkpoint::Checkpointer::open(options)?.complete()?;
+            failed_sync::forget(options)?;
+            shared.runtime.set(Knob::MustCheckpoint, 0);
+        }
+        let marks = Arc::new(Mutex::new(Marks::take_over(shared.versions.clone())));
+        let mut keyspace = Keyspace::open_writer(options, marking(&marks))?;
+        let boot = context.board.global(Global::Boot).load(Ordering::SeqCst);
+        keyspace.begin_write(shared.clock.now_ms())?;
+        let mut has_old_tickets = keyspace.ticket_boot()? != boot;
+        if has_old_tickets {
+            keyspace.reset_tickets(boot)?;
+        }
+        let applied = keyspace.applied_tickets()?.into_iter().collect();
+        let calls = Calls::new(Arc::clone(shared), context);
+        publish_sizes(&mut keyspace, &calls.statistics);
+        match keyspace.commit() {
+            // What is there can be read, and the first group that finds room says whose tickets they are.
+            Err(StorageError::Full) if has_old_tickets => {
+                tracing::warn!("the disk is full: reads are served, and nothing can be written until there is room");
+                keyspace.rollback()?;
+            }
+            committed => {
+                committed?;
+                has_old_tickets = false;
+            }
+        }
+        let files = FileWatch::start(shared, !matches!(opened.file_system, FileSystem::Shared(_)));
+        let mut housekeeping = Housekeeping::start(shared, context, options)?;
+        // Before the first call: what grows is refused from the start on where there is no room.
+        if let Err(error) = housekeeping.look_at_disk(&keyspace, &calls) {
+            tracing::warn!(%error, "the room on the disk can't be looked at");
+        }
+        Ok(Writer {
+            keyspace,
+            calls,
+            marks,
+            applied,
+            old_tickets_than: has_old_tickets.then_some(boot),
+            may_map: options.mmap,
+            housekeeping,
+            files,
+            rescue: None,
+            has_run: false,
+            reply_bytes: 0,
+            tried_at: clock::monotonic(),
+        })
+    }
+
+    pub fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
+        if self.rescue.is_some() {
+            tasks.iter().for_each(|task| answer(task.id, refused(&task.job, errors::FILES_LOST)));
+            return;
+        }
+        let mut left_out = LeftOut::default();
+        let begun = clock::monotonic();
+        self.has_run = true;
+        let mut has_begun_anew = false;
+        let group = loop {
+            match self.group(tasks, &mut left_out) {
+                Group::Spoiled(place, text) => {
+                    // All of it runs again without that call.
+                    self.roll_back();
+                    if !left_out.leave_out(place, text) {
+                        tracing::error!("a group of changes has begun anew too often and is given up");
+                        self.calls.statistics.add(Counted::GroupFailuresTotal, 1);
+                        break Group::Failed(StorageError::Internal("too many calls of a group failed".into()));
+                    }
+                }
+                // Once: a group that only deletes needs no more room than the `-wal` has.
+                Group::Failed(StorageError::Full) if !has_begun_anew => {
+                    has_begun_anew = true;
+                    if !self.begin_wal_anew() {
+                        break Group::Failed(StorageError::Full);
+                    }
+                }
+                ended => break ended,
+            }
+        };
+        self.unmark();
+        self.calls.settle();
+        match group {
+            Group::Committed(applied) => {
+                // The others come again, in the next group.
+                let tasks = &tasks[..applied.len()];
+                self.count_group(tasks, begun);
+                for (index, (task, applied)) in tasks.iter().zip(applied).enumerate() {
+                    answer(task.id, done(&task.job, applied));
+                    if index == tasks.len() / 2 {
+                        reach(&self.calls.shared.runtime, Point::AmidReplies);
+                    }
+                }
+            }
+            Group::Failed(error) => {
+                let text = errors::storage_text(&error);
+                tasks.iter().for_each(|task| answer(task.id, refused(&task.job, &text)));
+            }
+            Group::Spoiled(..) => unreachable!("the loop goes on after a call that failed"),
+        }
+    }
+
+    /// One attempt: begin, apply all but `left_out`, commit. What is not a call's affair undoes everything.
+    fn group(&mut self, tasks: &[Task<Job>], left_out: &mut LeftOut) -> Group {
+        match self.apply(tasks, left_out) {
+            Ok(Attempt::Done(applied)) => Group::Committed(applied),
+            Ok(Attempt::Spoiled(place, text)) => Group::Spoiled(place, text),
+            Err(error) => {
+                self.failed(&error);
+                Group::Failed(error)
+            }
+        }
+    }
+
+    fn apply(&mut self, tasks: &[Task<Job>], left_out: &mut LeftOut) -> Result<Attempt<Vec<Applied>>, StorageError> {
+        // After the group's last job was taken, and before anything of it runs.
+        self.keyspace.begin_write(self.calls.shared.clock.now_ms())?;
+        self.calls.begin();
+        // What is left out may be what others were answered on the word of.
+        let unseen = if left_out.has_any() { None } else { unseen(tasks, self.keyspace.value_bytes_max()) };
+        let mut applied = Vec::with_capacity(tasks.len());
+        let mut first = 0;
+        let known_before: Option<Vec<bool>> = broken::is(Variant::ExecBlindToItsGroup)
+            .then(|| tasks.iter().map(|task| self.must_not_execute(&task.job)).collect());
+        let begun = self.calls.ended();
+        self.reply_bytes = 0;
+        for (index, task) in tasks.iter().enumerate() {
+            let is_full = self.reply_bytes >= GROUP_REPLY_BYTES_MAX || self.has_used(begun, GROUP_TIME_MAX);
+            if is_full && may_end_before(tasks, index, first, unseen.is_some()) {
+                break;
+            }
+            if let Some(text) = left_out.job(index) {
+                applied.push(Applied::Refused(text.clone()));
+                continue;
+            }
+            let is_exec = matches!(task.job.kind, Kind::Exec(_));
+            let ask = || known_before.as_ref().map_or_else(|| self.must_not_execute(&task.job), |known| known[index]);
+            if is_exec && left_out.must_not_execute(index, ask) {
+                applied.push(Applied::NotExecuted);
+                first += task.job.calls.len();
+                continue;
+            }
+            let unseen = unseen.as_ref().map(|unseen| &unseen[first..]);
+            first += task.job.calls.len();
+            match self.job(index, &task.job, left_out, unseen)? {
+                Attempt::Done(done) => applied.push(done),
+                Attempt::Spoiled(place, text) => return Ok(Attempt::Spoiled(place, text)),
+            }
+        }
+        if broken::is(Variant::CountedPerWrite) {
+            clock::pause(Duration::from_millis(12));
+        }
+        let tasks = &tasks[..applied.len()];
+        reach(&self.calls.shared.runtime, Point::BeforeCommit);
+        let has_marks = self.marks.lock().expect("marking does not panic").has_marks();
+        let has_changes = has_marks || broken::is(Variant::NeverMarked);
+        let last = if has_changes { self.record_tickets(tasks)? } else { HashMap::new() };
+        publish_sizes(&mut self.keyspace, &self.calls.statistics);
+        self.housekeeping.commit(&mut self.keyspace)?;
+        reach(&self.calls.shared.runtime, Point::AfterCommit);
+        self.applied.extend(last);
+        if has_changes {
+            self.old_tickets_than = None;
+        }
+        Ok(Attempt::Done(applied))
+    }
+
+    fn has_used(&self, begun: Instant, time: Duration) -> bool {
+        self.calls.ended().saturating_duration_since(begun) >= time
+    }
+
+    /// `unseen` says of the job's calls whether they are answered without being written.
+    fn job(
+        &mut self,
+        index: usize,
+        job: &Job,
+        left_out: &LeftOut,
+        unseen: Option<&[bool]>,
+    ) -> Result<Attempt<Applied>, StorageError> {
+        let (mut replies, mut slow) = (Vec::with_capacity(job.calls.len()), Vec::new());
+        let mut reply_bytes = 0;
+        let begun = self.calls.ended();
+        let is_run = job.kind == Kind::Run;
+        for (number, call) in job.calls.iter().enumerate() {
+            let is_over = reply_bytes >= JOB_REPLY_BYTES_MAX || self.has_used(begun, JOB_TIME_MAX);
+            // What a later call of it makes unseen is written by that one.
+            if is_run && number > 0 && is_over && (unseen.is_none() || !is_of_sets(job)) {
+                break;
+            }
+            if let Some(text) = left_out.call((index, number)) {
+                replies.push(Reply::Error(text.clone()));
+                continue;
+            }
+            if unseen.is_some_and(|unseen| unseen[number]) {
+                replies.push(self.calls.answer_unseen(&call, &mut slow));
+                continue;
+            }
+            self.keyspace.set_answer_bytes_max(self.calls.answer_bytes_max(job, reply_bytes));
+            // All of an EXEC belongs together, whatever it reads.
+            let weight = (is_run && number > 0).then_some(RIDING_BYTES_MAX);
+            match self.call((index, number), &call, weight, &mut slow)? {
+                // A reader has it, and what is behind it, when this group is committed.
+                Attempt::Done(None) => break,
+                Attempt::Done(Some(reply)) => {
+                    reply_bytes += reply.bytes_len();
+                    replies.push(reply);
+                }
+                Attempt::Spoiled(place, text) => return Ok(Attempt::Spoiled(place, text)),
+            }
+        }
+        self.reply_bytes += reply_bytes;
+        Ok(Attempt::Done(Applied::Replies(replies, slow)))
+    }
+
+    /// One call; `None`: a read of too much. One that failed in the middle of its changes spoils the attempt: a savepoint for each call
+    /// would cost more than most calls themselves.
+    fn call(
+        &mut self,
+        place: Place,
+        call: &Call<'_>,
+        weight: Weight,
+        slow: &mut Vec<SlowCall>,
+    ) -> Result<Attempt<Option<Reply>>, StorageError> {
+        let before = self.keyspace.changed_rows();
+        let error = match self.calls.run(&mut self.keyspace, weight, call, slow) {
+            Ran::Reply(reply) => return Ok(Attempt::Done(Some(reply))),
+            Ran::TooHeavy => return Ok(Attempt::Done(None)),
+            Ran::Panicked => {
+                self.calls.statistics.add(Counted::PanicsTotal, 1);
+                tracing::error!("a handler panicked; its group is run again without it");
+                return Ok(Attempt::Spoiled(place, errors::INTERNAL.into()));
+            }
+            Ran::Failed(error) if error.is_of_the_call() => error,
+            Ran::Failed(error) => return Err(error),
+        };
+        let text = errors::storage_text(&error);
+        // A value that is too large is the peer's doing, and no news.
+        if error == StorageError::TooLarge && self.keyspace.changed_rows() == before {
+            return Ok(Attempt::Done(Some(Reply::Error(text))));
+        }
+        // Where there is no memory, or a page can't be read, SQLite rolls back all of it by itself; and once it has met damage it lets
+        // no transaction be committed (its SQLITE_CorruptRdOnly), whatever it was that met it.
+        static CALL_FAILED: LogLimit = LogLimit::new();
+        if let Some(left_out) = CALL_FAILED.admit() {
+            tracing::error!(%error, command = call.command.name, left_out, "a call failed; its group is run again without it");
+        }
+        Ok(Attempt::Spoiled(place, text))
+    }
+
+    /// True for an EXEC of which a watched key has changed.
+    fn must_not_execute(&self, job: &Job) -> bool {
+        matches!(&job.kind, Kind::Exec(watched) if watched.iter().any(|watched| self.has_changed(watched)))
+    }
+
+    /// True when EXEC must not run: something watched was touched, or has expired since. What an earlier job of this group
+    /// touched has made its slot odd already.
+    fn has_changed(&self, watched: &Watched) -> bool {
+        !watched.is_unchanged(&self.calls.shared.versions, self.keyspace.now_ms())
+    }
+
+    /// In the same transaction as what the jobs did: after a crash they are known as applied exactly when they are. Returns
+    /// the last of each worker.
+    fn record_tickets(&mut self, tasks: &[Task<Job>]) -> Result<HashMap<u64, u64>, StorageError> {
+        self.reset_old_tickets()?;
+        let mut last: HashMap<u64, u64> = HashMap::new();
+        for task in tasks {
+            let number = last.entry(task.id.incarnation).or_default();
+            *number = task.id.number.max(*number);
+        }
+        for (&incarnation, &number) in &last {
+            self.keyspace.record_ticket(incarnation, number)?;
+        }
+        Ok(last)
+    }
+
+    fn reset_old_tickets(&mut self) -> Result<(), StorageError> {
+        self.old_tickets_than.map_or(Ok(()), |boot| self.keyspace.reset_tickets(boot))
+    }
+
+    fn unmark(&mut self) {
+        reach(&self.calls.shared.runtime, Point::BeforeUnmark);
+        self.marks.lock().expect("marking does not panic").unmark();
+    }
+
+    /// A group is lost to a storage error that is no call's: all of it is undone, and all of it gets the error.
+    fn failed(&mut self, error: &StorageError) {
+        end_if_sync_failed(&self.calls.shared, error);
+        static GROUP_FAILED: LogLimit = LogLimit::new();
+        if let Some(left_out) = GROUP_FAILED.admit() {
+            tracing::error!(%error, left_out, "a group of changes failed and is undone");
+        }
+        self.calls.statistics.add(Counted::GroupFailuresTotal, 1);
+        // The next group may need less memory; anything else it meets as well.
+        if *error != StorageError::OutOfMemory {
+            self.calls.statistics.set(Counted::WritesFailing, 1);
+        }
+        self.roll_back();
+    }
+
+    /// On a full disk the `-wal` can be written only where it has been before. False when readers or a pass were in the way.
+    fn begin_wal_anew(&mut self) -> bool {
+        // Beside a running pass the last step gives up at once.
+        self.housekeeping.await_pass(&self.calls.statistics);
+        (0..RESTARTS_WHEN_FULL).any(|_| match self.keyspace.restart_wal() {
+            Ok(is_done) => is_done,
+            Err(error) => {
+                end_if_sync_failed(&self.calls.shared, &error);
+                false
+            }
+        })
+    }
+
+    fn roll_back(&mut self) {
+        if let Err(error) = self.keyspace.rollback() {
+            // A transaction that can be neither finished nor undone: the next writer finds the file as it was before.
+            tracing::error!(%error, "a group can't be undone");
+            process::exit_at_once(1);
+        }
+    }
+
+    fn count_group(&mut self, tasks: &[Task<Job>], begun: Instant) {
+        let statistics = &self.calls.statistics;
+        let commands = tasks.iter().map(|task| task.job.calls.len() as u64).sum();
+        let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
+        self.calls.shared.latency.consider(Event::Commit, duration_us);
+        statistics.set(Counted::WritesFailing, 0);
+        statistics.add(Counted::GroupsTotal, 1);
+        statistics.add(Counted::GroupJobsTotal, tasks.len() as u64);
+        statistics.add(Counted::GroupCommandsTotal, commands);
+        statistics.raise(Counted::GroupCommandsMax, commands);
+        statistics.add(Counted::CommitMicrosecondsTotal, duration_us);
+        statistics.raise(Counted::CommitMicrosecondsMax, duration_us);
+        statistics.measured(Measured::Commit, duration_us);
+        statistics.measured(Measured::Group, commands);
+        statistics.add(Counted::ChangesSinceCheckpoint, commands);
+    }
+
+    pub fn idle(&mut self) -> Duration {
+        if let Some(wait) = self.look_at_files() {
+            return wait;
+        }
+        if let Err(error) = self.calls.fit_map(&mut self.keyspace, self.may_map) {
+            tracing::warn!(%error, "the map of the data file can't be changed");
+        }
+        self.try_to_write();
+        let is_idle = !std::mem::take(&mut self.has_run);
+        let next = self.housekeeping.bite(&mut self.keyspace, &self.calls, is_idle);
+        self.unmark();
+        match next {
+            Ok(wait) => wait,
+            Err(error) => {
+                self.failed(&error);
+                self.unmark();
+                RETRY
+            }
+        }
+    }
+
+    /// When to come again, once the files are lost: what is in them is saved, and nothing else is done.
+    fn look_at_files(&mut self) -> Option<Duration> {
+        let options = &self.calls.shared.settings.storage;
+        if self.rescue.is_none() {
+            let changed = self.files.look()?;
+            self.calls.statistics.set(Counted::WritesFailing, 1);
+            self.rescue = Some(Rescue::begin(&self.keyspace, &changed, &options.directory));
+        }
+        self.housekeeping.await_pass(&self.calls.statistics);
+        if let Some(Err(error)) = self.rescue.as_mut().map(|rescue| rescue.go_on(&mut self.keyspace, options)) {
+            end_if_sync_failed(&self.calls.shared, &error);
+            tracing::error!(%error, "what was acknowledged can't be copied into the data file yet");
+            return Some(TRY_EVERY);
+        }
+        Some(RETRY.min(self.housekeeping.go_on_with_backup(&mut self.keyspace)))
+    }
+
+    /// While writes fail the service says that it is not ready, so perhaps nobody sends one any more: whether the disk takes
+    /// them again must not depend on that.
+    fn try_to_write(&mut self) {
+        let now = clock::monotonic();
+        let is_failing = self.calls.statistics.read(Counted::WritesFailing) != 0;
+        if !is_failing || now.duration_since(self.tried_at) < TRY_EVERY {
+            return;
+        }
+        self.tried_at = now;
+        let tried = self.write_nothing();
+        match tried {
+            Ok(()) => {
+                self.old_tickets_than = None;
+                tracing::info!("the disk takes writes again");
+                self.calls.statistics.set(Counted::WritesFailing, 0);
+            }
+            Err(error) => {
+                end_if_sync_failed(&self.calls.shared, &error);
+                tracing::debug!(%error, "writes go on failing");
+                self.roll_back();
+            }
+        }
+    }
+
+    /// A change that nobody can see.
+    fn write_nothing(&mut self) -> Result<(), StorageError> {
+        self.keyspace.begin_write(self.calls.shared.clock.now_ms())?;
+        self.reset_old_tickets()?;
+        self.keyspace.record_ticket(NOBODY, 0)?;
+        self.keyspace.commit()
+    }
+
+    #[must_use]
+    pub fn batch_bytes_max(&self) -> usize {
+        self.housekeeping.group_bytes_max()
+    }
+
+    #[must_use]
+    pub fn last_applied(&self, incarnation: u64) -> u64 {
+        self.applied.get(&incarnation).copied().unwrap_or(0)
+    }
+
+    pub fn forget(&mut self, incarnation: u64) {
+        self.applied.remove(&incarnation);
+    }
+
+    /// The orderly end: everything in the file, an empty `-wal`.
+    pub fn finish(&mut self) {
+        if let Some(rescue) = &mut self.rescue {
+            self.housekeeping.stop();
+            if let Err(error) = rescue.go_on(&mut self.keyspace, &self.calls.shared.settings.storage) {
+                tracing::error!(%error, "what was acknowledged can't be copied into the data file");
+            }
+            return;
+        }
+        let options = Options { mmap: self.may_map, ..self.calls.shared.settings.storage.clone() };
+        let finished = self.housekeeping.finish(&options).and_then(|()| self.keyspace.keep_side_files());
+        if let Err(error) = finished {
+            end_if_sync_failed(&self.calls.shared, &error);
+            tracing::warn!(%error, "the last checkpoint did not end; the next start needs a moment longer");
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.keyspace.is_mapped()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.files.end();
+    }
+}
+
+/// Marks what the row layer is about to change.
+fn marking(marks: &SharedMarks) -> ChangeHook {
+    let marks = Arc::clone(marks);
+    Box::new(move |change: Change<'_>| {
+        let mut marks = marks.lock().expect("marking does not panic");
+        match change {
+            Change::Key { database, key } => marks.mark(database, key),
+            Change::Flush { databases } => marks.mark_flush(databases),
+            Change::Swap { a, b } => marks.mark_swap(a, b),
+        }
+    })
+}
+
+/// How many keys each database has, for those who do not ask the keyspace. Within a transaction.
+fn publish_sizes(keyspace: &mut Keyspace, statistics: &Statistics) {
+    for database in 0..DATABASES as u8 {
+        keyspace.select(database);
+        if let (Ok(keys), Ok(expires)) = (keyspace.key_count(), keyspace.expires_count()) {
+            statistics.set_keys(database, keys, expires);
+        }
+    }
+}
+
+/// Attempts of at most 10 ms each.
+const RESTARTS_WHEN_FULL: usize = 20;
+/// Between two attempts to write while writes fail.
+const TRY_EVERY: Duration = Duration::from_secs(1);
+/// The incarnation that no process has.
+const NOBODY: u64 = 0;
+/// After a failure of housekeeping.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The outcome of a failed sync is unknown, and the kernel forgets it: nothing is answered, this process ends, and the
+/// next one writes and syncs everything again before it serves.
+pub fn end_if_sync_failed(shared: &Shared, error: &StorageError) {
+    if let StorageError::SyncFailed(_) = error {
+        tracing::error!(%error, "a sync failed: the writer ends, and the next one checkpoints first");
+        shared.runtime.set(Knob::MustCheckpoint, 1);
+        if let Err(error) = failed_sync::note(&shared.settings.storage) {
+            // The shared memory has it too, for as long as the service lives.
+            tracing::error!(%error, "a failed sync can't be noted in the data directory");
+        }
+        process::exit_at_once(SYNC_FAILED);
+    }
+}
+
+/// True when the job of this index, before whose first call there are so many, may wait for the next group. `has_unseen`: a run of SETs may
+/// count on the runs of SETs behind it, up to the end of a window.
+fn may_end_before(tasks: &[Task<Job>], index: usize, first: usize, has_unseen: bool) -> bool {
+    let Some(before) = index.checked_sub(1) else { return false };
+    !has_unseen
+        || is_border(first - tasks[before].job.calls.len(), first)
+        || !tasks[before..=index].iter().all(|task| is_of_sets(&task.job))
+}
+
+fn done(job: &Job, applied: Applied) -> Done {
+    let (values, slow) = match applied {
+        Applied::Replies(values, slow) => (values, slow),
+        Applied::NotExecuted => return Done::new(DoneOutcome::NotExecuted, Vec::new()),
+        Applied::Refused(text) => return refused(job, &text),
+    };
+    let (mut replies, mut ends) = (Vec::new(), Vec::new());
+    // Each gives its memory back when it is written: large ones are not there twice.
+    for reply in values {
+        encode::encode(&reply, job.version, &mut replies);
+        ends.push(replies.len() as u64);
+    }
+    let outcome = match job.kind {
+        Kind::Run => DoneOutcome::of_run(job, ends.len(), false),
+        Kind::Exec(_) | Kind::Watch => DoneOutcome::Executed(ends),
+    };
+    Done { slow, ..Done::new(outcome, replies) }
+}

@@ -1,0 +1,7 @@
+//! What is counted, and the texts made of it.
+
+pub mod info;
+pub mod latency;
+pub mod sampler;
+pub mod statistics;
+pub mod tally;

@@ -1,0 +1,30 @@
+//! Named points at which the writer can be told to die: how the tests prove that no point of its life loses or repeats a
+//! write. Set by DEBUG KILL-WRITER, which is there only when the operator allows DEBUG.
+
+use crate::kv::shared::runtime::{Knob, Runtime};
+use crate::sys::process;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    BeforeCommit = 1,
+    AfterCommit = 2,
+    BeforeUnmark = 3,
+    AmidReplies = 4,
+}
+
+impl Point {
+    pub const ALL: [(&'static str, Point); 4] = [
+        ("before-commit", Point::BeforeCommit),
+        ("after-commit", Point::AfterCommit),
+        ("before-unmark", Point::BeforeUnmark),
+        ("amid-replies", Point::AmidReplies),
+    ];
+}
+
+/// The writer is here. Ends the process, once, if it was told to die here.
+pub fn reach(runtime: &Runtime, point: Point) {
+    if runtime.read(Knob::KillAt) == point as u64 {
+        runtime.set(Knob::KillAt, 0);
+        process::kill_self();
+    }
+}

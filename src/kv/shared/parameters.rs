@@ -1,0 +1,335 @@
+//! What CONFIG calls the service's settings: for each name of Redis where its value comes from, and what changes it.
+//!
+//! Only what clients ask for, or what has a counterpart here, has a row. A name that is absent is unknown, as in Redis.
+
+use std::sync::atomic::Ordering;
+
+use crate::kv::application::Shared;
+use crate::kv::shared::runtime::{Knob, PASSWORD_BYTES_MAX};
+use crate::resp::number::parse_integer;
+use crate::server::{Global, Slot};
+use crate::storage::{DATABASES, Durability};
+
+pub struct Parameter {
+    /// As Redis names it.
+    pub name: &'static str,
+    /// The setting that gives its value at the start; empty: none does.
+    pub setting: &'static str,
+    read: Read,
+    change: Change,
+}
+
+/// Where the value comes from.
+enum Read {
+    Fixed(&'static str),
+    From(fn(&Shared) -> String),
+    Bytes(fn(&Shared) -> Vec<u8>),
+}
+
+/// What CONFIG SET can do. Where it can't change the value, it still accepts the present one.
+enum Change {
+    Number {
+        min: i64,
+        max: i64,
+        /// Further limits: the text of the error.
+        check: fn(&Shared, i64) -> Result<(), String>,
+        set: fn(&Shared, i64),
+    },
+    Switch(fn(&Shared, bool)),
+    Password,
+    /// The setting does, at the next start.
+    AtStart,
+    /// Nothing does; this is why.
+    Never(&'static str),
+}
+
+/// A value that was checked, ready to be set.
+pub enum Checked {
+    Same,
+    Number(fn(&Shared, i64), i64),
+    Switch(fn(&Shared, bool), bool),
+    Password(Vec<u8>),
+}
+
+/// Slow-log entries that each worker may be told to keep.
+const SLOWLOG_ENTRIES_MAX: i64 = 65_536;
+
+const NO_EVICTION: &str = "the data is on disk and is never evicted";
+const NO_SNAPSHOTS: &str = "every acknowledged write is in the data file already, there are no snapshots";
+const NO_LOG_FILE: &str = "there is no append-only file to rewrite";
+const NO_REPLICATION: &str = "there is no replication";
+const NO_EVENTS: &str = "there are no keyspace events";
+const BY_DESIGN: &str = "this is how emptyServer works";
+
+const fn fixed(name: &'static str, value: &'static str, why: &'static str) -> Parameter {
+    Parameter { name, setting: "", read: Read::Fixed(value), change: Change::Never(why) }
+}
+
+const fn at_start(name: &'static str, setting: &'static str, read: fn(&Shared) -> String) -> Parameter {
+    Parameter { name, setting, read: Read::From(read), change: Change::AtStart }
+}
+
+/// A knob that is a number.
+const fn number(
+    name: &'static str,
+    setting: &'static str,
+    (min, max): (i64, i64),
+    read: fn(&Shared) -> String,
+    set: fn(&Shared, i64),
+) -> Parameter {
+    Parameter { name, setting, read: Read::From(read), change: Change::Number { min, max, check: |_, _| Ok(()), set } }
+}
+
+/// Sorted by name.
+pub const PARAMETERS: &[Parameter] = &[
+    fixed("aclfile", "", "there is one user, whose password EMPTYSERVER_PASSWORD is"),
+    fixed("activedefrag", "no", BY_DESIGN),
+    fixed("activerehashing", "yes", BY_DESIGN),
+    fixed("aof-use-rdb-preamble", "no", NO_LOG_FILE),
+    fixed("appendfilename", "data.db-wal", BY_DESIGN),
+    at_start("appendfsync", "EMPTYSERVER_DURABILITY", |shared| {
+        let durability = match shared.settings.storage.durability {
+            Durability::Always => "always",
+            Durability::EverySec => "everysec",
+            Durability::Os => "no",
+        };
+        durability.to_owned()
+    }),
+    at_start("appendonly", "EMPTYSERVER_DURABILITY", |shared| yes_no(is_log_synced(shared)).to_owned()),
+    fixed("auto-aof-rewrite-min-size", "0", NO_LOG_FILE),
+    fixed("auto-aof-rewrite-percentage", "0", NO_LOG_FILE),
+    at_start("bind", "EMPTYSERVER_LISTEN", |shared| shared.settings.listen.ip().to_string()),
+    at_start("client-output-buffer-limit", "EMPTYSERVER_OUTPUT_BYTES_MAX", |shared| {
+        let bytes = shared.settings.output_bytes_max;
+        format!("normal {bytes} 0 0 slave {bytes} 0 0 pubsub {bytes} 0 0")
+    }),
+    at_start("client-query-buffer-limit", "EMPTYSERVER_QUERY_BYTES_MAX", |shared| {
+        shared.settings.query_bytes_max.to_string()
+    }),
+    fixed("cluster-enabled", "no", "there is no cluster"),
+    fixed("daemonize", "no", "it runs in the foreground"),
+    Parameter {
+        name: "databases",
+        setting: "",
+        read: Read::From(|_| DATABASES.to_string()),
+        change: Change::Never("their number is part of the file format"),
+    },
+    fixed("dbfilename", "data.db", BY_DESIGN),
+    at_start("dir", "EMPTYSERVER_DATA", |shared| shared.host.data_directory.clone()),
+    at_start("enable-debug-command", "EMPTYSERVER_DEBUG_COMMANDS", |shared| {
+        yes_no(shared.settings.debug_commands).to_owned()
+    }),
+    fixed("enable-module-command", "no", "there are no modules"),
+    fixed("enable-protected-configs", "no", BY_DESIGN),
+    fixed("hz", "20", BY_DESIGN),
+    fixed("io-threads", "1", "EMPTYSERVER_WORKERS processes do the work"),
+    fixed("latency-tracking", "yes", BY_DESIGN),
+    fixed("latency-tracking-info-percentiles", "50 99 99.9", BY_DESIGN),
+    number(
+        "latency-monitor-threshold",
+        "",
+        (0, i64::MAX),
+        |shared| shared.runtime.read(Knob::LatencyThresholdMs).to_string(),
+        |shared, value| shared.runtime.set(Knob::LatencyThresholdMs, value as u64),
+    ),
+    fixed("lazyfree-lazy-eviction", "yes", BY_DESIGN),
+    fixed("lazyfree-lazy-expire", "yes", BY_DESIGN),
+    fixed("lazyfree-lazy-server-del", "yes", BY_DESIGN),
+    fixed("lazyfree-lazy-user-del", "yes", BY_DESIGN),
+    fixed("lazyfree-lazy-user-flush", "yes", BY_DESIGN),
+    fixed("logfile", "", "the log goes to the standard error stream"),
+    fixed("masterauth", "", NO_REPLICATION),
+    fixed("masteruser", "", NO_REPLICATION),
+    Parameter {
+        name: "maxclients",
+        setting: "EMPTYSERVER_MAX_CONNECTIONS",
+        read: Read::From(|shared| global(shared, Global::ConnectionsMax)),
+        change: Change::Number {
+            min: 1,
+            max: u32::MAX as i64,
+            check: |shared, value| match shared.board.global(Global::ConnectionsPossible).load(Ordering::Relaxed) {
+                possible if value as u64 > possible => Err(format!(
+                    "The operating system is not able to handle the specified number of clients, try with {possible}"
+                )),
+                _ => Ok(()),
+            },
+            set: |shared, value| shared.board.global(Global::ConnectionsMax).store(value as u64, Ordering::Relaxed),
+        },
+    },
+    fixed("maxmemory", "0", NO_EVICTION),
+    number(
+        "maxmemory-clients",
+        "EMPTYSERVER_CLIENTS_BYTES_MAX",
+        (0, i64::MAX),
+        |shared| global(shared, Global::ConnectionsBytesMax),
+        |shared, value| {
+            shared.board.global(Global::ConnectionsBytesMax).store(value.cast_unsigned(), Ordering::Relaxed);
+        },
+    ),
+    fixed("maxmemory-policy", "noeviction", NO_EVICTION),
+    fixed("maxmemory-samples", "5", NO_EVICTION),
+    fixed("min-replicas-max-lag", "10", NO_REPLICATION),
+    fixed("min-replicas-to-write", "0", NO_REPLICATION),
+    fixed("min-slaves-max-lag", "10", NO_REPLICATION),
+    fixed("min-slaves-to-write", "0", NO_REPLICATION),
+    fixed("no-appendfsync-on-rewrite", "no", NO_LOG_FILE),
+    fixed("notify-keyspace-events", "", NO_EVENTS),
+    fixed("pidfile", "", BY_DESIGN),
+    at_start("port", "EMPTYSERVER_LISTEN", |shared| shared.settings.listen.port().to_string()),
+    Parameter {
+        name: "protected-mode",
+        setting: "EMPTYSERVER_PROTECTED_MODE",
+        read: Read::From(|shared| yes_no(shared.runtime.read(Knob::ProtectedMode) != 0).to_owned()),
+        change: Change::Switch(|shared, is_on| shared.runtime.set(Knob::ProtectedMode, u64::from(is_on))),
+    },
+    at_start("proto-max-bulk-len", "EMPTYSERVER_VALUE_BYTES_MAX", |shared| {
+        shared.settings.storage.value_bytes_max.to_string()
+    }),
+    fixed("rdbchecksum", "yes", NO_SNAPSHOTS),
+    fixed("rdbcompression", "no", NO_SNAPSHOTS),
+    fixed("replica-priority", "100", NO_REPLICATION),
+    fixed("replica-read-only", "yes", NO_REPLICATION),
+    fixed("replica-serve-stale-data", "yes", NO_REPLICATION),
+    fixed("replicaof", "", NO_REPLICATION),
+    Parameter {
+        name: "requirepass",
+        setting: "EMPTYSERVER_PASSWORD",
+        read: Read::Bytes(|shared| shared.runtime.password()),
+        change: Change::Password,
+    },
+    fixed("save", "", NO_SNAPSHOTS),
+    at_start("shutdown-timeout", "EMPTYSERVER_DRAIN_SECONDS", |shared| shared.settings.drain_seconds.to_string()),
+    fixed("slave-priority", "100", NO_REPLICATION),
+    fixed("slave-read-only", "yes", NO_REPLICATION),
+    fixed("slave-serve-stale-data", "yes", NO_REPLICATION),
+    fixed("slaveof", "", NO_REPLICATION),
+    number(
+        "slowlog-log-slower-than",
+        "EMPTYSERVER_SLOWLOG_MICROSECONDS",
+        (-1, i64::MAX),
+        |shared| shared.runtime.read(Knob::SlowlogUs).cast_signed().to_string(),
+        |shared, value| shared.runtime.set(Knob::SlowlogUs, value.cast_unsigned()),
+    ),
+    number(
+        "slowlog-max-len",
+        "EMPTYSERVER_SLOWLOG_ENTRIES_MAX",
+        (0, SLOWLOG_ENTRIES_MAX),
+        |shared| shared.runtime.read(Knob::SlowlogEntriesMax).to_string(),
+        |shared, value| shared.runtime.set(Knob::SlowlogEntriesMax, value.cast_unsigned()),
+    ),
+    fixed("stop-writes-on-bgsave-error", "yes", BY_DESIGN),
+    fixed("supervised", "no", BY_DESIGN),
+    fixed("tcp-backlog", "1024", BY_DESIGN),
+    Parameter {
+        name: "tcp-keepalive",
+        setting: "",
+        read: Read::From(|shared| shared.settings.keep_alive_seconds.to_string()),
+        change: Change::Never(BY_DESIGN),
+    },
+    number(
+        "timeout",
+        "EMPTYSERVER_IDLE_TIMEOUT_SECONDS",
+        (0, i32::MAX as i64),
+        |shared| global(shared, Global::IdleTimeoutSeconds),
+        |shared, value| shared.board.global(Global::IdleTimeoutSeconds).store(value.cast_unsigned(), Ordering::Relaxed),
+    ),
+    fixed("tls-port", "0", "there is no TLS"),
+    fixed("unixsocket", "", "it listens on TCP only"),
+];
+
+fn global(shared: &Shared, which: Global) -> String {
+    shared.board.global(which).load(Ordering::Relaxed).to_string()
+}
+
+const fn yes_no(is_on: bool) -> &'static str {
+    if is_on { "yes" } else { "no" }
+}
+
+/// True when acknowledged writes are synced by the service itself: what Redis calls an append-only file.
+#[must_use]
+pub fn is_log_synced(shared: &Shared) -> bool {
+    shared.settings.storage.durability != Durability::Os
+}
+
+/// The parameter of this name, whatever its case.
+#[must_use]
+pub fn lookup(name: &[u8]) -> Option<&'static Parameter> {
+    PARAMETERS.iter().find(|parameter| parameter.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+impl Parameter {
+    #[must_use]
+    pub fn value(&self, shared: &Shared) -> Vec<u8> {
+        match self.read {
+            Read::Fixed(value) => value.into(),
+            Read::From(read) => read(shared).into_bytes(),
+            Read::Bytes(read) => read(shared),
+        }
+    }
+
+    /// True when CONFIG SET can change it.
+    #[must_use]
+    pub fn is_changeable(&self) -> bool {
+        !matches!(self.change, Change::AtStart | Change::Never(_))
+    }
+
+    /// Whether this value may be set. `Err`: the reason as Redis words it.
+    pub fn check(&self, shared: &Shared, value: &[u8]) -> Result<Checked, String> {
+        match self.change {
+            Change::AtStart | Change::Never(_) if self.value(shared).eq_ignore_ascii_case(value) => Ok(Checked::Same),
+            Change::AtStart => {
+                Err(format!("can't set immutable config: set {} and start the service again", self.setting))
+            }
+            Change::Never(why) => Err(format!("can't set immutable config: {why}")),
+            Change::Number { min, max, check, set } => {
+                let Some(number) = parse_integer(value) else {
+                    return Err("argument couldn't be parsed into an integer".to_owned());
+                };
+                if !(min..=max).contains(&number) {
+                    return Err(format!("argument must be between {min} and {max} inclusive"));
+                }
+                check(shared, number).map(|()| Checked::Number(set, number))
+            }
+            Change::Switch(set) => match value {
+                value if value.eq_ignore_ascii_case(b"yes") => Ok(Checked::Switch(set, true)),
+                value if value.eq_ignore_ascii_case(b"no") => Ok(Checked::Switch(set, false)),
+                _ => Err("argument must be 'yes' or 'no'".to_owned()),
+            },
+            Change::Password if value.len() <= PASSWORD_BYTES_MAX => Ok(Checked::Password(value.to_vec())),
+            Change::Password => Err(format!("a password has at most {PASSWORD_BYTES_MAX} bytes")),
+        }
+    }
+}
+
+impl Checked {
+    /// On behalf of that worker, whose loop this is.
+    pub fn apply(self, shared: &Shared, by: Slot) {
+        match self {
+            Checked::Same => {}
+            Checked::Number(set, number) => set(shared, number),
+            Checked::Switch(set, is_on) => set(shared, is_on),
+            Checked::Password(password) => {
+                let is_set = shared.runtime.set_password(by, &password);
+                debug_assert!(is_set, "its length was checked");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_lower_case() {
+        for parameter in PARAMETERS {
+            let same = PARAMETERS.iter().filter(|other| other.name == parameter.name).count();
+            assert_eq!((same, parameter.name), (1, parameter.name.to_ascii_lowercase().as_str()));
+            assert!(
+                parameter.setting.is_empty() || parameter.setting.starts_with("EMPTYSERVER_"),
+                "{}",
+                parameter.name
+            );
+        }
+    }
+}
