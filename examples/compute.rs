@@ -38,7 +38,7 @@ impl Wire for Answer {
 }
 
 impl Application for Compute {
-    type Service = Desk;
+    type Service = WorkerState;
     type Executor = Counter;
     type Job = Primes;
     type Done = Answer;
@@ -47,8 +47,8 @@ impl Application for Compute {
         // Long jobs: a thread takes one at a time, few are let in, and the loop comes first.
         vec![LaneSpec { name: "compute", runs: Runs::Threads(1), jobs_max: 2, batch_max: 1, niceness: 5 }]
     }
-    fn service(&self, _context: &WorkerContext) -> Result<Desk, StartError> {
-        Ok(Desk)
+    fn service(&self, _context: &WorkerContext) -> Result<WorkerState, StartError> {
+        Ok(WorkerState)
     }
     fn executor(&self, _lane: LaneId, _context: &ExecutorContext) -> Result<Counter, StartError> {
         Ok(Counter)
@@ -58,9 +58,9 @@ impl Application for Compute {
     }
 }
 
-struct Desk;
+struct WorkerState;
 
-impl Service for Desk {
+impl Service for WorkerState {
     type Session = ();
     type Job = Primes;
     type Done = Answer;

@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use emptyserver::server::{
-    Application, Board, ConnectionId, Counter, Effects, Executor, ExecutorContext, Input, LaneId, LaneSpec, Outbox,
-    Peer, Refusal, Runs, Service, Slot, StartError, Step, Task, TaskId, Wire, WorkerContext,
+    Application, ConnectionId, Counter, Effects, Executor, ExecutorContext, Input, LaneId, LaneSpec, Outbox, Peer,
+    Refusal, Runs, Scoreboard, Service, Slot, StartError, Step, Task, TaskId, Wire, WorkerContext,
 };
 use emptyserver::sys;
 
@@ -54,10 +54,10 @@ impl Application for Echo {
         vec![lane("pool", Runs::Threads(2)), lane("lane", Runs::Process)]
     }
     fn service(&self, context: &WorkerContext) -> Result<EchoService, StartError> {
-        Ok(EchoService { own: context.slot, board: context.board, parked: BTreeSet::new() })
+        Ok(EchoService { own: context.slot, scoreboard: context.scoreboard, parked: BTreeSet::new() })
     }
     fn executor(&self, _lane: LaneId, context: &ExecutorContext) -> Result<EchoExecutor, StartError> {
-        Ok(EchoExecutor { is_lane: context.slot == context.board.lane_slot() })
+        Ok(EchoExecutor { is_lane: context.slot == context.scoreboard.lane_slot() })
     }
     fn turned_away(&self) -> &'static [u8] {
         b"too many connections\n"
@@ -66,7 +66,7 @@ impl Application for Echo {
 
 struct EchoService {
     own: Slot,
-    board: Board,
+    scoreboard: Scoreboard,
     /// Connections that wait for a `wake`.
     parked: BTreeSet<ConnectionId>,
 }
@@ -88,7 +88,7 @@ impl EchoService {
             }
             [b"wake"] => {
                 self.wake(effects);
-                self.board
+                self.scoreboard
                     .workers()
                     .filter(|&slot| slot != self.own)
                     .for_each(|slot| effects.send(slot, b"wake".into()));
@@ -112,10 +112,10 @@ impl EchoService {
     fn processes(&self) -> String {
         let each = |counter| {
             let values: Vec<String> = self
-                .board
+                .scoreboard
                 .workers()
-                .chain([self.board.lane_slot()])
-                .map(|slot| self.board.read(slot, counter).to_string())
+                .chain([self.scoreboard.lane_slot()])
+                .map(|slot| self.scoreboard.read(slot, counter).to_string())
                 .collect();
             values.join(",")
         };
@@ -125,10 +125,10 @@ impl EchoService {
             each(Counter::Connections),
             each(Counter::Listening),
             self.own.0,
-            self.board.sum(Counter::AcceptEmptyTotal),
-            self.board.sum(Counter::TurnedAwayTotal),
-            self.board.slots().map(|slot| self.board.read(slot, Counter::InputBytesMax)).max().unwrap_or(0),
-            self.board.slots().map(|slot| self.board.read(slot, Counter::OutputBytesMax)).max().unwrap_or(0),
+            self.scoreboard.sum(Counter::AcceptEmptyTotal),
+            self.scoreboard.sum(Counter::TurnedAwayTotal),
+            self.scoreboard.slots().map(|slot| self.scoreboard.read(slot, Counter::InputBytesMax)).max().unwrap_or(0),
+            self.scoreboard.slots().map(|slot| self.scoreboard.read(slot, Counter::OutputBytesMax)).max().unwrap_or(0),
         )
     }
 }

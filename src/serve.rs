@@ -15,7 +15,7 @@ use emptyserver::admin::{self, Facts, Hosts, View};
 use emptyserver::config::{self, AdminSettings, Secret, Settings};
 use emptyserver::kv::application::{KeyValue, LANES, Shared};
 use emptyserver::kv::shared::settings::{BackupSettings, Settings as KvSettings, queued_bytes_max};
-use emptyserver::server::supervisor::Companion;
+use emptyserver::server::supervisor::Sidecar;
 use emptyserver::server::{Global, Limits, ServerConfig, StartError, supervisor};
 use emptyserver::storage::{self, DATA_FILE, Keyspace, file_system};
 use emptyserver::sys::clock;
@@ -47,12 +47,12 @@ pub(crate) fn serve(settings: &Settings, container: &Container) -> Result<ExitCo
     let address = socket::local_address(listener.as_fd())?;
     let shared = Arc::new(Shared::new(kv_settings(settings, &config, address, container))?);
     // Tickets of an earlier run must never match: any number will do that is not drawn twice.
-    shared.board.global(Global::Boot).store(RandomState::new().build_hasher().finish() >> 1, Ordering::SeqCst);
-    let board = shared.board;
-    let view = View::new(facts(settings, &shared.settings), board, shared.backups.clone());
-    let companion = admin_listener.map(|listener| companion(listener, view));
+    shared.scoreboard.global(Global::Boot).store(RandomState::new().build_hasher().finish() >> 1, Ordering::SeqCst);
+    let scoreboard = shared.scoreboard;
+    let view = View::new(facts(settings, &shared.settings), scoreboard, shared.backups.clone());
+    let sidecar = admin_listener.map(|listener| sidecar(listener, view));
     let application = Arc::new(KeyValue { shared });
-    let start = supervisor::Start { application, config, board, lock: Some(lock), listener, companion };
+    let start = supervisor::Start { application, config, scoreboard, lock: Some(lock), listener, sidecar };
     let code = supervisor::run(start)?;
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
@@ -163,9 +163,9 @@ fn admin_listener(settings: &AdminSettings) -> Result<Option<OwnedFd>, Box<dyn E
     Ok(Some(listener))
 }
 
-fn companion(listener: OwnedFd, view: View) -> Companion {
+fn sidecar(listener: OwnedFd, view: View) -> Sidecar {
     let view = Arc::new(view);
-    Companion { name: "admin", listener, body: Box::new(move |listener| admin::serve(listener, Arc::clone(&view))) }
+    Sidecar { name: "admin", listener, body: Box::new(move |listener| admin::serve(listener, Arc::clone(&view))) }
 }
 
 fn facts(settings: &Settings, kv: &KvSettings) -> Facts {

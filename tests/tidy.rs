@@ -72,7 +72,7 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ("src/client/a.rs", "//! A.\nuse crate::kv::table::X;\n", ""),
     ("src/client/a.rs", "//! A.\nuse crate::kv::{table, front};\n", "2: `client` must not know `kv::front`"),
     ("src/storage/a.rs", "//! A.\nuse super::super::kv;\n", "2: `super` leads out of the layer"),
-    ("src/sys/a.rs", "//! A.\nuse crate::server::bell;\n", "2: `sys` must not know `server::bell`"),
+    ("src/sys/a.rs", "//! A.\nuse crate::server::waker;\n", "2: `sys` must not know `server::waker`"),
     ("src/kv/a.rs", "//! A.\n// unsafe libc::x\nconst X: &str = \"unsafe rusqlite::\";\n", ""),
     ("src/main.rs", "//! A.\nuse clap::Parser;\n", ""),
     ("src/main.rs", "//! A.\nfn f() { unsafe { x() } }\n", "2: `unsafe` belongs to src/sys/ and src/storage/vfs/"),

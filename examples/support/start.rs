@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use clap::Parser;
-use emptyserver::server::{Application, Board, Input, Limits, ServerConfig, supervisor};
+use emptyserver::server::{Application, Input, Limits, Scoreboard, ServerConfig, supervisor};
 use emptyserver::sys;
 
 #[derive(Parser)]
@@ -47,14 +47,14 @@ pub(crate) fn serve(application: impl Application) -> Result<(), Box<dyn Error>>
         },
     };
     let listener = supervisor::bind(&mut config)?;
-    let board = Board::new(config.workers.max(1), 0)?;
+    let scoreboard = Scoreboard::new(config.workers.max(1), 0)?;
     let code = supervisor::run(supervisor::Start {
         application: Arc::new(application),
         config,
-        board,
+        scoreboard,
         lock: None,
         listener,
-        companion: None,
+        sidecar: None,
     })?;
     sys::process::exit_at_once(code)
 }

@@ -64,7 +64,7 @@ fn connections(view: &View, out: &mut Exposition) {
             out.sample(&[("process", &process.name())], view.read(process, counter));
         }
     }
-    let rejected = view.board.sum(Counter::TurnedAwayTotal) + view.totals.sum(Counted::DeniedTotal);
+    let rejected = view.scoreboard.sum(Counter::TurnedAwayTotal) + view.totals.sum(Counted::DeniedTotal);
     out.single(
         Gauge,
         "connections_max",
@@ -270,7 +270,7 @@ mod tests {
         let view = serving();
         let get = table::number(table::lookup(b"get").unwrap());
         assert!(!text(&view, Format::Text).contains("command=\"get\""));
-        Statistics::new(view.board, Slot(1)).called(get, 3, 1, 12, [(bucket(4), 3)].into_iter());
+        Statistics::new(view.scoreboard, Slot(1)).called(get, 3, 1, 12, [(bucket(4), 3)].into_iter());
         let text = text(&view, Format::Text);
         assert!(text.contains("emptyserver_command_duration_seconds_bucket{command=\"get\",le=\"2e-6\"} 0\n"));
         assert!(text.contains("emptyserver_command_duration_seconds_bucket{command=\"get\",le=\"4e-6\"} 3\n"));

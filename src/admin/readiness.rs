@@ -53,27 +53,27 @@ mod tests {
     fn a_service_is_ready_when_all_its_workers_and_the_writer_are_at_work() {
         let view = serving();
         assert_eq!(reasons(&view), [""; 0]);
-        view.board.set(Slot(1), Counter::State, counters::ABSENT);
-        view.board.set(view.board.lane_slot(), Counter::HeartbeatMs, 1);
+        view.scoreboard.set(Slot(1), Counter::State, counters::ABSENT);
+        view.scoreboard.set(view.scoreboard.lane_slot(), Counter::HeartbeatMs, 1);
         assert_eq!(reasons(&view), ["worker 1 does not serve", "the writer does not serve"]);
     }
 
     #[test]
     fn the_end_and_a_disk_that_takes_no_writes_are_reasons_and_a_full_disk_is_none() {
         let view = serving();
-        let writer = Statistics::new(view.board, view.board.lane_slot());
+        let writer = Statistics::new(view.scoreboard, view.scoreboard.lane_slot());
         writer.set(Counted::DiskNearlyFull, 1);
         assert_eq!(reasons(&view), [""; 0]);
         writer.set(Counted::WritesFailing, 1);
-        view.board.global(Global::Draining).store(1, Ordering::Relaxed);
-        view.board.set(Slot(0), Counter::State, counters::DRAINING);
+        view.scoreboard.global(Global::Draining).store(1, Ordering::Relaxed);
+        view.scoreboard.set(Slot(0), Counter::State, counters::DRAINING);
         assert_eq!(reasons(&view), ["draining", "writes fail"]);
     }
 
     #[test]
     fn what_shows_the_figures_is_no_part_of_the_service() {
         let view = serving();
-        view.board.set(view.board.companion_slot(), Counter::State, counters::ABSENT);
+        view.scoreboard.set(view.scoreboard.sidecar_slot(), Counter::State, counters::ABSENT);
         assert_eq!(reasons(&view), [""; 0]);
     }
 }

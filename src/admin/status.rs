@@ -29,15 +29,15 @@ pub(super) fn json(view: &View) -> Json {
         "durability": view.facts.durability,
         "listen": view.facts.listen.to_string(),
         "connections": {
-            "open": view.board.sum(Counter::Connections),
+            "open": view.scoreboard.sum(Counter::Connections),
             "max": view.global(Global::ConnectionsMax),
-            "accepted_total": view.board.sum(Counter::AcceptedTotal),
-            "rejected_total": view.board.sum(Counter::TurnedAwayTotal) + sum(Counted::DeniedTotal),
+            "accepted_total": view.scoreboard.sum(Counter::AcceptedTotal),
+            "rejected_total": view.scoreboard.sum(Counter::TurnedAwayTotal) + sum(Counted::DeniedTotal),
         },
         "commands": commands(view),
         "bytes": {
-            "received_total": view.board.sum(Counter::InputBytesTotal),
-            "sent_total": view.board.sum(Counter::OutputBytesTotal),
+            "received_total": view.scoreboard.sum(Counter::InputBytesTotal),
+            "sent_total": view.scoreboard.sum(Counter::OutputBytesTotal),
         },
         "cache": {
             "hits_total": sum(Counted::CacheHitsTotal),
@@ -65,8 +65,8 @@ pub(super) fn json(view: &View) -> Json {
         },
         "memory": {
             "limit_bytes": view.facts.memory_bytes,
-            "resident_bytes": view.board.sum(Counter::ResidentBytes),
-            "anonymous_bytes": view.board.sum(Counter::AnonymousBytes),
+            "resident_bytes": view.scoreboard.sum(Counter::ResidentBytes),
+            "anonymous_bytes": view.scoreboard.sum(Counter::AnonymousBytes),
         },
     })
 }
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn commands_come_by_the_time_they_took_and_their_buckets_add_up() {
         let view = serving();
-        let statistics = Statistics::new(view.board, Slot(0));
+        let statistics = Statistics::new(view.scoreboard, Slot(0));
         let call = |name: &[u8], duration_us| {
             let number = table::number(table::lookup(name).unwrap());
             statistics.called(number, 1, 0, duration_us, [(bucket(duration_us), 1)].into_iter());
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn large_groups_count_in_the_last_bucket() {
         let view = serving();
-        let statistics = Statistics::new(view.board, view.board.lane_slot());
+        let statistics = Statistics::new(view.scoreboard, view.scoreboard.lane_slot());
         [1, 1 << 15, 1 << 20].into_iter().for_each(|commands| statistics.measured(Measured::Group, commands));
         let buckets = json(&view)["writer"]["group_buckets"].clone();
         let buckets: Vec<u64> = buckets.as_array().unwrap().iter().filter_map(Json::as_u64).collect();

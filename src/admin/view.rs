@@ -7,7 +7,7 @@ use super::hosts::Hosts;
 use super::recent::Recent;
 use crate::kv::metrics::statistics::Totals;
 use crate::kv::shared::backups::Backups;
-use crate::server::counters::{self, Board, Counter, Global, Slot};
+use crate::server::counters::{self, Counter, Global, Scoreboard, Slot};
 use crate::sys::clock;
 
 /// Known when the service starts.
@@ -32,7 +32,7 @@ pub struct Facts {
 
 pub struct View {
     pub facts: Facts,
-    pub board: Board,
+    pub scoreboard: Scoreboard,
     pub totals: Totals,
     pub backups: Backups,
     /// The texts of `/metrics`, in both formats, and of `/status.json`.
@@ -57,19 +57,26 @@ pub(super) enum Kind {
 
 impl View {
     #[must_use]
-    pub fn new(facts: Facts, board: Board, backups: Backups) -> View {
-        View { facts, board, totals: Totals(board), backups, metrics: Default::default(), status: Recent::default() }
+    pub fn new(facts: Facts, scoreboard: Scoreboard, backups: Backups) -> View {
+        View {
+            facts,
+            scoreboard,
+            totals: Totals(scoreboard),
+            backups,
+            metrics: Default::default(),
+            status: Recent::default(),
+        }
     }
 
     /// Those that there are: with `workers = 0` the only one is called a worker.
     pub(super) fn processes(&self) -> Vec<Process> {
         let mut processes: Vec<Process> =
-            self.board.workers().map(|slot| Process { kind: Kind::Worker, slot }).collect();
+            self.scoreboard.workers().map(|slot| Process { kind: Kind::Worker, slot }).collect();
         if self.facts.workers > 0 {
             let others = [
-                (Kind::Writer, self.board.lane_slot()),
-                (Kind::Admin, self.board.companion_slot()),
-                (Kind::Supervisor, self.board.supervisor_slot()),
+                (Kind::Writer, self.scoreboard.lane_slot()),
+                (Kind::Admin, self.scoreboard.sidecar_slot()),
+                (Kind::Supervisor, self.scoreboard.supervisor_slot()),
             ];
             processes.extend(others.map(|(kind, slot)| Process { kind, slot }));
         }
@@ -77,11 +84,11 @@ impl View {
     }
 
     pub(super) fn read(&self, process: Process, which: Counter) -> u64 {
-        self.board.read(process.slot, which)
+        self.scoreboard.read(process.slot, which)
     }
 
     pub(super) fn global(&self, which: Global) -> u64 {
-        self.board.global(which).load(Ordering::Relaxed)
+        self.scoreboard.global(which).load(Ordering::Relaxed)
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -90,7 +97,7 @@ impl View {
 
     /// Jobs of all workers in the lane of that number.
     pub(super) fn lane_jobs(&self, lane: usize) -> u64 {
-        self.board.workers().map(|slot| self.board.lane_jobs(slot, lane).load(Ordering::Relaxed)).sum()
+        self.scoreboard.workers().map(|slot| self.scoreboard.lane_jobs(slot, lane).load(Ordering::Relaxed)).sum()
     }
 
     pub(super) fn uptime_ms(&self) -> u64 {
@@ -153,11 +160,11 @@ pub(super) mod tests {
             hosts: Hosts::default(),
             token: None,
         };
-        let board = Board::new(2, statistics::counters()).unwrap();
-        let view = View::new(facts, board, Backups::new().unwrap());
+        let scoreboard = Scoreboard::new(2, statistics::counters()).unwrap();
+        let view = View::new(facts, scoreboard, Backups::new().unwrap());
         for process in view.processes() {
-            view.board.set(process.slot, Counter::State, counters::SERVING);
-            view.board.set(process.slot, Counter::HeartbeatMs, clock::uptime_ms());
+            view.scoreboard.set(process.slot, Counter::State, counters::SERVING);
+            view.scoreboard.set(process.slot, Counter::HeartbeatMs, clock::uptime_ms());
         }
         view
     }
@@ -168,7 +175,7 @@ pub(super) mod tests {
         let names = |view: &View| view.processes().into_iter().map(Process::name).collect::<Vec<_>>();
         assert_eq!(names(&view), ["worker-0", "worker-1", "writer", "admin", "supervisor"]);
         view.facts.workers = 0;
-        view.board = Board::new(1, statistics::counters()).unwrap();
+        view.scoreboard = Scoreboard::new(1, statistics::counters()).unwrap();
         assert_eq!(names(&view), ["worker-0"]);
     }
 }

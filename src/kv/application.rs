@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use crate::kv::errors;
-use crate::kv::front::desk::Desk;
 use crate::kv::front::service::KvService;
+use crate::kv::front::worker_state::WorkerState;
 use crate::kv::lanes::job::{Done, Job};
 use crate::kv::lanes::lane_executor::LaneExecutor;
 use crate::kv::metrics::latency::LatencyMonitor;
@@ -15,7 +15,7 @@ use crate::kv::shared::runtime::Runtime;
 use crate::kv::shared::settings::Settings;
 use crate::kv::shared::time::ServiceClock;
 use crate::kv::shared::versions::Versions;
-use crate::server::{Application, Board, ExecutorContext, LaneId, LaneSpec, Runs, StartError, WorkerContext};
+use crate::server::{Application, ExecutorContext, LaneId, LaneSpec, Runs, Scoreboard, StartError, WorkerContext};
 
 /// Point reads.
 pub const READ: LaneId = LaneId(0);
@@ -43,7 +43,7 @@ pub struct Shared {
     pub backups: Backups,
     pub latency: LatencyMonitor,
     pub host: Host,
-    pub board: Board,
+    pub scoreboard: Scoreboard,
 }
 
 impl Shared {
@@ -57,7 +57,7 @@ impl Shared {
             runtime,
             backups: Backups::new()?,
             host: Host::look(&settings),
-            board: Board::new(settings.workers.max(1), statistics::counters())?,
+            scoreboard: Scoreboard::new(settings.workers.max(1), statistics::counters())?,
             settings,
         })
     }
@@ -111,7 +111,7 @@ impl Application for KeyValue {
     }
 
     fn service(&self, context: &WorkerContext) -> Result<KvService, StartError> {
-        Ok(KvService::new(Desk::new(context, Arc::clone(&self.shared))))
+        Ok(KvService::new(WorkerState::new(context, Arc::clone(&self.shared))))
     }
 
     fn executor(&self, lane: LaneId, context: &ExecutorContext) -> Result<LaneExecutor, StartError> {

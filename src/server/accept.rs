@@ -9,14 +9,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::config::{ACCEPT_SLACK, DESCRIPTORS_RESERVED, HEARTBEAT_FRESH_MS};
-use super::counters::{Board, Counter, Slot};
+use super::counters::{Counter, Scoreboard, Slot};
 use crate::sys::descriptors;
 use crate::sys::epoll::{Epoll, Watch};
 
 pub(super) struct Acceptor {
     listener: OwnedFd,
     own: Slot,
-    board: Board,
+    scoreboard: Scoreboard,
     token: u64,
     is_listening: bool,
     /// As many connections as the limit of descriptors lets this process have.
@@ -42,11 +42,11 @@ const MUTE_MS: u64 = 100;
 const WARN_EVERY_MS: u64 = 10_000;
 
 impl Acceptor {
-    pub(super) fn new(listener: OwnedFd, own: Slot, board: Board, token: u64) -> Acceptor {
+    pub(super) fn new(listener: OwnedFd, own: Slot, scoreboard: Scoreboard, token: u64) -> Acceptor {
         Acceptor {
             listener,
             own,
-            board,
+            scoreboard,
             token,
             is_listening: false,
             connections_max: u64::MAX,
@@ -68,21 +68,21 @@ impl Acceptor {
 
     /// Begins or stops listening as the counts say. Returns whom to ring: the one that now has to listen in this one's place.
     pub(super) fn evaluate(&mut self, epoll: &Epoll, now_ms: u64) -> io::Result<Option<Ring>> {
-        let own = self.board.read(self.own, Counter::Connections);
+        let own = self.scoreboard.read(self.own, Counter::Connections);
         // One more than there is room for is accepted still, to be told that there are too many.
         let has_room = own <= self.connections_max && now_ms >= self.muted_until_ms;
-        self.board.set(self.own, Counter::HasRoom, u64::from(has_room));
+        self.scoreboard.set(self.own, Counter::HasRoom, u64::from(has_room));
         let counts = |slot: &Slot| {
-            *slot != self.own && self.is_alive(*slot, now_ms) && self.board.read(*slot, Counter::HasRoom) == 1
+            *slot != self.own && self.is_alive(*slot, now_ms) && self.scoreboard.read(*slot, Counter::HasRoom) == 1
         };
-        let others = self.board.workers().filter(counts);
-        let fewest = others.map(|slot| (self.board.read(slot, Counter::Connections), slot)).min();
+        let others = self.scoreboard.workers().filter(counts);
+        let fewest = others.map(|slot| (self.scoreboard.read(slot, Counter::Connections), slot)).min();
         let should_listen = !self.is_draining && has_room && is_fair(own, fewest.map(|(count, _)| count));
         if should_listen == self.is_listening {
             return Ok(None);
         }
         self.is_listening = should_listen;
-        self.board.set(self.own, Counter::Listening, u64::from(should_listen));
+        self.scoreboard.set(self.own, Counter::Listening, u64::from(should_listen));
         if should_listen {
             epoll.add(&self.listener, self.token, Watch::ReadableExclusive)?;
             return Ok(None);
@@ -95,7 +95,7 @@ impl Acceptor {
     /// one that runs has to look by itself, for the kernel wakes only one.
     pub(super) fn must_look(&self, now_ms: u64) -> bool {
         let is_missing = |slot| slot != self.own && !self.is_alive(slot, now_ms);
-        self.board.workers().any(is_missing) && self.has_waiting()
+        self.scoreboard.workers().any(is_missing) && self.has_waiting()
     }
 
     /// True when this worker listens and a connection waits, whoever was woken for it.
@@ -117,7 +117,7 @@ impl Acceptor {
     }
 
     fn is_alive(&self, slot: Slot, now_ms: u64) -> bool {
-        self.board.is_fresh(slot, now_ms, HEARTBEAT_FRESH_MS)
+        self.scoreboard.is_fresh(slot, now_ms, HEARTBEAT_FRESH_MS)
     }
 }
 
@@ -142,20 +142,20 @@ mod tests {
     struct Fixture {
         acceptor: Acceptor,
         epoll: Epoll,
-        board: Board,
+        scoreboard: Scoreboard,
     }
 
     /// Worker 0 of as many as there are counts, all alive, with these connections.
     fn workers(counts: &[u64]) -> Fixture {
-        let board = Board::new(counts.len(), 0).unwrap();
-        for (slot, &count) in board.workers().zip(counts) {
-            board.set(slot, Counter::State, SERVING);
-            board.set(slot, Counter::HeartbeatMs, NOW_MS);
-            board.set(slot, Counter::HasRoom, 1);
-            board.set(slot, Counter::Connections, count);
+        let scoreboard = Scoreboard::new(counts.len(), 0).unwrap();
+        for (slot, &count) in scoreboard.workers().zip(counts) {
+            scoreboard.set(slot, Counter::State, SERVING);
+            scoreboard.set(slot, Counter::HeartbeatMs, NOW_MS);
+            scoreboard.set(slot, Counter::HasRoom, 1);
+            scoreboard.set(slot, Counter::Connections, count);
         }
         let listener = socket::listen_on(([127, 0, 0, 1], 0).into(), 8).unwrap();
-        Fixture { acceptor: Acceptor::new(listener, Slot(0), board, 1), epoll: Epoll::new(4).unwrap(), board }
+        Fixture { acceptor: Acceptor::new(listener, Slot(0), scoreboard, 1), epoll: Epoll::new(4).unwrap(), scoreboard }
     }
 
     impl Fixture {
@@ -170,10 +170,10 @@ mod tests {
     fn a_worker_stops_listening_over_the_slack_and_rings_the_one_with_the_fewest() {
         let mut here = workers(&[10, 7, 6, 9]);
         assert_eq!(here.evaluate(NOW_MS), (true, None));
-        here.board.set(Slot(0), Counter::Connections, 6 + ACCEPT_SLACK + 1);
+        here.scoreboard.set(Slot(0), Counter::Connections, 6 + ACCEPT_SLACK + 1);
         assert_eq!(here.evaluate(NOW_MS), (false, Some(Slot(2))));
         assert_eq!(here.evaluate(NOW_MS), (false, None), "one ring is enough");
-        here.board.set(Slot(2), Counter::Connections, 7);
+        here.scoreboard.set(Slot(2), Counter::Connections, 7);
         assert_eq!(here.evaluate(NOW_MS), (true, None));
     }
 
@@ -189,9 +189,9 @@ mod tests {
     fn a_stopped_worker_and_one_without_descriptors_are_not_waited_for() {
         let mut here = workers(&[100, 0, 90]);
         assert!(!here.evaluate(NOW_MS).0);
-        here.board.set(Slot(1), Counter::HeartbeatMs, NOW_MS - HEARTBEAT_FRESH_MS - 1);
+        here.scoreboard.set(Slot(1), Counter::HeartbeatMs, NOW_MS - HEARTBEAT_FRESH_MS - 1);
         assert!(!here.evaluate(NOW_MS).0, "the third is alive and has fewer");
-        here.board.set(Slot(2), Counter::HasRoom, 0);
+        here.scoreboard.set(Slot(2), Counter::HasRoom, 0);
         assert!(here.evaluate(NOW_MS).0);
         assert!(!here.acceptor.must_look(NOW_MS), "nothing waits");
         let _client = std::net::TcpStream::connect(socket::local_address(here.acceptor.fd()).unwrap()).unwrap();
@@ -204,9 +204,9 @@ mod tests {
         assert_eq!(here.evaluate(NOW_MS), (true, None));
         here.acceptor.mute(&io::ErrorKind::OutOfMemory.into(), NOW_MS);
         assert_eq!(here.evaluate(NOW_MS), (false, Some(Slot(1))));
-        assert_eq!(here.board.read(Slot(0), Counter::HasRoom), 0);
+        assert_eq!(here.scoreboard.read(Slot(0), Counter::HasRoom), 0);
         assert_eq!(here.evaluate(NOW_MS + MUTE_MS), (true, None));
-        here.board.set(Slot(0), Counter::Connections, 4);
+        here.scoreboard.set(Slot(0), Counter::Connections, 4);
         here.acceptor.connections_max = 3;
         assert_eq!(here.evaluate(NOW_MS + MUTE_MS), (false, Some(Slot(1))));
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::counters::{Board, Counter, Slot};
+use super::counters::{Counter, Scoreboard, Slot};
 use super::link::Link;
 use crate::sys::epoll::{Epoll, Watch};
 
@@ -16,7 +16,7 @@ const ACCEPT: u8 = 3;
 
 pub(super) struct Bus {
     own: Slot,
-    board: Board,
+    scoreboard: Scoreboard,
     unsent_bytes_max: usize,
     /// By slot; `None` for this worker itself and for those that are gone.
     links: Vec<Option<BusLink>>,
@@ -38,8 +38,8 @@ pub(super) enum BusEvent {
 }
 
 impl Bus {
-    pub(super) fn new(own: Slot, board: Board, unsent_bytes_max: usize) -> Bus {
-        Bus { own, board, unsent_bytes_max, links: board.workers().map(|_| None).collect() }
+    pub(super) fn new(own: Slot, scoreboard: Scoreboard, unsent_bytes_max: usize) -> Bus {
+        Bus { own, scoreboard, unsent_bytes_max, links: scoreboard.workers().map(|_| None).collect() }
     }
 
     /// A new worker is at the other end. What the old one had written must have been read before.
@@ -72,7 +72,7 @@ impl Bus {
                 true
             }
             _ => {
-                self.board.add(self.own, Counter::BusDroppedTotal, 1);
+                self.scoreboard.add(self.own, Counter::BusDroppedTotal, 1);
                 false
             }
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys;
 
-/// A process's place: workers first, then the process lane, the companion and the supervisor.
+/// A process's place: workers first, then the process lane, the sidecar and the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub usize);
 
@@ -99,19 +99,19 @@ const SUSPECTS: usize = 16;
 
 /// All counters. A copy is as good as the original.
 #[derive(Clone, Copy)]
-pub struct Board {
+pub struct Scoreboard {
     words: &'static [AtomicU64],
     workers: usize,
     application_counters: usize,
 }
 
-impl Board {
+impl Scoreboard {
     /// `application_counters`: how many counters each process has for the application, numbered from 0.
-    pub fn new(workers: usize, application_counters: usize) -> io::Result<Board> {
+    pub fn new(workers: usize, application_counters: usize) -> io::Result<Scoreboard> {
         // A process's counters begin on a cache line of their own: two processes never write to the same line.
         let process = (COUNTERS + application_counters).next_multiple_of(8);
         let count = (GLOBALS + 2 * SUSPECTS).next_multiple_of(8) + process * (workers + 3);
-        Ok(Board { words: sys::shared::words(count)?, workers, application_counters })
+        Ok(Scoreboard { words: sys::shared::words(count)?, workers, application_counters })
     }
 
     pub fn workers(&self) -> impl Iterator<Item = Slot> + use<> {
@@ -126,7 +126,7 @@ impl Board {
 
     /// The place of the process beside the service.
     #[must_use]
-    pub fn companion_slot(&self) -> Slot {
+    pub fn sidecar_slot(&self) -> Slot {
         Slot(self.workers + 1)
     }
 
@@ -253,32 +253,33 @@ mod tests {
 
     #[test]
     fn processes_do_not_share_words() {
-        let board = Board::new(2, 3).unwrap();
-        for slot in board.slots() {
-            board.set(slot, Counter::State, 10 + slot.0 as u64);
-            board.lane_jobs(slot, LANES_MAX - 1).store(50 + slot.0 as u64, Ordering::Relaxed);
-            board.application(slot, 2).store(100 + slot.0 as u64, Ordering::Relaxed);
+        let scoreboard = Scoreboard::new(2, 3).unwrap();
+        for slot in scoreboard.slots() {
+            scoreboard.set(slot, Counter::State, 10 + slot.0 as u64);
+            scoreboard.lane_jobs(slot, LANES_MAX - 1).store(50 + slot.0 as u64, Ordering::Relaxed);
+            scoreboard.application(slot, 2).store(100 + slot.0 as u64, Ordering::Relaxed);
         }
-        for slot in board.slots() {
-            assert_eq!(board.read(slot, Counter::State), 10 + slot.0 as u64);
-            assert_eq!(board.lane_jobs(slot, LANES_MAX - 1).load(Ordering::Relaxed), 50 + slot.0 as u64);
-            assert_eq!(board.application(slot, 2).load(Ordering::Relaxed), 100 + slot.0 as u64);
+        for slot in scoreboard.slots() {
+            assert_eq!(scoreboard.read(slot, Counter::State), 10 + slot.0 as u64);
+            assert_eq!(scoreboard.lane_jobs(slot, LANES_MAX - 1).load(Ordering::Relaxed), 50 + slot.0 as u64);
+            assert_eq!(scoreboard.application(slot, 2).load(Ordering::Relaxed), 100 + slot.0 as u64);
         }
-        let places = [Slot(0), Slot(1), board.lane_slot(), board.companion_slot(), board.supervisor_slot()];
-        assert_eq!(board.slots().collect::<Vec<_>>(), places);
-        assert_eq!(board.application_sum(2), (100..105).sum::<u64>());
+        let places =
+            [Slot(0), Slot(1), scoreboard.lane_slot(), scoreboard.sidecar_slot(), scoreboard.supervisor_slot()];
+        assert_eq!(scoreboard.slots().collect::<Vec<_>>(), places);
+        assert_eq!(scoreboard.application_sum(2), (100..105).sum::<u64>());
     }
 
     #[test]
     fn a_job_that_ran_alone_at_two_deaths_is_known() {
-        let board = Board::new(1, 0).unwrap();
+        let scoreboard = Scoreboard::new(1, 0).unwrap();
         let die_while_running = |number| {
-            board.global(Global::RunningAlone).store(number, Ordering::SeqCst);
-            board.accuse_running_job();
+            scoreboard.global(Global::RunningAlone).store(number, Ordering::SeqCst);
+            scoreboard.accuse_running_job();
         };
         [7, 9, 7, 0].into_iter().for_each(die_while_running);
-        assert_eq!((board.deaths_of_job(7), board.deaths_of_job(9)), (2, 1));
+        assert_eq!((scoreboard.deaths_of_job(7), scoreboard.deaths_of_job(9)), (2, 1));
         (100..100 + SUSPECTS as u64).for_each(die_while_running);
-        assert_eq!((board.deaths_of_job(7), board.deaths_of_job(115)), (0, 1));
+        assert_eq!((scoreboard.deaths_of_job(7), scoreboard.deaths_of_job(115)), (0, 1));
     }
 }

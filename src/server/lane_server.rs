@@ -13,20 +13,20 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use smallvec::SmallVec;
 
-use super::bell::{Bell, Ringer, bell};
 use super::config::Limits;
-use super::counters::{Board, Counter, Global, Slot};
+use super::counters::{Counter, Global, Scoreboard, Slot};
 use super::link::Link;
 use super::pool::{Source, Taken};
 use super::process_lane::{DONE, HELLO, IDS_BYTES, JOB, RESENT, u64_at};
 use super::service::{ConnectionId, Executor, Task, TaskId, Wire};
+use super::waker::{Waker, Wakes, waker};
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Watch};
 
 /// The control thread's end: how new workers and the end are told to the lane's thread.
 pub(super) struct Doorway {
     news: Sender<News>,
-    ringer: Ringer,
+    waker: Waker,
 }
 
 enum News {
@@ -53,20 +53,20 @@ impl Doorway {
     fn tell(&self, news: News) {
         // A lane thread that is gone ends the process; nobody is left to be told.
         if self.news.send(news).is_ok() {
-            self.ringer.ring();
+            self.waker.wake();
         }
     }
 }
 
 /// Jobs of all workers over their links. `J` is the job's type.
 pub(super) struct LinkSource<J> {
-    board: Board,
+    scoreboard: Scoreboard,
     slot: Slot,
     limits: Limits,
     batch_max: usize,
     epoll: Epoll,
     news: Receiver<News>,
-    bell: Bell,
+    wakes: Wakes,
     links: Vec<WorkerLink>,
     /// Jobs that were read but belong to a later batch: those of a link are in order.
     pending: VecDeque<Pending<J>>,
@@ -90,42 +90,42 @@ struct Pending<J> {
     is_resent: bool,
 }
 
-const BELL: u64 = 0;
+const WAKES: u64 = 0;
 
 impl<J: Wire> LinkSource<J> {
     pub(super) fn new(
-        board: Board,
+        scoreboard: Scoreboard,
         slot: Slot,
         limits: Limits,
         batch_max: usize,
     ) -> io::Result<(Doorway, LinkSource<J>)> {
-        let (ringer, bell) = bell()?;
+        let (waker, wakes) = waker()?;
         let (news_end, news) = bounded(NEWS_MAX);
         let epoll = Epoll::new(128)?;
-        epoll.add(&bell, BELL, Watch::Readable)?;
+        epoll.add(&wakes, WAKES, Watch::Readable)?;
         let source = LinkSource {
-            board,
+            scoreboard,
             slot,
             limits,
             batch_max,
             epoll,
             news,
-            bell,
+            wakes,
             links: Vec::new(),
             pending: VecDeque::new(),
             pending_bytes: 0,
             taken_bytes: Vec::new(),
             is_draining: false,
         };
-        Ok((Doorway { news: news_end, ringer }, source))
+        Ok((Doorway { news: news_end, waker }, source))
     }
 
-    /// One look at epoll: notes who is readable, sends what could not be sent before. True when the bell rang.
+    /// One look at epoll: notes who is readable, sends what could not be sent before. True when somebody woke it.
     fn look(&mut self, wait: Option<Duration>) -> io::Result<bool> {
         let mut is_rung = false;
         let links = &mut self.links;
         for event in self.epoll.wait(wait)? {
-            if event.token == BELL {
+            if event.token == WAKES {
                 is_rung = true;
             } else if let Some(worker) = links.iter_mut().find(|worker| worker.incarnation == event.token) {
                 worker.is_readable |= event.is_readable || event.is_dead;
@@ -138,7 +138,7 @@ impl<J: Wire> LinkSource<J> {
     }
 
     fn hear_news<E: Executor>(&mut self, executor: &E) -> io::Result<()> {
-        self.bell.clear();
+        self.wakes.clear();
         while let Ok(news) = self.news.try_recv() {
             match news {
                 News::Drain => self.is_draining = true,
@@ -247,8 +247,8 @@ impl<J: Wire> LinkSource<J> {
         executor: &mut E,
     ) -> io::Result<Taken> {
         let mut is_rung = self.look(if self.has_work() { Some(Duration::ZERO) } else { wait })?;
-        self.board.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
-        let number = self.board.global(Global::Jobs).load(Ordering::SeqCst);
+        self.scoreboard.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
+        let number = self.scoreboard.global(Global::Jobs).load(Ordering::SeqCst);
         // Whoever took a number up to this one, and sent, is readable by now.
         is_rung |= self.look(Some(Duration::ZERO))?;
         if is_rung {
@@ -313,9 +313,9 @@ where
     }
 
     fn begin_alone(&mut self, id: TaskId) -> bool {
-        let is_poison = self.board.deaths_of_job(id.number) >= 2;
+        let is_poison = self.scoreboard.deaths_of_job(id.number) >= 2;
         if !is_poison {
-            self.board.global(Global::RunningAlone).store(id.number, Ordering::SeqCst);
+            self.scoreboard.global(Global::RunningAlone).store(id.number, Ordering::SeqCst);
         }
         !is_poison
     }
@@ -328,7 +328,7 @@ where
     }
 
     fn end_alone(&mut self) {
-        self.board.global(Global::RunningAlone).store(0, Ordering::SeqCst);
+        self.scoreboard.global(Global::RunningAlone).store(0, Ordering::SeqCst);
     }
 }
 

@@ -69,8 +69,8 @@ struct Process {
 }
 
 impl Process {
-    fn new(board: Board, limits: &Limits, batch_max: usize, world: &Rc<RefCell<World>>) -> Process {
-        let (doorway, source) = LinkSource::new(board, board.lane_slot(), limits.clone(), batch_max).unwrap();
+    fn new(scoreboard: Scoreboard, limits: &Limits, batch_max: usize, world: &Rc<RefCell<World>>) -> Process {
+        let (doorway, source) = LinkSource::new(scoreboard, scoreboard.lane_slot(), limits.clone(), batch_max).unwrap();
         Process { doorway, source, keeper: Keeper { world: Rc::clone(world) }, tasks: Vec::new() }
     }
 
@@ -106,9 +106,9 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(board: Board) -> Worker {
-        let incarnation = board.next_incarnation();
-        Worker { incarnation, lane: ProcessLane::new(board), answers: Vec::new(), lost: Vec::new() }
+    fn new(scoreboard: Scoreboard) -> Worker {
+        let incarnation = scoreboard.next_incarnation();
+        Worker { incarnation, lane: ProcessLane::new(scoreboard), answers: Vec::new(), lost: Vec::new() }
     }
 
     /// A fresh pair of sockets, as the supervisor hands them out.
@@ -136,18 +136,18 @@ impl Worker {
 }
 
 struct Fixture {
-    board: Board,
+    scoreboard: Scoreboard,
     limits: Limits,
     world: Rc<RefCell<World>>,
 }
 
 impl Fixture {
     fn new() -> Fixture {
-        Fixture { board: Board::new(2, 0).unwrap(), limits: Limits::default(), world: Rc::default() }
+        Fixture { scoreboard: Scoreboard::new(2, 0).unwrap(), limits: Limits::default(), world: Rc::default() }
     }
 
     fn process(&self) -> Process {
-        Process::new(self.board, &self.limits, 16, &self.world)
+        Process::new(self.scoreboard, &self.limits, 16, &self.world)
     }
 
     fn applied(&self) -> Vec<String> {
@@ -158,7 +158,7 @@ impl Fixture {
 #[test]
 fn after_a_death_what_was_applied_closes_its_connections_and_the_rest_is_sent_again_before_anything_new() {
     let here = Fixture::new();
-    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    let (mut worker, mut process) = (Worker::new(here.scoreboard), here.process());
     worker.meet(&process);
     process.turn();
     worker.turn();
@@ -187,7 +187,7 @@ fn after_a_death_what_was_applied_closes_its_connections_and_the_rest_is_sent_ag
 #[test]
 fn answers_that_were_written_before_the_death_are_read_and_nothing_of_them_is_lost() {
     let here = Fixture::new();
-    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    let (mut worker, mut process) = (Worker::new(here.scoreboard), here.process());
     worker.meet(&process);
     process.turn();
     worker.turn();
@@ -203,7 +203,7 @@ fn answers_that_were_written_before_the_death_are_read_and_nothing_of_them_is_lo
 fn a_dead_workers_whole_messages_are_run_first_and_its_half_one_is_dropped() {
     let here = Fixture::new();
     let mut process = here.process();
-    let (mut dead, mut living) = (Worker::new(here.board), Worker::new(here.board));
+    let (mut dead, mut living) = (Worker::new(here.scoreboard), Worker::new(here.scoreboard));
     living.meet(&process);
     process.turn();
     let (own, others) = socket::stream_pair().unwrap();
@@ -218,7 +218,7 @@ fn a_dead_workers_whole_messages_are_run_first_and_its_half_one_is_dropped() {
             out.extend_from_slice(job);
         });
     };
-    here.board.global(Global::Jobs).store(2, Ordering::SeqCst);
+    here.scoreboard.global(Global::Jobs).store(2, Ordering::SeqCst);
     put(1, b"whole");
     put(2, b"half");
     link.cut(3);
@@ -238,7 +238,7 @@ fn a_dead_workers_whole_messages_are_run_first_and_its_half_one_is_dropped() {
 fn jobs_of_all_workers_run_in_the_order_of_their_numbers() {
     let here = Fixture::new();
     let mut process = here.process();
-    let mut workers = [Worker::new(here.board), Worker::new(here.board)];
+    let mut workers = [Worker::new(here.scoreboard), Worker::new(here.scoreboard)];
     workers.iter_mut().for_each(|worker| worker.meet(&process));
     process.turn();
     workers.iter_mut().for_each(|worker| assert!(worker.turn()));
@@ -252,7 +252,7 @@ fn jobs_of_all_workers_run_in_the_order_of_their_numbers() {
 #[test]
 fn a_job_that_was_numbered_after_the_look_at_the_counter_waits_for_the_next_batch() {
     let here = Fixture::new();
-    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    let (mut worker, mut process) = (Worker::new(here.scoreboard), here.process());
     worker.meet(&process);
     process.turn();
     worker.turn();
@@ -267,7 +267,7 @@ fn a_job_that_was_numbered_after_the_look_at_the_counter_waits_for_the_next_batc
 #[test]
 fn a_batch_has_as_many_bytes_as_the_executor_wants_and_at_least_one_job() {
     let here = Fixture::new();
-    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    let (mut worker, mut process) = (Worker::new(here.scoreboard), here.process());
     worker.meet(&process);
     process.turn();
     worker.turn();
@@ -284,7 +284,7 @@ fn a_batch_has_as_many_bytes_as_the_executor_wants_and_at_least_one_job() {
 #[test]
 fn what_an_executor_leaves_runs_before_what_came_later_and_outlives_its_worker() {
     let here = Fixture::new();
-    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    let (mut worker, mut process) = (Worker::new(here.scoreboard), here.process());
     worker.meet(&process);
     process.turn();
     worker.turn();
@@ -310,7 +310,7 @@ fn neither_end_waits_to_send_however_slow_the_other_is() {
     let mut here = Fixture::new();
     here.limits.lane_output_bytes_pause = 1 << 20;
     here.limits.lane_input_bytes_max = 1 << 20;
-    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    let (mut worker, mut process) = (Worker::new(here.scoreboard), here.process());
     worker.meet(&process);
     process.turn();
     worker.turn();
@@ -332,7 +332,7 @@ fn neither_end_waits_to_send_however_slow_the_other_is() {
         "it would spin until the worker reads"
     );
     // Another worker is served meanwhile.
-    let mut other = Worker::new(here.board);
+    let mut other = Worker::new(here.scoreboard);
     other.meet(&process);
     process.turn();
     other.turn();
@@ -353,7 +353,8 @@ fn neither_end_waits_to_send_however_slow_the_other_is() {
 fn jobs_that_are_held_back_for_a_worker_that_does_not_read_let_others_pass_and_come_in_their_order() {
     let mut here = Fixture::new();
     here.limits.lane_output_bytes_pause = 1 << 20;
-    let (mut worker, mut other, mut process) = (Worker::new(here.board), Worker::new(here.board), here.process());
+    let (mut worker, mut other, mut process) =
+        (Worker::new(here.scoreboard), Worker::new(here.scoreboard), here.process());
     for worker in [&mut worker, &mut other] {
         worker.meet(&process);
         process.turn();
@@ -402,20 +403,20 @@ fn a_job_that_was_running_alone_at_two_deaths_is_not_run_again() {
         let mut process = here.process();
         assert!(Source::<Keeper>::begin_alone(&mut process.source, id), "death {death}");
         drop(process);
-        here.board.accuse_running_job();
+        here.scoreboard.accuse_running_job();
     }
     let mut process = here.process();
     assert!(!Source::<Keeper>::begin_alone(&mut process.source, id));
     assert!(Source::<Keeper>::begin_alone(&mut process.source, TaskId { number: 8, ..id }));
     Source::<Keeper>::end_alone(&mut process.source);
-    here.board.accuse_running_job();
-    assert_eq!(here.board.deaths_of_job(8), 0, "it ended before the death");
+    here.scoreboard.accuse_running_job();
+    assert_eq!(here.scoreboard.deaths_of_job(8), 0, "it ended before the death");
 }
 
 #[test]
 fn a_drained_lane_ends_when_its_last_worker_is_gone() {
     let here = Fixture::new();
-    let (mut worker, mut process) = (Worker::new(here.board), here.process());
+    let (mut worker, mut process) = (Worker::new(here.scoreboard), here.process());
     worker.meet(&process);
     process.turn();
     worker.turn();

@@ -190,7 +190,7 @@ pub(super) fn check(specs: &[LaneSpec], limits: &Limits) -> Result<(), super::se
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::counters::Board;
+    use crate::server::counters::Scoreboard;
     use crate::sys::socket;
 
     type Bytes = Vec<u8>;
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!((jobs.len(), jobs.recv().unwrap().len()), (1, 10));
 
         let (own, other) = socket::stream_pair().unwrap();
-        let lane_end = ProcessLane::new(Board::new(1, 0).unwrap());
+        let lane_end = ProcessLane::new(Scoreboard::new(1, 0).unwrap());
         let mut lane: Lane<Bytes, Bytes> =
             Lane::new(End::Process { lane: lane_end, watch: Watch::Readable }, &spec(64));
         lane.connect(own, &epoll, 2).unwrap();

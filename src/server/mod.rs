@@ -2,14 +2,13 @@
 //!
 //! ```text
 //! supervisor            binds the listener, starts the others again; one thread
-//!  ├─ worker 0..N-1     event loop ── lanes of threads (queue, bell)
+//!  ├─ worker 0..N-1     event loop ── lanes of threads (queue, waker)
 //!  │                        └──────── lane of a process (socketpair) ──┐
 //!  └─ lane process      one thread runs the jobs of all workers <──────┘
 //! ```
 //! An application implements the traits of [`service`]; `examples/` has two.
 
 mod accept;
-mod bell;
 mod bus;
 pub mod config;
 mod connection;
@@ -29,11 +28,12 @@ pub mod service;
 mod slab;
 pub mod supervisor;
 mod timers;
+mod waker;
 mod watchdog;
 mod worker;
 
 pub use config::{Limits, ServerConfig};
-pub use counters::{Board, Counter, Global, Slot};
+pub use counters::{Counter, Global, Scoreboard, Slot};
 pub use input::Input;
 pub use log_limit::LogLimit;
 pub use outbox::Outbox;

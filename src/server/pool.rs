@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::bell::Ringer;
-use super::counters::{Board, Slot};
+use super::counters::{Scoreboard, Slot};
 use super::service::{
     Application, ConnectionId, Executor, ExecutorContext, LaneId, LaneSpec, Refusal, StartError, Task, TaskId,
 };
+use super::waker::Waker;
 use crate::sys;
 
 /// What a source gave its thread.
@@ -170,7 +170,7 @@ impl<J: Send + 'static, D: Send + 'static> Pool<J, D> {
         lane: LaneId,
         spec: &LaneSpec,
         place: &Place,
-        ringer: &Ringer,
+        waker: &Waker,
     ) -> Result<Pool<J, D>, StartError>
     where
         A: Application<Job = J, Done = D>,
@@ -188,12 +188,12 @@ impl<J: Send + 'static, D: Send + 'static> Pool<J, D> {
             let source = QueueSource {
                 jobs: jobs_end.clone(),
                 answers: answers_end.clone(),
-                ringer: ringer.clone(),
+                waker: waker.clone(),
                 batch_max: spec.batch_max,
                 put_back: Vec::new(),
             };
             let (application, ready, niceness) = (Arc::clone(application), ready.clone(), spec.niceness);
-            let context = ExecutorContext { slot: place.slot, board: place.board, thread };
+            let context = ExecutorContext { slot: place.slot, scoreboard: place.scoreboard, thread };
             let cpu = place.cpu(thread);
             let handle = std::thread::Builder::new().name(format!("{}-{thread}", spec.name)).spawn(move || {
                 let _guard = EndWithThread;
@@ -242,7 +242,7 @@ impl<J, D> Drop for Pool<J, D> {
 /// Where a process's threads run.
 pub(super) struct Place {
     pub(super) slot: Slot,
-    pub(super) board: Board,
+    pub(super) scoreboard: Scoreboard,
     /// The allowed CPUs if each thread is to have one of its own, else empty.
     pub(super) cpus: Vec<usize>,
     /// Number of this process's first pool thread among all threads of the service.
@@ -290,7 +290,7 @@ fn serve_queue<A: Application>(
 struct QueueSource<J, D> {
     jobs: Receiver<Vec<Task<J>>>,
     answers: Sender<(ConnectionId, D)>,
-    ringer: Ringer,
+    waker: Waker,
     batch_max: usize,
     put_back: Vec<Task<J>>,
 }
@@ -324,7 +324,7 @@ impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
     fn answer(&mut self, id: TaskId, done: E::Done) {
         // The queue holds all that the lane admits. With the loop gone nobody waits for the answer.
         if self.answers.try_send((id.connection, done)).is_ok() {
-            self.ringer.ring();
+            self.waker.wake();
         }
     }
 

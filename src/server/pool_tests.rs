@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::*;
-use crate::server::bell::bell;
+use crate::server::waker::waker;
 
 fn task(number: u64, job: &'static str) -> Task<&'static str> {
     Task { id: TaskId { incarnation: 1, connection: ConnectionId(number), number }, job }
@@ -166,21 +166,21 @@ impl Executor for Same {
     }
 }
 
-/// Hands over rounds of every size, waits for the bell only, and counts the answers.
+/// Hands over rounds of every size, waits for wakes only, and counts the answers.
 fn exchange(batch_max: usize, threads: usize) {
     const JOBS_MAX: usize = 40;
-    let (ringer, bell) = bell().unwrap();
+    let (waker, wakes) = waker().unwrap();
     let (jobs, jobs_end) = bounded(JOBS_MAX);
     let (answers_end, answers) = bounded(JOBS_MAX);
     let start = |_| {
-        let (jobs, answers, ringer) = (jobs_end.clone(), answers_end.clone(), ringer.clone());
-        let mut source = QueueSource { jobs, answers, ringer, batch_max, put_back: Vec::new() };
+        let (jobs, answers, waker) = (jobs_end.clone(), answers_end.clone(), waker.clone());
+        let mut source = QueueSource { jobs, answers, waker, batch_max, put_back: Vec::new() };
         std::thread::spawn(move || run(Same, || Ok(Same), &mut source))
     };
     let threads = (0..threads).map(start).collect();
     let mut pool = Pool { jobs: Some(jobs), answers, threads, batch_max };
     let mut epoll = sys::epoll::Epoll::new(1).unwrap();
-    epoll.add(&bell, 1, sys::epoll::Watch::Readable).unwrap();
+    epoll.add(&wakes, 1, sys::epoll::Watch::Readable).unwrap();
     for size in (1..=JOBS_MAX as u64).chain([JOBS_MAX as u64; 200]) {
         let mut round: Vec<Task<u64>> = (0..size).map(|number| local_task(ConnectionId(number), number)).collect();
         pool.submit(&mut round);
@@ -188,7 +188,7 @@ fn exchange(batch_max: usize, threads: usize) {
         while missing > 0 {
             let rings = epoll.wait(Some(Duration::from_secs(10))).unwrap().count();
             assert_eq!(rings, 1, "an answer was queued without a ring: {missing} of {size} are missing");
-            bell.clear();
+            wakes.clear();
             while let Some((connection, number)) = pool.next_answer() {
                 assert_eq!(connection.0, number);
                 missing -= 1;

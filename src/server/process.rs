@@ -4,16 +4,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bell::bell;
 use super::config::ServerConfig;
 use super::control::{Control, Heard, Message};
-use super::counters::{self, Board, Counter, Slot};
+use super::counters::{self, Counter, Scoreboard, Slot};
 use super::lane_server::{Doorway, LinkSource};
 use super::lanes::{End, Lane};
 use super::pool::{self, Place, Pool};
 use super::process_lane::ProcessLane;
 use super::service::{Application, ExecutorContext, LaneId, LaneSpec, Runs, StartError, WorkerContext};
-use super::supervisor::Companion;
+use super::supervisor::Sidecar;
+use super::waker::waker;
 use super::worker::{Chief, Ended, Parts, Worker};
 use crate::sys::epoll::{Epoll, Watch};
 use crate::sys::signals::Signals;
@@ -23,7 +23,7 @@ use crate::sys::{clock, process, stderr, thread};
 pub(super) struct Frame<A> {
     pub(super) application: Arc<A>,
     pub(super) config: ServerConfig,
-    pub(super) board: Board,
+    pub(super) scoreboard: Scoreboard,
     pub(super) lanes: Vec<LaneSpec>,
     /// The allowed CPUs if threads are to have one each, else empty.
     pub(super) cpus: Vec<usize>,
@@ -46,9 +46,9 @@ pub(super) fn worker<A: Application>(
     name_thread(&format!("worker-{}", slot.0));
     let place = Place {
         slot,
-        board: frame.board,
+        scoreboard: frame.scoreboard,
         cpus: frame.cpus.clone(),
-        first: frame.board.workers().count() + slot.0 * threads_per_worker(&frame.lanes),
+        first: frame.scoreboard.workers().count() + slot.0 * threads_per_worker(&frame.lanes),
     };
     if !frame.cpus.is_empty() {
         pool::set_place(Some(frame.cpus[slot.0 % frame.cpus.len()]), 0);
@@ -63,12 +63,12 @@ pub(super) fn alone<A: Application>(
     signals: Signals,
     on_ready: impl FnOnce(),
 ) -> i32 {
-    let place = Place { slot: Slot(0), board: frame.board, cpus: frame.cpus.clone(), first: 1 };
+    let place = Place { slot: Slot(0), scoreboard: frame.scoreboard, cpus: frame.cpus.clone(), first: 1 };
     if !frame.cpus.is_empty() {
         pool::set_place(Some(frame.cpus[0]), 0);
     }
     let drain = Duration::from_secs(frame.config.drain_seconds);
-    let incarnation = frame.board.next_incarnation();
+    let incarnation = frame.scoreboard.next_incarnation();
     serve(build_worker(frame, &place, incarnation, listener, Chief::Signals { signals, drain }), on_ready)
 }
 
@@ -105,11 +105,11 @@ fn build_worker<A: Application>(
     listener: OwnedFd,
     chief: Chief,
 ) -> Result<Worker<A>, StartError> {
-    let (slot, board) = (place.slot, frame.board);
-    board.set(slot, Counter::Pid, u64::from(std::process::id()));
-    board.set(slot, Counter::State, counters::STARTING);
+    let (slot, scoreboard) = (place.slot, frame.scoreboard);
+    scoreboard.set(slot, Counter::Pid, u64::from(std::process::id()));
+    scoreboard.set(slot, Counter::State, counters::STARTING);
     let is_alone = matches!(chief, Chief::Signals { .. });
-    let (ringer, bell) = bell().map_err(|error| StartError::new(format!("can't make a socketpair: {error}")))?;
+    let (waker, wakes) = waker().map_err(|error| StartError::new(format!("can't make a socketpair: {error}")))?;
     // The process lane first: its executor makes the files that the others read.
     let mut order: Vec<usize> = (0..frame.lanes.len()).collect();
     order.sort_by_key(|&lane| frame.lanes[lane].runs != Runs::Process);
@@ -118,41 +118,41 @@ fn build_worker<A: Application>(
     for lane in order {
         let spec = &frame.lanes[lane];
         let end = if spec.runs == Runs::Process && !is_alone {
-            End::Process { lane: ProcessLane::new(board), watch: Watch::Readable }
+            End::Process { lane: ProcessLane::new(scoreboard), watch: Watch::Readable }
         } else {
-            let place = Place { slot, board, cpus: place.cpus.clone(), first };
+            let place = Place { slot, scoreboard, cpus: place.cpus.clone(), first };
             first += threads_of(spec);
-            End::Threads(Pool::start(&frame.application, LaneId(lane), spec, &place, &ringer)?)
+            End::Threads(Pool::start(&frame.application, LaneId(lane), spec, &place, &waker)?)
         };
         ends[lane] = Some(Lane::new(end, spec));
     }
-    let service = frame.application.service(&WorkerContext { slot, incarnation, board })?;
+    let service = frame.application.service(&WorkerContext { slot, incarnation, scoreboard })?;
     Worker::new(Parts {
         service,
         lanes: ends.into_iter().flatten().collect(),
-        bell,
+        wakes,
         listener,
         chief,
         slot,
-        board,
+        scoreboard,
         limits: frame.config.limits.clone(),
         turned_away: frame.application.turned_away(),
     })
 }
 
-/// The companion's process.
-pub(super) fn companion(companion: &Companion, board: Board, listener: OwnedFd) -> i32 {
-    name_thread(companion.name);
-    let slot = board.companion_slot();
-    board.set(slot, Counter::Pid, u64::from(std::process::id()));
-    board.set(slot, Counter::State, counters::SERVING);
-    (companion.body)(listener)
+/// The sidecar's process.
+pub(super) fn sidecar(sidecar: &Sidecar, scoreboard: Scoreboard, listener: OwnedFd) -> i32 {
+    name_thread(sidecar.name);
+    let slot = scoreboard.sidecar_slot();
+    scoreboard.set(slot, Counter::Pid, u64::from(std::process::id()));
+    scoreboard.set(slot, Counter::State, counters::SERVING);
+    (sidecar.body)(listener)
 }
 
-/// The companion where there is only one process: a thread that ends with it.
-pub(super) fn companion_thread(companion: Companion, board: Board) -> std::io::Result<()> {
-    board.set(board.companion_slot(), Counter::State, counters::SERVING);
-    let Companion { name, listener, body } = companion;
+/// The sidecar where there is only one process: a thread that ends with it.
+pub(super) fn sidecar_thread(sidecar: Sidecar, scoreboard: Scoreboard) -> std::io::Result<()> {
+    scoreboard.set(scoreboard.sidecar_slot(), Counter::State, counters::SERVING);
+    let Sidecar { name, listener, body } = sidecar;
     thread::spawn(name, move || {
         let code = body(listener);
         if code != DONE {
@@ -178,20 +178,20 @@ pub(super) fn lane<A: Application>(frame: &Frame<A>, control: &Control) -> i32 {
 }
 
 fn serve_lane<A: Application>(frame: &Frame<A>, lane: LaneId, control: &Control) -> Result<(), StartError> {
-    let (board, slot) = (frame.board, frame.board.lane_slot());
+    let (scoreboard, slot) = (frame.scoreboard, frame.scoreboard.lane_slot());
     let spec = frame.lanes[lane.0].clone();
-    board.set(slot, Counter::Pid, u64::from(std::process::id()));
-    board.set(slot, Counter::State, counters::STARTING);
-    board.accuse_running_job();
+    scoreboard.set(slot, Counter::Pid, u64::from(std::process::id()));
+    scoreboard.set(slot, Counter::State, counters::STARTING);
+    scoreboard.accuse_running_job();
     let limits = frame.config.limits.clone();
-    let (doorway, mut source) = LinkSource::new(board, slot, limits, spec.batch_max)
+    let (doorway, mut source) = LinkSource::new(scoreboard, slot, limits, spec.batch_max)
         .map_err(|error| StartError::new(format!("can't make sockets: {error}")))?;
     let (ready, readies) = crossbeam_channel::bounded(1);
     let application = Arc::clone(&frame.application);
     let cpu = (!frame.cpus.is_empty()).then(|| frame.cpus[frame.cpus.len() - 1]);
     let thread = pool::spawn_named(format!("{}-0", spec.name), move || {
         pool::set_place(cpu, spec.niceness);
-        let context = ExecutorContext { slot, board, thread: 0 };
+        let context = ExecutorContext { slot, scoreboard, thread: 0 };
         let build = || application.executor(lane, &context);
         match build() {
             Err(error) => ready.send(Err(error)).unwrap_or(()),
@@ -203,10 +203,10 @@ fn serve_lane<A: Application>(frame: &Frame<A>, lane: LaneId, control: &Control)
     })
     .map_err(|error| StartError::new(format!("can't start a thread: {error}")))?;
     readies.recv().unwrap_or_else(|_| Err(StartError::new("the lane's thread died while it started")))?;
-    board.set(slot, Counter::HeartbeatMs, clock::uptime_ms());
-    board.set(slot, Counter::State, counters::SERVING);
+    scoreboard.set(slot, Counter::HeartbeatMs, clock::uptime_ms());
+    scoreboard.set(slot, Counter::State, counters::SERVING);
     obey(control, &doorway).map_err(|error| StartError::new(format!("the supervisor can't be heard: {error}")))?;
-    board.set(slot, Counter::State, counters::DRAINING);
+    scoreboard.set(slot, Counter::State, counters::DRAINING);
     if thread.join().is_err() {
         process::exit_at_once(FAILED);
     }

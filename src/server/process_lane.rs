@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
-use super::counters::{Board, Global};
+use super::counters::{Global, Scoreboard};
 use super::link::Link;
 use super::service::{ConnectionId, Wire};
 
@@ -25,7 +25,7 @@ pub(super) const IDS_BYTES: usize = 16;
 
 /// The worker's end of the lane.
 pub(super) struct ProcessLane {
-    board: Board,
+    scoreboard: Scoreboard,
     /// `None` while the other process is dead and no new one is there.
     link: Option<Link>,
     /// True once the process at the other end has said what was applied.
@@ -49,8 +49,8 @@ pub(super) enum Arrived<D> {
 }
 
 impl ProcessLane {
-    pub(super) fn new(board: Board) -> ProcessLane {
-        ProcessLane { board, link: None, is_greeted: false, in_flight: VecDeque::new() }
+    pub(super) fn new(scoreboard: Scoreboard) -> ProcessLane {
+        ProcessLane { scoreboard, link: None, is_greeted: false, in_flight: VecDeque::new() }
     }
 
     /// A new process is at the other end of `fd`. Whatever the old one wrote must have been read before.
@@ -129,14 +129,14 @@ impl ProcessLane {
         }
         let first_new = self.in_flight.iter().position(|sent| sent.number == 0).unwrap_or(self.in_flight.len());
         for sent in self.in_flight.range_mut(first_new..) {
-            sent.number = next_number(self.board);
+            sent.number = next_number(self.scoreboard);
             put(link, JOB, sent);
         }
     }
 
     fn send_new(&mut self, place: usize) {
         let sent = &mut self.in_flight[place];
-        sent.number = next_number(self.board);
+        sent.number = next_number(self.scoreboard);
         put(self.link.as_mut().expect("a greeted lane has a link"), JOB, sent);
     }
 }
@@ -145,8 +145,8 @@ impl ProcessLane {
 const READ_AHEAD_BYTES: usize = 1 << 20;
 
 /// The order of all jobs of all workers. Taken just before the job is sent.
-fn next_number(board: Board) -> u64 {
-    board.global(Global::Jobs).fetch_add(1, Ordering::SeqCst) + 1
+fn next_number(scoreboard: Scoreboard) -> u64 {
+    scoreboard.global(Global::Jobs).fetch_add(1, Ordering::SeqCst) + 1
 }
 
 fn put(link: &mut Link, kind: u8, sent: &InFlight) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::counters::{Board, Slot};
+use super::counters::{Scoreboard, Slot};
 use super::input::Input;
 use super::outbox::Outbox;
 use super::service::{
@@ -44,17 +44,17 @@ enum State {
 }
 
 impl<A: Application> Pump<A> {
-    pub fn new(application: &A, board: Board) -> Result<Pump<A>, StartError> {
+    pub fn new(application: &A, scoreboard: Scoreboard) -> Result<Pump<A>, StartError> {
         let lanes = application.lanes();
         // Process lanes first, as in a real start.
         let mut order: Vec<usize> = (0..lanes.len()).collect();
         order.sort_by_key(|&lane| lanes[lane].runs != super::service::Runs::Process);
-        let context = ExecutorContext { slot: Slot(0), board, thread: 0 };
+        let context = ExecutorContext { slot: Slot(0), scoreboard, thread: 0 };
         let mut executors: Vec<Option<A::Executor>> = lanes.iter().map(|_| None).collect();
         for lane in order {
             executors[lane] = Some(application.executor(LaneId(lane), &context)?);
         }
-        let service = application.service(&WorkerContext { slot: Slot(0), incarnation: 1, board })?;
+        let service = application.service(&WorkerContext { slot: Slot(0), incarnation: 1, scoreboard })?;
         Ok(Pump {
             service,
             executors: executors.into_iter().flatten().collect(),
@@ -142,7 +142,7 @@ impl<A: Application> Pump<A> {
         self.sent_to(connection)
     }
 
-    /// One bite of a lane's work between batches.
+    /// One step of a lane's work between batches.
     pub fn idle(&mut self, lane: LaneId) {
         // When it wants to be called again is the test's to decide.
         self.executors[lane.0].idle();

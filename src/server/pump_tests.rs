@@ -20,7 +20,7 @@ impl Wire for Letter {
 }
 
 impl Application for Letters {
-    type Service = Desk;
+    type Service = WorkerState;
     type Executor = Caser;
     type Job = Letter;
     type Done = Letter;
@@ -28,8 +28,8 @@ impl Application for Letters {
     fn lanes(&self) -> Vec<LaneSpec> {
         vec![LaneSpec { name: "case", runs: Runs::Threads(1), jobs_max: 8, batch_max: 8, niceness: 0 }]
     }
-    fn service(&self, _context: &WorkerContext) -> Result<Desk, StartError> {
-        Ok(Desk { parked: Vec::new(), closed: 0 })
+    fn service(&self, _context: &WorkerContext) -> Result<WorkerState, StartError> {
+        Ok(WorkerState { parked: Vec::new(), closed: 0 })
     }
     fn executor(&self, _lane: LaneId, _context: &ExecutorContext) -> Result<Caser, StartError> {
         Ok(Caser)
@@ -39,12 +39,12 @@ impl Application for Letters {
     }
 }
 
-struct Desk {
+struct WorkerState {
     parked: Vec<ConnectionId>,
     closed: usize,
 }
 
-impl Service for Desk {
+impl Service for WorkerState {
     type Session = ConnectionId;
     type Job = Letter;
     type Done = Letter;
@@ -118,7 +118,7 @@ impl Executor for Caser {
 }
 
 fn pump() -> Pump<Letters> {
-    Pump::new(&Letters, Board::new(2, 0).unwrap()).unwrap()
+    Pump::new(&Letters, Scoreboard::new(2, 0).unwrap()).unwrap()
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::counters::{Board, Slot};
+use super::counters::{Scoreboard, Slot};
 use super::input::Input;
 use super::outbox::Outbox;
 
@@ -64,14 +64,14 @@ pub struct WorkerContext {
     pub slot: Slot,
     /// Counts the starts of processes: no two have the same.
     pub incarnation: u64,
-    pub board: Board,
+    pub scoreboard: Scoreboard,
 }
 
 /// What an executor may know of where it runs.
 #[derive(Clone)]
 pub struct ExecutorContext {
     pub slot: Slot,
-    pub board: Board,
+    pub scoreboard: Scoreboard,
     /// Number of the thread in its lane.
     pub thread: usize,
 }
@@ -259,7 +259,7 @@ pub trait Executor: Sized {
     fn run(&mut self, tasks: &[Task<Self::Job>], answer: &mut dyn FnMut(TaskId, Self::Done));
     /// The answer to a job that will not be run.
     fn refuse(&self, job: &Self::Job, why: Refusal) -> Self::Done;
-    /// Ordinary work between batches, in a small bite. Returns when to call again if no job comes before.
+    /// Ordinary work between batches, in a small step. Returns when to call again if no job comes before.
     fn idle(&mut self) -> Option<Duration> {
         None
     }

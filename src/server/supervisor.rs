@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::accept::connections_within;
 use super::config::ServerConfig;
 use super::control::{Control, Heard, Message};
-use super::counters::{self, Board, Counter, Global, Slot};
+use super::counters::{self, Counter, Global, Scoreboard, Slot};
 use super::lanes;
 use super::process::{self as bodies, Frame};
 use super::service::{Application, Runs, StartError};
@@ -27,18 +27,18 @@ use crate::sys::{clock, descriptors, memory, socket, stderr, thread};
 pub struct Start<A> {
     pub application: Arc<A>,
     pub config: ServerConfig,
-    /// Made with `Board::new(config.workers.max(1), …)`.
-    pub board: Board,
+    /// Made with `Scoreboard::new(config.workers.max(1), …)`.
+    pub scoreboard: Scoreboard,
     /// Held by every process of the service, so that it is free only when the last is gone.
     pub lock: Option<FileLock>,
     pub listener: OwnedFd,
     /// What runs beside the service, if anything does.
-    pub companion: Option<Companion>,
+    pub sidecar: Option<Sidecar>,
 }
 
 /// A process beside the service that shows the world what the shared counters say. The supervisor starts it first, starts it
 /// again, and ends it last; nobody waits for it, and it has no part in the service.
-pub struct Companion {
+pub struct Sidecar {
     pub name: &'static str,
     pub listener: OwnedFd,
     /// Its whole life; the result is its exit code.
@@ -63,19 +63,20 @@ pub fn run<A: Application>(start: Start<A>) -> Result<i32, StartError> {
         (Global::IdleTimeoutSeconds, limits.idle_timeout_seconds),
         (Global::ConnectionsBytesMax, limits.connections_bytes_max as u64),
     ] {
-        start.board.global(global).store(value, Ordering::Relaxed);
+        start.scoreboard.global(global).store(value, Ordering::Relaxed);
     }
     let signals = Signals::open().map_err(failed("block signals"))?;
     let address = socket::local_address(start.listener.as_fd()).map_err(failed("read the listener's address"))?;
     let is_alone = start.config.workers == 0;
-    let frame = Frame { application: start.application, config: start.config, board: start.board, lanes, cpus };
+    let frame =
+        Frame { application: start.application, config: start.config, scoreboard: start.scoreboard, lanes, cpus };
     if is_alone {
-        if let Some(companion) = start.companion {
-            bodies::companion_thread(companion, frame.board).map_err(failed("start a thread"))?;
+        if let Some(sidecar) = start.sidecar {
+            bodies::sidecar_thread(sidecar, frame.scoreboard).map_err(failed("start a thread"))?;
         }
         return Ok(bodies::alone(&frame, start.listener, signals, || announce(address, &frame.config)));
     }
-    let mut supervisor = Supervisor::new(frame, start.listener, start.lock, start.companion, signals)?;
+    let mut supervisor = Supervisor::new(frame, start.listener, start.lock, start.sidecar, signals)?;
     supervisor.live(address).map_err(failed("supervise"))
 }
 
@@ -114,10 +115,10 @@ struct Supervisor<A> {
     frame: Frame<A>,
     listener: OwnedFd,
     lock: Option<FileLock>,
-    companion: Option<Companion>,
+    sidecar: Option<Sidecar>,
     signals: Signals,
     epoll: Epoll,
-    /// By slot: the workers, the process of the lanes, the companion.
+    /// By slot: the workers, the process of the lanes, the sidecar.
     children: Vec<Child>,
     phase: Phase,
     sampled_at: Instant,
@@ -165,28 +166,28 @@ impl<A: Application> Supervisor<A> {
         frame: Frame<A>,
         listener: OwnedFd,
         lock: Option<FileLock>,
-        companion: Option<Companion>,
+        sidecar: Option<Sidecar>,
         signals: Signals,
     ) -> Result<Supervisor<A>, StartError> {
         let cannot = |error: io::Error| StartError::new(format!("can't make an epoll: {error}"));
         let epoll = Epoll::new(64).map_err(cannot)?;
         epoll.add(&signals, SIGNALS, Watch::Readable).map_err(cannot)?;
         let now = clock::monotonic();
-        let board = frame.board;
+        let scoreboard = frame.scoreboard;
         let has_lane = frame.lanes.iter().any(|spec| spec.runs == Runs::Process);
         let is_there = |slot| match slot {
-            _ if slot == board.lane_slot() => has_lane,
-            _ if slot == board.companion_slot() => companion.is_some(),
-            _ => slot != board.supervisor_slot(),
+            _ if slot == scoreboard.lane_slot() => has_lane,
+            _ if slot == scoreboard.sidecar_slot() => sidecar.is_some(),
+            _ => slot != scoreboard.supervisor_slot(),
         };
         let state = |slot| if is_there(slot) { ChildState::Absent { start_at: now } } else { ChildState::Ended };
-        let children = board.slots().map(|slot| Child { state: state(slot), deaths: 0 }).collect();
-        board.set(board.supervisor_slot(), Counter::Pid, u64::from(std::process::id()));
-        board.set(board.supervisor_slot(), Counter::State, counters::SERVING);
+        let children = scoreboard.slots().map(|slot| Child { state: state(slot), deaths: 0 }).collect();
+        scoreboard.set(scoreboard.supervisor_slot(), Counter::Pid, u64::from(std::process::id()));
+        scoreboard.set(scoreboard.supervisor_slot(), Counter::State, counters::SERVING);
         let (phase, sampled_at) = (Phase::Starting, now);
         // A look is a second: SAMPLE_EVERY.
-        let watchdog = Watchdog::new(board.workers().count(), frame.config.limits.loop_stall_seconds_max);
-        Ok(Supervisor { frame, listener, lock, companion, signals, epoll, children, phase, sampled_at, watchdog })
+        let watchdog = Watchdog::new(scoreboard.workers().count(), frame.config.limits.loop_stall_seconds_max);
+        Ok(Supervisor { frame, listener, lock, sidecar, signals, epoll, children, phase, sampled_at, watchdog })
     }
 
     /// The whole life of the service.
@@ -240,16 +241,16 @@ impl<A: Application> Supervisor<A> {
 
     fn lane_slot(&self) -> Option<Slot> {
         let has_lane = self.frame.lanes.iter().any(|spec| spec.runs == Runs::Process);
-        has_lane.then(|| self.frame.board.lane_slot())
+        has_lane.then(|| self.frame.scoreboard.lane_slot())
     }
 
-    /// Starts what is absent and may start now: the companion at once, then the lane's process, since it makes the files that
+    /// Starts what is absent and may start now: the sidecar at once, then the lane's process, since it makes the files that
     /// workers read. While workers drain, only the lane's process: they wait for its answers.
     fn start_absent(&mut self, now: Instant) {
         let is_due = |child: &Child| matches!(child.state, ChildState::Absent { start_at } if start_at <= now);
-        let companion = self.frame.board.companion_slot();
-        if is_due(&self.children[companion.0]) {
-            self.start(companion, now);
+        let sidecar = self.frame.scoreboard.sidecar_slot();
+        if is_due(&self.children[sidecar.0]) {
+            self.start(sidecar, now);
         }
         if let Some(slot) = self.lane_slot() {
             if is_due(&self.children[slot.0]) {
@@ -260,7 +261,7 @@ impl<A: Application> Supervisor<A> {
                 return;
             }
         }
-        for slot in self.frame.board.workers() {
+        for slot in self.frame.scoreboard.workers() {
             if is_due(&self.children[slot.0]) {
                 self.start(slot, now);
             }
@@ -285,16 +286,16 @@ impl<A: Application> Supervisor<A> {
 
     fn try_start(&mut self, slot: Slot, now: Instant) -> io::Result<()> {
         let (control, childs_control) = Control::pair()?;
-        let incarnation = self.frame.board.next_incarnation();
-        self.frame.board.set(slot, Counter::Incarnation, incarnation);
-        let (is_lane, is_companion) = (self.lane_slot() == Some(slot), slot == self.frame.board.companion_slot());
-        let (frame, companion) = (&self.frame, self.companion.as_ref().filter(|_| is_companion));
-        let listener = match companion {
-            Some(companion) => Some(&companion.listener),
+        let incarnation = self.frame.scoreboard.next_incarnation();
+        self.frame.scoreboard.set(slot, Counter::Incarnation, incarnation);
+        let (is_lane, is_sidecar) = (self.lane_slot() == Some(slot), slot == self.frame.scoreboard.sidecar_slot());
+        let (frame, sidecar) = (&self.frame, self.sidecar.as_ref().filter(|_| is_sidecar));
+        let listener = match sidecar {
+            Some(sidecar) => Some(&sidecar.listener),
             None => (!is_lane).then_some(&self.listener),
         };
-        // The companion touches no data: the next service on it need not wait for that.
-        let lock = self.lock.as_ref().filter(|_| !is_companion);
+        // The sidecar touches no data: the next service on it need not wait for that.
+        let lock = self.lock.as_ref().filter(|_| !is_sidecar);
         let pid = process::spawn(move || {
             let prepared = crate::sys::signals::ignore_in_child().and_then(|()| {
                 let listener = listener.map(OwnedFd::try_clone).transpose()?;
@@ -303,13 +304,13 @@ impl<A: Application> Supervisor<A> {
                 descriptors::close_all_but(&own.into_iter().flatten().collect::<Vec<_>>())?;
                 Ok(listener)
             });
-            match (prepared, companion) {
+            match (prepared, sidecar) {
                 (Err(error), _) => {
                     tracing::error!(%error, "a child can't be prepared");
                     bodies::FAILED
                 }
                 (Ok(None), _) => bodies::lane(frame, &childs_control),
-                (Ok(Some(listener)), Some(companion)) => bodies::companion(companion, frame.board, listener),
+                (Ok(Some(listener)), Some(sidecar)) => bodies::sidecar(sidecar, frame.scoreboard, listener),
                 (Ok(Some(listener)), None) => bodies::worker(frame, slot, incarnation, listener, childs_control),
             }
         })?;
@@ -318,13 +319,13 @@ impl<A: Application> Supervisor<A> {
         self.children[slot.0].state =
             ChildState::Running { pid, control, incarnation, started_at: now, is_ready: false };
         watched?;
-        if is_companion { Ok(()) } else { self.introduce(slot) }
+        if is_sidecar { Ok(()) } else { self.introduce(slot) }
     }
 
     /// Gives a new process fresh links: between a worker and the lane's process, and between each two workers.
     fn introduce(&self, new: Slot) -> io::Result<()> {
         let lane_slot = self.lane_slot();
-        let is_other = |other: &Slot| *other != new && *other != self.frame.board.companion_slot();
+        let is_other = |other: &Slot| *other != new && *other != self.frame.scoreboard.sidecar_slot();
         for other in (0..self.children.len()).map(Slot).filter(is_other) {
             let (Some((new_control, new_incarnation)), Some((other_control, other_incarnation))) =
                 (self.running(new), self.running(other))
@@ -356,14 +357,14 @@ impl<A: Application> Supervisor<A> {
 
     /// For the log: as the process's threads are named.
     fn name(&self, slot: Slot) -> String {
-        let board = self.frame.board;
+        let scoreboard = self.frame.scoreboard;
         match slot {
-            _ if slot == board.lane_slot() => {
+            _ if slot == scoreboard.lane_slot() => {
                 let lane = self.frame.lanes.iter().find(|spec| spec.runs == Runs::Process);
                 lane.map_or("lane", |spec| spec.name).to_owned()
             }
-            _ if slot == board.companion_slot() => {
-                self.companion.as_ref().map_or("companion", |companion| companion.name).to_owned()
+            _ if slot == scoreboard.sidecar_slot() => {
+                self.sidecar.as_ref().map_or("sidecar", |sidecar| sidecar.name).to_owned()
             }
             _ => format!("worker-{}", slot.0),
         }
@@ -385,11 +386,11 @@ impl<A: Application> Supervisor<A> {
                 Heard::Gone => return self.epoll.remove(&*control),
                 Heard::Message(Message::Ready, _) => {
                     *is_ready = true;
-                    let companion = self.frame.board.companion_slot().0;
+                    let sidecar = self.frame.scoreboard.sidecar_slot().0;
                     let is_ready = |child: &Child| {
                         matches!(child.state, ChildState::Running { is_ready: true, .. } | ChildState::Ended)
                     };
-                    let all_ready = self.children[..companion].iter().all(is_ready);
+                    let all_ready = self.children[..sidecar].iter().all(is_ready);
                     if matches!(self.phase, Phase::Starting) && all_ready {
                         self.phase = Phase::Serving;
                         announce(address, &self.frame.config);
@@ -409,9 +410,9 @@ impl<A: Application> Supervisor<A> {
             .children
             .iter()
             .position(|child| matches!(child.state, ChildState::Running { pid: running, .. } if running == pid))?;
-        let (slot, board, now) = (Slot(index), self.frame.board, clock::monotonic());
+        let (slot, scoreboard, now) = (Slot(index), self.frame.scoreboard, clock::monotonic());
         let process = self.name(slot);
-        board.set(slot, Counter::State, counters::ABSENT);
+        scoreboard.set(slot, Counter::State, counters::ABSENT);
         for gone in [
             Counter::Pid,
             Counter::Connections,
@@ -421,15 +422,15 @@ impl<A: Application> Supervisor<A> {
             Counter::ConnectionsBytes,
             Counter::LargestConnectionBytes,
         ] {
-            board.set(slot, gone, 0);
+            scoreboard.set(slot, gone, 0);
         }
         if ended == Ended::Killed(nix::sys::signal::Signal::SIGBUS as i32) {
-            board.add(slot, Counter::BusErrorsTotal, 1);
+            scoreboard.add(slot, Counter::BusErrorsTotal, 1);
         }
         let child = &mut self.children[index];
         let ChildState::Running { started_at, .. } = child.state else { unreachable!("found as running") };
-        let is_lane = self.frame.board.lane_slot() == slot;
-        let is_companion = self.frame.board.companion_slot() == slot;
+        let is_lane = self.frame.scoreboard.lane_slot() == slot;
+        let is_sidecar = self.frame.scoreboard.sidecar_slot() == slot;
         match self.phase {
             // Workers wait for its answers: it is started again like at any time.
             Phase::DrainingWorkers { .. } if is_lane => {}
@@ -440,7 +441,7 @@ impl<A: Application> Supervisor<A> {
                 child.state = ChildState::Ended;
                 return None;
             }
-            Phase::Starting if ended == Ended::Exited(bodies::CANNOT_START) && !is_companion => {
+            Phase::Starting if ended == Ended::Exited(bodies::CANNOT_START) && !is_sidecar => {
                 self.kill_all();
                 return Some(bodies::FAILED);
             }
@@ -449,7 +450,7 @@ impl<A: Application> Supervisor<A> {
         child.deaths = if now.duration_since(started_at) >= STABLE { 0 } else { child.deaths + 1 };
         let delay = restart_delay(child.deaths);
         child.state = ChildState::Absent { start_at: now + delay };
-        board.add(slot, Counter::RestartsTotal, 1);
+        scoreboard.add(slot, Counter::RestartsTotal, 1);
         tracing::error!(
             process,
             pid,
@@ -479,12 +480,12 @@ impl<A: Application> Supervisor<A> {
         let all = Duration::from_secs(self.frame.config.drain_seconds);
         let workers = all - all / LANE_SHARE;
         tracing::info!(within_ms = all.as_millis() as u64, "ending");
-        self.frame.board.global(Global::Draining).store(1, Ordering::Relaxed);
+        self.frame.scoreboard.global(Global::Draining).store(1, Ordering::Relaxed);
         self.phase = Phase::DrainingWorkers { until: clock::monotonic() + workers };
-        for slot in self.frame.board.workers() {
+        for slot in self.frame.scoreboard.workers() {
             self.tell(slot, Message::Drain { within_ms: workers.as_millis() as u64 });
         }
-        for slot in self.frame.board.workers() {
+        for slot in self.frame.scoreboard.workers() {
             self.give_up(slot);
         }
     }
@@ -498,14 +499,14 @@ impl<A: Application> Supervisor<A> {
 
     /// Returns the exit code once everything has ended.
     fn go_on_with_drain(&mut self, now: Instant) -> Option<i32> {
-        let (workers, companion) = (self.frame.board.workers().count(), self.frame.board.companion_slot());
+        let (workers, sidecar) = (self.frame.scoreboard.workers().count(), self.frame.scoreboard.sidecar_slot());
         let has_ended = |children: &[Child]| children.iter().all(|child| matches!(child.state, ChildState::Ended));
         match self.phase {
             Phase::Starting | Phase::Serving => None,
             Phase::DrainingWorkers { until } => {
                 if now >= until {
                     tracing::warn!("workers did not end in time and are killed");
-                    self.frame.board.workers().for_each(|slot| self.kill_at(slot));
+                    self.frame.scoreboard.workers().for_each(|slot| self.kill_at(slot));
                     // Killed is not dead: one that hangs in the kernel is not killed in a busy loop.
                     self.phase = Phase::DrainingWorkers { until: now + KILL_AGAIN };
                 }
@@ -529,8 +530,8 @@ impl<A: Application> Supervisor<A> {
                     return Some(bodies::DONE);
                 }
                 // It had a part in nothing, and told to the end how far the others were.
-                has_ended(&self.children[..companion.0]).then(|| {
-                    self.kill_at(companion);
+                has_ended(&self.children[..sidecar.0]).then(|| {
+                    self.kill_at(sidecar);
                     bodies::DONE
                 })
             }
@@ -547,9 +548,9 @@ impl<A: Application> Supervisor<A> {
 
     /// What each process uses, for those who may not read files; and whether the workers' loops go on.
     fn sample(&mut self) {
-        let board = self.frame.board;
-        board.set(board.supervisor_slot(), Counter::HeartbeatMs, clock::uptime_ms());
-        let own = (board.supervisor_slot(), std::process::id());
+        let scoreboard = self.frame.scoreboard;
+        scoreboard.set(scoreboard.supervisor_slot(), Counter::HeartbeatMs, clock::uptime_ms());
+        let own = (scoreboard.supervisor_slot(), std::process::id());
         let children = self.children.iter().enumerate().filter_map(|(index, child)| match child.state {
             ChildState::Running { pid, .. } => Some((Slot(index), pid)),
             ChildState::Absent { .. } | ChildState::Ended => None,
@@ -557,10 +558,10 @@ impl<A: Application> Supervisor<A> {
         let all: Vec<(Slot, u32)> = children.chain([own]).collect();
         for (slot, pid) in all {
             if let Some(usage) = process::usage(pid) {
-                board.set(slot, Counter::ResidentBytes, usage.resident_bytes);
-                board.set(slot, Counter::AnonymousBytes, usage.anonymous_bytes);
-                board.set(slot, Counter::UserMs, usage.user_ms);
-                board.set(slot, Counter::SystemMs, usage.system_ms);
+                scoreboard.set(slot, Counter::ResidentBytes, usage.resident_bytes);
+                scoreboard.set(slot, Counter::AnonymousBytes, usage.anonymous_bytes);
+                scoreboard.set(slot, Counter::UserMs, usage.user_ms);
+                scoreboard.set(slot, Counter::SystemMs, usage.system_ms);
                 self.end_if_hung(slot, usage.is_stopped);
             }
         }
@@ -569,9 +570,11 @@ impl<A: Application> Supervisor<A> {
     /// Once a second. A worker that starts or drains has its own time limits.
     fn end_if_hung(&mut self, slot: Slot, is_stopped: bool) {
         let ChildState::Running { pid, incarnation, is_ready: true, .. } = self.children[slot.0].state else { return };
-        let board = self.frame.board;
-        let is_watched = slot.0 < board.workers().count() && matches!(self.phase, Phase::Serving);
-        if is_watched && self.watchdog.look(slot.0, incarnation, board.read(slot, Counter::RoundsTotal), is_stopped) {
+        let scoreboard = self.frame.scoreboard;
+        let is_watched = slot.0 < scoreboard.workers().count() && matches!(self.phase, Phase::Serving);
+        if is_watched
+            && self.watchdog.look(slot.0, incarnation, scoreboard.read(slot, Counter::RoundsTotal), is_stopped)
+        {
             let seconds = self.frame.config.limits.loop_stall_seconds_max;
             tracing::error!(
                 process = self.name(slot),
@@ -579,7 +582,7 @@ impl<A: Application> Supervisor<A> {
                 seconds,
                 "an event loop does not come round any more: its worker is killed"
             );
-            board.add(slot, Counter::HangsTotal, 1);
+            scoreboard.add(slot, Counter::HangsTotal, 1);
             kill(pid);
         }
     }

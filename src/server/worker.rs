@@ -15,12 +15,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::accept::Acceptor;
-use super::bell::Bell;
 use super::bus::{Bus, BusEvent};
 use super::config::{EVENTS_MAX, HELD_BACK_MS, HELD_BACK_NEAR_LIMIT_MS, Limits, READ_BYTES, TICK_MS};
 use super::connection::{Connection, State};
 use super::control::{Control, Heard, Message};
-use super::counters::{self, Board, Counter, Global, Slot};
+use super::counters::{self, Counter, Global, Scoreboard, Slot};
 use super::lanes::Lane;
 use super::log_limit::LogLimit;
 use super::outbox::Flushed;
@@ -30,6 +29,7 @@ use super::service::{
 };
 use super::slab::Slab;
 use super::timers::Timers;
+use super::waker::Wakes;
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Event, Watch};
 use crate::sys::signals::{Asked, Signals};
@@ -48,18 +48,18 @@ pub(super) enum Chief {
 pub(super) struct Parts<A: Application> {
     pub(super) service: A::Service,
     pub(super) lanes: Vec<Lane<A::Job, A::Done>>,
-    pub(super) bell: Bell,
+    pub(super) wakes: Wakes,
     pub(super) listener: OwnedFd,
     pub(super) chief: Chief,
     pub(super) slot: Slot,
-    pub(super) board: Board,
+    pub(super) scoreboard: Scoreboard,
     pub(super) limits: Limits,
     pub(super) turned_away: &'static [u8],
 }
 
 /// Tokens below those of connections (which are at least 2^32).
 const LISTENER: u64 = 1;
-const BELL: u64 = 2;
+const WAKES: u64 = 2;
 const CHIEF: u64 = 3;
 const LANES: u64 = 0x100;
 const BUS: u64 = 0x1_0000;
@@ -77,10 +77,10 @@ type Session<A> = <<A as Application>::Service as Service>::Session;
 pub(super) struct Worker<A: Application> {
     service: A::Service,
     lanes: Vec<Lane<A::Job, A::Done>>,
-    bell: Bell,
+    wakes: Wakes,
     chief: Chief,
     slot: Slot,
-    board: Board,
+    scoreboard: Scoreboard,
     limits: Limits,
     turned_away: &'static [u8],
     epoll: Epoll,
@@ -111,10 +111,10 @@ pub(super) struct Worker<A: Application> {
 
 impl<A: Application> Worker<A> {
     pub(super) fn new(parts: Parts<A>) -> Result<Worker<A>, StartError> {
-        let Parts { service, lanes, bell, listener, chief, slot, board, limits, turned_away } = parts;
+        let Parts { service, lanes, wakes, listener, chief, slot, scoreboard, limits, turned_away } = parts;
         let now = clock::monotonic();
         let epoll = Epoll::new(EVENTS_MAX).map_err(cannot("make an epoll"))?;
-        epoll.add(&bell, BELL, Watch::Readable).map_err(cannot("watch the bell"))?;
+        epoll.add(&wakes, WAKES, Watch::Readable).map_err(cannot("watch its wakes"))?;
         match &chief {
             Chief::Supervisor(control) => epoll.add(control, CHIEF, Watch::Readable),
             Chief::Signals { signals, .. } => epoll.add(signals, CHIEF, Watch::Readable),
@@ -123,14 +123,14 @@ impl<A: Application> Worker<A> {
         Ok(Worker {
             service,
             lanes,
-            bell,
+            wakes,
             chief,
             slot,
-            board,
+            scoreboard,
             turned_away,
             epoll,
-            acceptor: Acceptor::new(listener, slot, board, LISTENER),
-            bus: Bus::new(slot, board, limits.bus_bytes_max),
+            acceptor: Acceptor::new(listener, slot, scoreboard, LISTENER),
+            bus: Bus::new(slot, scoreboard, limits.bus_bytes_max),
             limits,
             connections: Slab::new(),
             runnable: VecDeque::new(),
@@ -152,8 +152,8 @@ impl<A: Application> Worker<A> {
     /// Serves until it is told to drain and has done so, or the time for that is over. `on_ready` is called when it serves.
     /// An error is this process's end; the supervisor starts another.
     pub(super) fn run(&mut self, on_ready: impl FnOnce()) -> io::Result<Ended> {
-        self.board.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
-        self.board.set(self.slot, Counter::State, counters::SERVING);
+        self.scoreboard.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
+        self.scoreboard.set(self.slot, Counter::State, counters::SERVING);
         if let Chief::Supervisor(control) = &self.chief {
             control.send(Message::Ready, None)?;
         }
@@ -178,7 +178,7 @@ impl<A: Application> Worker<A> {
             self.go_on();
             self.flush()?;
             self.publish_kept();
-            self.board.add(self.slot, Counter::RoundsTotal, 1);
+            self.scoreboard.add(self.slot, Counter::RoundsTotal, 1);
         }
     }
 
@@ -195,8 +195,8 @@ impl<A: Application> Worker<A> {
         match event.token {
             CONNECTIONS.. => self.note(ConnectionId(event.token), event),
             LISTENER => self.accept()?,
-            BELL => {
-                self.bell.clear();
+            WAKES => {
+                self.wakes.clear();
                 for lane in 0..self.lanes.len() {
                     if matches!(self.lanes[lane].end, super::lanes::End::Threads(_)) {
                         self.collect(lane)?;
@@ -252,7 +252,7 @@ impl<A: Application> Worker<A> {
                 Ok(None) => {
                     // The first attempt follows a wake-up: somebody else was faster.
                     if turn == 0 {
-                        self.board.add(self.slot, Counter::AcceptEmptyTotal, 1);
+                        self.scoreboard.add(self.slot, Counter::AcceptEmptyTotal, 1);
                     }
                     break;
                 }
@@ -271,9 +271,9 @@ impl<A: Application> Worker<A> {
     }
 
     fn welcome(&mut self, fd: OwnedFd) {
-        let connections_max = self.board.global(Global::ConnectionsMax).load(Ordering::Relaxed);
-        if self.board.sum(Counter::Connections) >= connections_max {
-            self.board.add(self.slot, Counter::TurnedAwayTotal, 1);
+        let connections_max = self.scoreboard.global(Global::ConnectionsMax).load(Ordering::Relaxed);
+        if self.scoreboard.sum(Counter::Connections) >= connections_max {
+            self.scoreboard.add(self.slot, Counter::TurnedAwayTotal, 1);
             static TURNED_AWAY: LogLimit = LogLimit::new();
             if let Some(left_out) = TURNED_AWAY.admit() {
                 tracing::warn!(
@@ -299,7 +299,7 @@ impl<A: Application> Worker<A> {
             socket::set_keep_alive(fd.as_fd(), self.limits.keep_alive_seconds)?;
         }
         let (address, local) = socket::addresses(fd.as_fd())?;
-        let number = self.board.global(Global::Connections).fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.scoreboard.global(Global::Connections).fetch_add(1, Ordering::Relaxed) + 1;
         let descriptor = fd.as_raw_fd();
         let (service, effects, now) = (&mut self.service, &mut self.effects, self.now);
         let unsent_allowed = self.limits.output_bytes_pause;
@@ -307,8 +307,8 @@ impl<A: Application> Worker<A> {
             let session = service.open(Peer { id, number, address, local, descriptor }, effects);
             Connection::new(fd, session, now, unsent_allowed)
         });
-        self.board.add(self.slot, Counter::AcceptedTotal, 1);
-        self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
+        self.scoreboard.add(self.slot, Counter::AcceptedTotal, 1);
+        self.scoreboard.set(self.slot, Counter::Connections, self.connections.len() as u64);
         let connection = self.connections.find(id).expect("just inserted");
         if let Err(error) = self.epoll.add(&connection.socket, id.0, Watch::Changes) {
             self.remove(id);
@@ -377,8 +377,8 @@ impl<A: Application> Worker<A> {
                 // A short read has emptied the socket, and the next bytes make epoll speak again; but an end of file that
                 // epoll has announced already is still to be read.
                 connection.is_readable = count == READ_BYTES || connection.has_ended;
-                self.board.add(self.slot, Counter::InputBytesTotal, count as u64);
-                self.board.raise(self.slot, Counter::InputBytesMax, connection.input.len() as u64);
+                self.scoreboard.add(self.slot, Counter::InputBytesTotal, count as u64);
+                self.scoreboard.raise(self.slot, Counter::InputBytesMax, connection.input.len() as u64);
             }
             Ok(Moved::WouldBlock) => connection.is_readable = false,
             Ok(Moved::Closed) => {
@@ -450,7 +450,7 @@ impl<A: Application> Worker<A> {
 
     fn remove(&mut self, id: ConnectionId) {
         let Some(mut connection) = self.connections.remove(id) else { return };
-        self.board.set(self.slot, Counter::Connections, self.connections.len() as u64);
+        self.scoreboard.set(self.slot, Counter::Connections, self.connections.len() as u64);
         self.unsent_bytes -= connection.unsent_counted;
         self.keeping.bytes -= connection.bytes_counted;
         connection.input.consume(connection.input.len());

@@ -30,12 +30,12 @@ use super::vfs;
 /// A frame of the -wal: a page and its header (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
 const FRAME_BYTES: u64 = PAGE_BYTES as u64 + 24;
 
-/// What the writer's last step may always copy.
+/// What the writer's WAL restart may always copy.
 const LAST_STEP_FRAMES: u64 = 16;
 /// A pass of so many frames takes some 20 ms: the writer can wait for it.
 const SHORT_PASS_FRAMES: u64 = 512;
 
-/// The longest that the writer's last step waits for readers.
+/// The longest that the writer's WAL restart waits for readers.
 const LAST_STEP_WAIT: Duration = Duration::from_millis(10);
 
 /// Pages that are written back at once: the disk has done them in a millisecond or two, which a commit may have to wait for.
@@ -142,7 +142,7 @@ impl Checkpointer {
 }
 
 impl Keyspace {
-    /// The writer's last step, between two groups: copies the rest and lets the next commit begin the -wal anew. False
+    /// The writer's WAL restart, between two groups: copies the rest and lets the next commit begin the -wal anew. False
     /// when a reader or a running pass was in the way for 10 ms: try again after a later group.
     pub fn restart_wal(&mut self) -> Result<bool> {
         if self.is_in_transaction() {
@@ -205,7 +205,7 @@ impl Pace {
         self.is_due(progress) && self.has_much_left(progress)
     }
 
-    /// More than the writer's last step should copy while everybody waits.
+    /// More than the writer's WAL restart should copy while everybody waits.
     pub fn has_much_left(&self, progress: &Progress) -> bool {
         progress.remaining_bytes() > (self.budget_bytes / 128).max(LAST_STEP_FRAMES * FRAME_BYTES)
     }
@@ -220,7 +220,7 @@ impl Pace {
         progress.remaining_bytes() > 0 && progress.log_bytes() > self.budget_bytes / 2 * 3
     }
 
-    /// Time for the writer's last step: what is left to copy is a matter of milliseconds.
+    /// Time for the writer's WAL restart: what is left to copy is a matter of milliseconds.
     pub fn wants_restart(&self, progress: &Progress) -> bool {
         self.is_due(progress) && !self.wants_pass(progress)
     }
@@ -228,7 +228,7 @@ impl Pace {
     /// How many pages a pass over `pass` frames, begun when the -wal had `begun_at`, has to have written back before the writer
     /// adds to the `log_frames` that the -wal has now. Half as many may come as are written back, so that each pass is shorter
     /// than the one before, and a sixteenth of the pass ahead of it, so that groups and parts need not take turns. More than there
-    /// are beside a short pass, for the next thing after it is the writer's last step, and above one and a half of the budget.
+    /// are beside a short pass, for the next thing after it is the writer's WAL restart, and above one and a half of the budget.
     pub fn written_before_more(&self, begun_at: u64, pass: u64, log_frames: u64) -> u64 {
         if pass <= SHORT_PASS_FRAMES || log_frames * FRAME_BYTES > self.budget_bytes / 2 * 3 {
             return u64::MAX;
@@ -343,7 +343,7 @@ mod tests {
         let usual: u64 = fixture.writer.connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
         assert_eq!(usual, 5000);
         reader.renew_snapshot().unwrap();
-        assert!(fixture.writer.restart_wal().unwrap(), "between its bites a reader holds nothing");
+        assert!(fixture.writer.restart_wal().unwrap(), "between its steps a reader holds nothing");
         fixture.writer.begin_write(NOW_MS).unwrap();
         assert!(matches!(fixture.writer.restart_wal(), Err(StorageError::Internal(_))));
     }
@@ -473,7 +473,7 @@ mod tests {
         let at = |log_frames, checkpointed| Progress { log_frames, checkpointed };
         assert!(!pace.wants_pass(&at(1279, 0)) && pace.wants_pass(&at(1280, 0)));
         assert!(!pace.wants_restart(&at(1279, 1279)) && pace.wants_restart(&at(1280, 1279)));
-        assert!(pace.wants_pass(&at(1300, 1279)) && !pace.wants_restart(&at(1300, 1279)), "a last step of a moment");
+        assert!(pace.wants_pass(&at(1300, 1279)) && !pace.wants_restart(&at(1300, 1279)), "a WAL restart of a moment");
         assert!(!pace.wants_pass(&at(1300, 1280)) && pace.wants_restart(&at(1300, 1280)));
         assert!(!pace.is_held(&at(3840, 0)) && pace.is_held(&at(3841, 3840)) && !pace.is_held(&at(3841, 3841)));
         let small = Pace::new(100 * FRAME_BYTES);

@@ -88,7 +88,7 @@ pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<bool> {
 /// What can only be chosen before the first table is made.
 fn lay_out(connection: &Connection) -> Result<()> {
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    // INCREMENTAL, so that a file that was once large can shrink in small bites; a full VACUUM stops everything.
+    // INCREMENTAL, so that a file that was once large can shrink in small steps; a full VACUUM stops everything.
     connection.pragma_update(None, "auto_vacuum", 2)?;
     Ok(())
 }

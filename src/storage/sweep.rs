@@ -1,4 +1,4 @@
-//! Housekeeping in small bites, each inside a transaction of the caller: keys whose time has passed, rows that nobody
+//! Housekeeping in small steps, each inside a transaction of the caller: keys whose time has passed, rows that nobody
 //! can reach any more, pages that nobody uses.
 
 use rusqlite::params;
@@ -86,7 +86,7 @@ impl Keyspace {
                 None => None,
             }
         };
-        // An earlier removal of this bite may have moved the row; then the index has it elsewhere now, for the next bite.
+        // An earlier removal of this step may have moved the row; then the index has it elsewhere now, for the next step.
         let Some(row) = found.filter(|row| row.expires_at_ms == Some(at)) else { return Ok(()) };
         // Not announced: the key was gone for everybody before, and a transaction that watches it must not fail for this.
         self.discard(database, &row)
@@ -102,7 +102,7 @@ impl Keyspace {
             let left = rows_max - swept;
             let removed =
                 if is_space { self.sweep_space(number as u16, left)? } else { self.sweep_value(number, left)? };
-            // The orphan's own row counts as one, so a bite of many empty ones ends too.
+            // The orphan's own row counts as one, so a step of many empty ones ends too.
             swept += removed.max(1);
         }
         self.sweeping.at = None;
@@ -202,12 +202,12 @@ mod tests {
         let announced = fixture.announced.clone();
         announced.take();
         assert_eq!(fixture.write(|keyspace| keyspace.sweep_expired(10)).unwrap(), 0, "none is due");
-        let mut bites = 0;
+        let mut steps = 0;
         while fixture.write_at(NOW_MS + 1, |keyspace| keyspace.sweep_expired(4)).unwrap() > 0 {
-            bites += 1;
+            steps += 1;
             assert_eq!(announced.take(), [], "nobody can see it");
         }
-        assert!(bites >= 7, "{bites}");
+        assert!(steps >= 7, "{steps}");
         fixture.write_at(NOW_MS + 1, |keyspace| {
             assert_eq!(keyspace.next_expiry().unwrap(), Some(NOW_MS + 101));
             let mut left = 0;

@@ -61,8 +61,8 @@ impl Keyspace {
         }
     }
 
-    /// Between two bites of a long read: lets go of the snapshot, so that the -wal can restart, and takes a new one.
-    /// Does nothing in a write transaction, or while the snapshot is held: there all bites belong together.
+    /// Between two steps of a long read: lets go of the snapshot, so that the -wal can restart, and takes a new one.
+    /// Does nothing in a write transaction, or while the snapshot is held: there all steps belong together.
     pub fn renew_snapshot(&self) -> Result<()> {
         if !matches!(self.transaction, Transaction::Read) || self.snapshot_is_held {
             return Ok(());

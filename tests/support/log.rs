@@ -21,7 +21,7 @@ struct State {
 }
 
 impl Log {
-    /// Gathers the lines of one more stream, up to its end.
+    /// ScatterGathers the lines of one more stream, up to its end.
     pub fn gather(&self, stream: impl Read + Send + 'static) {
         self.change(|state| state.sources += 1);
         let log = self.clone();

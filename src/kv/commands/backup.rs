@@ -64,14 +64,14 @@ fn backup_start(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         [_, _, option] if is_word(option, "once") => Kind::Once,
         _ => return Outcome::error(errors::SYNTAX),
     };
-    match call.desk.shared.backups.ask(kind, clock::wall_ms().unsigned_abs()) {
+    match call.worker.shared.backups.ask(kind, clock::wall_ms().unsigned_abs()) {
         Ok(name) => Outcome::Reply(text(name.to_string())),
         Err(refusal) => Outcome::error(format!("ERR {refusal}")),
     }
 }
 
 fn backup_status(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    let (backups, settings) = (&call.desk.shared.backups, &call.desk.shared.settings.backups);
+    let (backups, settings) = (&call.worker.shared.backups, &call.worker.shared.settings.backups);
     let (running, last, failed) = (backups.running(), backups.last_finished(), backups.last_failed());
     let named = |name: Option<BackupName>| text(name.map_or_else(String::new, |name| name.to_string()));
     let number = |number: u64| Reply::Integer(number.cast_signed());

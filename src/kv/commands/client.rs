@@ -269,7 +269,7 @@ fn setinfo(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
 fn info(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     let client = &call.session.client;
     client.args_bytes.set(args.iter().map(|arg| arg.len()).sum());
-    let text = clients::line(client, call.desk.clock.now_ms());
+    let text = clients::line(client, call.worker.clock.now_ms());
     client.args_bytes.set(0);
     Outcome::Reply(Reply::Verbatim { format: *b"txt", text })
 }
@@ -350,7 +350,7 @@ fn reply(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 fn pause(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
-    let shared = &call.desk.shared;
+    let shared = &call.worker.shared;
     match pause_of(args, shared.clock.now_ms()) {
         Ok((what, until_ms)) => {
             shared.runtime.pause(what, until_ms, shared.clock.now_ms());
@@ -378,8 +378,8 @@ fn pause_of(args: &[&[u8]], now_ms: i64) -> Result<(Pausing, i64), CommandError>
 }
 
 fn unpause(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    call.desk.shared.runtime.unpause();
-    questions::tell(call.desk, &Notice::Unpaused, call.effects);
+    call.worker.shared.runtime.unpause();
+    questions::tell(call.worker, &Notice::Unpaused, call.effects);
     Outcome::Reply(Reply::Ok)
 }
 
@@ -390,7 +390,7 @@ fn monitor(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
     if call.session.client.is_monitor.get() {
         return Outcome::Silent;
     }
-    monitor::begin(call.desk, &call.session.client);
+    monitor::begin(call.worker, &call.session.client);
     Outcome::Reply(Reply::Ok)
 }
 

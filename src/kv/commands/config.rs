@@ -89,7 +89,7 @@ fn config_get(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         Ok(found) => found,
         Err(error) => return Outcome::Reply(error.into_reply()),
     };
-    let shared = &call.desk.shared;
+    let shared = &call.worker.shared;
     let pair =
         |(name, parameter): (&[u8], &Parameter)| (Reply::Bulk(name.to_vec()), Reply::Bulk(parameter.value(shared)));
     Outcome::Reply(Reply::Map(found.into_iter().map(pair).collect()))
@@ -127,7 +127,7 @@ fn config_set(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     if args.len() % 2 == 1 {
         return Outcome::error(errors::SYNTAX);
     }
-    let shared = &call.desk.shared;
+    let shared = &call.worker.shared;
     let mut named: Vec<(&Parameter, &[&[u8]])> = Vec::new();
     for pair in args[2..].chunks_exact(2) {
         let Some(parameter) = parameters::lookup(pair[0]) else {
@@ -145,12 +145,12 @@ fn config_set(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
             Err(reason) => return Outcome::error(errors::config_set_failed(pair[0], &reason)),
         }
     }
-    checked.into_iter().for_each(|value| value.apply(shared, call.desk.context.slot));
+    checked.into_iter().for_each(|value| value.apply(shared, call.worker.context.slot));
     Outcome::Reply(Reply::Ok)
 }
 
 fn config_resetstat(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    call.desk.totals.reset();
+    call.worker.totals.reset();
     Outcome::Reply(Reply::Ok)
 }
 

@@ -124,12 +124,12 @@ pub const COMMANDS: &[Command] = &[
 
 fn auth(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     let (user, password) = match args {
-        [_, _] if !call.desk.shared.runtime.has_password() => return Outcome::error(errors::NO_PASSWORD_SET),
+        [_, _] if !call.worker.shared.runtime.has_password() => return Outcome::error(errors::NO_PASSWORD_SET),
         [_, password] => (login::USER, *password),
         [_, user, password] => (*user, *password),
         _ => return Outcome::error(errors::SYNTAX),
     };
-    match log_in(call.session, call.desk, user, password) {
+    match log_in(call.session, call.worker, user, password) {
         Ok(()) => Outcome::Reply(Reply::Ok),
         Err(refusal) => *refusal,
     }
@@ -152,8 +152,8 @@ fn quit(_call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
 }
 
 fn reset(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    monitor::end(call.desk, &call.session.client);
-    call.session.reset(!call.desk.shared.runtime.has_password());
+    monitor::end(call.worker, &call.session.client);
+    call.session.reset(!call.worker.shared.runtime.has_password());
     Outcome::Reply(Reply::Simple("RESET".into()))
 }
 
@@ -214,9 +214,9 @@ fn hello(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
 fn greet(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Result<(), Box<Outcome>> {
     let hello = Hello::parse(args).map_err(|error| Box::new(Outcome::Reply(error.into_reply())))?;
     if let Some((user, password)) = hello.login {
-        log_in(call.session, call.desk, user, password)?;
+        log_in(call.session, call.worker, user, password)?;
     }
-    if !call.session.is_authenticated && call.desk.shared.runtime.has_password() {
+    if !call.session.is_authenticated && call.worker.shared.runtime.has_password() {
         return Err(Box::new(Outcome::error(errors::HELLO_WITHOUT_LOGIN)));
     }
     if let Some(name) = hello.name {

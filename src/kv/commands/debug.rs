@@ -6,7 +6,7 @@ use crate::kv::application::{READ, WRITE};
 use crate::kv::commands::args::is_word;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandResult};
-use crate::kv::front::session::{Errand, Outcome, Polled, SessionCall, Wait};
+use crate::kv::front::session::{Outcome, Pending, Polled, SessionCall, Wait};
 use crate::kv::lanes::job::{Calls, Job, Kind};
 use crate::kv::shared::faults::Point;
 use crate::kv::shared::runtime::Knob;
@@ -75,13 +75,13 @@ fn debug(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         return Outcome::Reply(Reply::Ok);
     }
     if is("set-active-expire", 3) {
-        call.desk.shared.runtime.set(Knob::ActiveExpire, u64::from(atoi(args[2]) != 0));
+        call.worker.shared.runtime.set(Knob::ActiveExpire, u64::from(atoi(args[2]) != 0));
         return Outcome::Reply(Reply::Ok);
     }
     if is("kill-writer", 3)
         && let Some((_, point)) = Point::ALL.iter().find(|(name, _)| is_word(args[2], name))
     {
-        call.desk.shared.runtime.set(Knob::KillAt, *point as u64);
+        call.worker.shared.runtime.set(Knob::KillAt, *point as u64);
         return Outcome::Reply(Reply::Ok);
     }
     if is("object", 3) {
@@ -123,7 +123,7 @@ fn on_lane(call: &SessionCall<'_>, lane: LaneId, part: &str, args: &[&[u8]]) -> 
     }
     let mut calls = Calls::default();
     calls.push(table::part(part), call.session.database(), args);
-    Outcome::Submit(lane, Job::new(Kind::Run, call.session.version, calls), Errand::Run(lane))
+    Outcome::Submit(lane, Job::new(Kind::Run, call.session.version, calls), Pending::Run(lane))
 }
 
 fn object(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {

@@ -35,6 +35,6 @@ fn info(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         };
         if asked.is_empty() { section.is_default } else { asked.iter().any(by) }
     };
-    let text = info::report(call.desk, SECTIONS.iter().filter(is_asked));
+    let text = info::report(call.worker, SECTIONS.iter().filter(is_asked));
     Outcome::Reply(Reply::Verbatim { format: *b"txt", text: text.into_bytes() })
 }

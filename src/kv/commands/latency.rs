@@ -111,15 +111,15 @@ pub const COMMANDS: &[Command] = &[Command {
 }];
 
 fn latency_doctor(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    Outcome::Reply(text(doctor(&call.desk.shared)))
+    Outcome::Reply(text(doctor(&call.worker.shared)))
 }
 
 fn latency_graph(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
-    let latency = &call.desk.shared.latency;
+    let latency = &call.worker.shared.latency;
     let samples = Event::named(args[2]).map(|event| (event, latency.samples(event)));
     match samples {
         Some((event, samples)) if !samples.is_empty() => {
-            let now_seconds = call.desk.clock.now_ms() / 1000;
+            let now_seconds = call.worker.clock.now_ms() / 1000;
             Outcome::Reply(text(graph(args[2], &samples, latency.max_ms(event), now_seconds)))
         }
         _ => Outcome::error(errors::no_samples(args[2])),
@@ -131,7 +131,7 @@ fn text(text: String) -> Reply {
 }
 
 fn latency_history(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
-    let samples = Event::named(args[2]).map(|event| call.desk.shared.latency.samples(event)).unwrap_or_default();
+    let samples = Event::named(args[2]).map(|event| call.worker.shared.latency.samples(event)).unwrap_or_default();
     let pair = |sample: Sample| {
         Reply::Array(vec![Reply::Integer(sample.time_seconds.into()), Reply::Integer(sample.latency_ms.into())])
     };
@@ -139,7 +139,7 @@ fn latency_history(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 fn latency_latest(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    let latency = &call.desk.shared.latency;
+    let latency = &call.worker.shared.latency;
     let latest = Event::ALL.iter().filter_map(|&(name, event)| {
         let last = *latency.samples(event).last()?;
         Some(Reply::Array(vec![
@@ -157,7 +157,7 @@ fn latency_reset(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         return Outcome::Reply(error.into_reply());
     }
     let is_meant = |event| args.len() == 2 || args[2..].iter().any(|name| Event::named(name) == Some(event));
-    let latency = &call.desk.shared.latency;
+    let latency = &call.worker.shared.latency;
     let reset = Event::ALL.iter().filter(|&&(_, event)| is_meant(event) && latency.reset(event));
     Outcome::Reply(Reply::Integer(reset.count() as i64))
 }
@@ -171,7 +171,7 @@ fn latency_histogram(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         names => names.iter().filter_map(|name| table::lookup_full_name(name)).flat_map(with_subcommands).collect(),
     };
     let histograms = rows.into_iter().filter_map(|row| {
-        let cumulative = cumulative(&call.desk.totals, row)?;
+        let cumulative = cumulative(&call.worker.totals, row)?;
         Some((Reply::Bulk(row.name.into()), cumulative))
     });
     Outcome::Reply(Reply::Map(histograms.collect()))

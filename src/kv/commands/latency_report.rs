@@ -63,7 +63,7 @@ fn advice(event: Event) -> &'static str {
              EMPTYSERVER_WAL_BYTES_MAX makes each shorter.\n"
         }
         Event::ExpireCycle => {
-            "- Many keys expire at the same time. Times that are spread a little make each bite smaller.\n"
+            "- Many keys expire at the same time. Times that are spread a little make each step smaller.\n"
         }
     }
 }

@@ -112,8 +112,8 @@ fn memory_usage(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
 }
 
 fn memory_doctor(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    let used = call.desk.context.board.sum(Counter::AnonymousBytes);
-    let limit = call.desk.shared.settings.memory_bytes;
+    let used = call.worker.context.scoreboard.sum(Counter::AnonymousBytes);
+    let limit = call.worker.shared.settings.memory_bytes;
     let text = if used > limit / 10 * 8 {
         format!(
             "Sam, I detected an issue in this instance memory implants:\n\n * High memory use: the processes use {used} of \
@@ -129,8 +129,8 @@ fn memory_doctor(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
 
 /// The fields of Redis that mean something where the data is on disk.
 fn memory_stats(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    let (board, totals) = (call.desk.context.board, &call.desk.totals);
-    let (used, resident) = (board.sum(Counter::AnonymousBytes), board.sum(Counter::ResidentBytes));
+    let (scoreboard, totals) = (call.worker.context.scoreboard, &call.worker.totals);
+    let (used, resident) = (scoreboard.sum(Counter::AnonymousBytes), scoreboard.sum(Counter::ResidentBytes));
     let peak = totals.max(Counted::MemoryBytesMax).max(used);
     let keys: u64 = (0..DATABASES as u8).map(|database| totals.keys(database).0).sum();
     let ratio = |part: u64, whole: u64| Reply::Double(if whole == 0 { 0.0 } else { part as f64 / whole as f64 });
@@ -141,7 +141,7 @@ fn memory_stats(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
         ("startup.allocated", number(0)),
         ("replication.backlog", number(0)),
         ("clients.slaves", number(0)),
-        ("clients.normal", number(board.sum(Counter::ConnectionsBytes))),
+        ("clients.normal", number(scoreboard.sum(Counter::ConnectionsBytes))),
         ("cluster.links", number(0)),
         ("aof.buffer", number(0)),
         ("lua.caches", number(0)),

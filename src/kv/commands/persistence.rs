@@ -114,7 +114,7 @@ fn save(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
     let number = ask_for_checkpoint(call);
     let deadline = clock::monotonic() + SAVE_WITHIN;
     wait_for(Some(deadline), move |call, is_over| {
-        if call.desk.shared.runtime.read(Knob::CheckpointsDone) >= number {
+        if call.worker.shared.runtime.read(Knob::CheckpointsDone) >= number {
             return Some(Outcome::Reply(Reply::Ok));
         }
         is_over.then(|| Outcome::error(errors::SAVE_FAILED))
@@ -127,7 +127,7 @@ fn bgsave(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         [_, option] if is_word(option, "schedule") => true,
         _ => return Outcome::error(errors::SYNTAX),
     };
-    let runtime = &call.desk.shared.runtime;
+    let runtime = &call.worker.shared.runtime;
     let is_running = runtime.read(Knob::CheckpointsAsked) > runtime.read(Knob::CheckpointsDone);
     if is_running && !is_scheduled {
         return Outcome::error(errors::SAVE_IN_PROGRESS);
@@ -140,11 +140,11 @@ fn bgsave(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
 
 /// The number of the checkpoint that includes everything up to now.
 fn ask_for_checkpoint(call: &SessionCall<'_>) -> u64 {
-    call.desk.shared.runtime.next(Knob::CheckpointsAsked) + 1
+    call.worker.shared.runtime.next(Knob::CheckpointsAsked) + 1
 }
 
 fn lastsave(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    Outcome::Reply(Reply::Integer(info::last_checkpoint_seconds(call.desk).cast_signed()))
+    Outcome::Reply(Reply::Integer(info::last_checkpoint_seconds(call.worker).cast_signed()))
 }
 
 /// There are no replicas, and there will be none while it waits: the answer is 0 at once.
@@ -161,7 +161,7 @@ fn waitaof(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     };
     let synced =
         |is_synced: bool| Outcome::Reply(Reply::Array(vec![Reply::Integer(i64::from(is_synced)), Reply::Integer(0)]));
-    match call.desk.shared.settings.storage.durability {
+    match call.worker.shared.settings.storage.durability {
         Durability::Always => synced(true),
         Durability::Os if wants_local => Outcome::error(errors::WAITAOF_WITHOUT_SYNCS),
         Durability::Os => synced(false),
@@ -171,7 +171,7 @@ fn waitaof(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
             let now_ms = clock::uptime_ms();
             let deadline = (timeout_ms > 0).then(|| clock::monotonic() + Duration::from_millis(timeout_ms));
             wait_for(deadline, move |call, is_over| {
-                let is_synced = call.desk.totals.max(Counted::SyncedUntilMs) > now_ms;
+                let is_synced = call.worker.totals.max(Counted::SyncedUntilMs) > now_ms;
                 (is_synced || is_over).then(|| synced(is_synced))
             })
         }
@@ -217,7 +217,7 @@ fn shutdown(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 fn is_draining(call: &SessionCall<'_>) -> bool {
-    call.desk.context.board.global(Global::Draining).load(Ordering::Relaxed) != 0
+    call.worker.context.scoreboard.global(Global::Draining).load(Ordering::Relaxed) != 0
 }
 
 /// Looks again and again, the last time at the deadline (`None`: never the last time), until there is an outcome.

@@ -1,4 +1,4 @@
-//! Walking through the keys: KEYS and SCAN. Both work in bites, each in a fresh snapshot.
+//! Walking through the keys: KEYS and SCAN. Both work in steps, each in a fresh snapshot.
 
 use crate::kv::commands::args;
 use crate::kv::commands::keys::kind_name;
@@ -10,7 +10,7 @@ use crate::resp::reply::Reply;
 use crate::storage::{Entry, Keyspace};
 
 /// Keys that are looked at before the snapshot is renewed: a long read must not hold the -wal.
-const BITE_KEYS: usize = 1000;
+const STEP_KEYS: usize = 1000;
 /// A SCAN that asks for more keys goes to the heavy lane.
 const LIGHT_COUNT_MAX: i64 = 1000;
 /// As many as the header of an array of any length has at most.
@@ -61,7 +61,7 @@ fn keys(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
     let (mut cursor, bytes_max) = (0, keyspace.answer_bytes_max());
     loop {
         let mut is_too_large = false;
-        cursor = keyspace.scan(cursor, BITE_KEYS, &mut |key, _| {
+        cursor = keyspace.scan(cursor, STEP_KEYS, &mut |key, _| {
             if !is_too_large && wanted.holds(key) {
                 count += 1;
                 is_too_large = reply.len() + key.len() > bytes_max;
@@ -99,9 +99,9 @@ fn scan(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
         return Ok(scan_reply(0, found));
     }
     loop {
-        let bite = left.min(BITE_KEYS);
+        let step = left.min(STEP_KEYS);
         let mut is_too_large = false;
-        cursor = keyspace.scan(cursor, bite, &mut |key, entry| {
+        cursor = keyspace.scan(cursor, step, &mut |key, entry| {
             if !is_too_large && options.is_of_kind(entry) && wanted.holds(key) {
                 let fits = bytes_left.checked_sub(size_of::<Reply>() + key.len());
                 is_too_large = fits.is_none();
@@ -114,7 +114,7 @@ fn scan(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
         if is_too_large {
             return Err(errors::REPLY_TOO_LARGE.into());
         }
-        left -= bite;
+        left -= step;
         if cursor == 0 || left == 0 {
             return Ok(scan_reply(cursor, found));
         }

@@ -120,7 +120,7 @@ fn slowlog_reset(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
 
 /// Each worker keeps so many of its own; together they show no more.
 fn entries_max(call: &SessionCall<'_>) -> u32 {
-    u32::try_from(call.desk.shared.runtime.read(Knob::SlowlogEntriesMax)).unwrap_or(u32::MAX)
+    u32::try_from(call.worker.shared.runtime.read(Knob::SlowlogEntriesMax)).unwrap_or(u32::MAX)
 }
 
 fn slowlog_help(_args: &[&[u8]]) -> CommandResult {

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use crate::kv::application::{HEAVY, READ};
 use crate::kv::errors;
 use crate::kv::front::monitor;
-use crate::kv::front::session::{Errand, Outcome, Session, SessionCall};
+use crate::kv::front::session::{Outcome, Pending, Session, SessionCall};
 use crate::kv::front::transaction::{Queue, State, WATCH_BYTES, WATCHED_KEYS_MAX};
 use crate::kv::lanes::job::{Calls, Job, Kind, Watched};
 use crate::kv::table::flags::{Flags, Group};
@@ -94,13 +94,13 @@ fn exec(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     }
     let (state, watches) = session.end_transaction();
     let State::Queuing(queue) = state else { return Outcome::error(errors::EXEC_ABORT) };
-    let is_shown = monitor::is_anybody(call.desk);
+    let is_shown = monitor::is_anybody(call.worker);
     let (execution, lane) = queue.execution(args[0], session.version, !watches.is_empty(), is_shown);
     match lane {
         None => Outcome::Execute(execution),
         Some((lane, version, calls)) => {
             let watched = watches.into_values().collect();
-            Outcome::Submit(lane, Job::new(Kind::Exec(watched), version, calls), Errand::Execute(execution))
+            Outcome::Submit(lane, Job::new(Kind::Exec(watched), version, calls), Pending::Execute(execution))
         }
     }
 }
@@ -114,7 +114,7 @@ fn watch(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         return Outcome::error(errors::too_many_watched(WATCHED_KEYS_MAX));
     }
     let database = call.session.database();
-    let versions = &call.desk.shared.versions;
+    let versions = &call.worker.shared.versions;
     // Read before the job is sent: whatever changes from here on is a change since WATCH.
     let watches = args[1..].iter().map(|key| {
         let hash = versions.hash_of(database, key);
@@ -125,7 +125,7 @@ fn watch(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     calls.push(table::lookup(args[0]).expect("this row was found by that name"), database, args);
     let job = Job::new(Kind::Watch, call.session.version, calls);
     let lane = if args.len() > LIGHT_ARGS_MAX { HEAVY } else { READ };
-    Outcome::Submit(lane, job, Errand::Watch(watches))
+    Outcome::Submit(lane, job, Pending::Watch(watches))
 }
 
 fn unwatch(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {

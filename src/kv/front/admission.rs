@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use crate::kv::errors::{self, CommandError};
-use crate::kv::front::desk::Desk;
 use crate::kv::front::session::Session;
 use crate::kv::front::transaction::State;
+use crate::kv::front::worker_state::WorkerState;
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::shared::runtime::Pausing;
 use crate::kv::table::flags::Flags;
@@ -26,7 +26,7 @@ pub enum Admission {
 }
 
 /// `args` has at least one element.
-pub fn admit(session: &Session, desk: &Desk, args: &[&[u8]]) -> Admission {
+pub fn admit(session: &Session, worker: &WorkerState, args: &[&[u8]]) -> Admission {
     // A line of HTTP? Its body could be commands, sent by somebody whose browser stands behind the firewall.
     if args[0].eq_ignore_ascii_case(b"host:") || args[0].eq_ignore_ascii_case(b"post") {
         return Admission::Hostile;
@@ -38,11 +38,11 @@ pub fn admit(session: &Session, desk: &Desk, args: &[&[u8]]) -> Admission {
     };
     let refuse = |text: &'static str| Admission::Refused(Some(command), Cow::Borrowed(text));
     // Dangerous commands are there only when the operator said so.
-    if command.name.starts_with("debug") && !desk.shared.settings.debug_commands {
+    if command.name.starts_with("debug") && !worker.shared.settings.debug_commands {
         return refuse(errors::DEBUG_NOT_ALLOWED);
     }
     // Who has not logged in may do nothing but log in.
-    if !session.is_authenticated && !command.flags.has(Flags::NO_AUTH) && desk.shared.runtime.has_password() {
+    if !session.is_authenticated && !command.flags.has(Flags::NO_AUTH) && worker.shared.runtime.has_password() {
         return refuse(errors::NO_AUTH);
     }
     if session.transaction.is_open() && (command.flags.has(Flags::NO_MULTI) || command.flags.has(Flags::MUTES)) {
@@ -51,7 +51,7 @@ pub fn admit(session: &Session, desk: &Desk, args: &[&[u8]]) -> Admission {
     // From here on EXEC counts as what it is going to run.
     let flags = flags_of(session, command);
     // A disk that is nearly full takes nothing that makes the data grow; one that fails takes no change at all.
-    if flags.has(Flags::DENYOOM) && desk.totals.sum(Counted::DiskNearlyFull) > 0 {
+    if flags.has(Flags::DENYOOM) && worker.totals.sum(Counted::DiskNearlyFull) > 0 {
         return refuse(errors::DISK_NEARLY_FULL);
     }
     let may_write = flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE);
@@ -62,7 +62,7 @@ pub fn admit(session: &Session, desk: &Desk, args: &[&[u8]]) -> Admission {
         }
     } else {
         // Paused clients wait.
-        match desk.shared.runtime.pausing(|| desk.shared.clock.now_ms()) {
+        match worker.shared.runtime.pausing(|| worker.shared.clock.now_ms()) {
             (Pausing::All, until) if !is_pause_command(command) => return Admission::Later(until),
             (Pausing::Writes, until) if may_write => return Admission::Later(until),
             _ => {}

@@ -1,8 +1,8 @@
 //! Clients as CLIENT LIST and CLIENT KILL see them: which ones are meant, and what is told of each. Each worker speaks for
 //! its own; `questions` brings it together.
 
-use crate::kv::front::desk::Desk;
 use crate::kv::front::session::Client;
+use crate::kv::front::worker_state::WorkerState;
 use crate::resp::reply::Version;
 use crate::server::Effects;
 
@@ -85,10 +85,10 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 /// This worker's clients of the selection, for `merge_lists`: number and line of each.
 #[must_use]
-pub fn list(desk: &Desk, selection: &Selection) -> Vec<u8> {
-    let now_ms = desk.clock.now_ms();
+pub fn list(worker: &WorkerState, selection: &Selection) -> Vec<u8> {
+    let now_ms = worker.clock.now_ms();
     let mut list = Vec::new();
-    for client in desk.clients.values().filter(|client| selection.holds(client)) {
+    for client in worker.clients.values().filter(|client| selection.holds(client)) {
         list.extend_from_slice(&client.number.to_le_bytes());
         put_bytes(&line(client, now_ms), &mut list);
     }
@@ -112,8 +112,8 @@ pub fn merge_lists(lists: &[Vec<u8>]) -> Vec<(u64, Vec<u8>)> {
 }
 
 /// Closes this worker's clients of the selection, and counts them.
-pub fn kill(desk: &Desk, selection: &Selection, effects: &mut Effects) -> u64 {
-    let killed = desk.clients.values().filter(|client| selection.holds(client));
+pub fn kill(worker: &WorkerState, selection: &Selection, effects: &mut Effects) -> u64 {
+    let killed = worker.clients.values().filter(|client| selection.holds(client));
     killed.map(|client| effects.close(client.id)).count() as u64
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::kv::errors;
-use crate::kv::front::desk::Desk;
 use crate::kv::front::session::{Outcome, Session};
+use crate::kv::front::worker_state::WorkerState;
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::shared::runtime::PASSWORD_BYTES_MAX;
 use crate::resp::reply::Reply;
@@ -22,9 +22,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
 /// Lets the session in if user and password are right; without a password anything will do for `default`. A failure leaves
 /// a session that was let in as it is; the error is what comes of the command, and comes late.
-pub fn log_in(session: &mut Session, desk: &Desk, user: &[u8], password: &[u8]) -> Result<(), Box<Outcome>> {
+pub fn log_in(session: &mut Session, worker: &WorkerState, user: &[u8], password: &[u8]) -> Result<(), Box<Outcome>> {
     static WRONG: LogLimit = LogLimit::new();
-    let needed = desk.shared.runtime.password();
+    let needed = worker.shared.runtime.password();
     let is_right = needed.is_empty() || is_same(password, &needed);
     if user == USER && is_right {
         session.is_authenticated = true;
@@ -32,7 +32,7 @@ pub fn log_in(session: &mut Session, desk: &Desk, user: &[u8], password: &[u8]) 
         return Ok(());
     }
     session.login_failures = session.login_failures.saturating_add(1);
-    desk.statistics.add(Counted::AuthFailuresTotal, 1);
+    worker.statistics.add(Counted::AuthFailuresTotal, 1);
     if let Some(left_out) = WRONG.admit() {
         let (peer, failures) = (session.client.address, session.login_failures);
         tracing::warn!(%peer, failures, left_out, "a client gave a wrong user or password");

@@ -2,11 +2,10 @@
 
 pub mod admission;
 pub mod clients;
-pub mod desk;
-pub mod gather;
 pub mod login;
 pub mod monitor;
 pub mod questions;
+pub mod scatter_gather;
 pub mod service;
 pub mod session;
 #[cfg(test)]
@@ -17,3 +16,4 @@ pub mod slowlog;
 #[cfg(test)]
 pub(crate) mod stage;
 pub mod transaction;
+pub mod worker_state;

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use crate::kv::front::desk::Desk;
-use crate::kv::front::gather::{self, MessageKind};
 use crate::kv::front::questions::Notice;
+use crate::kv::front::scatter_gather::{self, MessageKind};
 use crate::kv::front::session::Client;
+use crate::kv::front::worker_state::WorkerState;
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::table::Command;
 use crate::kv::table::flags::Flags;
@@ -19,35 +19,35 @@ use crate::sys::clock;
 const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// A client becomes a monitor.
-pub fn begin(desk: &mut Desk, client: &Rc<Client>) {
+pub fn begin(worker: &mut WorkerState, client: &Rc<Client>) {
     client.is_monitor.set(true);
-    desk.monitors.push(Rc::clone(client));
-    publish(desk);
+    worker.monitors.push(Rc::clone(client));
+    publish(worker);
 }
 
 /// A client is a monitor no longer, if it was one.
-pub fn end(desk: &mut Desk, client: &Client) {
+pub fn end(worker: &mut WorkerState, client: &Client) {
     if client.is_monitor.replace(false) {
-        desk.monitors.retain(|monitor| monitor.number != client.number);
-        publish(desk);
+        worker.monitors.retain(|monitor| monitor.number != client.number);
+        publish(worker);
     }
 }
 
 /// Seen by all workers at once: the reply to MONITOR comes after it, so no call that follows is missed.
-fn publish(desk: &Desk) {
-    desk.statistics.set(Counted::Monitors, desk.monitors.len() as u64);
+fn publish(worker: &WorkerState) {
+    worker.statistics.set(Counted::Monitors, worker.monitors.len() as u64);
 }
 
 /// True when some client of the service watches.
 #[must_use]
-pub fn is_anybody(desk: &Desk) -> bool {
-    desk.totals.sum(Counted::Monitors) > 0
+pub fn is_anybody(worker: &WorkerState) -> bool {
+    worker.totals.sum(Counted::Monitors) > 0
 }
 
 /// A call of `client` has run here, and its reply is in `out`; or it goes to a lane, or was the client's last. A monitor that
 /// is the client itself sees it only with `out`.
 pub fn feed(
-    desk: &Desk,
+    worker: &WorkerState,
     client: &Client,
     command: &Command,
     args: &[&[u8]],
@@ -58,7 +58,7 @@ pub fn feed(
         return;
     }
     let line = line(client, command, args);
-    for monitor in &desk.monitors {
+    for monitor in &worker.monitors {
         if monitor.number != client.number {
             effects.write(monitor.id, line.clone());
         } else if let Some(out) = &mut out {
@@ -66,16 +66,17 @@ pub fn feed(
             out.buffer().extend_from_slice(&line);
         }
     }
-    for slot in desk.context.board.workers() {
-        if slot != desk.context.slot && desk.totals.of(slot, Counted::Monitors) > 0 {
-            effects.send(slot, gather::message(MessageKind::Notice, 0, &Notice::Monitored(line.clone()).encode()));
+    for slot in worker.context.scoreboard.workers() {
+        if slot != worker.context.slot && worker.totals.of(slot, Counted::Monitors) > 0 {
+            effects
+                .send(slot, scatter_gather::message(MessageKind::Notice, 0, &Notice::Monitored(line.clone()).encode()));
         }
     }
 }
 
 /// Writes a line to this worker's monitors.
-pub fn show(desk: &Desk, line: &[u8], effects: &mut Effects) {
-    for monitor in &desk.monitors {
+pub fn show(worker: &WorkerState, line: &[u8], effects: &mut Effects) {
+    for monitor in &worker.monitors {
         effects.write(monitor.id, line.to_vec());
     }
 }

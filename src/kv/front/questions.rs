@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use crate::kv::front::clients::{self, Selection};
-use crate::kv::front::desk::Desk;
-use crate::kv::front::gather::{self, MessageKind};
 use crate::kv::front::monitor;
+use crate::kv::front::scatter_gather::{self, MessageKind};
 use crate::kv::front::session::{Outcome, Polled, SessionCall, Wait};
+use crate::kv::front::worker_state::WorkerState;
 use crate::server::counters::{DRAINING, SERVING};
 use crate::server::{Counter, Effects};
 use crate::sys::clock;
@@ -84,13 +84,13 @@ impl<F: FnOnce(&mut SessionCall<'_>, Vec<Vec<u8>>) -> Outcome> Asking<F> {
         let connection = call.session.client.id;
         let (number, deadline) = match self.asked {
             Some(asked) => asked,
-            None if !call.desk.gathers.admits(connection, &mut self.is_waiting, call.effects) => {
+            None if !call.worker.gathers.admits(connection, &mut self.is_waiting, call.effects) => {
                 // It is woken when it is its turn.
-                return Polled::Pending(Some(clock::monotonic() + gather::ANSWER_WITHIN));
+                return Polled::Pending(Some(clock::monotonic() + scatter_gather::ANSWER_WITHIN));
             }
             None => *self.asked.insert(self.begin(call)),
         };
-        match call.desk.gathers.take_complete(number, call.effects) {
+        match call.worker.gathers.take_complete(number, call.effects) {
             None => Polled::Pending(Some(deadline)),
             Some(answers) => {
                 let answers = answers.into_iter().map(|(_, answer)| answer).collect();
@@ -100,22 +100,22 @@ impl<F: FnOnce(&mut SessionCall<'_>, Vec<Vec<u8>>) -> Outcome> Asking<F> {
     }
 
     fn begin(&self, call: &mut SessionCall<'_>) -> (u64, Instant) {
-        let (slot, board) = (call.desk.context.slot, call.desk.context.board);
-        let own = (slot, answer(call.desk, &self.question, call.effects));
+        let (slot, scoreboard) = (call.worker.context.slot, call.worker.context.scoreboard);
+        let own = (slot, answer(call.worker, &self.question, call.effects));
         // One that is absent, or not ready yet, has no clients.
-        let has_clients = |other| matches!(board.read(other, Counter::State), SERVING | DRAINING);
-        let others = board.workers().filter(|&other| other != slot && has_clients(other));
-        call.desk.gathers.ask(call.session.client.id, own, others, &self.question, call.effects)
+        let has_clients = |other| matches!(scoreboard.read(other, Counter::State), SERVING | DRAINING);
+        let others = scoreboard.workers().filter(|&other| other != slot && has_clients(other));
+        call.worker.gathers.ask(call.session.client.id, own, others, &self.question, call.effects)
     }
 }
 
 /// Tells all workers, this one included.
-pub fn tell(desk: &mut Desk, notice: &Notice, effects: &mut Effects) {
+pub fn tell(worker: &mut WorkerState, notice: &Notice, effects: &mut Effects) {
     let notice = notice.encode();
-    for slot in desk.context.board.workers().filter(|slot| *slot != desk.context.slot) {
-        effects.send(slot, gather::message(MessageKind::Notice, 0, &notice));
+    for slot in worker.context.scoreboard.workers().filter(|slot| *slot != worker.context.slot) {
+        effects.send(slot, scatter_gather::message(MessageKind::Notice, 0, &notice));
     }
-    hear(desk, &notice, effects);
+    hear(worker, &notice, effects);
 }
 
 /// News for all workers.
@@ -145,11 +145,11 @@ impl Notice {
 }
 
 /// News has come from another worker.
-pub fn hear(desk: &mut Desk, notice: &[u8], effects: &mut Effects) {
+pub fn hear(worker: &mut WorkerState, notice: &[u8], effects: &mut Effects) {
     match Notice::decode(notice) {
-        Some(Notice::Monitored(line)) => monitor::show(desk, &line, effects),
+        Some(Notice::Monitored(line)) => monitor::show(worker, &line, effects),
         Some(Notice::Unpaused) => {
-            let blocked = desk.clients.values().filter(|client| client.is_blocked.get());
+            let blocked = worker.clients.values().filter(|client| client.is_blocked.get());
             blocked.for_each(|client| effects.wake(client.id));
         }
         None => tracing::error!("news from another worker can't be read"),
@@ -157,14 +157,14 @@ pub fn hear(desk: &mut Desk, notice: &[u8], effects: &mut Effects) {
 }
 
 /// This worker's answer to a question.
-pub fn answer(desk: &mut Desk, question: &[u8], effects: &mut Effects) -> Vec<u8> {
+pub fn answer(worker: &mut WorkerState, question: &[u8], effects: &mut Effects) -> Vec<u8> {
     match Question::decode(question) {
-        Some(Question::ListClients(selection)) => clients::list(desk, &selection),
-        Some(Question::KillClients(selection)) => clients::kill(desk, &selection, effects).to_le_bytes().to_vec(),
-        Some(Question::SlowLog { count }) => desk.slow_log.newest(count as usize),
-        Some(Question::SlowLogLength) => (desk.slow_log.count() as u64).to_le_bytes().to_vec(),
+        Some(Question::ListClients(selection)) => clients::list(worker, &selection),
+        Some(Question::KillClients(selection)) => clients::kill(worker, &selection, effects).to_le_bytes().to_vec(),
+        Some(Question::SlowLog { count }) => worker.slow_log.newest(count as usize),
+        Some(Question::SlowLogLength) => (worker.slow_log.count() as u64).to_le_bytes().to_vec(),
         Some(Question::SlowLogReset) => {
-            desk.slow_log.clear();
+            worker.slow_log.clear();
             Vec::new()
         }
         None => {

@@ -5,8 +5,8 @@
 
 mod executing;
 mod holding;
-mod looking;
-mod scouting;
+mod point_lookup;
+mod prefetching;
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -17,13 +17,13 @@ use crate::kv::application::{HEAVY, READ, WRITE};
 use crate::kv::cache::{Cache, Found, Seen};
 use crate::kv::errors;
 use crate::kv::front::admission::{self, Admission};
-use crate::kv::front::desk::Desk;
-use crate::kv::front::gather::{self, MessageKind};
 use crate::kv::front::monitor;
 use crate::kv::front::questions;
-use crate::kv::front::session::{Errand, Outcome, Polled, ReplyMode, Session, SessionCall, Wait};
+use crate::kv::front::scatter_gather::{self, MessageKind};
+use crate::kv::front::session::{Outcome, Pending, Polled, ReplyMode, Session, SessionCall, Wait};
 use crate::kv::front::slowlog;
 use crate::kv::front::transaction::State;
+use crate::kv::front::worker_state::WorkerState;
 use crate::kv::lanes::calls::event_of;
 use crate::kv::lanes::job::{Call, Calls, Done, DoneOutcome, Job, Kind};
 use crate::kv::metrics::statistics::Counted;
@@ -41,19 +41,19 @@ use crate::server::{
 };
 use crate::sys::clock;
 use executing::TurnLength;
-use scouting::Scout;
+use prefetching::Prefetch;
 
 /// Who waits for the end of a pause looks again after this long at the latest.
 const PAUSE_LOOK: Duration = Duration::from_secs(60);
 
 pub struct KvService {
-    desk: Desk,
+    worker: WorkerState,
     cache: Cache,
     /// What the cache knew of the keys of the call at hand.
     found: Found,
     tally: Tally,
-    streak: Option<looking::Streak>,
-    scout: scouting::Scout,
+    hit_run: Option<point_lookup::HitRun>,
+    prefetch: prefetching::Prefetch,
     turn: TurnLength,
     /// Some client watches by MONITOR, as of the bytes at hand: whoever has been told that it does sent what follows later.
     is_monitored: bool,
@@ -92,17 +92,17 @@ enum Turn {
 
 impl KvService {
     #[must_use]
-    pub fn new(desk: Desk) -> KvService {
-        let settings = &desk.shared.settings;
-        let cache = Cache::new(settings.cache_bytes / settings.workers.max(1), desk.shared.versions.clone());
-        let tally = Tally::new(desk.statistics);
+    pub fn new(worker: WorkerState) -> KvService {
+        let settings = &worker.shared.settings;
+        let cache = Cache::new(settings.cache_bytes / settings.workers.max(1), worker.shared.versions.clone());
+        let tally = Tally::new(worker.statistics);
         KvService {
-            desk,
+            worker,
             cache,
             found: Found::default(),
             tally,
-            streak: None,
-            scout: Scout::default(),
+            hit_run: None,
+            prefetch: Prefetch::default(),
             turn: TurnLength::default(),
             is_monitored: false,
             times_each: false,
@@ -118,10 +118,10 @@ impl KvService {
         effects: &mut Effects,
     ) -> Step<Job> {
         let mut run: Option<Run> = None;
-        self.scout.begin();
+        self.prefetch.begin();
         self.turn.begin(out);
         while !self.turn.is_over(out) {
-            let limits = talk.limits(&self.desk);
+            let limits = talk.limits(&self.worker);
             let length = match talk.next_request(input, &limits) {
                 Ok(Parsed::Complete(length)) => length,
                 Ok(Parsed::Empty(length)) => {
@@ -134,7 +134,7 @@ impl KvService {
                     return talk.session.submit(run).unwrap_or_else(|| self.give_up(talk, out));
                 }
             };
-            self.scout.go_on(talk, input, length, &self.cache, &limits);
+            self.prefetch.go_on(talk, input, length, &self.cache, &limits);
             let args: SmallVec<[&[u8]; 8]> = talk.parser.args(input.bytes()).iter().collect();
             let turn = self.request(&mut talk.session, &args, &mut run, out, effects);
             drop(args);
@@ -166,7 +166,7 @@ impl KvService {
                 let peer = talk.session.client.address;
                 tracing::info!(%peer, %error, left_out, "a client does not speak the protocol; closed");
             }
-            self.desk.statistics.error_replied(&text);
+            self.worker.statistics.error_replied(&text);
             encode::error(&text, out.buffer());
         }
         Step::Close
@@ -181,7 +181,7 @@ impl KvService {
         out: &mut Outbox,
         effects: &mut Effects,
     ) -> Turn {
-        let admission = admission::admit(session, &self.desk, args);
+        let admission = admission::admit(session, &self.worker, args);
         if let Admission::Run(command) = admission
             && let Some(lane) = lane_of(command, args)
         {
@@ -208,7 +208,7 @@ impl KvService {
             Admission::Queue(command) => self.queue(session, command, args, out),
             Admission::Later(until_ms) => {
                 session.client.is_blocked.set(true);
-                let wait_ms = u64::try_from(until_ms - self.desk.shared.clock.now_ms()).unwrap_or(0);
+                let wait_ms = u64::try_from(until_ms - self.worker.shared.clock.now_ms()).unwrap_or(0);
                 let wait = Duration::from_millis(wait_ms).min(PAUSE_LOOK);
                 Turn::Hold(Step::Park(Some(clock::monotonic() + wait)))
             }
@@ -244,7 +244,7 @@ impl KvService {
     ) -> Turn {
         session.client.last_command.set(command.map_or("NULL", |command| command.name));
         if let Some(command) = command {
-            self.desk.statistics.rejected(table::number(command));
+            self.worker.statistics.rejected(table::number(command));
         }
         session.transaction.fail();
         match command {
@@ -294,7 +294,7 @@ impl KvService {
     fn queue(&mut self, session: &mut Session, command: &'static Command, args: &[&[u8]], out: &mut Outbox) -> Turn {
         session.client.last_command.set(command.name);
         if let State::Queuing(queue) = &mut session.transaction.state {
-            if queue.bytes_with(args) > self.desk.shared.settings.queued_bytes_max {
+            if queue.bytes_with(args) > self.worker.shared.settings.queued_bytes_max {
                 session.transaction.fail();
                 session.client.queued_bytes.set(0);
                 self.reply(session, &Reply::Error(errors::TRANSACTION_TOO_LARGE.into()), out);
@@ -327,7 +327,7 @@ impl KvService {
         let outcome = match command.handler {
             Handler::Pure(handler) => Outcome::Reply(handler(args).unwrap_or_else(|error| error.into_reply())),
             Handler::Session(handler) => {
-                handler(&mut SessionCall { session, desk: &mut self.desk, effects, is_executing }, args)
+                handler(&mut SessionCall { session, worker: &mut self.worker, effects, is_executing }, args)
             }
             Handler::Read(_) | Handler::Look(_) | Handler::Write(_) | Handler::Container => {
                 Outcome::error(errors::INTERNAL)
@@ -338,8 +338,8 @@ impl KvService {
         self.tally.called(table::number(command), 1, duration_us, is_error);
         self.turn.spent_us += duration_us;
         self.look_for_observers();
-        self.desk.shared.latency.consider(event_of(command), duration_us);
-        slowlog::consider(&mut self.desk, &session.client, command, args, started_us, duration_us);
+        self.worker.shared.latency.consider(event_of(command), duration_us);
+        slowlog::consider(&mut self.worker, &session.client, command, args, started_us, duration_us);
         self.act(session, outcome, out, effects)
     }
 
@@ -361,17 +361,19 @@ impl KvService {
                 self.reply(session, &reply, out);
                 Some(Step::Close)
             }
-            Outcome::Submit(lane, job, errand) => {
-                session.errand = errand;
+            Outcome::Submit(lane, job, pending) => {
+                session.pending = pending;
                 Some(Step::Submit(lane, job))
             }
             Outcome::Execute(execution) => self.begin_executing(session, execution, out, effects),
             Outcome::Wait(wait) => {
                 session.client.is_blocked.set(true);
-                Some(park(session, wait.until, Errand::Wait(wait)))
+                Some(park(session, wait.until, Pending::Wait(wait)))
             }
-            Outcome::ReplyAt(until, reply) => Some(park(session, Some(until), Errand::Wait(Wait::until(until, reply)))),
-            Outcome::Gather(wait) => Some(park(session, wait.until, Errand::Wait(wait))),
+            Outcome::ReplyAt(until, reply) => {
+                Some(park(session, Some(until), Pending::Wait(Wait::until(until, reply))))
+            }
+            Outcome::Gather(wait) => Some(park(session, wait.until, Pending::Wait(wait))),
         }
     }
 
@@ -383,7 +385,7 @@ impl KvService {
         out: &mut Outbox,
         effects: &mut Effects,
     ) -> Result<Option<Step<Job>>, Wait> {
-        let mut call = SessionCall { session, desk: &mut self.desk, effects, is_executing: false };
+        let mut call = SessionCall { session, worker: &mut self.worker, effects, is_executing: false };
         match (wait.poll)(&mut call) {
             Polled::Pending(until) => {
                 wait.until = until;
@@ -405,17 +407,17 @@ impl KvService {
         effects: &mut Effects,
     ) {
         if self.is_monitored {
-            monitor::feed(&self.desk, &session.client, command, args, out, effects);
+            monitor::feed(&self.worker, &session.client, command, args, out, effects);
         }
     }
 
     fn reply(&self, session: &Session, mut reply: &Reply, out: &mut Outbox) {
         const TOO_LARGE: &Reply = &Reply::Error(Cow::Borrowed(errors::REPLY_TOO_LARGE));
-        if reply.bytes_len() > self.desk.shared.settings.output_bytes_max {
+        if reply.bytes_len() > self.worker.shared.settings.output_bytes_max {
             reply = TOO_LARGE;
         }
         if let Reply::Error(text) = reply {
-            self.desk.statistics.error_replied(text);
+            self.worker.statistics.error_replied(text);
         }
         if !session.is_muted() {
             encode::encode(reply, session.version, out.buffer());
@@ -424,7 +426,7 @@ impl KvService {
 
     fn remember_slow_calls(&mut self, session: &Session, done: &mut Done) {
         for slow in done.slow.drain(..) {
-            slowlog::remember(&mut self.desk, &session.client, slow);
+            slowlog::remember(&mut self.worker, &session.client, slow);
         }
     }
 
@@ -436,8 +438,8 @@ impl KvService {
         out: &mut Outbox,
         effects: &mut Effects,
     ) -> Option<Step<Job>> {
-        match (std::mem::replace(&mut session.errand, Errand::None), done.outcome) {
-            (Errand::Watch(mut watches), DoneOutcome::Watched(found)) => {
+        match (std::mem::replace(&mut session.pending, Pending::None), done.outcome) {
+            (Pending::Watch(mut watches), DoneOutcome::Watched(found)) => {
                 for ((_, seen), found) in watches.iter_mut().zip(found) {
                     seen.found = found;
                 }
@@ -445,24 +447,24 @@ impl KvService {
                 self.reply(session, &Reply::Ok, out);
                 None
             }
-            (Errand::Execute(execution), DoneOutcome::NotExecuted) => {
+            (Pending::Execute(execution), DoneOutcome::NotExecuted) => {
                 self.reply(session, &Reply::NullArray, out);
                 self.show_exec(session, &execution, out, effects);
                 None
             }
-            (Errand::Execute(mut execution), DoneOutcome::Executed(ends)) => {
+            (Pending::Execute(mut execution), DoneOutcome::Executed(ends)) => {
                 execution.answered(done.replies, ends);
                 self.begin_executing(session, execution, out, effects)
             }
-            (Errand::Run(lane), DoneOutcome::Cut(calls)) => {
+            (Pending::Run(lane), DoneOutcome::Cut(calls)) => {
                 out.append(done.replies);
                 Some(session.go_on_with_run(if lane == WRITE { READ } else { lane }, calls))
             }
-            (Errand::Run(_), DoneOutcome::Reroute(calls)) => {
+            (Pending::Run(_), DoneOutcome::Reroute(calls)) => {
                 out.append(done.replies);
                 Some(session.go_on_with_run(HEAVY, calls))
             }
-            (Errand::Run(_), _) if !session.rest.is_empty() => {
+            (Pending::Run(_), _) if !session.rest.is_empty() => {
                 out.append(done.replies);
                 Some(session.go_on_with_run(READ, Calls::default()))
             }
@@ -501,11 +503,11 @@ impl Conversation {
     }
 
     /// What a request may take of a client that has logged in, or not.
-    fn limits(&self, desk: &Desk) -> Limits {
-        let settings = &desk.shared.settings;
+    fn limits(&self, worker: &WorkerState) -> Limits {
+        let settings = &worker.shared.settings;
         Limits {
             bulk_bytes_max: usize::try_from(settings.storage.value_bytes_max).unwrap_or(usize::MAX),
-            unauthenticated: !self.session.is_authenticated && desk.shared.runtime.has_password(),
+            unauthenticated: !self.session.is_authenticated && worker.shared.runtime.has_password(),
             ..Limits::default()
         }
     }
@@ -515,7 +517,7 @@ impl Session {
     /// Sends the run, if there is one, on its way.
     fn submit(&mut self, run: Option<Run>) -> Option<Step<Job>> {
         let Run { lane, calls, seen } = run?;
-        self.errand = Errand::Run(lane);
+        self.pending = Pending::Run(lane);
         Some(Step::Submit(lane, Job { seen, ..Job::new(Kind::Run, self.version, calls) }))
     }
 
@@ -529,7 +531,7 @@ impl Session {
             self.rest = calls.after(count);
             calls = calls.before(count);
         }
-        self.errand = Errand::Rest(lane, Job::new(Kind::Run, self.version, calls));
+        self.pending = Pending::Rest(lane, Job::new(Kind::Run, self.version, calls));
         // Others come first, and a peer that reads takes the replies.
         Step::Continue
     }
@@ -562,14 +564,14 @@ impl Service for KvService {
     type Done = Done;
 
     fn open(&mut self, peer: Peer, effects: &mut Effects) -> Conversation {
-        let shared = &self.desk.shared;
-        let mut session = Session::new(&peer, self.desk.clock.now_ms());
+        let shared = &self.worker.shared;
+        let mut session = Session::new(&peer, self.worker.clock.now_ms());
         // A password that is set later is asked of those who come later.
         session.is_authenticated = !shared.runtime.has_password();
-        self.desk.clients.insert(peer.number, std::rc::Rc::clone(&session.client));
+        self.worker.clients.insert(peer.number, std::rc::Rc::clone(&session.client));
         let is_protected = shared.runtime.read(Knob::ProtectedMode) != 0 && !shared.runtime.has_password();
         if is_protected && !peer.address.ip().is_loopback() {
-            self.desk.statistics.add(Counted::DeniedTotal, 1);
+            self.worker.statistics.add(Counted::DeniedTotal, 1);
             static DENIED: LogLimit = LogLimit::new();
             if let Some(left_out) = DENIED.admit() {
                 let peer = peer.address;
@@ -589,17 +591,17 @@ impl Service for KvService {
         effects: &mut Effects,
     ) -> Step<Job> {
         let client = &talk.session.client;
-        client.active_ms.set(self.desk.clock.now_ms());
+        client.active_ms.set(self.worker.clock.now_ms());
         client.kept.set(Kept { unread: input.len(), ..client.kept.get() });
         self.look_for_observers();
         self.turn.begin(out);
-        match std::mem::replace(&mut talk.session.errand, Errand::None) {
-            Errand::Rest(lane, job) => {
-                talk.session.errand = Errand::Run(lane);
+        match std::mem::replace(&mut talk.session.pending, Pending::None) {
+            Pending::Rest(lane, job) => {
+                talk.session.pending = Pending::Run(lane);
                 return Step::Submit(lane, job);
             }
             // An EXEC had its turn, and goes on; what the client has sent since waits for its end.
-            Errand::Execute(execution) => {
+            Pending::Execute(execution) => {
                 let step = self.go_on_executing(&mut talk.session, execution, out, effects);
                 self.settle();
                 if step.is_none() {
@@ -607,7 +609,7 @@ impl Service for KvService {
                 }
                 return step.unwrap_or(Step::Continue);
             }
-            other => talk.session.errand = other,
+            other => talk.session.pending = other,
         }
         let step = self.turn(talk, input, out, effects);
         self.settle();
@@ -625,7 +627,7 @@ impl Service for KvService {
         effects: &mut Effects,
     ) -> Step<Job> {
         let session = &mut talk.session;
-        session.client.active_ms.set(self.desk.clock.now_ms());
+        session.client.active_ms.set(self.worker.clock.now_ms());
         self.look_for_observers();
         self.turn.begin(out);
         self.remember_slow_calls(session, &mut done);
@@ -638,12 +640,12 @@ impl Service for KvService {
         let session = &mut talk.session;
         self.look_for_observers();
         self.turn.begin(out);
-        let step = match std::mem::replace(&mut session.errand, Errand::None) {
-            Errand::Wait(wait) => match self.poll(session, wait, out, effects) {
+        let step = match std::mem::replace(&mut session.pending, Pending::None) {
+            Pending::Wait(wait) => match self.poll(session, wait, out, effects) {
                 Ok(step) => step,
-                Err(wait) => return park(session, wait.until, Errand::Wait(wait)),
+                Err(wait) => return park(session, wait.until, Pending::Wait(wait)),
             },
-            Errand::Execute(mut execution) => {
+            Pending::Execute(mut execution) => {
                 let wait = execution.wait.take().expect("a parked execution waits for one of its calls");
                 match self.poll(session, wait, out, effects) {
                     Ok(None) => self.go_on_executing(session, execution, out, effects),
@@ -651,12 +653,12 @@ impl Service for KvService {
                     Err(wait) => {
                         let until = wait.until;
                         execution.wait = Some(wait);
-                        return park(session, until, Errand::Execute(execution));
+                        return park(session, until, Pending::Execute(execution));
                     }
                 }
             }
             // A pause is over: the held request is looked at again.
-            Errand::None | Errand::Run(_) | Errand::Rest(..) | Errand::Watch(_) => {
+            Pending::None | Pending::Run(_) | Pending::Rest(..) | Pending::Watch(_) => {
                 session.client.is_blocked.set(false);
                 return Step::NeedInput;
             }
@@ -665,41 +667,43 @@ impl Service for KvService {
     }
 
     fn account(&mut self, talk: &mut Conversation, kept: &Kept) -> Account {
-        holding::account(&self.desk, talk, kept)
+        holding::account(&self.worker, talk, kept)
     }
 
     fn overrun(&mut self, talk: &mut Conversation, excess: Excess) {
-        holding::tell(&self.desk, &talk.session.client, excess);
+        holding::tell(&self.worker, &talk.session.client, excess);
     }
 
     fn close(&mut self, talk: Conversation, effects: &mut Effects) {
         let client = &talk.session.client;
-        monitor::end(&mut self.desk, client);
-        self.desk.clients.remove(&client.number);
-        self.desk.gathers.forget(client.id, effects);
+        monitor::end(&mut self.worker, client);
+        self.worker.clients.remove(&client.number);
+        self.worker.gathers.forget(client.id, effects);
     }
 
     fn hear(&mut self, from: Slot, message: &[u8], effects: &mut Effects) {
-        match gather::parse(message) {
+        match scatter_gather::parse(message) {
             Some((MessageKind::Question, number, question)) => {
-                let answer = questions::answer(&mut self.desk, question, effects);
-                effects.send(from, gather::message(MessageKind::Answer, number, &answer));
+                let answer = questions::answer(&mut self.worker, question, effects);
+                effects.send(from, scatter_gather::message(MessageKind::Answer, number, &answer));
             }
-            Some((MessageKind::Answer, number, answer)) => self.desk.gathers.answered(from, number, answer, effects),
-            Some((MessageKind::Notice, _, notice)) => questions::hear(&mut self.desk, notice, effects),
+            Some((MessageKind::Answer, number, answer)) => self.worker.gathers.answered(from, number, answer, effects),
+            Some((MessageKind::Notice, _, notice)) => questions::hear(&mut self.worker, notice, effects),
             None => tracing::error!(worker = from.0, "a message between workers can't be read"),
         }
     }
 
     fn lost(&mut self, from: Slot, effects: &mut Effects) {
-        self.desk.gathers.lost(from, effects);
+        self.worker.gathers.lost(from, effects);
     }
 
     fn tick(&mut self, _effects: &mut Effects) {
-        self.desk.clock.refresh();
-        self.desk.sampler.tick(&self.desk.totals, clock::uptime_ms());
-        self.desk.statistics.raise(Counted::MemoryBytesMax, self.desk.context.board.sum(Counter::AnonymousBytes));
-        let clients = self.desk.clients.values();
+        self.worker.clock.refresh();
+        self.worker.sampler.tick(&self.worker.totals, clock::uptime_ms());
+        self.worker
+            .statistics
+            .raise(Counted::MemoryBytesMax, self.worker.context.scoreboard.sum(Counter::AnonymousBytes));
+        let clients = self.worker.clients.values();
         let (mut blocked, mut watching, mut watched) = (0, 0, 0);
         for client in clients {
             blocked += u64::from(client.is_blocked.get());
@@ -707,16 +711,16 @@ impl Service for KvService {
             watched += client.watched.get() as u64;
         }
         let (keys, bytes) = self.cache.size();
-        self.desk.statistics.set(Counted::CacheKeys, keys as u64);
-        self.desk.statistics.set(Counted::CacheBytes, bytes as u64);
-        self.desk.statistics.set(Counted::Monitors, self.desk.monitors.len() as u64);
-        self.desk.statistics.set(Counted::BlockedClients, blocked);
-        self.desk.statistics.set(Counted::WatchingClients, watching);
-        self.desk.statistics.set(Counted::WatchedKeys, watched);
+        self.worker.statistics.set(Counted::CacheKeys, keys as u64);
+        self.worker.statistics.set(Counted::CacheBytes, bytes as u64);
+        self.worker.statistics.set(Counted::Monitors, self.worker.monitors.len() as u64);
+        self.worker.statistics.set(Counted::BlockedClients, blocked);
+        self.worker.statistics.set(Counted::WatchingClients, watching);
+        self.worker.statistics.set(Counted::WatchedKeys, watched);
     }
 }
 
-fn park(session: &mut Session, until: Option<Instant>, errand: Errand) -> Step<Job> {
-    session.errand = errand;
+fn park(session: &mut Session, until: Option<Instant>, pending: Pending) -> Step<Job> {
+    session.pending = pending;
     Step::Park(until)
 }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::kv::front::desk::Desk;
 use crate::kv::front::transaction::{Execution, Transaction};
+use crate::kv::front::worker_state::WorkerState;
 use crate::kv::lanes::job::{Calls, Job, Watched};
 use crate::resp::reply::{Reply, Version};
 use crate::server::{ConnectionId, Effects, Kept, LaneId, Peer};
@@ -21,7 +21,7 @@ pub struct Session {
     pub login_failures: u32,
     pub reply_mode: ReplyMode,
     pub transaction: Transaction,
-    pub errand: Errand,
+    pub pending: Pending,
     /// Calls of a run that was cut, behind those that are on their way.
     pub rest: Calls,
 }
@@ -76,7 +76,7 @@ pub enum ReplyMode {
 }
 
 /// What the session waits for, beyond bytes.
-pub enum Errand {
+pub enum Pending {
     None,
     /// The answer to a run of calls of this lane.
     Run(LaneId),
@@ -106,7 +106,7 @@ pub enum Polled {
 /// What a command on the loop can see and do.
 pub struct SessionCall<'a> {
     pub session: &'a mut Session,
-    pub desk: &'a mut Desk,
+    pub worker: &'a mut WorkerState,
     pub effects: &'a mut Effects,
     /// True inside EXEC: what would change the transaction itself can't come here.
     pub is_executing: bool,
@@ -121,7 +121,7 @@ pub enum Outcome {
     Silent,
     /// The reply, then the end of the connection.
     Close(Reply),
-    Submit(LaneId, Job, Errand),
+    Submit(LaneId, Job, Pending),
     /// An EXEC without anything for a lane.
     Execute(Box<Execution>),
     /// The client is blocked until something happens.
@@ -188,7 +188,7 @@ impl Session {
             login_failures: 0,
             reply_mode: ReplyMode::On,
             transaction: Transaction::default(),
-            errand: Errand::None,
+            pending: Pending::None,
             rest: Calls::default(),
         }
     }

@@ -1,8 +1,8 @@
 //! Sessions on one worker of two, stepped by hand: what happens when two of them, or another worker, come in between.
 
 use crate::kv::application::{READ, WRITE};
-use crate::kv::front::gather::{self, MessageKind};
 use crate::kv::front::questions::Notice;
+use crate::kv::front::scatter_gather::{self, MessageKind};
 use crate::kv::front::stage::Stage;
 use crate::server::counters::SERVING;
 use crate::server::{Counter, Slot};
@@ -16,7 +16,7 @@ fn stage() -> Stage {
 
 fn stage_with_password(password: Option<&[u8]>) -> Stage {
     let stage = Stage::with(|settings| settings.password = password.map(<[u8]>::to_vec));
-    stage.shared.board.set(OTHER, Counter::State, SERVING);
+    stage.shared.scoreboard.set(OTHER, Counter::State, SERVING);
     stage
 }
 
@@ -24,20 +24,20 @@ impl Stage {
     /// The question that was sent to the other worker, and its number.
     fn question(&mut self) -> (u64, Vec<u8>) {
         let (to, message) = self.pump.sent.pop().expect("the other worker was asked");
-        let (kind, number, question) = gather::parse(&message).unwrap();
+        let (kind, number, question) = scatter_gather::parse(&message).unwrap();
         assert_eq!((to, kind), (OTHER, MessageKind::Question));
         (number, question.to_vec())
     }
 
     fn answer(&mut self, number: u64, answer: &[u8]) {
-        self.pump.hear(OTHER, &gather::message(MessageKind::Answer, number, answer));
+        self.pump.hear(OTHER, &scatter_gather::message(MessageKind::Answer, number, answer));
     }
 
     /// What this worker answers when the other asks.
     fn answer_to_other(&mut self, question: &[u8]) -> Vec<u8> {
-        self.pump.hear(OTHER, &gather::message(MessageKind::Question, 77, question));
+        self.pump.hear(OTHER, &scatter_gather::message(MessageKind::Question, 77, question));
         let (_, message) = self.pump.sent.pop().unwrap();
-        let (kind, number, answer) = gather::parse(&message).unwrap();
+        let (kind, number, answer) = scatter_gather::parse(&message).unwrap();
         assert_eq!((kind, number), (MessageKind::Answer, 77));
         answer.to_vec()
     }
@@ -196,7 +196,7 @@ fn a_pause_of_writes_holds_a_pipeline_at_its_first_write() {
     assert!(stage.replies(two).contains(" flags=b "));
     // The pause is over, as another worker tells.
     stage.shared.runtime.unpause();
-    stage.pump.hear(OTHER, &gather::message(MessageKind::Notice, 0, &Notice::Unpaused.encode()));
+    stage.pump.hear(OTHER, &scatter_gather::message(MessageKind::Notice, 0, &Notice::Unpaused.encode()));
     stage.pump.settle();
     assert_eq!(stage.replies(one), "+OK $1 1 +PONG");
 }
@@ -243,7 +243,9 @@ fn a_monitor_sees_each_call_once_and_a_transaction_behind_its_calls() {
     assert_eq!(seen(&mut stage), "MULTI INCR a SELECT 3 exec");
     assert_eq!(stage.call(one, "WATCH b / SET b 1 / MULTI / GET b / EXEC"), "+OK +OK +OK +QUEUED *-1");
     assert_eq!(seen(&mut stage), "WATCH b SET b 1 MULTI EXEC");
-    stage.pump.hear(OTHER, &gather::message(MessageKind::Notice, 0, &Notice::Monitored(b"+x\r\n".to_vec()).encode()));
+    stage
+        .pump
+        .hear(OTHER, &scatter_gather::message(MessageKind::Notice, 0, &Notice::Monitored(b"+x\r\n".to_vec()).encode()));
     assert_eq!(stage.replies(monitor), "+x");
     assert_eq!(stage.call(monitor, "RESET"), "+RESET");
     assert_eq!(stage.call(one, "PING"), "+PONG");

@@ -29,7 +29,7 @@ impl Stage {
 
     /// What the writer says of the disk.
     fn writer(&self, counted: Counted) -> u64 {
-        Statistics::new(self.shared.board, self.shared.board.lane_slot()).read(counted)
+        Statistics::new(self.shared.scoreboard, self.shared.scoreboard.lane_slot()).read(counted)
     }
 
     fn queued(&self) -> [usize; 3] {
@@ -232,12 +232,12 @@ fn a_writer_whose_predecessor_met_a_page_that_cannot_be_read_maps_nothing() {
     let data = tempfile::tempdir().unwrap();
     let settings = Settings { memory_bytes: 1 << 40, ..fixture::settings(data.path()) };
     let shared = Arc::new(Shared::new(settings).unwrap());
-    let slot = shared.board.lane_slot();
-    let context = ExecutorContext { slot, board: shared.board, thread: 0 };
+    let slot = shared.scoreboard.lane_slot();
+    let context = ExecutorContext { slot, scoreboard: shared.scoreboard, thread: 0 };
     for deaths in 0..2 {
         let mut writer = Writer::new(&shared, &context).unwrap();
         writer.idle();
         assert_eq!(writer.is_mapped(), deaths == 0);
-        shared.board.add(slot, Counter::BusErrorsTotal, 1);
+        shared.scoreboard.add(slot, Counter::BusErrorsTotal, 1);
     }
 }

@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 
-use crate::kv::front::desk::Desk;
 use crate::kv::front::session::Client;
+use crate::kv::front::worker_state::WorkerState;
 use crate::kv::lanes::job::SlowCall;
 use crate::kv::shared::runtime::Knob;
 use crate::kv::table::Command;
@@ -69,30 +69,30 @@ pub struct Entry {
 
 /// A call on the loop ended: remembered if it was slow.
 pub fn consider(
-    desk: &mut Desk,
+    worker: &mut WorkerState,
     client: &Client,
     command: &Command,
     args: &[&[u8]],
     started_us: i64,
     duration_us: u64,
 ) {
-    let threshold_us = desk.shared.runtime.read(Knob::SlowlogUs) as i64;
+    let threshold_us = worker.shared.runtime.read(Knob::SlowlogUs) as i64;
     if threshold_us >= 0 && duration_us >= threshold_us as u64 && !command.flags.has(Flags::SKIP_SLOWLOG) {
-        remember(desk, client, SlowCall { started_us, duration_us, args: cut(command, args) });
+        remember(worker, client, SlowCall { started_us, duration_us, args: cut(command, args) });
     }
 }
 
-pub fn remember(desk: &mut Desk, client: &Client, call: SlowCall) {
-    let entries_max = desk.shared.runtime.read(Knob::SlowlogEntriesMax) as usize;
+pub fn remember(worker: &mut WorkerState, client: &Client, call: SlowCall) {
+    let entries_max = worker.shared.runtime.read(Knob::SlowlogEntriesMax) as usize;
     let entry = Entry {
-        number: desk.shared.runtime.next(Knob::SlowlogNext),
+        number: worker.shared.runtime.next(Knob::SlowlogNext),
         started_us: call.started_us,
         duration_us: call.duration_us,
         args: call.args,
         address: client.address.to_string(),
         name: client.name.borrow().clone(),
     };
-    desk.slow_log.push(&entry, entries_max);
+    worker.slow_log.push(&entry, entries_max);
 }
 
 /// The arguments as the log keeps them.

@@ -23,7 +23,7 @@ impl Stage {
         let mut settings = fixture::settings(data.path());
         change(&mut settings);
         let shared = Arc::new(Shared::new(settings).unwrap());
-        let pump = Pump::new(&KeyValue { shared: Arc::clone(&shared) }, shared.board).unwrap();
+        let pump = Pump::new(&KeyValue { shared: Arc::clone(&shared) }, shared.scoreboard).unwrap();
         Stage { pump, shared, _data: data }
     }
 

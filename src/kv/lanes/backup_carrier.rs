@@ -25,7 +25,7 @@ use crate::storage::backup;
 use crate::storage::file_system::{self, FileSystem};
 use crate::sys::{disk, thread};
 
-/// How many bites the thread may be behind in writing back: then the disk sets the pace.
+/// How many steps the thread may be behind in writing back: then the disk sets the pace.
 const BITES_BEHIND_MAX: usize = 4;
 /// What is given to the disk at once: a commit's sync waits behind it.
 const WRITE_BACK_BYTES: u64 = 256 << 10;
@@ -252,7 +252,7 @@ impl Work {
             Ok(Some(fs::metadata(&file).map(|facts| facts.len()).unwrap_or(0)))
         });
         let is_made = matches!(made, Ok(Some(_)));
-        // Nobody waits for what is removed in small bites: it is told before.
+        // Nobody waits for what is removed in small steps: it is told before.
         match made {
             Ok(Some(bytes)) => self.report(Report::Finished(bytes)),
             Ok(None) => {}

@@ -12,7 +12,7 @@ use crate::storage::backup::{self, Backup};
 use crate::storage::{Keyspace, PAGE_BYTES, StorageError, file_system};
 use crate::sys::clock;
 
-/// How long a bite copies; a busy writer has its groups for as long in between.
+/// How long a step copies; a busy writer has its groups for as long in between.
 const BITE: Duration = Duration::from_millis(2);
 /// Pages between two looks at the clock.
 const PAGES_AT_ONCE: u32 = 16;
@@ -38,7 +38,7 @@ pub struct BackupTaker {
     scheduled_ms: u64,
     /// Not before then, after a failure.
     not_before: Instant,
-    /// When the last bite ended, and how long it took.
+    /// When the WAL restart ended, and how long it took.
     bitten: (Instant, Duration),
     room_looked_at: Option<Instant>,
     /// The next backup takes its room from the data's disk.
@@ -90,7 +90,7 @@ impl BackupTaker {
     }
 
     /// What is due now, between two transactions; `is_idle`: no group waits for its turn. Returns when to come again.
-    pub fn bite(&mut self, keyspace: &mut Keyspace, is_idle: bool) -> Duration {
+    pub fn step(&mut self, keyspace: &mut Keyspace, is_idle: bool) -> Duration {
         match self.running.as_ref().map(|running| &running.stage) {
             None => self.idle(keyspace),
             Some(Stage::Copying(..)) => self.copy(is_idle),

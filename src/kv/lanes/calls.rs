@@ -21,14 +21,14 @@ use crate::kv::table::look::{Look, Shape, Told, part};
 use crate::kv::table::{self, Command, Handler};
 use crate::resp::encode;
 use crate::resp::reply::{Reply, Version};
-use crate::server::{Board, ExecutorContext};
+use crate::server::{ExecutorContext, Scoreboard};
 use crate::storage::{Entry, Keyspace, Lookup, StorageError};
 use crate::sys::clock;
 
 pub struct Calls {
     pub shared: Arc<Shared>,
     pub statistics: Statistics,
-    board: Board,
+    scoreboard: Scoreboard,
     tally: Tally,
     /// When the last call ended, which is when the next one begins.
     ended: Instant,
@@ -61,8 +61,14 @@ pub type Weight = Option<u64>;
 impl Calls {
     #[must_use]
     pub fn new(shared: Arc<Shared>, context: &ExecutorContext) -> Calls {
-        let statistics = Statistics::new(context.board, context.slot);
-        Calls { shared, statistics, board: context.board, tally: Tally::new(statistics), ended: clock::monotonic() }
+        let statistics = Statistics::new(context.scoreboard, context.slot);
+        Calls {
+            shared,
+            statistics,
+            scoreboard: context.scoreboard,
+            tally: Tally::new(statistics),
+            ended: clock::monotonic(),
+        }
     }
 
     /// A batch begins. Each call's time counts from the end of the one before.
@@ -73,7 +79,7 @@ impl Calls {
     /// Between transactions: reads through a map while the file fits into memory, together with all else. One that may not be
     /// mapped at all stays as it is.
     pub fn fit_map(&self, keyspace: &mut Keyspace, may_map: bool) -> Result<(), StorageError> {
-        let data_bytes = Totals(self.board).max(Counted::DataBytes);
+        let data_bytes = Totals(self.scoreboard).max(Counted::DataBytes);
         keyspace.set_mapped(may_map && data_bytes <= self.shared.settings.memory_bytes / 2)
     }
 

@@ -1,7 +1,7 @@
-//! The writer's work between groups, in small bites: the `-wal`, expired keys, rows of deleted values, unused pages, the disk,
+//! The writer's work between groups, in small steps: the `-wal`, expired keys, rows of deleted values, unused pages, the disk,
 //! backups.
 //!
-//! The checkpoint thread (`checkpoints`) copies the `-wal` beside the writer; the writer only takes the short last step. With
+//! The checkpoint thread (`checkpoints`) copies the `-wal` beside the writer; the writer only takes the short WAL restart. With
 //! durability `everysec` the sync thread makes the last second durable.
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::sys::{clock, thread};
 pub struct Housekeeping {
     pace: Pace,
     wal_bytes_max: u64,
-    /// Not before then: the last step was blocked.
+    /// Not before then: the WAL restart was blocked.
     restart_at: Instant,
     checkpoints: Checkpoints,
     backups: BackupTaker,
@@ -60,7 +60,7 @@ const SWEEP_EVERY: Duration = Duration::from_millis(50);
 const SWEEP_BESIDE_EVERY: Duration = Duration::from_millis(10);
 /// After one that failed at nothing in particular.
 const SWEEP_AGAIN: Duration = Duration::from_secs(60);
-/// Rows of one bite: a millisecond or two.
+/// Rows of one step: a millisecond or two.
 const EXPIRED_ROWS: usize = 200;
 const ORPHAN_ROWS: usize = 1000;
 const VACUUM_PAGES: u32 = 64;
@@ -68,7 +68,7 @@ const VACUUM_PAGES: u32 = 64;
 const UNUSED_PERCENT: u64 = 25;
 /// On a disk that is nearly full the `-wal` begins anew as soon as it has this much.
 const WAL_BYTES_WHEN_SHORT: u64 = 64 << 10;
-/// Between two attempts at the last step, when readers block it.
+/// Between two attempts at the WAL restart, when readers block it.
 const RESTART_EVERY: Duration = Duration::from_millis(50);
 /// A pass that takes longer has a disk that is in trouble.
 const PASS_MAX: Duration = Duration::from_secs(1);
@@ -107,7 +107,7 @@ impl Housekeeping {
     }
 
     /// What is due now; `is_idle`: no group ran since the last call. Returns when to come again if no job comes before.
-    pub fn bite(&mut self, keyspace: &mut Keyspace, calls: &Calls, is_idle: bool) -> Result<Duration, StorageError> {
+    pub fn step(&mut self, keyspace: &mut Keyspace, calls: &Calls, is_idle: bool) -> Result<Duration, StorageError> {
         let now = clock::monotonic();
         if !is_idle {
             self.active_at = now;
@@ -121,7 +121,7 @@ impl Housekeeping {
         if is_time || self.checkpoints.is_running() {
             self.look_at_wal(keyspace, calls)?;
         }
-        // A bite is a commit of its own: beside a busy writer it takes its turn, and an idle one goes on without a break.
+        // A step is a commit of its own: beside a busy writer it takes its turn, and an idle one goes on without a break.
         let is_due = match (self.has_more_to_sweep, is_idle) {
             (true, true) => true,
             (true, false) => now.duration_since(self.swept_at) >= SWEEP_BESIDE_EVERY,
@@ -136,11 +136,11 @@ impl Housekeeping {
             };
             calls.shared.latency.consider_duration(Event::ExpireCycle, clock::monotonic().duration_since(now));
         }
-        let next_bite = self.backups.bite(keyspace, is_idle);
+        let next_step = self.backups.step(keyspace, is_idle);
         Ok(match self.has_more_to_sweep {
             true => Duration::ZERO,
-            false if is_asked_for(&calls.shared) => WAL_EVERY.min(next_bite),
-            false => SWEEP_EVERY.min(next_bite),
+            false if is_asked_for(&calls.shared) => WAL_EVERY.min(next_step),
+            false => SWEEP_EVERY.min(next_step),
         })
     }
 
@@ -178,7 +178,7 @@ impl Housekeeping {
             }
         }
         if !self.checkpoints.is_running() && progress.log_bytes() > self.wal_bytes_max {
-            // Readers hold the last step back: the writer is slowed in proportion to what it has piled up.
+            // Readers hold the WAL restart back: the writer is slowed in proportion to what it has piled up.
             clock::pause(self.pace.pause(progress.log_bytes(), WAL_EVERY).min(PAUSE_MAX));
         }
         let now = clock::monotonic();
@@ -248,7 +248,7 @@ impl Housekeeping {
             self.restart_at = now + RESTART_EVERY;
         }
         let duration_us = clock::monotonic().duration_since(now).as_micros() as u64;
-        tracing::debug!(is_done, duration_us, "the last step of a checkpoint");
+        tracing::debug!(is_done, duration_us, "the WAL restart of a checkpoint");
         statistics.raise(Counted::CheckpointMicrosecondsMax, duration_us);
         Ok(is_done)
     }
@@ -279,7 +279,7 @@ impl Housekeeping {
 
     /// Of all that is to be done between groups only this. Returns when to come again.
     pub fn go_on_with_backup(&mut self, keyspace: &mut Keyspace) -> Duration {
-        self.backups.bite(keyspace, true)
+        self.backups.step(keyspace, true)
     }
 
     /// Everything into the file.
@@ -336,7 +336,7 @@ impl SyncThread {
         let (end, ended) = bounded(1);
         // Opened once: its name may come to mean another file.
         let wal = WalFile::open(&shared.settings.storage)?;
-        let statistics = Statistics::new(context.board, context.slot);
+        let statistics = Statistics::new(context.scoreboard, context.slot);
         let shared = Arc::clone(shared);
         let thread = spawn("sync", move || {
             while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {

@@ -36,7 +36,7 @@ impl LaneExecutor {
 
     pub fn writer(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<LaneExecutor, StorageError> {
         if file_watch::are_lost(shared) {
-            Statistics::new(context.board, context.slot).set(Counted::WritesFailing, 1);
+            Statistics::new(context.scoreboard, context.slot).set(Counted::WritesFailing, 1);
             return Ok(Self::lost(
                 "the data files are not the service's any more: nothing is written until it is started again",
             ));

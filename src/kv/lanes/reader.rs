@@ -78,7 +78,7 @@ impl Reader {
     pub fn new(shared: Arc<Shared>, context: &ExecutorContext, is_light: bool) -> Result<Reader, StorageError> {
         let mut options = shared.settings.storage.clone();
         // A worker that died of SIGBUS met a page that can't be read: without a map that is an error of the read.
-        options.mmap &= context.board.read(context.slot, Counter::BusErrorsTotal) == 0;
+        options.mmap &= context.scoreboard.read(context.slot, Counter::BusErrorsTotal) == 0;
         let start = clock::monotonic();
         let limit = Arc::new(Limit { start, at_ms: AtomicU64::new(u64::MAX) });
         let keyspace = open(&options, &limit)?;

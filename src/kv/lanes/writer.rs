@@ -96,7 +96,7 @@ impl Writer {
     fn start(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
         let mut options = shared.settings.storage.clone();
         // A predecessor that died of SIGBUS met a page that can't be read: without a map that is an error of the read.
-        options.mmap &= context.board.read(context.slot, Counter::BusErrorsTotal) == 0;
+        options.mmap &= context.scoreboard.read(context.slot, Counter::BusErrorsTotal) == 0;
         let options = &options;
         let must_checkpoint = shared.runtime.read(Knob::MustCheckpoint) != 0 || failed_sync::is_noted(options);
         if must_checkpoint {
@@ -122,7 +122,7 @@ impl Writer {
         }
         let marks = Arc::new(Mutex::new(Marks::take_over(shared.versions.clone())));
         let mut keyspace = Keyspace::open_writer(options, marking(&marks))?;
-        let boot = context.board.global(Global::Boot).load(Ordering::SeqCst);
+        let boot = context.scoreboard.global(Global::Boot).load(Ordering::SeqCst);
         keyspace.begin_write(shared.clock.now_ms())?;
         let mut has_old_tickets = keyspace.ticket_boot()? != boot;
         if has_old_tickets {
@@ -415,7 +415,7 @@ impl Writer {
 
     /// On a full disk the `-wal` can be written only where it has been before. False when readers or a pass were in the way.
     fn begin_wal_anew(&mut self) -> bool {
-        // Beside a running pass the last step gives up at once.
+        // Beside a running pass the WAL restart gives up at once.
         self.housekeeping.await_pass(&self.calls.statistics);
         (0..RESTARTS_WHEN_FULL).any(|_| match self.keyspace.restart_wal() {
             Ok(is_done) => is_done,
@@ -460,7 +460,7 @@ impl Writer {
         }
         self.try_to_write();
         let is_idle = !std::mem::take(&mut self.has_run);
-        let next = self.housekeeping.bite(&mut self.keyspace, &self.calls, is_idle);
+        let next = self.housekeeping.step(&mut self.keyspace, &self.calls, is_idle);
         self.unmark();
         match next {
             Ok(wait) => wait,

@@ -6,7 +6,7 @@
 use std::fmt::{self, Display, Write};
 use std::sync::atomic::Ordering;
 
-use crate::kv::front::desk::Desk;
+use crate::kv::front::worker_state::WorkerState;
 use crate::kv::metrics::statistics::{Counted, ERROR_CODES, OfCommand, percentile};
 use crate::kv::shared::parameters::is_log_synced;
 use crate::kv::shared::runtime::Knob;
@@ -22,14 +22,14 @@ pub struct Section {
     title: &'static str,
     /// Part of an INFO without arguments.
     pub is_default: bool,
-    write: fn(&Desk, &mut Report),
+    write: fn(&WorkerState, &mut Report),
 }
 
-const fn section(name: &'static str, title: &'static str, write: fn(&Desk, &mut Report)) -> Section {
+const fn section(name: &'static str, title: &'static str, write: fn(&WorkerState, &mut Report)) -> Section {
     Section { name, title, is_default: true, write }
 }
 
-const fn on_request(name: &'static str, title: &'static str, write: fn(&Desk, &mut Report)) -> Section {
+const fn on_request(name: &'static str, title: &'static str, write: fn(&WorkerState, &mut Report)) -> Section {
     Section { name, title, is_default: false, write }
 }
 
@@ -54,14 +54,14 @@ pub const SECTIONS: &[Section] = &[
 
 /// The text of these sections.
 #[must_use]
-pub fn report<'a>(desk: &Desk, sections: impl Iterator<Item = &'a Section>) -> String {
+pub fn report<'a>(worker: &WorkerState, sections: impl Iterator<Item = &'a Section>) -> String {
     let mut report = Report(String::with_capacity(8 << 10));
     for section in sections {
         if !report.0.is_empty() {
             report.0.push_str("\r\n");
         }
         report.text(format_args!("# {}", section.title));
-        (section.write)(desk, &mut report);
+        (section.write)(worker, &mut report);
     }
     report.0
 }
@@ -101,28 +101,28 @@ impl Display for Human {
 }
 
 /// 40 hexadecimal digits that are drawn with each start of the service.
-fn run_id(desk: &Desk) -> String {
-    let boot = desk.context.board.global(Global::Boot).load(Ordering::Relaxed);
+fn run_id(worker: &WorkerState) -> String {
+    let boot = worker.context.scoreboard.global(Global::Boot).load(Ordering::Relaxed);
     let spread = |step: u64| (boot ^ step).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(step as u32 + 17);
     format!("{:016x}{:016x}{:08x}", spread(1), spread(2), spread(3) as u32)
 }
 
 /// Since the service's start.
-fn uptime_ms(desk: &Desk) -> u64 {
-    clock::uptime_ms().saturating_sub(desk.context.board.global(Global::StartedMs).load(Ordering::Relaxed))
+fn uptime_ms(worker: &WorkerState) -> u64 {
+    clock::uptime_ms().saturating_sub(worker.context.scoreboard.global(Global::StartedMs).load(Ordering::Relaxed))
 }
 
 /// When everything was last in the data file, in seconds since 1970: the start of the service before the first checkpoint.
 #[must_use]
-pub fn last_checkpoint_seconds(desk: &Desk) -> u64 {
-    match desk.totals.max(Counted::LastCheckpointSeconds) {
-        0 => (clock::wall_ms().unsigned_abs().saturating_sub(uptime_ms(desk))) / 1000,
+pub fn last_checkpoint_seconds(worker: &WorkerState) -> u64 {
+    match worker.totals.max(Counted::LastCheckpointSeconds) {
+        0 => (clock::wall_ms().unsigned_abs().saturating_sub(uptime_ms(worker))) / 1000,
         seconds => seconds,
     }
 }
 
-fn server(desk: &Desk, report: &mut Report) {
-    let (shared, uptime_seconds) = (&desk.shared, uptime_ms(desk) / 1000);
+fn server(worker: &WorkerState, report: &mut Report) {
+    let (shared, uptime_seconds) = (&worker.shared, uptime_ms(worker) / 1000);
     let is_alone = shared.settings.workers == 0;
     let listen = shared.settings.listen;
     report.line("redis_version", REDIS_VERSION);
@@ -145,7 +145,7 @@ fn server(desk: &Desk, report: &mut Report) {
     report.line("multiplexing_api", "epoll");
     report.line("process_id", if is_alone { std::process::id() } else { std::os::unix::process::parent_id() });
     report.line("process_supervised", "no");
-    report.line("run_id", run_id(desk));
+    report.line("run_id", run_id(worker));
     report.line("tcp_port", listen.port());
     report.line("server_time_usec", clock::wall_us());
     report.line("uptime_in_seconds", uptime_seconds);
@@ -159,12 +159,12 @@ fn server(desk: &Desk, report: &mut Report) {
     report.line("listener0", format_args!("name=tcp,bind={},port={}", listen.ip(), listen.port()));
 }
 
-fn clients(desk: &Desk, report: &mut Report) {
-    let (board, totals) = (desk.context.board, &desk.totals);
-    let largest = |which| board.workers().map(|slot| board.read(slot, which)).max().unwrap_or(0);
-    report.line("connected_clients", board.sum(Counter::Connections));
+fn clients(worker: &WorkerState, report: &mut Report) {
+    let (scoreboard, totals) = (worker.context.scoreboard, &worker.totals);
+    let largest = |which| scoreboard.workers().map(|slot| scoreboard.read(slot, which)).max().unwrap_or(0);
+    report.line("connected_clients", scoreboard.sum(Counter::Connections));
     report.line("cluster_connections", 0);
-    report.line("maxclients", board.global(Global::ConnectionsMax).load(Ordering::Relaxed));
+    report.line("maxclients", scoreboard.global(Global::ConnectionsMax).load(Ordering::Relaxed));
     report.line("client_recent_max_input_buffer", largest(Counter::InputBytesMax));
     report.line("client_recent_max_output_buffer", largest(Counter::OutputBytesMax));
     report.line("blocked_clients", totals.sum(Counted::BlockedClients));
@@ -176,10 +176,10 @@ fn clients(desk: &Desk, report: &mut Report) {
     report.line("total_blocking_keys_on_nokey", 0);
 }
 
-fn memory(desk: &Desk, report: &mut Report) {
-    let board = desk.context.board;
-    let (used, resident) = (board.sum(Counter::AnonymousBytes), board.sum(Counter::ResidentBytes));
-    let peak = desk.totals.max(Counted::MemoryBytesMax).max(used);
+fn memory(worker: &WorkerState, report: &mut Report) {
+    let scoreboard = worker.context.scoreboard;
+    let (used, resident) = (scoreboard.sum(Counter::AnonymousBytes), scoreboard.sum(Counter::ResidentBytes));
+    let peak = worker.totals.max(Counted::MemoryBytesMax).max(used);
     let ratio = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
     report.bytes("used_memory", used);
     report.bytes("used_memory_rss", resident);
@@ -190,7 +190,7 @@ fn memory(desk: &Desk, report: &mut Report) {
     report.line("used_memory_startup", 0);
     report.line("used_memory_dataset", 0);
     report.line("used_memory_dataset_perc", "0.00%");
-    report.bytes("total_system_memory", desk.shared.settings.memory_bytes);
+    report.bytes("total_system_memory", worker.shared.settings.memory_bytes);
     report.bytes("used_memory_lua", 0);
     report.bytes("used_memory_scripts", 0);
     report.bytes("maxmemory", 0);
@@ -200,28 +200,28 @@ fn memory(desk: &Desk, report: &mut Report) {
     report.line("mem_not_counted_for_evict", 0);
     report.line("mem_replication_backlog", 0);
     report.line("mem_clients_slaves", 0);
-    report.line("mem_clients_normal", board.sum(Counter::ConnectionsBytes));
+    report.line("mem_clients_normal", scoreboard.sum(Counter::ConnectionsBytes));
     report.line("mem_cluster_links", 0);
     report.line("mem_aof_buffer", 0);
-    report.line("cache_keys", desk.totals.sum(Counted::CacheKeys));
-    report.line("cache_bytes", desk.totals.sum(Counted::CacheBytes));
-    report.line("cache_bytes_max", desk.shared.settings.cache_bytes);
+    report.line("cache_keys", worker.totals.sum(Counted::CacheKeys));
+    report.line("cache_bytes", worker.totals.sum(Counted::CacheBytes));
+    report.line("cache_bytes_max", worker.shared.settings.cache_bytes);
     report.line("mem_allocator", "libc");
     report.line("active_defrag_running", 0);
     report.line("lazyfree_pending_objects", 0);
     report.line("lazyfreed_objects", 0);
 }
 
-fn persistence(desk: &Desk, report: &mut Report) {
-    let (totals, runtime) = (&desk.totals, &desk.shared.runtime);
+fn persistence(worker: &WorkerState, report: &mut Report) {
+    let (totals, runtime) = (&worker.totals, &worker.shared.runtime);
     let ok = |has_failed: bool| if has_failed { "err" } else { "ok" };
     let is_saving = runtime.read(Knob::CheckpointsAsked) > runtime.read(Knob::CheckpointsDone);
-    let has_log = is_log_synced(&desk.shared);
+    let has_log = is_log_synced(&worker.shared);
     report.line("loading", 0);
     report.line("async_loading", 0);
     report.line("rdb_changes_since_last_save", totals.sum(Counted::ChangesSinceCheckpoint));
     report.line("rdb_bgsave_in_progress", u8::from(is_saving));
-    report.line("rdb_last_save_time", last_checkpoint_seconds(desk));
+    report.line("rdb_last_save_time", last_checkpoint_seconds(worker));
     report.line("rdb_last_bgsave_status", ok(totals.sum(Counted::LastCheckpointFailed) > 0));
     report.line("rdb_last_bgsave_time_sec", if totals.sum(Counted::CheckpointsTotal) == 0 { -1 } else { 0 });
     report.line("rdb_current_bgsave_time_sec", -1);
@@ -235,7 +235,7 @@ fn persistence(desk: &Desk, report: &mut Report) {
     report.line("aof_last_bgrewrite_status", "ok");
     report.line("aof_last_write_status", ok(totals.sum(Counted::WritesFailing) > 0));
     report.line("aof_last_cow_size", 0);
-    let backups = &desk.shared.backups;
+    let backups = &worker.shared.backups;
     report.line("backup_in_progress", u8::from(backups.running().is_some()));
     report.line("backup_last_time", backups.last_finished().map_or(0, |last| last.at_ms / 1000));
     report.line("backup_last_status", ok(backups.is_last_failed()));
@@ -251,20 +251,20 @@ fn persistence(desk: &Desk, report: &mut Report) {
     }
 }
 
-fn stats(desk: &Desk, report: &mut Report) {
-    let (board, totals, rates) = (desk.context.board, &desk.totals, desk.sampler.rates());
-    report.line("total_connections_received", board.sum(Counter::AcceptedTotal));
+fn stats(worker: &WorkerState, report: &mut Report) {
+    let (scoreboard, totals, rates) = (worker.context.scoreboard, &worker.totals, worker.sampler.rates());
+    report.line("total_connections_received", scoreboard.sum(Counter::AcceptedTotal));
     report.line("total_commands_processed", totals.sum(Counted::CommandsTotal));
     report.line("instantaneous_ops_per_sec", rates.commands.round());
-    report.line("total_net_input_bytes", board.sum(Counter::InputBytesTotal));
-    report.line("total_net_output_bytes", board.sum(Counter::OutputBytesTotal));
+    report.line("total_net_input_bytes", scoreboard.sum(Counter::InputBytesTotal));
+    report.line("total_net_output_bytes", scoreboard.sum(Counter::OutputBytesTotal));
     report.line("total_net_repl_input_bytes", 0);
     report.line("total_net_repl_output_bytes", 0);
     report.line("instantaneous_input_kbps", format_args!("{:.2}", rates.input_bytes / 1024.0));
     report.line("instantaneous_output_kbps", format_args!("{:.2}", rates.output_bytes / 1024.0));
     report.line("instantaneous_input_repl_kbps", "0.00");
     report.line("instantaneous_output_repl_kbps", "0.00");
-    report.line("rejected_connections", board.sum(Counter::TurnedAwayTotal) + totals.sum(Counted::DeniedTotal));
+    report.line("rejected_connections", scoreboard.sum(Counter::TurnedAwayTotal) + totals.sum(Counted::DeniedTotal));
     for none in ["sync_full", "sync_partial_ok", "sync_partial_err"] {
         report.line(none, 0);
     }
@@ -299,11 +299,11 @@ fn stats(desk: &Desk, report: &mut Report) {
     }
 }
 
-fn replication(desk: &Desk, report: &mut Report) {
+fn replication(worker: &WorkerState, report: &mut Report) {
     report.line("role", "master");
     report.line("connected_slaves", 0);
     report.line("master_failover_state", "no-failover");
-    report.line("master_replid", run_id(desk));
+    report.line("master_replid", run_id(worker));
     report.line("master_replid2", "0".repeat(40));
     report.line("master_repl_offset", 0);
     report.line("second_repl_offset", -1);
@@ -314,17 +314,17 @@ fn replication(desk: &Desk, report: &mut Report) {
 }
 
 /// Of all processes that the supervisor has started and that still live.
-fn cpu(desk: &Desk, report: &mut Report) {
-    let seconds = |which| desk.context.board.sum(which) as f64 / 1000.0;
+fn cpu(worker: &WorkerState, report: &mut Report) {
+    let seconds = |which| worker.context.scoreboard.sum(which) as f64 / 1000.0;
     report.line("used_cpu_sys", format_args!("{:.6}", seconds(Counter::SystemMs)));
     report.line("used_cpu_user", format_args!("{:.6}", seconds(Counter::UserMs)));
     report.line("used_cpu_sys_children", "0.000000");
     report.line("used_cpu_user_children", "0.000000");
 }
 
-fn commandstats(desk: &Desk, report: &mut Report) {
+fn commandstats(worker: &WorkerState, report: &mut Report) {
     for (number, row) in table::named_rows().iter().enumerate() {
-        let of = |which| desk.totals.command(number as u16, which);
+        let of = |which| worker.totals.command(number as u16, which);
         let (calls, usec) = (of(OfCommand::Calls), of(OfCommand::Microseconds));
         let (rejected, failed) = (of(OfCommand::Rejected), of(OfCommand::Failed));
         if calls + rejected + failed > 0 {
@@ -339,22 +339,22 @@ fn commandstats(desk: &Desk, report: &mut Report) {
     }
 }
 
-fn errorstats(desk: &Desk, report: &mut Report) {
+fn errorstats(worker: &WorkerState, report: &mut Report) {
     for (index, code) in ERROR_CODES.iter().enumerate() {
-        let count = desk.totals.errors(index);
+        let count = worker.totals.errors(index);
         if count > 0 {
             report.line(format_args!("errorstat_{code}"), format_args!("count={count}"));
         }
     }
 }
 
-fn latencystats(desk: &Desk, report: &mut Report) {
+fn latencystats(worker: &WorkerState, report: &mut Report) {
     for (number, row) in table::named_rows().iter().enumerate() {
         let number = number as u16;
-        if desk.totals.command(number, OfCommand::Calls) == 0 {
+        if worker.totals.command(number, OfCommand::Calls) == 0 {
             continue;
         }
-        let buckets = desk.totals.buckets(number);
+        let buckets = worker.totals.buckets(number);
         let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| percentile(&buckets, share));
         report.line(
             format_args!("latency_percentiles_usec_{}", row.name),
@@ -363,12 +363,12 @@ fn latencystats(desk: &Desk, report: &mut Report) {
     }
 }
 
-fn keyspace(desk: &Desk, report: &mut Report) {
+fn keyspace(worker: &WorkerState, report: &mut Report) {
     for database in 0..DATABASES as u8 {
-        let (keys, expires) = desk.totals.keys(database);
+        let (keys, expires) = worker.totals.keys(database);
         if keys > 0 {
             // The estimate is a second old at most, and the keys may be gone.
-            let average_ttl_ms = if expires == 0 { 0 } else { desk.totals.average_ttl_ms(database) };
+            let average_ttl_ms = if expires == 0 { 0 } else { worker.totals.average_ttl_ms(database) };
             report.line(
                 format_args!("db{database}"),
                 format_args!("keys={keys},expires={expires},avg_ttl={average_ttl_ms}"),
@@ -377,8 +377,8 @@ fn keyspace(desk: &Desk, report: &mut Report) {
     }
 }
 
-fn state(desk: &Desk, slot: Slot) -> &'static str {
-    match desk.context.board.read(slot, Counter::State) {
+fn state(worker: &WorkerState, slot: Slot) -> &'static str {
+    match worker.context.scoreboard.read(slot, Counter::State) {
         counters::STARTING => "starting",
         counters::SERVING => "serving",
         counters::DRAINING => "draining",
@@ -386,14 +386,14 @@ fn state(desk: &Desk, slot: Slot) -> &'static str {
     }
 }
 
-fn workers(desk: &Desk, report: &mut Report) {
-    let board = desk.context.board;
+fn workers(worker: &WorkerState, report: &mut Report) {
+    let scoreboard = worker.context.scoreboard;
     let now_ms = clock::uptime_ms();
-    report.line("workers", board.workers().count());
-    report.line("accept_empty_total", board.sum(Counter::AcceptEmptyTotal));
-    report.line("worker_hangs_total", board.sum(Counter::HangsTotal));
-    for slot in board.workers() {
-        let of = |which| board.read(slot, which);
+    report.line("workers", scoreboard.workers().count());
+    report.line("accept_empty_total", scoreboard.sum(Counter::AcceptEmptyTotal));
+    report.line("worker_hangs_total", scoreboard.sum(Counter::HangsTotal));
+    for slot in scoreboard.workers() {
+        let of = |which| scoreboard.read(slot, which);
         report.line(
             format_args!("worker{}", slot.0),
             format_args!(
@@ -401,7 +401,7 @@ fn workers(desk: &Desk, report: &mut Report) {
                  accept_empty_total={},turned_away={},commands={},input_bytes={},output_bytes={},bus_dropped={},\
                  rss_bytes={},memory_bytes={}",
                 of(Counter::Pid),
-                state(desk, slot),
+                state(worker, slot),
                 of(Counter::Connections),
                 of(Counter::Listening),
                 of(Counter::RestartsTotal),
@@ -409,7 +409,7 @@ fn workers(desk: &Desk, report: &mut Report) {
                 of(Counter::AcceptedTotal),
                 of(Counter::AcceptEmptyTotal),
                 of(Counter::TurnedAwayTotal),
-                desk.totals.of(slot, Counted::CommandsTotal),
+                worker.totals.of(slot, Counted::CommandsTotal),
                 of(Counter::InputBytesTotal),
                 of(Counter::OutputBytesTotal),
                 of(Counter::BusDroppedTotal),
@@ -421,14 +421,14 @@ fn workers(desk: &Desk, report: &mut Report) {
 }
 
 /// With `workers = 0` the only process is worker and writer at once: its figures are sums like all others.
-fn writer(desk: &Desk, report: &mut Report) {
-    let (board, totals) = (desk.context.board, &desk.totals);
-    let slot = board.lane_slot();
+fn writer(worker: &WorkerState, report: &mut Report) {
+    let (scoreboard, totals) = (worker.context.scoreboard, &worker.totals);
+    let slot = scoreboard.lane_slot();
     let mean = |total: Counted, count: Counted| totals.sum(total).checked_div(totals.sum(count)).unwrap_or(0);
-    report.line("writer_pid", board.read(slot, Counter::Pid));
-    report.line("writer_state", state(desk, slot));
-    report.line("writer_restarts", board.read(slot, Counter::RestartsTotal));
-    report.line("writer_rss_bytes", board.read(slot, Counter::ResidentBytes));
+    report.line("writer_pid", scoreboard.read(slot, Counter::Pid));
+    report.line("writer_state", state(worker, slot));
+    report.line("writer_restarts", scoreboard.read(slot, Counter::RestartsTotal));
+    report.line("writer_rss_bytes", scoreboard.read(slot, Counter::ResidentBytes));
     report.line("groups", totals.sum(Counted::GroupsTotal));
     report.line("group_jobs", totals.sum(Counted::GroupJobsTotal));
     report.line("group_commands", totals.sum(Counted::GroupCommandsTotal));

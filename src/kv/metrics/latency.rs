@@ -20,7 +20,7 @@ pub enum Event {
     Commit,
     /// A pass that copies the `-wal` into the data file, beside the writer.
     Checkpoint,
-    /// One bite of removing expired keys and what is left of deleted ones.
+    /// One step of removing expired keys and what is left of deleted ones.
     ExpireCycle,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::kv::table;
-use crate::server::{Board, Counter, Slot};
+use crate::server::{Counter, Scoreboard, Slot};
 
 /// Counters that are not about one command.
 #[derive(Clone, Copy, Debug)]
@@ -129,50 +129,50 @@ pub fn counters() -> usize {
 /// One process's counters.
 #[derive(Clone, Copy)]
 pub struct Statistics {
-    board: Board,
+    scoreboard: Scoreboard,
     slot: Slot,
 }
 
 impl Statistics {
     #[must_use]
-    pub fn new(board: Board, slot: Slot) -> Statistics {
-        Statistics { board, slot }
+    pub fn new(scoreboard: Scoreboard, slot: Slot) -> Statistics {
+        Statistics { scoreboard, slot }
     }
 
     pub fn add(&self, which: Counted, count: u64) {
-        self.board.application(self.slot, which as usize).fetch_add(count, Ordering::Relaxed);
+        self.scoreboard.application(self.slot, which as usize).fetch_add(count, Ordering::Relaxed);
     }
 
     pub fn set(&self, which: Counted, value: u64) {
-        self.board.application(self.slot, which as usize).store(value, Ordering::Relaxed);
+        self.scoreboard.application(self.slot, which as usize).store(value, Ordering::Relaxed);
     }
 
     #[must_use]
     pub fn read(&self, which: Counted) -> u64 {
-        self.board.application(self.slot, which as usize).load(Ordering::Relaxed)
+        self.scoreboard.application(self.slot, which as usize).load(Ordering::Relaxed)
     }
 
     pub fn raise(&self, which: Counted, value: u64) {
-        self.board.application(self.slot, which as usize).fetch_max(value, Ordering::Relaxed);
+        self.scoreboard.application(self.slot, which as usize).fetch_max(value, Ordering::Relaxed);
     }
 
     /// One more of these.
     pub fn measured(&self, which: Measured, value: u64) {
         let first = MEASURED_START + PER_MEASURED * which as usize;
         for (index, count) in [(first, value), (first + 1 + bucket(value), 1)] {
-            self.board.application(self.slot, index).fetch_add(count, Ordering::Relaxed);
+            self.scoreboard.application(self.slot, index).fetch_add(count, Ordering::Relaxed);
         }
     }
 
     pub fn set_keys(&self, database: u8, keys: u64, expires: u64) {
         let first = DATABASE_START + 2 * usize::from(database);
-        self.board.application(self.slot, first).store(keys, Ordering::Relaxed);
-        self.board.application(self.slot, first + 1).store(expires, Ordering::Relaxed);
+        self.scoreboard.application(self.slot, first).store(keys, Ordering::Relaxed);
+        self.scoreboard.application(self.slot, first + 1).store(expires, Ordering::Relaxed);
     }
 
     /// How many milliseconds the keys that expire have left, on average.
     pub fn set_average_ttl(&self, database: u8, ttl_ms: u64) {
-        self.board.application(self.slot, TTL_START + usize::from(database)).store(ttl_ms, Ordering::Relaxed);
+        self.scoreboard.application(self.slot, TTL_START + usize::from(database)).store(ttl_ms, Ordering::Relaxed);
     }
 
     /// Calls that ran, all of one command, and how many of them lie in each bucket. `command` is the row's number.
@@ -185,8 +185,9 @@ impl Statistics {
         buckets: impl Iterator<Item = (usize, u64)>,
     ) {
         let first = COMMAND_START + PER_COMMAND * usize::from(command);
-        let add =
-            |index: usize, count| self.board.application(self.slot, first + index).fetch_add(count, Ordering::Relaxed);
+        let add = |index: usize, count| {
+            self.scoreboard.application(self.slot, first + index).fetch_add(count, Ordering::Relaxed)
+        };
         add(OfCommand::Calls as usize, calls);
         if duration_us > 0 {
             add(OfCommand::Microseconds as usize, duration_us);
@@ -203,14 +204,14 @@ impl Statistics {
     /// A call that was refused before it ran.
     pub fn rejected(&self, command: u16) {
         let index = COMMAND_START + PER_COMMAND * usize::from(command) + OfCommand::Rejected as usize;
-        self.board.application(self.slot, index).fetch_add(1, Ordering::Relaxed);
+        self.scoreboard.application(self.slot, index).fetch_add(1, Ordering::Relaxed);
     }
 
     /// An error reply, by the code that its text begins with.
     pub fn error_replied(&self, text: &str) {
         let code = text.split(' ').next().unwrap_or("");
         let index = ERROR_CODES.iter().position(|known| *known == code).unwrap_or(ERROR_CODES.len() - 1);
-        self.board.application(self.slot, ERROR_START + index).fetch_add(1, Ordering::Relaxed);
+        self.scoreboard.application(self.slot, ERROR_START + index).fetch_add(1, Ordering::Relaxed);
         self.add(Counted::ErrorRepliesTotal, 1);
     }
 }
@@ -240,7 +241,7 @@ pub fn percentile(buckets: &[u64; BUCKETS], share: f64) -> f64 {
 
 /// The whole service's sums.
 #[derive(Clone, Copy)]
-pub struct Totals(pub Board);
+pub struct Totals(pub Scoreboard);
 
 impl Totals {
     #[must_use]
@@ -359,17 +360,17 @@ mod tests {
 
     #[test]
     fn counts_add_up_over_processes_and_a_reset_keeps_what_is_a_state() {
-        let board = Board::new(2, counters()).unwrap();
+        let scoreboard = Scoreboard::new(2, counters()).unwrap();
         let get = table::number(table::lookup(b"get").unwrap());
-        for slot in board.workers() {
-            let statistics = Statistics::new(board, slot);
+        for slot in scoreboard.workers() {
+            let statistics = Statistics::new(scoreboard, slot);
             statistics.called(get, 1, 1, 3, [(bucket(3), 1)].into_iter());
             statistics.error_replied("WRONGTYPE Operation");
             statistics.error_replied("STRANGE thing");
             statistics.set(Counted::Monitors, 1);
             statistics.measured(Measured::Group, 5);
         }
-        let totals = Totals(board);
+        let totals = Totals(scoreboard);
         let (sum, buckets) = totals.measured(Measured::Group);
         assert_eq!((sum, buckets[3], buckets.iter().sum::<u64>()), (10, 2, 2));
         assert_eq!((totals.command(get, OfCommand::Calls), totals.command(get, OfCommand::Failed)), (2, 2));

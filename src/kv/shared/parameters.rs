@@ -147,13 +147,15 @@ pub const PARAMETERS: &[Parameter] = &[
         change: Change::Number {
             min: 1,
             max: u32::MAX as i64,
-            check: |shared, value| match shared.board.global(Global::ConnectionsPossible).load(Ordering::Relaxed) {
+            check: |shared, value| match shared.scoreboard.global(Global::ConnectionsPossible).load(Ordering::Relaxed) {
                 possible if value as u64 > possible => Err(format!(
                     "The operating system is not able to handle the specified number of clients, try with {possible}"
                 )),
                 _ => Ok(()),
             },
-            set: |shared, value| shared.board.global(Global::ConnectionsMax).store(value as u64, Ordering::Relaxed),
+            set: |shared, value| {
+                shared.scoreboard.global(Global::ConnectionsMax).store(value as u64, Ordering::Relaxed)
+            },
         },
     },
     fixed("maxmemory", "0", NO_EVICTION),
@@ -163,7 +165,7 @@ pub const PARAMETERS: &[Parameter] = &[
         (0, i64::MAX),
         |shared| global(shared, Global::ConnectionsBytesMax),
         |shared, value| {
-            shared.board.global(Global::ConnectionsBytesMax).store(value.cast_unsigned(), Ordering::Relaxed);
+            shared.scoreboard.global(Global::ConnectionsBytesMax).store(value.cast_unsigned(), Ordering::Relaxed);
         },
     ),
     fixed("maxmemory-policy", "noeviction", NO_EVICTION),
@@ -231,14 +233,16 @@ pub const PARAMETERS: &[Parameter] = &[
         "EMPTYSERVER_IDLE_TIMEOUT_SECONDS",
         (0, i32::MAX as i64),
         |shared| global(shared, Global::IdleTimeoutSeconds),
-        |shared, value| shared.board.global(Global::IdleTimeoutSeconds).store(value.cast_unsigned(), Ordering::Relaxed),
+        |shared, value| {
+            shared.scoreboard.global(Global::IdleTimeoutSeconds).store(value.cast_unsigned(), Ordering::Relaxed)
+        },
     ),
     fixed("tls-port", "0", "there is no TLS"),
     fixed("unixsocket", "", "it listens on TCP only"),
 ];
 
 fn global(shared: &Shared, which: Global) -> String {
-    shared.board.global(which).load(Ordering::Relaxed).to_string()
+    shared.scoreboard.global(which).load(Ordering::Relaxed).to_string()
 }
 
 const fn yes_no(is_on: bool) -> &'static str {

@@ -8,7 +8,7 @@ impl<A: Application> Worker<A> {
         let mut dirty = std::mem::take(&mut self.dirty);
         let sent: usize = dirty.drain(..).map(|id| self.send(id)).sum();
         if sent > 0 {
-            self.board.add(self.slot, Counter::OutputBytesTotal, sent as u64);
+            self.scoreboard.add(self.slot, Counter::OutputBytesTotal, sent as u64);
         }
         // A removal may have let the service do something: what it writes is sent in the next round, which follows at once.
         dirty.append(&mut self.dirty);
@@ -32,7 +32,7 @@ impl<A: Application> Worker<A> {
             return;
         }
         tracing::info!(connections = self.connections.len(), "draining");
-        self.board.set(self.slot, Counter::State, counters::DRAINING);
+        self.scoreboard.set(self.slot, Counter::State, counters::DRAINING);
         self.drain_until = Some(self.now + within);
         self.acceptor.drain();
         if let Err(error) = self.look_at_counts() {

@@ -55,8 +55,8 @@ impl<A: Application> Worker<A> {
         let keeping = &mut self.keeping;
         if keeping.bytes != keeping.published {
             keeping.published = keeping.bytes;
-            self.board.set(self.slot, Counter::ConnectionsBytes, keeping.bytes as u64);
-            self.board.set(self.slot, Counter::LargestConnectionBytes, keeping.largest as u64);
+            self.scoreboard.set(self.slot, Counter::ConnectionsBytes, keeping.bytes as u64);
+            self.scoreboard.set(self.slot, Counter::LargestConnectionBytes, keeping.largest as u64);
         }
     }
 
@@ -70,14 +70,14 @@ impl<A: Application> Worker<A> {
     pub(super) fn relieve(&mut self) {
         self.keeping.grown = 0;
         self.publish_kept();
-        let bytes_max = self.board.global(Global::ConnectionsBytesMax).load(Ordering::Relaxed);
+        let bytes_max = self.scoreboard.global(Global::ConnectionsBytesMax).load(Ordering::Relaxed);
         loop {
-            let all_bytes = self.board.sum(Counter::ConnectionsBytes);
+            let all_bytes = self.scoreboard.sum(Counter::ConnectionsBytes);
             if bytes_max == 0 || all_bytes <= bytes_max {
                 return;
             }
             // Who has far less than the average is not what the memory went to.
-            let average = all_bytes / self.board.sum(Counter::Connections).max(1);
+            let average = all_bytes / self.scoreboard.sum(Counter::Connections).max(1);
             let Some((id, bytes)) = self.largest().filter(|(_, bytes)| *bytes as u64 >= average / 2) else { return };
             if let Some(slot) = self.worker_with_larger(bytes)
                 && all_bytes - bytes_max < bytes_max / OVERDRAFT_DIVISOR
@@ -98,14 +98,14 @@ impl<A: Application> Worker<A> {
         let largest = candidates.map(|(id, connection)| (id, connection.bytes_counted)).max_by_key(|(_, bytes)| *bytes);
         let largest = largest.filter(|(_, bytes)| *bytes > 0);
         self.keeping.largest = largest.map_or(0, |(_, bytes)| bytes);
-        self.board.set(self.slot, Counter::LargestConnectionBytes, self.keeping.largest as u64);
+        self.scoreboard.set(self.slot, Counter::LargestConnectionBytes, self.keeping.largest as u64);
         largest
     }
 
     /// Another worker that says that it has one with more than `bytes`.
     fn worker_with_larger(&self, bytes: usize) -> Option<Slot> {
-        let others = self.board.workers().filter(|slot| *slot != self.slot);
-        let largest = others.map(|slot| (self.board.read(slot, Counter::LargestConnectionBytes), slot)).max();
+        let others = self.scoreboard.workers().filter(|slot| *slot != self.slot);
+        let largest = others.map(|slot| (self.scoreboard.read(slot, Counter::LargestConnectionBytes), slot)).max();
         largest.filter(|(other_bytes, _)| *other_bytes > bytes as u64).map(|(_, slot)| slot)
     }
 

@@ -21,7 +21,7 @@ impl<A: Application> Worker<A> {
         } else {
             Flushed::Partly(0)
         };
-        self.board.raise(self.slot, Counter::OutputBytesMax, connection.out.len() as u64);
+        self.scoreboard.raise(self.slot, Counter::OutputBytesMax, connection.out.len() as u64);
         let count = match flushed {
             Flushed::Closed => {
                 self.remove(id);

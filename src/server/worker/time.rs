@@ -8,10 +8,10 @@ const TIMERS_MIN: usize = 1024;
 impl<A: Application> Worker<A> {
     pub(super) fn tick(&mut self) -> io::Result<()> {
         self.ticked_at = self.now;
-        self.board.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
-        self.board.set(self.slot, Counter::OutputBytes, self.unsent_bytes as u64);
+        self.scoreboard.set(self.slot, Counter::HeartbeatMs, clock::uptime_ms());
+        self.scoreboard.set(self.slot, Counter::OutputBytes, self.unsent_bytes as u64);
         for (number, lane) in self.lanes.iter().enumerate() {
-            self.board.lane_jobs(self.slot, number).store(lane.len() as u64, Ordering::Relaxed);
+            self.scoreboard.lane_jobs(self.slot, number).store(lane.len() as u64, Ordering::Relaxed);
         }
         self.acceptor.refresh_limit()?;
         self.look_at_counts()?;
@@ -31,7 +31,8 @@ impl<A: Application> Worker<A> {
 
     /// The limit of idle time may have changed: every connection that it is about gets a timer.
     fn look_at_idle_timeout(&mut self) {
-        let idle_timeout = Duration::from_secs(self.board.global(Global::IdleTimeoutSeconds).load(Ordering::Relaxed));
+        let idle_timeout =
+            Duration::from_secs(self.scoreboard.global(Global::IdleTimeoutSeconds).load(Ordering::Relaxed));
         if idle_timeout == self.idle_timeout {
             return;
         }

@@ -1,7 +1,7 @@
 //! EXEC on the loop, and how long one connection's turn is: long work goes on in the next round, when others had theirs.
 
 use super::KvService;
-use crate::kv::front::session::{Errand, Session};
+use crate::kv::front::session::{Pending, Session};
 use crate::kv::front::transaction::{Execution, Next};
 use crate::kv::lanes::job::Job;
 use crate::kv::shared::settings::REQUESTS_PER_TURN;
@@ -65,7 +65,7 @@ impl KvService {
     ) -> Option<Step<Job>> {
         loop {
             if self.turn.is_over(out) {
-                session.errand = Errand::Execute(execution);
+                session.pending = Pending::Execute(execution);
                 return Some(Step::Continue);
             }
             let step = match execution.take_next() {
@@ -88,11 +88,11 @@ impl KvService {
             match step {
                 None => {}
                 Some(Step::Park(until)) => {
-                    let Errand::Wait(wait) = std::mem::replace(&mut session.errand, Errand::None) else {
+                    let Pending::Wait(wait) = std::mem::replace(&mut session.pending, Pending::None) else {
                         unreachable!("a parked command has said what it waits for")
                     };
                     execution.wait = Some(wait);
-                    session.errand = Errand::Execute(execution);
+                    session.pending = Pending::Execute(execution);
                     return Some(Step::Park(until));
                 }
                 // SHUTDOWN and its like: nothing comes after them.

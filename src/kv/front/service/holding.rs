@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::Conversation;
-use crate::kv::front::desk::Desk;
-use crate::kv::front::session::{Client, Errand, Session};
+use crate::kv::front::session::{Client, Pending, Session};
+use crate::kv::front::worker_state::WorkerState;
 use crate::kv::metrics::statistics::Counted;
 use crate::server::{Account, Excess, Global, Kept, LogLimit, Wire};
 
@@ -12,12 +12,12 @@ use crate::server::{Account, Excess, Global, Kept, LogLimit, Wire};
 const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 64 << 10;
 
 /// What the client's worker keeps beside buffers, for CLIENT LIST to show and for the bound over all clients.
-pub(super) fn account(desk: &Desk, talk: &Conversation, kept: &Kept) -> Account {
+pub(super) fn account(worker: &WorkerState, talk: &Conversation, kept: &Kept) -> Account {
     let (session, client) = (&talk.session, &talk.session.client);
     let bytes = talk.parser.bytes_kept() + session.bytes_kept();
     client.kept.set(*kept);
     client.bytes_kept.set(kept.input + kept.output + kept.job + bytes);
-    let is_stranger = !session.is_authenticated && desk.shared.runtime.has_password();
+    let is_stranger = !session.is_authenticated && worker.shared.runtime.has_password();
     Account {
         bytes,
         output_bytes_max: if is_stranger { UNAUTHENTICATED_OUTPUT_BYTES_MAX } else { usize::MAX },
@@ -30,23 +30,23 @@ impl Session {
     fn bytes_kept(&self) -> usize {
         let client = &self.client;
         let names = [&client.name, &client.library_name, &client.library_version];
-        let errand = match &self.errand {
-            Errand::Rest(_, job) => job.bytes_kept(),
-            Errand::Execute(execution) => execution.bytes_kept(),
-            Errand::Watch(watches) => size_of_val(watches.as_slice()),
-            Errand::None | Errand::Run(_) | Errand::Wait(_) => 0,
+        let pending = match &self.pending {
+            Pending::Rest(_, job) => job.bytes_kept(),
+            Pending::Execute(execution) => execution.bytes_kept(),
+            Pending::Watch(watches) => size_of_val(watches.as_slice()),
+            Pending::None | Pending::Run(_) | Pending::Wait(_) => 0,
         };
         let names: usize = names.iter().map(|name| name.borrow().capacity()).sum();
-        names + client.queued_bytes.get() + client.watched_bytes.get() + self.rest.bytes_kept() + errand
+        names + client.queued_bytes.get() + client.watched_bytes.get() + self.rest.bytes_kept() + pending
     }
 }
 
 /// The client is about to be closed: counts it, and says so, with the setting that decides.
-pub(super) fn tell(desk: &Desk, client: &Client, excess: Excess) {
-    let (peer, settings) = (client.address, &desk.shared.settings);
+pub(super) fn tell(worker: &WorkerState, client: &Client, excess: Excess) {
+    let (peer, settings) = (client.address, &worker.shared.settings);
     match excess {
         Excess::Output { bytes } => {
-            desk.statistics.add(Counted::OutputLimitTotal, 1);
+            worker.statistics.add(Counted::OutputLimitTotal, 1);
             static OUTPUT: LogLimit = LogLimit::new();
             if let Some(left_out) = OUTPUT.admit() {
                 let (command, limit) = (client.last_command.get(), settings.output_bytes_max);
@@ -57,7 +57,7 @@ pub(super) fn tell(desk: &Desk, client: &Client, excess: Excess) {
             }
         }
         Excess::Input { bytes } => {
-            desk.statistics.add(Counted::QueryLimitTotal, 1);
+            worker.statistics.add(Counted::QueryLimitTotal, 1);
             static INPUT: LogLimit = LogLimit::new();
             if let Some(left_out) = INPUT.admit() {
                 let limit = settings.query_bytes_max;
@@ -68,11 +68,11 @@ pub(super) fn tell(desk: &Desk, client: &Client, excess: Excess) {
             }
         }
         Excess::All { bytes, all_bytes } => {
-            desk.statistics.add(Counted::EvictedClientsTotal, 1);
+            worker.statistics.add(Counted::EvictedClientsTotal, 1);
             static ALL: LogLimit = LogLimit::new();
             if let Some(left_out) = ALL.admit() {
                 let command = client.last_command.get();
-                let limit = desk.context.board.global(Global::ConnectionsBytesMax).load(Ordering::Relaxed);
+                let limit = worker.context.scoreboard.global(Global::ConnectionsBytesMax).load(Ordering::Relaxed);
                 tracing::warn!(
                     %peer, command, bytes, all_bytes, limit, left_out,
                     "the client with most memory is closed: all together have more than EMPTYSERVER_CLIENTS_BYTES_MAX allows"

@@ -13,14 +13,14 @@ use crate::server::Input;
 const AHEAD_MAX: usize = 16;
 
 #[derive(Default)]
-pub(super) struct Scout {
+pub(super) struct Prefetch {
     parser: RequestParser,
     hashes: Vec<u64>,
     /// Requests that were looked at and not handled yet.
     ahead: usize,
 }
 
-impl Scout {
+impl Prefetch {
     /// New bytes: nothing of them was looked at.
     pub(super) fn begin(&mut self) {
         self.ahead = 0;

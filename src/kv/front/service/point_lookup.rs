@@ -18,7 +18,7 @@ use crate::sys::clock;
 
 /// Calls of one command, one behind the other, that the cache has answered. They take well under a microsecond each, so
 /// their time is measured together, with the reading of their requests.
-pub(super) struct Streak {
+pub(super) struct HitRun {
     command: u16,
     calls: u32,
     begun: Instant,
@@ -51,7 +51,7 @@ impl KvService {
     ) -> bool {
         let (Some(keys), true) = (look.keys_to_keep(args), self.cache.is_on()) else { return false };
         let begun = self.times_each.then(clock::monotonic);
-        let clock = &self.desk.shared.clock;
+        let clock = &self.worker.shared.clock;
         let is_known = self.cache.look(session.database(), keys, || clock.now_ms(), &mut self.found);
         let is_answered = is_known
             && run.is_none()
@@ -84,10 +84,10 @@ impl KvService {
                 self.count(command);
             }
             Answer::Failed(error) => {
-                self.end_streak();
+                self.end_hit_run();
                 self.tally.called(table::number(command), 1, 0, true);
                 let text = error.text();
-                self.desk.statistics.error_replied(&text);
+                self.worker.statistics.error_replied(&text);
                 encode::error(&text, out);
             }
             Answer::Unknown => {
@@ -100,8 +100,8 @@ impl KvService {
 
     /// Who wants to know of each call? Whatever changes that is a command on the loop, or comes before the bytes at hand.
     pub(super) fn look_for_observers(&mut self) {
-        self.is_monitored = monitor::is_anybody(&self.desk);
-        let threshold_us = self.desk.shared.runtime.read(Knob::SlowlogUs).cast_signed();
+        self.is_monitored = monitor::is_anybody(&self.worker);
+        let threshold_us = self.worker.shared.runtime.read(Knob::SlowlogUs).cast_signed();
         self.times_each = (0..slowlog::TIMED_ALONE_BELOW_US).contains(&threshold_us);
     }
 
@@ -110,22 +110,22 @@ impl KvService {
     fn note_timed(&mut self, session: &Session, command: &'static Command, args: &[&[u8]], begun: Instant) {
         let duration_us = clock::monotonic().duration_since(begun).as_micros() as u64;
         let started_us = clock::wall_us() - duration_us as i64;
-        slowlog::consider(&mut self.desk, &session.client, command, args, started_us, duration_us);
+        slowlog::consider(&mut self.worker, &session.client, command, args, started_us, duration_us);
     }
 
     fn count(&mut self, command: &'static Command) {
         let number = table::number(command);
-        match &mut self.streak {
-            Some(streak) if streak.command == number => streak.calls += 1,
+        match &mut self.hit_run {
+            Some(hit_run) if hit_run.command == number => hit_run.calls += 1,
             _ => {
-                self.end_streak();
-                self.streak = Some(Streak { command: number, calls: 1, begun: clock::monotonic() });
+                self.end_hit_run();
+                self.hit_run = Some(HitRun { command: number, calls: 1, begun: clock::monotonic() });
             }
         }
     }
 
-    fn end_streak(&mut self) {
-        if let Some(Streak { command, calls, begun }) = self.streak.take() {
+    fn end_hit_run(&mut self) {
+        if let Some(HitRun { command, calls, begun }) = self.hit_run.take() {
             let duration = clock::monotonic().duration_since(begun);
             self.tally.called(command, calls, duration.as_micros() as u64, false);
         }
@@ -133,7 +133,7 @@ impl KvService {
 
     /// What was counted becomes visible, before the replies leave.
     pub(super) fn settle(&mut self) {
-        self.end_streak();
+        self.end_hit_run();
         self.tally.settle();
     }
 }
@@ -174,5 +174,5 @@ fn answer<'a>(
 }
 
 #[cfg(test)]
-#[path = "looking_tests.rs"]
+#[path = "point_lookup_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::kv::application::Shared;
-use crate::kv::front::gather::Gathers;
+use crate::kv::front::scatter_gather::ScatterGathers;
 use crate::kv::front::session::Client;
 use crate::kv::front::slowlog::SlowLog;
 use crate::kv::metrics::sampler::Sampler;
@@ -13,7 +13,7 @@ use crate::kv::metrics::statistics::{Statistics, Totals};
 use crate::kv::shared::time::CoarseClock;
 use crate::server::WorkerContext;
 
-pub struct Desk {
+pub struct WorkerState {
     pub context: WorkerContext,
     pub shared: Arc<Shared>,
     pub statistics: Statistics,
@@ -22,25 +22,25 @@ pub struct Desk {
     pub clients: BTreeMap<u64, Rc<Client>>,
     /// Those of them that are monitors.
     pub monitors: Vec<Rc<Client>>,
-    pub gathers: Gathers,
+    pub gathers: ScatterGathers,
     pub clock: CoarseClock,
     pub slow_log: SlowLog,
     pub sampler: Sampler,
 }
 
-impl Desk {
+impl WorkerState {
     #[must_use]
-    pub fn new(context: &WorkerContext, shared: Arc<Shared>) -> Desk {
+    pub fn new(context: &WorkerContext, shared: Arc<Shared>) -> WorkerState {
         let clock = CoarseClock::default();
         clock.refresh();
-        Desk {
+        WorkerState {
             context: context.clone(),
             shared,
-            statistics: Statistics::new(context.board, context.slot),
-            totals: Totals(context.board),
+            statistics: Statistics::new(context.scoreboard, context.slot),
+            totals: Totals(context.scoreboard),
             clients: BTreeMap::new(),
             monitors: Vec::new(),
-            gathers: Gathers::default(),
+            gathers: ScatterGathers::default(),
             clock,
             slow_log: SlowLog::default(),
             sampler: Sampler::default(),

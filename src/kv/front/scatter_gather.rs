@@ -26,15 +26,15 @@ pub enum MessageKind {
 
 /// The gatherings that this worker's clients wait for.
 #[derive(Default)]
-pub struct Gathers {
+pub struct ScatterGathers {
     next: u64,
-    open: HashMap<u64, Gathering>,
+    open: HashMap<u64, ScatterGather>,
     /// Connections whose question waits for its turn, oldest first.
     waiting: VecDeque<ConnectionId>,
 }
 
 /// One question and its answers so far.
-pub struct Gathering {
+pub struct ScatterGather {
     /// The connection to wake when it is complete.
     connection: ConnectionId,
     missing: Vec<Slot>,
@@ -43,7 +43,7 @@ pub struct Gathering {
     deadline: Instant,
 }
 
-impl Gathers {
+impl ScatterGathers {
     /// Whether a question of this connection may be asked now. Otherwise it `is_waiting`, and is woken when it may.
     pub fn admits(&mut self, connection: ConnectionId, is_waiting: &mut bool, effects: &mut Effects) -> bool {
         let is_next = self.waiting.front().is_none_or(|first| *first == connection);
@@ -81,7 +81,7 @@ impl Gathers {
             effects.send(slot, message(MessageKind::Question, self.next, question));
         }
         let deadline = clock::monotonic() + ANSWER_WITHIN;
-        self.open.insert(self.next, Gathering { connection, missing, answers: vec![own], deadline });
+        self.open.insert(self.next, ScatterGather { connection, missing, answers: vec![own], deadline });
         (self.next, deadline)
     }
 

@@ -29,7 +29,7 @@ impl Stage {
         let settings = Settings { cache_bytes: 1 << 20, workers: 1, ..fixture::settings(data.path()) };
         let storage = settings.storage.clone();
         let shared = Arc::new(Shared::new(settings).unwrap());
-        let mut pump = Pump::new(&KeyValue { shared: Arc::clone(&shared) }, shared.board).unwrap();
+        let mut pump = Pump::new(&KeyValue { shared: Arc::clone(&shared) }, shared.scoreboard).unwrap();
         let mut clients = [[0; 2]; 2];
         for (version, clients) in clients.iter_mut().enumerate() {
             *clients = [pump.connect(), pump.connect()];
@@ -46,7 +46,7 @@ impl Stage {
     }
 
     fn hits(&self) -> u64 {
-        Statistics::new(self.shared.board, Slot(0)).read(Counted::CacheHitsTotal)
+        Statistics::new(self.shared.scoreboard, Slot(0)).read(Counted::CacheHitsTotal)
     }
 
     /// The replies of a read: of a lane and no cache, as it comes, and from the cache.
