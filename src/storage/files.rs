@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use super::connection::Options;
+use super::sqlite::connection::Options;
 
 /// The data file and the two that SQLite keeps beside it.
 pub const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];

@@ -9,40 +9,14 @@
 //! ```
 //! The tables are drawn in `schema.sql`; where a key lives in them is said in `slots.rs`.
 
-pub mod backup;
-mod changes;
-pub mod check;
-pub mod checkpoint;
-mod chunks;
-mod connection;
-mod databases;
 mod error;
-mod expiry;
-pub mod failed_sync;
 pub mod file_system;
 pub mod files;
-#[cfg(test)]
-mod fixture;
-mod keyspace;
-#[cfg(test)]
-mod model;
-mod open;
-pub mod restore;
-mod rows;
-mod scan;
-mod schema;
-mod slots;
-mod sweep;
-mod tickets;
-mod transactions;
-#[allow(unsafe_code, reason = "SQLite's interface for file systems is C")]
-mod vfs;
+pub mod sqlite;
 
-pub use changes::{Change, ChangeHook, Expiry};
-pub use connection::{Durability, Options};
-pub use databases::DATABASES;
 pub use error::{Result, StorageError};
-pub use expiry::ExpirySample;
-pub use keyspace::{Entry, Keyspace, Kind, Lookup};
-pub use open::{Opened, inspect, prepare};
-pub use schema::{CHUNK_BYTES, DATA_FILE, INLINE_BYTES_MAX, PAGE_BYTES, SCHEMA_VERSION};
+pub use sqlite::{
+    CHUNK_BYTES, Change, ChangeHook, DATA_FILE, DATABASES, Durability, Entry, Expiry, ExpirySample, INLINE_BYTES_MAX,
+    Keyspace, Kind, Lookup, Opened, Options, PAGE_BYTES, SCHEMA_VERSION, inspect, prepare,
+};
+pub use sqlite::{backup, check, checkpoint, failed_sync, restore};

@@ -105,7 +105,7 @@ fn group_items(group: &str) -> Vec<&str> {
 
 /// (word, where it may stand)
 const HOMES: &[(&str, &[&str])] = &[
-    ("unsafe", &["src/sys/", "src/storage/vfs/"]),
+    ("unsafe", &["src/sys/", "src/storage/sqlite/vfs/"]),
     ("libc::", &["src/sys/"]),
     ("rusqlite::", &["src/storage/"]),
     ("libsqlite3_sys::", &["src/storage/"]),

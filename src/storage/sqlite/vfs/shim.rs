@@ -13,9 +13,9 @@ use rusqlite::ffi::{
     sqlite3_vfs,
 };
 
-use super::super::error::{Result, StorageError};
 use super::frames::{Code, Frames, Storage};
 use super::observer::observed;
+use crate::storage::error::{Result, StorageError};
 
 const NAME: &CStr = c"emptyserver";
 

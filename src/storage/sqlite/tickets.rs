@@ -3,8 +3,8 @@
 
 use rusqlite::params;
 
-use super::error::Result;
 use super::keyspace::Keyspace;
+use crate::storage::error::Result;
 
 impl Keyspace {
     pub fn record_ticket(&mut self, incarnation: u64, number: u64) -> Result<()> {

@@ -22,10 +22,10 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::connection::{Options, Role, connect};
-use super::error::{Result, StorageError};
 use super::keyspace::Keyspace;
 use super::schema::PAGE_BYTES;
 use super::vfs;
+use crate::storage::error::{Result, StorageError};
 
 /// A frame of the -wal: a page and its header (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
 const FRAME_BYTES: u64 = PAGE_BYTES as u64 + 24;

@@ -4,10 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::databases::DATABASES;
-use super::error::{Result, StorageError};
 use super::keyspace::{Keyspace, Kind};
 use super::rows::Row;
 use super::slots::space_of;
+use crate::storage::error::{Result, StorageError};
 
 /// What was found in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,10 +4,10 @@
 use rusqlite::params;
 
 use super::chunks::places;
-use super::error::Result;
 use super::keyspace::Keyspace;
 use super::rows::Row;
 use super::slots::{first_slot, last_slot, space_of};
+use crate::storage::error::Result;
 
 /// What the sweeper is at, and what it leaves alone because it failed there before: one bad row must not keep all others.
 #[derive(Debug, Default)]

@@ -19,7 +19,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use super::connection::Options;
-use super::error::{Result, StorageError};
+use crate::storage::error::{Result, StorageError};
 
 /// How much of the -wal is written again at a time.
 const PIECE_BYTES: usize = 1 << 20;

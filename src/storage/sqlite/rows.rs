@@ -3,9 +3,9 @@
 
 use rusqlite::{OptionalExtension, Row as SqlRow, params};
 
-use super::error::{Result, StorageError};
 use super::keyspace::{Entry, Keyspace, Kind};
 use super::slots::{last_slot, space_of};
+use crate::storage::error::{Result, StorageError};
 
 /// A row without its key and value.
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,10 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::error::{Result, StorageError};
 use super::keyspace::{Keyspace, Kind};
 use super::rows::Row;
 use super::schema::{CHUNK_BYTES, INLINE_BYTES_MAX};
+use crate::storage::error::{Result, StorageError};
 
 const CHUNK_NUMBER_BITS: u32 = 20;
 

@@ -9,10 +9,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::connection::{BUSY_TIMEOUT, Options, Role, connect};
-use super::error::{Result, StorageError};
-use super::file_system::{FileSystem, file_system};
 use super::schema::{APPLICATION_ID, PAGE_BYTES, SCHEMA_VERSION, migrate};
 use super::vfs;
+use crate::storage::error::{Result, StorageError};
+use crate::storage::file_system::{FileSystem, file_system};
 
 /// What `prepare` found, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,10 +20,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use self_cell::{MutBorrow, self_cell};
 
-use super::error::{Result, StorageError};
-use super::file_system::{self, FileSystem};
 use super::keyspace::Keyspace;
 use super::open::{check_tables, recognise, sync_directory};
+use crate::storage::error::{Result, StorageError};
+use crate::storage::file_system::{self, FileSystem};
 
 /// A copy in the making, in a file that nobody else opens. Dropping it leaves an unusable file behind.
 pub struct Backup(Cell);

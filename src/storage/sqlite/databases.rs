@@ -6,9 +6,9 @@ use std::cell::Cell;
 use rusqlite::{OptionalExtension, params};
 
 use super::changes::Change;
-use super::error::{Result, StorageError};
 use super::keyspace::Keyspace;
 use super::slots::SPACE_MAX;
+use crate::storage::error::{Result, StorageError};
 
 pub const DATABASES: usize = 16;
 

@@ -2,8 +2,8 @@
 //! outside one.
 
 use super::databases::Databases;
-use super::error::{Result, StorageError};
 use super::keyspace::Keyspace;
+use crate::storage::error::{Result, StorageError};
 
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one per connection, and it never moves")]
@@ -172,7 +172,8 @@ impl Keyspace {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{Fixture, NOW_MS};
-    use super::super::{Expiry, Lookup, StorageError};
+    use super::super::{Expiry, Lookup};
+    use crate::storage::StorageError;
 
     #[test]
     fn a_full_disk_undoes_the_group_and_leaves_the_keyspace_as_it_was() {

@@ -2,10 +2,10 @@
 
 use rusqlite::OptionalExtension;
 
-use super::error::Result;
 use super::keyspace::{Entry, Keyspace};
 use super::rows::Row;
 use super::slots::{first_slot, last_slot, position_of, slot_at};
+use crate::storage::error::Result;
 
 impl Keyspace {
     /// Shows live keys from `cursor` (0 at the start) on, looking at about `rows_max` rows, and returns the cursor to

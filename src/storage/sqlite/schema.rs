@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::error::Result;
+use crate::storage::error::Result;
 
 /// The data file in `Options::directory`; SQLite keeps `-wal` and `-shm` beside it.
 pub const DATA_FILE: &str = "data.db";

@@ -1,9 +1,9 @@
 //! Everything that changes a key. Each change is announced to the hook before the first row of it is written, here and
 //! never by a command. A key whose time has passed is met as an absent one.
 
-use super::error::{Result, StorageError};
 use super::keyspace::{Keyspace, Kind};
 use super::rows::{Place, Row};
+use crate::storage::error::{Result, StorageError};
 
 /// What is about to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,7 +282,8 @@ impl Keyspace {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{Fixture, NOW_MS};
-    use super::super::{Entry, Expiry, Kind, Lookup, StorageError};
+    use super::super::{Entry, Expiry, Kind, Lookup};
+    use crate::storage::StorageError;
 
     fn found(value: &[u8]) -> Lookup<Vec<u8>> {
         Lookup::Found(value.to_vec())

@@ -18,8 +18,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::backup::{self, Copied, discard, part_of};
-use super::error::{Result, StorageError};
 use super::open::sync_directory;
+use crate::storage::error::{Result, StorageError};
 
 const READY: &str = ".restored-";
 const ASIDE: &str = ".replaced-";

@@ -3,9 +3,9 @@
 
 use rusqlite::params;
 
-use super::error::Result;
 use super::keyspace::Keyspace;
 use super::slots::{first_slot, last_slot};
+use crate::storage::error::Result;
 
 /// With so few entries the index is looked through whole.
 const INDEX_ENTRIES_MAX: u64 = 256;
@@ -102,7 +102,7 @@ impl Keyspace {
 mod tests {
     use super::*;
     use crate::storage::Expiry;
-    use crate::storage::fixture::{Fixture, NOW_MS};
+    use crate::storage::sqlite::fixture::{Fixture, NOW_MS};
 
     fn put(keyspace: &mut Keyspace, database: u8, range: std::ops::Range<i64>, expiry: impl Fn(i64) -> Expiry) {
         keyspace.select(database);

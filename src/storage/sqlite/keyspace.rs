@@ -10,12 +10,12 @@ use super::changes::ChangeHook;
 use super::chunks::Layout;
 use super::connection::{Options, Role, connect, set_mapped};
 use super::databases::SpaceCache;
-use super::error::{Result, StorageError};
 use super::rows::{Place, Row};
 use super::slots::SlotHash;
 use super::sweep::Sweeping;
 use super::transactions::Transaction;
 use super::vfs;
+use crate::storage::error::{Result, StorageError};
 
 /// One connection to the data file: a reader, or the service's only writer. Everything happens inside a transaction,
 /// at the time and in the database that the caller named.

@@ -79,14 +79,14 @@ impl Fixture {
 
 impl Keyspace {
     /// Writes another kind into a key's row and leaves its value: what a command on strings meets where the key is none.
-    pub(crate) fn pretend_kind(&mut self, key: &[u8], kind: super::Kind) -> super::Result<()> {
+    pub(crate) fn pretend_kind(&mut self, key: &[u8], kind: super::Kind) -> crate::storage::Result<()> {
         let row = self.live_row(key)?.expect("the key is there");
         self.connection.execute("UPDATE keyspace SET kind = ?1 WHERE slot = ?2", [kind as i64, row.slot])?;
         Ok(())
     }
 
     /// Makes the key's row one that can't be understood.
-    pub(crate) fn damage_row(&mut self, key: &[u8]) -> super::Result<()> {
+    pub(crate) fn damage_row(&mut self, key: &[u8]) -> crate::storage::Result<()> {
         self.connection.execute("UPDATE keyspace SET kind = 77 WHERE key = ?1", [key])?;
         Ok(())
     }
