@@ -6,7 +6,7 @@
 #   tests/broken_variants.sh no-check-on-fill    these
 #   BROKEN_SECONDS=60 tests/broken_variants.sh   with more time for each
 #
-# variant                        found by tests/torture.rs as
+# variant                        found by tests/endurance/torture.rs as
 # marked-after-commit            new then old: the writer dies after COMMIT
 # never-marked                   stale read
 # no-check-on-fill               stale read
@@ -38,7 +38,7 @@ run_test() {
     local -a broken=()
     [[ $1 == as-it-is ]] || broken=(BROKEN_VARIANT="$1")
     env "${broken[@]}" EMPTYSERVER_UNDER_TEST="$program" TORTURE_SECONDS="$2" TORTURE_CONTENDERS="$3" \
-        timeout "$limit_seconds" "$test_program" --nocapture >"$target/$1.log" 2>&1
+        timeout "$limit_seconds" "$test_program" torture:: --nocapture >"$target/$1.log" 2>&1
 }
 
 try() {
@@ -75,7 +75,7 @@ cargo build -q --features broken-variants --bin emptyserver
 program=$target/emptyserver
 cp target/debug/emptyserver "$program"
 # The line ends with the file, in brackets.
-test_program=$(cargo test --no-run --test torture 2>&1 | sed -n 's/.*(\(target[^)]*torture-[^)]*\))$/\1/p') || true
+test_program=$(cargo test --no-run --test endurance 2>&1 | sed -n 's/.*(\(target[^)]*endurance-[^)]*\))$/\1/p') || true
 [[ -x $test_program ]] || fail "the test does not build"
 missed=()
 run_test as-it-is 8 6 || {

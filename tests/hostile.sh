@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Hostile clients beside innocent ones, against the release build (tests/hostile.rs). The data lies in memory where there is room for it: how
+# Hostile clients beside innocent ones, against the release build (tests/endurance/hostile). The data lies in memory where there is room for it: how
 # fast this machine's disk syncs is not what is asked.
 #
 #   tests/hostile.sh [NAME…]      those scenarios whose names contain one of these
@@ -17,5 +17,5 @@ if ((${free_kib:-0} > 4 * 1024 * 1024)); then
     export TMPDIR=/dev/shm
 fi
 # Where nothing is named: all but what is known to fail, or to fail now and then (the container of 256 MiB).
-(($#)) || set -- --skip known:: --skip container::
-EMPTYSERVER_UNDER_TEST=$program cargo test --test hostile -- --ignored --nocapture --test-threads=1 "$@"
+(($#)) || set -- hostile:: --skip known:: --skip container::
+EMPTYSERVER_UNDER_TEST=$program cargo test --test endurance -- --ignored --nocapture --test-threads=1 "$@"

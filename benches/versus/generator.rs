@@ -5,7 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::loads::{Data, Traffic};
+use super::loads::{Data, Traffic};
 
 /// What a generator measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

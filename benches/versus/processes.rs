@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::disturbance::TICKS_PER_SECOND;
+use super::disturbance::TICKS_PER_SECOND;
 
 /// One line of /proc/PID/stat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

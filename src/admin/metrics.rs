@@ -1,4 +1,4 @@
-//! `/metrics`: the shared counters under the names that dashboards and alerts know. `tests/admin.rs` lists them all.
+//! `/metrics`: the shared counters under the names that dashboards and alerts know. `tests/service/admin.rs` lists them all.
 
 use super::exposition::{Exposition, Format, Kind::Counter as Count, Kind::Gauge, Kind::Histogram};
 use super::readiness;

@@ -1,7 +1,6 @@
 //! What the tests of the real program share: starting it on scratch data, its processes, its log, raw connections, and a
 //! scratch redis-server beside it. Nothing here sleeps: it waits for lines, descriptors and ends, each up to a deadline.
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "every test program uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it skips")]
 
 mod connection;
 mod example;

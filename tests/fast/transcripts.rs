@@ -1,0 +1,49 @@
+//! What clients send and get, byte for byte, as tests/transcripts has it: played to the real program with two workers,
+//! and, where one is installed, to a real redis-server, so that the expectations themselves are proved.
+//!
+//! `TRANSCRIPTS_RECORD=yes cargo test --test fast transcripts::a_real_redis` writes what redis-server answers into the files.
+
+use std::path::Path;
+
+use crate::support::{Redis, Section, Service, Transcript, read_all};
+
+fn transcripts() -> Vec<Transcript> {
+    let transcripts = read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts"));
+    assert!(!transcripts.is_empty());
+    // One file alone, while somebody works at it.
+    let only = std::env::var_os("TRANSCRIPTS_ONLY");
+    let is_wanted =
+        |transcript: &Transcript| only.as_ref().is_none_or(|only| transcript.path.file_stem() == Some(only));
+    transcripts.into_iter().filter(is_wanted).collect()
+}
+
+fn is_recording() -> bool {
+    std::env::var_os("TRANSCRIPTS_RECORD").is_some()
+}
+
+#[test]
+fn the_service_answers_as_the_transcripts_say() {
+    let mut wrong = Vec::new();
+    for transcript in transcripts() {
+        let settings = transcript.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let settings: Vec<(&str, &str)> = [("WORKERS", "2")].into_iter().chain(settings).collect();
+        let service = Service::start(&settings);
+        // What redis-server can prove is recorded from there.
+        let is_wanted = |section: &Section| !is_recording() || section.ours.is_some() || section.since.is_some();
+        wrong.extend(transcript.play(service.address(), &is_wanted, is_recording()));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_real_redis_server_answers_as_the_transcripts_say() {
+    let mut wrong = Vec::new();
+    for transcript in transcripts() {
+        let arguments: Vec<&str> = transcript.redis.iter().map(String::as_str).collect();
+        let Some(redis) = Redis::start(&arguments) else { return };
+        let knows =
+            |section: &Section| section.ours.is_none() && section.since.is_none_or(|since| since <= redis.version);
+        wrong.extend(transcript.play(redis.address(), &knows, is_recording()));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

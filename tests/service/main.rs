@@ -1,0 +1,16 @@
+//! The real program over real sockets, as its operator and its clients see it; and the core alone, through its examples.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it saw")]
+
+mod admin;
+mod backup;
+mod bench_command;
+mod client;
+mod client_memory;
+mod clients;
+mod core;
+mod life;
+mod logging;
+mod server_family;
+#[path = "../support/mod.rs"]
+mod support;
+mod threads;
