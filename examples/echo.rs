@@ -1,7 +1,7 @@
 //! An echo server on the core: each line comes back. Some lines do more:
 //!
 //! - `pool …` and `lane …` come back by way of a pool thread, and of the process that serves all workers. There `slow MS …`
-//!   takes that long, `panic` panics, and `die` ends the process.
+//!   takes that long, `panic` panics, and `die` ends the process. With `park` at its end the connection parks after the answer.
 //! - `park MS` comes back after that time, `park` when anybody, on any worker, says `wake`.
 //! - `bytes N` is answered with that many, `processes` with what each process says of itself; `quit` closes.
 //!
@@ -76,8 +76,12 @@ impl EchoService {
         let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
         match words[..] {
             [b"quit"] => return Step::Close,
-            [b"pool", ..] => return Step::Submit(POOL, Line(line.to_vec())),
-            [b"lane", ..] => return Step::Submit(LANE, Line(line.to_vec())),
+            [b"pool" | b"lane", ..] => {
+                if words.ends_with(&[b"park"]) {
+                    self.parked.insert(id);
+                }
+                return Step::Submit(if words[0] == b"pool" { POOL } else { LANE }, Line(line.to_vec()));
+            }
             [b"park"] => {
                 self.parked.insert(id);
                 return Step::Park(None);
@@ -169,7 +173,7 @@ impl Service for EchoService {
 
     fn complete(&mut self, _: &mut ConnectionId, done: Line, out: &mut Outbox, _effects: &mut Effects) -> Step<Line> {
         reply(&done.0, out);
-        Step::NeedInput
+        if done.0.ends_with(b" park") { Step::Park(None) } else { Step::NeedInput }
     }
 
     fn resume(&mut self, id: &mut ConnectionId, out: &mut Outbox, _effects: &mut Effects) -> Step<Line> {

@@ -35,6 +35,8 @@ pub(super) struct Connection<S> {
     pub(super) is_at_end: bool,
     /// True when the service has consumed all whole requests: only then is more read, so that a flood stays in the socket.
     pub(super) needs_input: bool,
+    /// True when a wake came while it was not parked but in the middle of its work: it is woken as soon as it parks.
+    pub(super) was_woken: bool,
     /// True while the connection is in the loop's list of those to go on with.
     pub(super) is_queued: bool,
     /// True while the connection is in the loop's list of those with replies to send.
@@ -83,6 +85,7 @@ impl<S> Connection<S> {
             has_ended: false,
             is_at_end: false,
             needs_input: true,
+            was_woken: false,
             is_queued: false,
             is_dirty: false,
             active_at: now,

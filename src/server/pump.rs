@@ -33,6 +33,8 @@ struct Pumped<S> {
     /// What has left the outbox, as it does at the end of each round.
     sent: Vec<u8>,
     state: State,
+    /// A wake came while its job was in flight.
+    was_woken: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,7 +78,7 @@ impl<A: Application> Pump<A> {
         let mut effects = Effects::default();
         let session = self.service.open(peer, &mut effects);
         let (input, out) = (Input::default(), Outbox::default());
-        let pumped = Pumped { session, input, out, sent: Vec::new(), state: State::Open };
+        let pumped = Pumped { session, input, out, sent: Vec::new(), state: State::Open, was_woken: false };
         self.connections.push(Some(pumped));
         self.apply(effects);
         index
@@ -208,15 +210,20 @@ impl<A: Application> Pump<A> {
         self.go_on(connection);
     }
 
-    fn act(&mut self, connection: usize, step: Step<A::Job>, effects: Effects) {
+    fn act(&mut self, connection: usize, step: Step<A::Job>, mut effects: Effects) {
         if let Some(pumped) = &mut self.connections[connection] {
             match step {
-                Step::NeedInput => {}
+                Step::NeedInput => pumped.was_woken = false,
                 Step::Continue => {
                     self.turns += 1;
                     pumped.sent.append(&mut pumped.out.take());
                 }
-                Step::Park(until) => pumped.state = State::Parked { has_deadline: until.is_some() },
+                Step::Park(until) => {
+                    pumped.state = State::Parked { has_deadline: until.is_some() };
+                    if std::mem::take(&mut pumped.was_woken) {
+                        effects.wake(ConnectionId(connection as u64));
+                    }
+                }
                 Step::Close => pumped.state = State::Closing,
                 Step::Submit(LaneId(lane), job) => {
                     pumped.state = State::InFlight;
@@ -247,8 +254,13 @@ impl<A: Application> Pump<A> {
 
     fn wake(&mut self, connection: usize) {
         let Some(pumped) = &mut self.connections[connection] else { return };
-        if !matches!(pumped.state, State::Parked { .. }) {
-            return;
+        match pumped.state {
+            State::Parked { .. } => {}
+            State::InFlight => {
+                pumped.was_woken = true;
+                return;
+            }
+            State::Open | State::Closing => return,
         }
         pumped.state = State::Open;
         let mut effects = Effects::default();

@@ -4,7 +4,7 @@ use super::*;
 use crate::server::service::{LaneSpec, Refusal, Runs, Wire};
 use std::time::Duration;
 
-/// Answers a digit at once, upper-case letters by a lane; `p` parks until woken, `t` for a time, `w` wakes all; `q` closes.
+/// Answers a digit at once, upper-case letters by a lane, `P` parks after that; `p` parks until woken, `t` for a time, `w` wakes all, `v` the first connection; `q` closes.
 struct Letters;
 
 #[derive(Debug, PartialEq)]
@@ -73,6 +73,7 @@ impl Service for WorkerState {
                 self.parked.drain(..).for_each(|id| effects.wake(id));
                 effects.send(Slot(1), b"w".into());
             }
+            b'v' => effects.wake(ConnectionId(0)),
             b'q' => return Step::Close,
             digit => out.buffer().push(digit),
         }
@@ -81,7 +82,7 @@ impl Service for WorkerState {
 
     fn complete(&mut self, _: &mut ConnectionId, done: Letter, out: &mut Outbox, _: &mut Effects) -> Step<Letter> {
         out.buffer().push(done.0);
-        Step::NeedInput
+        if done.0 == b'p' { Step::Park(None) } else { Step::NeedInput }
     }
 
     fn resume(&mut self, _: &mut ConnectionId, out: &mut Outbox, _: &mut Effects) -> Step<Letter> {
@@ -153,6 +154,30 @@ fn a_parked_connection_goes_on_when_it_is_woken_or_its_time_has_come() {
     pump.receive(parked, b"p4");
     pump.hear(Slot(1), b"w");
     assert_eq!(pump.sent_to(parked), b"!4");
+}
+
+#[test]
+fn a_wake_while_the_job_is_in_flight_is_remembered_until_the_connection_parks_or_needs_input() {
+    let mut pump = pump();
+    let (first, waker) = (pump.connect(), pump.connect());
+    pump.receive(first, b"P1");
+    pump.receive(waker, b"vv");
+    assert_eq!(pump.sent_to(first), b"");
+    pump.settle();
+    assert_eq!(pump.sent_to(first), b"p!1", "woken once, as soon as it parked");
+    pump.receive(first, b"P");
+    pump.settle();
+    assert_eq!(pump.sent_to(first), b"p");
+    pump.receive(waker, b"v");
+    assert_eq!(pump.sent_to(first), b"!");
+    // It does not park after this job: what it parks for later is something else.
+    pump.receive(first, b"A");
+    pump.receive(waker, b"v");
+    pump.settle();
+    pump.receive(first, b"p2");
+    assert_eq!(pump.sent_to(first), b"a");
+    pump.receive(waker, b"v");
+    assert_eq!(pump.sent_to(first), b"!2");
 }
 
 #[test]

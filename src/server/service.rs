@@ -196,7 +196,8 @@ pub(super) enum Effect {
 }
 
 impl Effects {
-    /// Resumes a parked connection of this worker.
+    /// Resumes a parked connection of this worker. Where its job is in flight the wake is remembered: if the connection parks before it
+    /// needs input, it is resumed at once.
     pub fn wake(&mut self, id: ConnectionId) {
         self.list.push(Effect::Wake(id));
     }

@@ -402,7 +402,11 @@ impl<A: Application> Worker<A> {
     fn apply(&mut self, id: ConnectionId, step: Step<A::Job>) {
         let Some(connection) = self.connections.find(id) else { return };
         match step {
-            Step::NeedInput => connection.input.release(&mut self.spare),
+            Step::NeedInput => {
+                // What it was woken for was there when the service was called, and it waits for nothing.
+                connection.was_woken = false;
+                connection.input.release(&mut self.spare);
+            }
             Step::Continue => self.queue(id),
             Step::Submit(LaneId(lane), job) => {
                 connection.state = State::InFlight;
@@ -413,7 +417,9 @@ impl<A: Application> Worker<A> {
             Step::Park(None) if connection.has_ended => connection.state = State::Closing,
             Step::Park(until) => {
                 connection.state = State::Parked { until };
-                if let Some(until) = until {
+                if std::mem::take(&mut connection.was_woken) {
+                    self.effects.wake(id);
+                } else if let Some(until) = until {
                     self.look_again(id, until);
                 }
             }
@@ -585,12 +591,16 @@ impl<A: Application> Worker<A> {
 
     fn wake(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.find(id) else { return };
-        if let State::Parked { .. } = connection.state {
-            connection.state = State::Open;
-            connection.active_at = self.now;
-            connection.out.borrow(&mut self.spare);
-            let step = self.service.resume(&mut connection.session, &mut connection.out, &mut self.effects);
-            self.reopened(id, step);
+        match connection.state {
+            State::Parked { .. } => {
+                connection.state = State::Open;
+                connection.active_at = self.now;
+                connection.out.borrow(&mut self.spare);
+                let step = self.service.resume(&mut connection.session, &mut connection.out, &mut self.effects);
+                self.reopened(id, step);
+            }
+            State::InFlight => connection.was_woken = true,
+            State::Open | State::Closing => {}
         }
     }
 

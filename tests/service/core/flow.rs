@@ -126,3 +126,18 @@ fn a_connection_without_a_request_closes_when_its_time_is_over() {
     assert_eq!(parked.ask("still here"), "still here");
     assert!(parked.has_ended() && busy.has_ended());
 }
+
+#[test]
+fn a_wake_that_comes_while_the_job_is_in_flight_is_not_lost() {
+    for lane in ["pool", "lane"] {
+        let server = Server::start("echo", &["--workers", "1"]);
+        let (mut parks, mut waker) = (server.client(), server.client());
+        parks.send(&format!("first\n{lane} slow 200 park\nnext\n"));
+        assert_eq!(parks.line(), "first");
+        // Its job was submitted in the same round, and is answered later.
+        assert_eq!(waker.ask("wake"), "wake");
+        assert_eq!(parks.line(), format!("{lane} slow 200 park"));
+        assert_eq!((parks.line().as_str(), parks.line().as_str()), ("woken", "next"));
+        server.assert_idle();
+    }
+}
