@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use emptyserver::admin::{self, Facts, Hosts, View};
 use emptyserver::config::{self, AdminSettings, Secret, Settings};
-use emptyserver::kv::application::{KeyValue, LANES, Shared};
+use emptyserver::kv::application::{self, KeyValue};
+use emptyserver::kv::jobs::LANES;
 use emptyserver::kv::shared::settings::{BackupSettings, Settings as KvSettings, queued_bytes_max};
 use emptyserver::server::supervisor::Sidecar;
 use emptyserver::server::{Global, Limits, ServerConfig, StartError, supervisor};
@@ -45,7 +46,7 @@ pub(crate) fn serve(settings: &Settings, container: &Container) -> Result<ExitCo
     backup::make_ready(settings)?;
     let admin_listener = admin_listener(&settings.admin)?;
     let address = socket::local_address(listener.as_fd())?;
-    let shared = Arc::new(Shared::new(kv_settings(settings, &config, address, container))?);
+    let shared = application::share(kv_settings(settings, &config, address, container))?;
     // Tickets of an earlier run must never match: any number will do that is not drawn twice.
     shared.scoreboard.global(Global::Boot).store(RandomState::new().build_hasher().finish() >> 1, Ordering::SeqCst);
     let scoreboard = shared.scoreboard;

@@ -8,6 +8,7 @@ pub mod errors;
 pub(crate) mod fixture;
 pub mod formats;
 pub mod front;
+pub mod jobs;
 pub mod lanes;
 pub mod metrics;
 pub mod shared;

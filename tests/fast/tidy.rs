@@ -21,14 +21,9 @@ const KNOWN_WITHOUT_TRANSCRIPT: &[&str] = &[];
 
 /// Imports between folders that close a ring today, as (folder, what it names); the same holds.
 const KNOWN_IN_RINGS: &[(&str, &str)] = &[
-    ("kv/commands", "kv/application"),
     ("kv/commands", "kv/front"),
-    ("kv/commands", "kv/lanes"),
-    ("kv/front", "kv/application"),
-    ("kv/lanes", "kv/application"),
     ("kv/lanes", "kv/front"),
     ("kv/metrics", "kv/front"),
-    ("kv/shared", "kv/application"),
     ("kv/table", "kv/commands"),
     ("kv/table", "kv/front"),
 ];

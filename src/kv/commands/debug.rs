@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::kv::application::{READ, WRITE};
 use crate::kv::commands::args::is_word;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandResult};
 use crate::kv::front::session::{Outcome, Pending, Polled, SessionCall, Wait};
-use crate::kv::lanes::job::{Calls, Job, Kind};
+use crate::kv::jobs::job::{Calls, Job, Kind};
+use crate::kv::jobs::{READ, WRITE};
 use crate::kv::shared::faults::Point;
 use crate::kv::shared::runtime::Knob;
 use crate::kv::table::{self, Command, Flags, Group, Handler, KeyFlags, Keys};

@@ -5,8 +5,8 @@ use crate::kv::commands::help;
 use crate::kv::commands::latency_report::{doctor, graph};
 use crate::kv::errors::{self, CommandResult};
 use crate::kv::front::session::{Outcome, SessionCall};
-use crate::kv::metrics::latency::{Event, Sample};
 use crate::kv::metrics::statistics::{OfCommand, Totals};
+use crate::kv::shared::latency::{Event, Sample};
 use crate::kv::table::{self, Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::kv::application::Shared;
-use crate::kv::metrics::latency::{Event, Sample};
+use crate::kv::shared::Shared;
+use crate::kv::shared::latency::{Event, Sample};
 use crate::kv::shared::runtime::Knob;
 
 /// The report on all events.

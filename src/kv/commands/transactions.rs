@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::kv::application::{HEAVY, READ};
 use crate::kv::errors;
 use crate::kv::front::monitor;
 use crate::kv::front::session::{Outcome, Pending, Session, SessionCall};
 use crate::kv::front::transaction::{Queue, State, WATCH_BYTES, WATCHED_KEYS_MAX};
-use crate::kv::lanes::job::{Calls, Job, Kind, Watched};
+use crate::kv::jobs::job::{Calls, Job, Kind, Watched};
+use crate::kv::jobs::{HEAVY, READ};
 use crate::kv::table::flags::{Flags, Group};
 use crate::kv::table::key_specs::{KeyFlags, Keys};
 use crate::kv::table::{self, Command, Handler, LIGHT_ARGS_MAX};

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use crate::kv::application::{HEAVY, READ, WRITE};
 use crate::kv::cache::{Cache, Found, Seen};
 use crate::kv::errors;
 use crate::kv::front::admission::{self, Admission};
@@ -24,8 +23,9 @@ use crate::kv::front::session::{Outcome, Pending, Polled, ReplyMode, Session, Se
 use crate::kv::front::slowlog;
 use crate::kv::front::transaction::State;
 use crate::kv::front::worker_state::WorkerState;
+use crate::kv::jobs::job::{Call, Calls, Done, DoneOutcome, Job, Kind};
+use crate::kv::jobs::{HEAVY, READ, WRITE};
 use crate::kv::lanes::calls::event_of;
-use crate::kv::lanes::job::{Call, Calls, Done, DoneOutcome, Job, Kind};
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::metrics::tally::Tally;
 use crate::kv::shared::runtime::Knob;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::kv::front::transaction::{Execution, Transaction};
 use crate::kv::front::worker_state::WorkerState;
-use crate::kv::lanes::job::{Calls, Job, Watched};
+use crate::kv::jobs::job::{Calls, Job, Watched};
 use crate::resp::reply::{Reply, Version};
 use crate::server::{ConnectionId, Effects, Kept, LaneId, Peer};
 use crate::sys::clock;

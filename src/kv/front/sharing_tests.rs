@@ -1,10 +1,9 @@
 //! One client's calls beside others' on the shared lanes: what fails, takes long or reads much is its own affair.
 
-use std::sync::Arc;
-
-use crate::kv::application::{HEAVY, READ, Shared, WRITE};
+use crate::kv::application::share;
 use crate::kv::fixture::{self, Fixture, show};
 use crate::kv::front::stage::Stage;
+use crate::kv::jobs::{HEAVY, READ, WRITE};
 use crate::kv::lanes::writer::Writer;
 use crate::kv::metrics::statistics::{Counted, Statistics};
 use crate::kv::shared::settings::{JOB_BYTES_MAX, Settings};
@@ -231,7 +230,7 @@ fn a_read_that_lasts_too_long_ends_with_an_error_that_says_so() {
 fn a_writer_whose_predecessor_met_a_page_that_cannot_be_read_maps_nothing() {
     let data = tempfile::tempdir().unwrap();
     let settings = Settings { memory_bytes: 1 << 40, ..fixture::settings(data.path()) };
-    let shared = Arc::new(Shared::new(settings).unwrap());
+    let shared = share(settings).unwrap();
     let slot = shared.scoreboard.lane_slot();
     let context = ExecutorContext { slot, scoreboard: shared.scoreboard, thread: 0 };
     for deaths in 0..2 {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use crate::kv::front::session::Client;
 use crate::kv::front::worker_state::WorkerState;
-use crate::kv::lanes::job::SlowCall;
+use crate::kv::jobs::job::SlowCall;
 use crate::kv::shared::runtime::Knob;
 use crate::kv::table::Command;
 use crate::kv::table::flags::Flags;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use crate::kv::application::{KeyValue, Shared};
+use crate::kv::application::{KeyValue, share};
 use crate::kv::fixture;
+use crate::kv::shared::Shared;
 use crate::kv::shared::settings::Settings;
 use crate::server::pump::Pump;
 
@@ -22,7 +23,7 @@ impl Stage {
         let data = tempfile::tempdir().unwrap();
         let mut settings = fixture::settings(data.path());
         change(&mut settings);
-        let shared = Arc::new(Shared::new(settings).unwrap());
+        let shared = share(settings).unwrap();
         let pump = Pump::new(&KeyValue { shared: Arc::clone(&shared) }, shared.scoreboard).unwrap();
         Stage { pump, shared, _data: data }
     }

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::kv::application::{HEAVY, READ, WRITE};
 use crate::kv::errors;
 use crate::kv::front::service::lane_of;
-use crate::kv::lanes::job::{Call, Calls, Watched};
+use crate::kv::jobs::job::{Call, Calls, Watched};
+use crate::kv::jobs::{HEAVY, READ, WRITE};
 use crate::kv::table::Command;
 use crate::kv::table::flags::Flags;
 use crate::resp::encode;

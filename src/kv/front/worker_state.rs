@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::kv::application::Shared;
 use crate::kv::front::scatter_gather::ScatterGathers;
 use crate::kv::front::session::Client;
 use crate::kv::front::slowlog::SlowLog;
 use crate::kv::metrics::sampler::Sampler;
 use crate::kv::metrics::statistics::{Statistics, Totals};
+use crate::kv::shared::Shared;
 use crate::kv::shared::time::CoarseClock;
 use crate::server::WorkerContext;
 

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::kv::application::Shared;
 use crate::kv::lanes::backup_files::{self, part_of, remove_part};
+use crate::kv::shared::Shared;
 use crate::kv::shared::backups::{BackupName, Backups, Failure, Kind};
 use crate::storage::StorageError;
 use crate::storage::backup;

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::kv::application::Shared;
 use crate::kv::lanes::backup_carrier::{Carrier, Failed, Looked, Order, Place, Report};
 use crate::kv::lanes::writer::end_if_sync_failed;
+use crate::kv::shared::Shared;
 use crate::kv::shared::backups::{BackupName, Failure, Finished, Kind, Phase, Room, STALL_SAID};
 use crate::storage::backup::{self, Backup};
 use crate::storage::{Keyspace, PAGE_BYTES, StorageError, file_system};

@@ -5,15 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::kv::application::Shared;
 use crate::kv::cache::{Learning, asked};
 use crate::kv::commands::lookup::check_answer;
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::front::slowlog;
-use crate::kv::lanes::job::{Call, Job, Kind, SlowCall};
-use crate::kv::metrics::latency::Event;
+use crate::kv::jobs::job::{Call, Job, Kind, SlowCall};
 use crate::kv::metrics::statistics::{Counted, Statistics, Totals};
 use crate::kv::metrics::tally::Tally;
+use crate::kv::shared::Shared;
+use crate::kv::shared::latency::Event;
 use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::versions::Versions;
 use crate::kv::table::flags::Flags;

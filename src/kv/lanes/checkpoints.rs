@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::kv::application::Shared;
 use crate::kv::lanes::housekeeping::{now_seconds, spawn};
 use crate::kv::lanes::writer::end_if_sync_failed;
-use crate::kv::metrics::latency::Event;
 use crate::kv::metrics::statistics::{Counted, Measured, Statistics};
+use crate::kv::shared::Shared;
+use crate::kv::shared::latency::Event;
 use crate::kv::shared::runtime::Knob;
 use crate::storage::checkpoint::{Checkpointer, Pace, Part, Progress};
 use crate::storage::{Keyspace, Options, StorageError};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::kv::application::Shared;
+use crate::kv::shared::Shared;
 use crate::kv::shared::runtime::Knob;
 use crate::storage::files::{self, SUFFIXES};
 use crate::storage::{Keyspace, Options, StorageError};

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
-use crate::kv::application::Shared;
 use crate::kv::lanes::average_ttl::AverageTtls;
 use crate::kv::lanes::backup_taker::BackupTaker;
 use crate::kv::lanes::calls::Calls;
 use crate::kv::lanes::checkpoints::Checkpoints;
 use crate::kv::lanes::writer::end_if_sync_failed;
-use crate::kv::metrics::latency::Event;
 use crate::kv::metrics::statistics::{Counted, Measured, Statistics};
+use crate::kv::shared::Shared;
+use crate::kv::shared::latency::Event;
 use crate::kv::shared::runtime::Knob;
 use crate::server::ExecutorContext;
 use crate::storage::checkpoint::{Checkpointer, Pace, Progress, WalFile};

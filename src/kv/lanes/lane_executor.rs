@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kv::application::Shared;
 use crate::kv::errors;
+use crate::kv::jobs::job::{Done, Job, Kind};
 use crate::kv::lanes::file_watch;
-use crate::kv::lanes::job::{Done, Job, Kind};
 use crate::kv::lanes::reader::Reader;
 use crate::kv::lanes::writer::Writer;
 use crate::kv::metrics::statistics::{Counted, Statistics};
+use crate::kv::shared::Shared;
 use crate::resp::encode;
 use crate::server::{Executor, ExecutorContext, Refusal, Task, TaskId};
 use crate::storage::StorageError;

@@ -8,7 +8,6 @@ pub mod calls;
 pub mod checkpoints;
 pub mod file_watch;
 pub mod housekeeping;
-pub mod job;
 pub mod lane_executor;
 pub mod left_out;
 pub mod reader;

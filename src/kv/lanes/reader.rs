@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::kv::application::Shared;
 use crate::kv::cache::{Learning, Seen};
 use crate::kv::errors;
+use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Presence, SlowCall};
 use crate::kv::lanes::calls::{Calls, Ran};
 use crate::kv::lanes::file_watch;
-use crate::kv::lanes::job::{Call, Done, DoneOutcome, Job, Kind, Presence, SlowCall};
 use crate::kv::lanes::lane_executor::refused;
 use crate::kv::metrics::statistics::Counted;
+use crate::kv::shared::Shared;
 use crate::kv::shared::broken::{self, Variant};
 use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::settings::{

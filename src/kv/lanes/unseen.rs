@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::kv::lanes::job::{Call, Job, Kind};
+use crate::kv::jobs::job::{Call, Job, Kind};
 use crate::server::Task;
 
 /// The calls of a group, in order: true for one that is answered without being written.
@@ -67,7 +67,7 @@ pub fn is_of_sets(job: &Job) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kv::lanes::job::Calls;
+    use crate::kv::jobs::job::Calls;
     use crate::kv::table;
     use crate::resp::reply::Version;
     use crate::server::{ConnectionId, TaskId};

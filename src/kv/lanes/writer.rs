@@ -8,19 +8,19 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::kv::application::Shared;
 use crate::kv::errors;
+use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, SlowCall, Watched};
 use crate::kv::lanes::calls::{Calls, Ran, Weight};
 use crate::kv::lanes::file_watch::{FileWatch, Rescue};
 use crate::kv::lanes::housekeeping::Housekeeping;
-use crate::kv::lanes::job::{Call, Done, DoneOutcome, Job, Kind, SlowCall, Watched};
 use crate::kv::lanes::lane_executor::refused;
 use crate::kv::lanes::left_out::{LeftOut, Place};
 use crate::kv::lanes::unseen::{is_border, is_of_sets, unseen};
-use crate::kv::metrics::latency::Event;
 use crate::kv::metrics::statistics::{Counted, Measured, Statistics};
+use crate::kv::shared::Shared;
 use crate::kv::shared::broken::{self, Variant};
 use crate::kv::shared::faults::{Point, reach};
+use crate::kv::shared::latency::Event;
 use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::settings::{
     GROUP_REPLY_BYTES_MAX, GROUP_TIME_MAX, JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, RIDING_BYTES_MAX,

@@ -1,7 +1,6 @@
 //! What is counted, and the texts made of it.
 
 pub mod info;
-pub mod latency;
 pub mod sampler;
 pub mod statistics;
 pub mod tally;

@@ -3,9 +3,15 @@
 pub mod backups;
 pub mod broken;
 pub mod faults;
+mod host;
+pub mod latency;
 pub mod parameters;
 pub mod runtime;
 pub mod settings;
+mod state;
 pub mod time;
 pub mod version;
 pub mod versions;
+
+pub use host::Host;
+pub use state::Shared;

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::kv::application::Shared;
+use crate::kv::shared::Shared;
 use crate::kv::shared::runtime::{Knob, PASSWORD_BYTES_MAX};
 use crate::resp::number::parse_integer;
 use crate::server::{Global, Slot};

@@ -3,7 +3,7 @@
 use super::KvService;
 use crate::kv::front::session::{Pending, Session};
 use crate::kv::front::transaction::{Execution, Next};
-use crate::kv::lanes::job::Job;
+use crate::kv::jobs::job::Job;
 use crate::kv::shared::settings::REQUESTS_PER_TURN;
 use crate::kv::table;
 use crate::resp::encode;

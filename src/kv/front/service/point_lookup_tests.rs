@@ -5,9 +5,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::kv::application::{KeyValue, READ, Shared};
+use crate::kv::application::{KeyValue, share};
 use crate::kv::fixture;
+use crate::kv::jobs::READ;
 use crate::kv::metrics::statistics::{Counted, Statistics};
+use crate::kv::shared::Shared;
 use crate::kv::shared::settings::Settings;
 use crate::kv::table::look::{Look, Shape};
 use crate::kv::table::{self, Command, Handler};
@@ -28,7 +30,7 @@ impl Stage {
         let data = tempfile::tempdir().unwrap();
         let settings = Settings { cache_bytes: 1 << 20, workers: 1, ..fixture::settings(data.path()) };
         let storage = settings.storage.clone();
-        let shared = Arc::new(Shared::new(settings).unwrap());
+        let shared = share(settings).unwrap();
         let mut pump = Pump::new(&KeyValue { shared: Arc::clone(&shared) }, shared.scoreboard).unwrap();
         let mut clients = [[0; 2]; 2];
         for (version, clients) in clients.iter_mut().enumerate() {

@@ -1,0 +1,42 @@
+//! What all processes of the service share, put together before the first fork.
+
+use std::io;
+
+use crate::kv::shared::backups::Backups;
+use crate::kv::shared::host::Host;
+use crate::kv::shared::latency::LatencyMonitor;
+use crate::kv::shared::runtime::Runtime;
+use crate::kv::shared::settings::Settings;
+use crate::kv::shared::time::ServiceClock;
+use crate::kv::shared::versions::Versions;
+use crate::server::Scoreboard;
+
+/// What all processes of the service share. Made before the first fork.
+pub struct Shared {
+    pub settings: Settings,
+    pub versions: Versions,
+    pub clock: ServiceClock,
+    pub runtime: Runtime,
+    pub backups: Backups,
+    pub latency: LatencyMonitor,
+    pub host: Host,
+    pub scoreboard: Scoreboard,
+}
+
+impl Shared {
+    /// `counters`: how many each process has.
+    pub fn new(settings: Settings, counters: usize) -> io::Result<Shared> {
+        let versions = Versions::new()?;
+        let runtime = Runtime::new(&settings)?;
+        Ok(Shared {
+            clock: ServiceClock::new(versions.clone())?,
+            versions,
+            latency: LatencyMonitor::new(runtime.clone())?,
+            runtime,
+            backups: Backups::new()?,
+            host: Host::look(&settings),
+            scoreboard: Scoreboard::new(settings.workers.max(1), counters)?,
+            settings,
+        })
+    }
+}
