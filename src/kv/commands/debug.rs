@@ -122,7 +122,7 @@ fn on_lane(call: &SessionCall<'_>, lane: LaneId, part: &str, args: &[&[u8]]) -> 
         return Outcome::error(errors::NOT_IN_MULTI);
     }
     let mut calls = Calls::default();
-    calls.push(table::part(part), call.session.database(), args);
+    calls.push(table::number(table::part(part)), call.session.database(), args);
     Outcome::Submit(lane, Job::new(Kind::Run, call.session.version, calls), Pending::Run(lane))
 }
 

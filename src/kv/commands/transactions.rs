@@ -122,7 +122,8 @@ fn watch(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     });
     let watches = watches.collect();
     let mut calls = Calls::default();
-    calls.push(table::lookup(args[0]).expect("this row was found by that name"), database, args);
+    let row = table::lookup(args[0]).expect("this row was found by that name");
+    calls.push(table::number(row), database, args);
     let job = Job::new(Kind::Watch, call.session.version, calls);
     let lane = if args.len() > LIGHT_ARGS_MAX { HEAVY } else { READ };
     Outcome::Submit(lane, job, Pending::Watch(watches))

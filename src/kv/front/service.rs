@@ -183,7 +183,7 @@ impl KvService {
     ) -> Turn {
         let admission = admission::admit(session, &self.worker, args);
         if let Admission::Run(command) = admission
-            && let Some(lane) = lane_of(command, args)
+            && let Some(lane) = command.lane(args)
         {
             if let Handler::Look(look) = &command.handler
                 && self.look(session, command, look, args, run.as_ref(), out, effects)
@@ -287,7 +287,7 @@ impl KvService {
         {
             self.cache.note(&self.found, &mut run.seen);
         }
-        run.calls.push(command, session.database(), args);
+        run.calls.push(table::number(command), session.database(), args);
         Turn::Consumed
     }
 
@@ -524,7 +524,7 @@ impl Session {
     /// What is left of a run that was cut: its reads up to the next change go to this lane, a change and all behind it to the writer.
     fn go_on_with_run(&mut self, reads: LaneId, mut calls: Calls) -> Step<Job> {
         calls.append(&std::mem::take(&mut self.rest));
-        let is_read = |call: &Call<'_>| !matches!(call.command.handler, Handler::Write(_));
+        let is_read = |call: &Call<'_>| !matches!(call.command().handler, Handler::Write(_));
         let count = calls.iter().take_while(is_read).count();
         let lane = if count == 0 { WRITE } else { reads };
         if (1..calls.len()).contains(&count) {
@@ -545,17 +545,6 @@ fn rides(command: &Command, args: &[&[u8]]) -> bool {
         _ => false,
     };
     is_light && args.len() <= RIDING_ARGUMENTS_MAX
-}
-
-/// Where a command runs: `None` is on the loop.
-#[must_use]
-pub fn lane_of(command: &Command, args: &[&[u8]]) -> Option<LaneId> {
-    match command.handler {
-        Handler::Write(_) => Some(WRITE),
-        Handler::Read(_) | Handler::Look(_) if command.is_heavy(args) => Some(HEAVY),
-        Handler::Read(_) | Handler::Look(_) => Some(READ),
-        Handler::Session(_) | Handler::Pure(_) | Handler::Container => None,
-    }
 }
 
 impl Service for KvService {

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use crate::kv::errors;
-use crate::kv::front::service::lane_of;
 use crate::kv::jobs::job::{Call, Calls, Watched};
 use crate::kv::jobs::{HEAVY, READ, WRITE};
-use crate::kv::table::Command;
 use crate::kv::table::flags::Flags;
+use crate::kv::table::{self, Command};
 use crate::resp::encode;
 use crate::resp::reply::Version;
 use crate::resp::response::{ResponseLimits, ResponseParser};
@@ -111,17 +110,17 @@ impl Queue {
     }
 
     pub fn push(&mut self, command: &'static Command, args: &[&[u8]]) {
-        match lane_of(command, args) {
+        match command.lane(args) {
             Some(lane) => {
                 // What turns out to be long can't be sent elsewhere from the midst of it.
                 let lane = if lane == READ && command.flags.has(Flags::BY_SIZE) { HEAVY } else { lane };
-                self.lane_calls.push_tight(command, self.database, args);
+                self.lane_calls.push_tight(table::number(command), self.database, args);
                 // Their numbers are in the order of what they can do.
                 self.lane = Some(self.lane.map_or(lane, |before| LaneId(before.0.max(lane.0))));
                 self.order.push(true);
             }
             None => {
-                self.own_calls.push_tight(command, self.database, args);
+                self.own_calls.push_tight(table::number(command), self.database, args);
                 self.order.push(false);
             }
         }
@@ -315,12 +314,12 @@ mod tests {
         while let Some(next) = execution.take_next() {
             names.push_str(match next {
                 Next::Lane(call, replies) => {
-                    assert!(call.is_none_or(|call| call.command.name == "get"));
+                    assert!(call.is_none_or(|call| call.command().name == "get"));
                     replies.taken += 1;
                     "L"
                 }
                 Next::Own(call) => {
-                    assert_eq!(call.command.name, "ping");
+                    assert_eq!(call.command().name, "ping");
                     "o"
                 }
             });

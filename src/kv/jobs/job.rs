@@ -4,7 +4,6 @@ use smallvec::SmallVec;
 
 use crate::kv::cache::{Learned, Seen};
 use crate::kv::shared::versions::Versions;
-use crate::kv::table::{self, Command};
 use crate::resp::reply::Version;
 use crate::server::Wire;
 
@@ -95,7 +94,8 @@ pub struct Calls {
 
 /// One call: its row, and its arguments with the name first.
 pub struct Call<'a> {
-    pub command: &'static Command,
+    /// The number of its row in the command table.
+    pub row: u16,
     pub database: u8,
     pub args: Args<'a>,
 }
@@ -110,17 +110,17 @@ impl Calls {
     }
 
     /// `push` for a list that may grow large: it never has much more memory than it uses.
-    pub fn push_tight(&mut self, command: &'static Command, database: u8, args: &[&[u8]]) {
+    pub fn push_tight(&mut self, row: u16, database: u8, args: &[&[u8]]) {
         let (used, added) = (self.bytes.len(), Calls::bytes_of(args));
         if self.bytes.capacity() - used < added {
             self.bytes.reserve_exact(added.max(used / 4));
         }
-        self.push(command, database, args);
+        self.push(row, database, args);
     }
 
-    pub fn push(&mut self, command: &'static Command, database: u8, args: &[&[u8]]) {
+    pub fn push(&mut self, row: u16, database: u8, args: &[&[u8]]) {
         self.count += 1;
-        self.bytes.extend_from_slice(&table::number(command).to_le_bytes());
+        self.bytes.extend_from_slice(&row.to_le_bytes());
         self.bytes.push(database);
         self.bytes.extend_from_slice(&(args.len() as u32).to_le_bytes());
         for arg in args {
@@ -156,7 +156,7 @@ impl Calls {
     #[must_use]
     pub fn after(&self, count: usize) -> Calls {
         let mut rest = Calls::default();
-        self.iter().skip(count).for_each(|call| rest.push(call.command, call.database, &call.args));
+        self.iter().skip(count).for_each(|call| rest.push(call.row, call.database, &call.args));
         rest
     }
 
@@ -164,7 +164,7 @@ impl Calls {
     #[must_use]
     pub fn before(&self, count: usize) -> Calls {
         let mut first = Calls::default();
-        self.iter().take(count).for_each(|call| first.push(call.command, call.database, &call.args));
+        self.iter().take(count).for_each(|call| first.push(call.row, call.database, &call.args));
         first
     }
 
@@ -193,7 +193,7 @@ const HEAD_BYTES: usize = 2 + 1 + 4;
 const LENGTH_BYTES: usize = 4;
 
 fn next_call<'a>(rest: &mut &'a [u8]) -> Call<'a> {
-    let number = u16::from_le_bytes(take(rest));
+    let row = u16::from_le_bytes(take(rest));
     let [database] = take(rest);
     let count = u32::from_le_bytes(take(rest)) as usize;
     let mut lengths = *rest;
@@ -204,7 +204,7 @@ fn next_call<'a>(rest: &mut &'a [u8]) -> Call<'a> {
         args.push(arg);
         *rest = behind;
     }
-    Call { command: table::row(number), database, args }
+    Call { row, database, args }
 }
 
 /// What a lane answers.
@@ -445,9 +445,10 @@ fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
 mod tests {
     use super::*;
     use crate::kv::shared::versions::Marks;
+    use crate::kv::table;
 
     fn call(calls: &mut Calls, database: u8, args: &[&[u8]]) {
-        calls.push(table::lookup(args[0]).unwrap(), database, args);
+        calls.push(table::number(table::lookup(args[0]).unwrap()), database, args);
     }
 
     #[test]
@@ -457,7 +458,7 @@ mod tests {
         call(&mut calls, 15, &[b"get", &[b'k'; 70_000]]);
         let seen: Vec<(&str, u8, usize)> = calls
             .iter()
-            .map(|call| (call.command.name, call.database, call.args.iter().map(|arg| arg.len()).sum()))
+            .map(|call| (call.command().name, call.database, call.args.iter().map(|arg| arg.len()).sum()))
             .collect();
         assert_eq!(seen, [("set", 0, 6), ("get", 15, 70_003)]);
         let watched = |found| Watched { slot: 1 << 19, version: u64::MAX, database: 15, flushes: 8, swaps: 0, found };
@@ -468,12 +469,12 @@ mod tests {
             job.encode(&mut bytes);
             assert_eq!(Job::decode(&bytes), Some(job));
         }
-        let (first, second) = calls.at(0).map(|(call, next)| (call.command.name, next)).unwrap();
+        let (first, second) = calls.at(0).map(|(call, next)| (call.command().name, next)).unwrap();
         assert_eq!((first, calls.bytes_len() - second), ("set", Calls::bytes_of(&[b"get", &[b'k'; 70_000]])));
         assert_eq!(calls.at(second).map(|(call, next)| (call.database, next)), Some((15, calls.bytes_len())));
         assert!(calls.at(calls.bytes_len()).is_none());
         let rest = calls.after(1);
-        assert_eq!(rest.iter().map(|call| (call.command.name, call.args.len())).collect::<Vec<_>>(), [("get", 2)]);
+        assert_eq!(rest.iter().map(|call| (call.command().name, call.args.len())).collect::<Vec<_>>(), [("get", 2)]);
         for outcome in [
             DoneOutcome::Run,
             DoneOutcome::Cut(rest.clone()),

@@ -18,7 +18,7 @@ use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::versions::Versions;
 use crate::kv::table::flags::Flags;
 use crate::kv::table::look::{Look, Shape, Told, part};
-use crate::kv::table::{self, Command, Handler};
+use crate::kv::table::{Command, Handler};
 use crate::resp::encode;
 use crate::resp::reply::{Reply, Version};
 use crate::server::{ExecutorContext, Scoreboard};
@@ -113,7 +113,7 @@ impl Calls {
         slow: &mut Vec<SlowCall>,
     ) -> Ran<Reply> {
         self.guard(keyspace, call, slow, |keyspace| {
-            let reply = match call.command.handler {
+            let reply = match call.command().handler {
                 Handler::Look(look) => look_as_value(keyspace, &look, weight, &call.args),
                 Handler::Read(handler) => {
                     weigh(keyspace, weight, call)?;
@@ -144,7 +144,7 @@ impl Calls {
     ) -> Ran<()> {
         let begin = out.len();
         let versions = self.shared.versions.clone();
-        let ran = self.guard(keyspace, call, slow, |keyspace| match call.command.handler {
+        let ran = self.guard(keyspace, call, slow, |keyspace| match call.command().handler {
             Handler::Look(look) => {
                 let is_miss = read_keys(keyspace, &look, weight, call, version, learning, &versions, out)?;
                 Ok((Reply::Ok, is_miss))
@@ -224,15 +224,15 @@ impl Calls {
             Ran::Failed(error) => Some(errors::storage_text(error)),
             Ran::Panicked | Ran::TooHeavy => Some(errors::INTERNAL.into()),
         };
-        self.tally.called(table::number(call.command), 1, duration_us, error.is_some());
+        self.tally.called(call.row, 1, duration_us, error.is_some());
         if let Some(text) = error {
             self.statistics.error_replied(&text);
-        } else if call.command.flags.has(Flags::READONLY) {
+        } else if call.command().flags.has(Flags::READONLY) {
             self.tally.read(is_miss);
         }
-        self.shared.latency.consider(event_of(call.command), duration_us);
+        self.shared.latency.consider(event_of(call.command()), duration_us);
         let threshold_us = self.shared.runtime.read(Knob::SlowlogUs) as i64;
-        if threshold_us >= 0 && duration_us >= threshold_us as u64 && !call.command.flags.has(Flags::SKIP_SLOWLOG) {
+        if threshold_us >= 0 && duration_us >= threshold_us as u64 && !call.command().flags.has(Flags::SKIP_SLOWLOG) {
             // Of a job with many only the newest would stay in the log: older ones are not kept until then.
             let kept = SLOW_CALLS_MAX.min(self.shared.runtime.read(Knob::SlowlogEntriesMax) as usize);
             if slow.len() >= 2 * kept {
@@ -241,7 +241,7 @@ impl Calls {
             slow.push(SlowCall {
                 started_us: clock::wall_us() - duration_us as i64,
                 duration_us,
-                args: slowlog::cut(call.command, &call.args),
+                args: slowlog::cut(call.command(), &call.args),
             });
         }
     }
@@ -255,7 +255,7 @@ fn is_miss(reply: &Reply) -> bool {
 /// A call that reads its first key's whole string is refused where that is too long.
 fn weigh(keyspace: &Keyspace, weight: Weight, call: &Call<'_>) -> Result<(), CommandError> {
     if let Some(bytes_max) = weight
-        && call.command.flags.has(Flags::BY_SIZE)
+        && call.command().flags.has(Flags::BY_SIZE)
         && let Lookup::Found(length) = keyspace.string_length(call.args[1])?
         && length > bytes_max
     {

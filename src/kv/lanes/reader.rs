@@ -251,7 +251,7 @@ impl Reader {
     }
 
     fn failed(&self, call: &Call<'_>, error: &StorageError, answers: &mut Answers) {
-        tell_of_failure(error, call.command.name);
+        tell_of_failure(error, call.command().name);
         encode::error(&errors::storage_text(error), &mut answers.replies);
         answers.ends.push(answers.replies.len() as u64);
     }
@@ -271,7 +271,7 @@ impl Reader {
                     Ok(None) => found.push(Presence::Absent),
                     Ok(Some(entry)) => found.push(entry.expires_at_ms.map_or(Presence::Lasting, Presence::Until)),
                     Err(error) => {
-                        tell_of_failure(&error, call.command.name);
+                        tell_of_failure(&error, call.command().name);
                         return refused(job, &errors::storage_text(&error));
                     }
                 }

@@ -60,7 +60,7 @@ fn is_of_small_sets(job: &Job, value_bytes_max: u64) -> bool {
 /// True when the job consists of calls of SET without options.
 #[must_use]
 pub fn is_of_sets(job: &Job) -> bool {
-    let is_set = |call: Call<'_>| call.command.name == "set" && call.args.len() == 3;
+    let is_set = |call: Call<'_>| call.command().name == "set" && call.args.len() == 3;
     job.kind == Kind::Run && job.calls.iter().all(is_set)
 }
 
@@ -83,7 +83,7 @@ mod tests {
             for call in line.split(" / ") {
                 let (database, call) = call.split_once(' ').unwrap();
                 let args: Vec<&[u8]> = call.split(' ').map(str::as_bytes).collect();
-                calls.push(table::lookup(args[0]).unwrap(), database.parse().unwrap(), &args);
+                calls.push(table::number(table::lookup(args[0]).unwrap()), database.parse().unwrap(), &args);
             }
             let id = TaskId { incarnation: 1, connection: ConnectionId(1), number: 1 };
             Task { id, job: Job::new(kind, Version::Resp2, calls) }

@@ -358,7 +358,7 @@ impl Writer {
         // no transaction be committed (its SQLITE_CorruptRdOnly), whatever it was that met it.
         static CALL_FAILED: LogLimit = LogLimit::new();
         if let Some(left_out) = CALL_FAILED.admit() {
-            tracing::error!(%error, command = call.command.name, left_out, "a call failed; its group is run again without it");
+            tracing::error!(%error, command = call.command().name, left_out, "a call failed; its group is run again without it");
         }
         Ok(Attempt::Spoiled(place, text))
     }

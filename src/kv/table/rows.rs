@@ -10,7 +10,10 @@ use std::sync::LazyLock;
 
 use crate::kv::commands::{FAMILIES, PARTS};
 use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::jobs::job::Call;
+use crate::kv::jobs::{HEAVY, READ, WRITE};
 use crate::kv::table::look::Look;
+use crate::server::LaneId;
 use crate::storage::Keyspace;
 
 /// One command, or one subcommand of a container.
@@ -71,6 +74,14 @@ pub enum Handler {
     Container,
 }
 
+impl Call<'_> {
+    /// The row that it names.
+    #[must_use]
+    pub fn command(&self) -> &'static Command {
+        row(self.row)
+    }
+}
+
 impl Command {
     /// What most rows leave out: `Command { name: "…", …, ..Command::ROW }`.
     pub const ROW: Command = Command {
@@ -104,6 +115,17 @@ impl Command {
         self.flags.has(Flags::HEAVY)
             || args.len() > LIGHT_ARGS_MAX
             || self.heavy_when.is_some_and(|is_heavy| is_heavy(args))
+    }
+
+    /// Where this call runs: `None` is on the loop.
+    #[must_use]
+    pub fn lane(&self, args: &[&[u8]]) -> Option<LaneId> {
+        match self.handler {
+            Handler::Write(_) => Some(WRITE),
+            Handler::Read(_) | Handler::Look(_) if self.is_heavy(args) => Some(HEAVY),
+            Handler::Read(_) | Handler::Look(_) => Some(READ),
+            Handler::Session(_) | Handler::Pure(_) | Handler::Container => None,
+        }
     }
 
     /// The subcommand of this short name, whatever its case.

@@ -72,15 +72,15 @@ impl KvService {
                 None => break,
                 Some(Next::Lane(shown, replies)) => {
                     if let Some(call) = shown {
-                        self.feed_monitors(session, call.command, &call.args, Some(out), effects);
+                        self.feed_monitors(session, call.command(), &call.args, Some(out), effects);
                     }
                     replies.take(session.version, session.is_muted(), out.buffer());
                     continue;
                 }
                 Some(Next::Own(call)) => {
-                    let step = self.run_here(session, call.command, &call.args, true, out, effects);
+                    let step = self.run_here(session, call.command(), &call.args, true, out, effects);
                     if step.is_none() {
-                        self.feed_monitors(session, call.command, &call.args, Some(out), effects);
+                        self.feed_monitors(session, call.command(), &call.args, Some(out), effects);
                     }
                     step
                 }
