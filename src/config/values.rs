@@ -205,34 +205,13 @@ fn is_port(text: &str) -> bool {
 fn unknown(name: &str, known: &[String]) -> Problem {
     let own = name.trim_start_matches(PREFIX);
     let is_about_address = own.split('_').any(|word| matches!(word, "PORT" | "HOST" | "BIND" | "ADDRESS" | "ADDR"));
-    let nearest = known.iter().map(|candidate| (distance(name, candidate), candidate)).min();
+    let nearest = known.iter().map(|candidate| (strsim::osa_distance(name, candidate), candidate)).min();
     let hint = match nearest {
         Some((distance, candidate)) if distance <= (own.len() / 3).min(3) => format!("did you mean {candidate}?"),
         _ if is_about_address => "the address and the port of the service are EMPTYSERVER_LISTEN".to_owned(),
         _ => "`emptyserver config` lists all settings".to_owned(),
     };
     Problem(format!("{name} is not a setting: {hint}"))
-}
-
-/// How many letters to insert, delete, replace or swap with their neighbour (optimal string alignment).
-fn distance(from: &str, to: &str) -> usize {
-    let (from, to) = (from.as_bytes(), to.as_bytes());
-    let mut rows = vec![vec![0_usize; to.len() + 1]; from.len() + 1];
-    for (i, row) in rows.iter_mut().enumerate() {
-        row[0] = i;
-    }
-    rows[0] = (0..=to.len()).collect();
-    for i in 1..=from.len() {
-        for j in 1..=to.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
-            let mut best = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            rows[i][j] = best;
-        }
-    }
-    rows[from.len()][to.len()]
 }
 
 /// Takes the setting's variables out of `given` and makes a value of them or of the default.

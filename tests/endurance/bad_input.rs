@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Connection, Service, Value, anonymous_bytes, encoded, number_from_environment, wait_until};
+use crate::support::{Connection, Service, Value, anonymous_bytes, encoded, number_from_environment, turn, wait_until};
 use emptyserver::sys::clock;
 
 const MEBI: usize = 1 << 20;
@@ -180,6 +180,7 @@ fn a_client_that_drips_bytes_holds_up_nobody() {
 
 #[test]
 fn a_pipeline_of_a_million_commands_is_answered_in_order_and_in_bounded_memory() {
+    let _turn = turn();
     let service = Service::start(&[("WORKERS", "2")]);
     let count = number_from_environment("PIPELINE_COMMANDS", 1_000_000);
     let mut connection = service.connect();
@@ -215,6 +216,7 @@ fn a_pipeline_of_a_million_commands_is_answered_in_order_and_in_bounded_memory()
 
 #[test]
 fn a_pipeline_that_is_written_whole_before_any_reply_is_read_is_answered_whole() {
+    let _turn = turn();
     let count = number_from_environment("PIPELINE_GETS", 300_000) as usize;
     // From the cache, and by way of the readers.
     for (cache_bytes, count) in [("64Mi", count), ("0", count / 2)] {
@@ -319,6 +321,7 @@ fn a_pipeline_of_long_reads_leaves_the_wal_near_its_budget() {
 
 #[test]
 fn long_reads_behind_a_write_hold_up_nobody_elses() {
+    let _turn = turn();
     let service = Service::start(&[("WORKERS", "1")]);
     let mut hostile = service.connect();
     assert_eq!(hostile.call(&[&b"SET"[..], b"large", &vec![0xAA; 16 * MEBI]]).to_string(), "+OK");
@@ -380,6 +383,7 @@ impl Drop for SetAtEnd<'_> {
 
 #[test]
 fn big_values_come_and_go_while_others_are_answered() {
+    let _turn = turn();
     let service = Service::start(&[("WORKERS", "2"), ("VALUE_BYTES_MAX", "128Mi")]);
     let mebibytes = number_from_environment("BIG_VALUE_MEBIBYTES", 64) as usize;
     let value = vec![b'v'; mebibytes * MEBI];
@@ -661,6 +665,7 @@ fn long_calls() -> Vec<(&'static str, Vec<String>, &'static str)> {
 
 #[test]
 fn no_call_holds_up_the_other_clients_of_its_worker_for_long() {
+    let _turn = turn();
     let service = Service::start(&[("WORKERS", "1"), ("READERS", "1")]);
     let (mut other, mut monitor) = (service.connect(), service.connect());
     (0..1000).for_each(|n| other.send(&["SET", &format!("{}{n}", "a".repeat(200)), "1"]));

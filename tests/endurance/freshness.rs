@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Connection, Service, Value, number_from_environment, signal};
+use crate::support::{Connection, Service, Value, number_from_environment, signal, turn};
 use nix::sys::signal::Signal;
 
 const KEYS: usize = 4;
@@ -86,6 +86,7 @@ fn zeros() -> Acknowledged {
 
 #[test]
 fn no_read_is_older_than_what_was_acknowledged_or_seen_before_it_also_across_killed_writers() {
+    let _turn = turn();
     let service = Service::start(&[("WORKERS", "4"), ("WAL_BYTES_MAX", "1Mi")]);
     for key in 0..KEYS {
         assert_eq!(service.connect().ask(&format!("SET key:{key} 0")), "+OK");

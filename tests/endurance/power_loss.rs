@@ -9,7 +9,7 @@ mod disk;
 use std::path::Path;
 
 use crate::support::strace::{self, Line, RECORD, Recording, Strace};
-use crate::support::{Service, encoded, number_from_environment, signal};
+use crate::support::{Service, encoded, number_from_environment, signal, turn};
 use clients::{Journal, write_for_a_while};
 use disk::{Disk, Random};
 use emptyserver::storage::{self, Keyspace};
@@ -87,6 +87,7 @@ fn is_sync(line: &Line) -> bool {
 
 #[test]
 fn every_acknowledged_write_survives_a_power_cut_also_between_writers_and_amid_checkpoints() {
+    let _turn = turn();
     if !strace::is_available() {
         return;
     }

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Connection, Service, number_from_environment, signal};
+use crate::support::{Connection, Service, number_from_environment, signal, turn};
 use arena::{Arena, Dice};
 use emptyserver::sys::clock;
 use nix::sys::signal::Signal;
@@ -94,6 +94,7 @@ fn of_info(connection: &mut Connection, name: &str) -> u64 {
 
 #[test]
 fn nothing_that_is_read_is_older_than_what_was_acknowledged_or_seen_whoever_dies() {
+    let _turn = turn();
     let seconds = number_from_environment("TORTURE_SECONDS", 12);
     let seed = number_from_environment("TORTURE_SEED", u64::from(std::process::id()));
     let contenders = number_from_environment("TORTURE_CONTENDERS", 6);

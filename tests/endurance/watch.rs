@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Connection, Service, Value, number_from_environment, wait_until};
+use crate::support::{Connection, Service, Value, number_from_environment, turn, wait_until};
 use emptyserver::sys::clock;
 
 const CLIENTS: usize = 32;
@@ -124,10 +124,12 @@ fn count_with_many_clients(is_killing: bool) {
 
 #[test]
 fn the_value_is_the_number_of_successful_execs() {
+    let _turn = turn();
     count_with_many_clients(false);
 }
 
 #[test]
 fn the_value_is_the_number_of_successful_execs_while_writers_die() {
+    let _turn = turn();
     count_with_many_clients(true);
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::support::{Connection, Service, Value, number_from_environment, wait_until};
+use crate::support::{Connection, Service, Value, number_from_environment, turn, wait_until};
 use emptyserver::sys::clock;
 
 const CLIENTS: usize = 8;
@@ -154,6 +154,7 @@ fn kill_at(service: &Service, point: &str, kills: u64, load: &Load) -> Vec<u64> 
 
 #[test]
 fn a_killed_writer_loses_nothing_and_repeats_nothing() {
+    let _turn = turn();
     let kills = number_from_environment("WRITER_KILLS", 6);
     for point in ["before-commit", "after-commit", "before-unmark", "amid-replies"] {
         let service = Service::start(&[("WORKERS", "2"), ("DEBUG_COMMANDS", "yes")]);

@@ -11,7 +11,9 @@ use std::time::Duration;
 use emptyserver::sys::clock;
 use nix::sys::signal::Signal;
 
-use crate::support::{Connection, PATIENCE, Service, Value, encoded, number_from_environment, signal, wait_until};
+use crate::support::{
+    Connection, PATIENCE, Service, Value, encoded, number_from_environment, signal, turn, wait_until,
+};
 
 /// A backup waits for a disk that other tests use too.
 const BACKUP_WITHIN: Duration = Duration::from_secs(120);
@@ -117,6 +119,7 @@ fn write_on(address: SocketAddr, writer: u64, acknowledged: &AtomicU64, longest_
 /// The issue's own words: a backup under full write load opens, is sound, and has every write that was acknowledged before it began.
 #[test]
 fn a_backup_under_full_load_has_all_that_was_acknowledged_before_it_began() {
+    let _turn = turn();
     let service = Service::start(&[("WORKERS", "2")]);
     let mut client = service.connect();
     fill(&mut client, u32::try_from(number_from_environment("BACKUP_MEGABYTES", 60)).unwrap());

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::support::strace::{self, Line, RECORD, Strace};
-use crate::support::{Connection, Service, descendants};
+use crate::support::{Connection, Service, descendants, turn};
 
 /// Calls that name a file, and calls on descriptors; not the time, memory or futexes.
 const CALLS: &str =
@@ -85,6 +85,7 @@ fn record(settings: &[(&str, &str)], between: impl FnOnce(&Service)) -> Vec<Line
 
 #[test]
 fn a_loop_makes_no_file_system_call_and_the_data_is_touched_by_pool_threads_only() {
+    let _turn = turn();
     if !strace::is_available() {
         return;
     }

@@ -12,6 +12,7 @@ mod redis;
 mod service;
 pub mod strace;
 mod transcript;
+mod turn;
 mod value;
 
 pub use connection::{Connection, PATIENCE, encoded};
@@ -23,4 +24,5 @@ pub use processes::{Process, anonymous_bytes, descendants, is_alive, signal, thr
 pub use redis::{Redis, is_installed};
 pub use service::{Service, number_from_environment, program};
 pub use transcript::{Section, Transcript, read_all};
+pub use turn::turn;
 pub use value::{Null, Parsed, Value, parse};

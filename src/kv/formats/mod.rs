@@ -2,6 +2,7 @@
 
 pub mod bits;
 pub mod float_text;
+pub mod fuzz;
 pub mod glob;
 pub mod lcs;
 pub mod long_double;

@@ -47,10 +47,15 @@ pub fn dump_string(value: &[u8]) -> Vec<u8> {
         put_length(value.len() as u64, &mut payload);
         payload.extend_from_slice(value);
     }
-    payload.extend_from_slice(&VERSION_WRITTEN.to_le_bytes());
-    let checksum = crc64(&payload);
-    payload.extend_from_slice(&checksum.to_le_bytes());
-    payload
+    seal(payload, VERSION_WRITTEN)
+}
+
+/// With the footer behind it.
+pub(super) fn seal(mut body: Vec<u8>, version: u16) -> Vec<u8> {
+    body.extend_from_slice(&version.to_le_bytes());
+    let checksum = crc64(&body);
+    body.extend_from_slice(&checksum.to_le_bytes());
+    body
 }
 
 fn put_integer(value: &[u8], payload: &mut Vec<u8>) -> bool {
@@ -200,11 +205,7 @@ mod tests {
     }
 
     fn sealed(version: u16, body: &[u8]) -> Vec<u8> {
-        let mut payload = body.to_vec();
-        payload.extend_from_slice(&version.to_le_bytes());
-        let checksum = crc64(&payload);
-        payload.extend_from_slice(&checksum.to_le_bytes());
-        payload
+        seal(body.to_vec(), version)
     }
 
     #[test]

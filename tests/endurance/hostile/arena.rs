@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use emptyserver::sys::clock;
 
 use super::innocents::{Innocents, Seen};
 use super::witness::{Testimony, Witness, memory_bytes};
-use crate::support::{Connection, PATIENCE, Process, Service, number_from_environment, wait_until};
+use crate::support::{Connection, PATIENCE, Process, Service, number_from_environment, turn, wait_until};
 
 pub(crate) const MEBI: u64 = 1 << 20;
 /// Of the innocents' calls, 999 of 1,000 are answered by then. Beside much else on the same cores nobody can promise it:
@@ -37,9 +36,6 @@ const SETTINGS: &[(&str, &str)] = &[
     // How long this disk takes for a sync is not what is asked here, and not the service's doing.
     ("DURABILITY", "os"),
 ];
-
-/// One at a time, whatever the test runner does.
-static TURN: Mutex<()> = Mutex::new(());
 
 pub(crate) struct Scenario<'a> {
     /// What the service is started by: words before the program.
@@ -98,7 +94,7 @@ impl Arena<'_> {
 impl Scenario<'_> {
     /// Panics unless all of it holds. What the machine may have spoilt is done again.
     pub(crate) fn judge(&self) {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = turn();
         let name = thread::current().name().unwrap_or_default().to_owned();
         for attempt in 1..=ATTEMPTS {
             let report = self.attempt();
