@@ -20,19 +20,21 @@ struct Primes(u64);
 struct Answer(String);
 
 impl Wire for Primes {
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode(&mut self, out: &mut Vec<u8>) -> Option<bytes::Bytes> {
         out.extend_from_slice(&self.0.to_le_bytes());
+        None
     }
-    fn decode(bytes: &[u8]) -> Option<Primes> {
-        Some(Primes(u64::from_le_bytes(bytes.try_into().ok()?)))
+    fn decode(bytes: &bytes::Bytes) -> Option<Primes> {
+        Some(Primes(u64::from_le_bytes(bytes[..].try_into().ok()?)))
     }
 }
 
 impl Wire for Answer {
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode(&mut self, out: &mut Vec<u8>) -> Option<bytes::Bytes> {
         out.extend_from_slice(self.0.as_bytes());
+        None
     }
-    fn decode(bytes: &[u8]) -> Option<Answer> {
+    fn decode(bytes: &bytes::Bytes) -> Option<Answer> {
         Some(Answer(String::from_utf8(bytes.to_vec()).ok()?))
     }
 }

@@ -35,10 +35,11 @@ impl Wire for Line {
     fn bytes_kept(&self) -> usize {
         self.0.capacity()
     }
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode(&mut self, out: &mut Vec<u8>) -> Option<bytes::Bytes> {
         out.extend_from_slice(&self.0);
+        None
     }
-    fn decode(bytes: &[u8]) -> Option<Line> {
+    fn decode(bytes: &bytes::Bytes) -> Option<Line> {
         Some(Line(bytes.to_vec()))
     }
 }

@@ -171,10 +171,10 @@ impl<J: Wire> LinkSource<J> {
                 debug_assert!(matches!(kind, JOB | RESENT));
                 let id = TaskId {
                     incarnation: worker.incarnation,
-                    connection: ConnectionId(u64_at(payload, 8)),
-                    number: u64_at(payload, 0),
+                    connection: ConnectionId(u64_at(&payload, 8)),
+                    number: u64_at(&payload, 0),
                 };
-                let job = J::decode(&payload[IDS_BYTES..]).expect("both ends are the same program");
+                let job = J::decode(&payload.slice(IDS_BYTES..)).expect("both ends are the same program");
                 self.pending_bytes += payload.len();
                 self.pending.push_back(Pending {
                     task: Task { id, job },
@@ -288,13 +288,13 @@ where
         self.try_take(tasks, wait, executor).unwrap_or_else(|error| end_process(&error))
     }
 
-    fn answer(&mut self, id: TaskId, done: E::Done) {
+    fn answer(&mut self, id: TaskId, mut done: E::Done) {
         // The answer to a dead worker's job is nobody's.
         if let Some(worker) = self.links.iter_mut().find(|worker| worker.incarnation == id.incarnation) {
-            worker.link.put(DONE, |out| {
+            worker.link.put_with(DONE, |out| {
                 out.extend_from_slice(&id.number.to_le_bytes());
                 out.extend_from_slice(&id.connection.0.to_le_bytes());
-                done.encode(out);
+                done.encode(out)
             });
         }
     }

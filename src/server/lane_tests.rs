@@ -15,10 +15,11 @@ impl Wire for Bytes {
     fn bytes_kept(&self) -> usize {
         self.len()
     }
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode(&mut self, out: &mut Vec<u8>) -> Option<bytes::Bytes> {
         out.extend_from_slice(self);
+        None
     }
-    fn decode(bytes: &[u8]) -> Option<Bytes> {
+    fn decode(bytes: &bytes::Bytes) -> Option<Bytes> {
         Some(bytes.to_vec())
     }
 }
@@ -100,7 +101,7 @@ impl Process {
 
 struct Worker {
     incarnation: u64,
-    lane: ProcessLane,
+    lane: ProcessLane<Bytes>,
     answers: Vec<String>,
     lost: Vec<u64>,
 }
@@ -119,7 +120,7 @@ impl Worker {
     }
 
     fn submit(&mut self, connection: u64, job: &str) {
-        self.lane.submit(ConnectionId(connection), &job.as_bytes().to_vec());
+        self.lane.submit(ConnectionId(connection), job.as_bytes().to_vec());
         self.lane.flush().unwrap();
     }
 

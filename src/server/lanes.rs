@@ -28,7 +28,7 @@ pub(super) struct Lane<J, D> {
 
 pub(super) enum End<J, D> {
     Threads(Pool<J, D>),
-    Process { lane: ProcessLane, watch: Watch },
+    Process { lane: ProcessLane<J>, watch: Watch },
 }
 
 impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
@@ -92,7 +92,7 @@ impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
         }
         match &mut self.end {
             End::Threads(_) => self.round.push(local_task(connection, job)),
-            End::Process { lane, .. } => lane.submit(connection, &job),
+            End::Process { lane, .. } => lane.submit(connection, job),
         }
     }
 

@@ -9,6 +9,7 @@
 //! An application implements the traits of [`service`]; `examples/` has two.
 
 mod accept;
+pub mod block;
 mod bus;
 pub mod config;
 mod connection;
@@ -32,6 +33,7 @@ mod waker;
 mod watchdog;
 mod worker;
 
+pub use block::Block;
 pub use config::{Limits, ServerConfig};
 pub use counters::{Counter, Global, Scoreboard, Slot};
 pub use input::Input;

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use super::block::Block;
 use crate::sys::socket::{self, Moved};
 
 #[derive(Debug, Default)]
@@ -42,12 +43,14 @@ impl Outbox {
     }
 
     /// Appends what is made already. Large replies are not copied.
-    pub fn append(&mut self, bytes: Vec<u8>) {
+    pub fn append(&mut self, bytes: impl Into<Block>) {
+        let mut bytes = bytes.into();
         if bytes.len() < BLOCK_BYTES {
             return self.buffer().extend_from_slice(&bytes);
         }
         self.seal();
-        self.push_block(bytes);
+        // What has come in a frame of its own is moved within that memory, behind which nothing else lies.
+        self.push_block(std::mem::take(bytes.own()));
     }
 
     /// Unsent bytes.

@@ -9,6 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+
 use super::counters::{Global, Scoreboard};
 use super::link::Link;
 use super::service::{ConnectionId, Wire};
@@ -24,21 +26,21 @@ pub(super) const DONE: u8 = 4;
 pub(super) const IDS_BYTES: usize = 16;
 
 /// The worker's end of the lane.
-pub(super) struct ProcessLane {
+pub(super) struct ProcessLane<J> {
     scoreboard: Scoreboard,
     /// `None` while the other process is dead and no new one is there.
     link: Option<Link>,
     /// True once the process at the other end has said what was applied.
     is_greeted: bool,
     /// Jobs without an answer, oldest first.
-    in_flight: VecDeque<InFlight>,
+    in_flight: VecDeque<InFlight<J>>,
 }
 
-struct InFlight {
+struct InFlight<J> {
     connection: ConnectionId,
     /// 0 until the job is sent for the first time.
     number: u64,
-    job: Vec<u8>,
+    job: J,
 }
 
 /// What came over the link.
@@ -48,8 +50,8 @@ pub(super) enum Arrived<D> {
     AnswerLost(ConnectionId),
 }
 
-impl ProcessLane {
-    pub(super) fn new(scoreboard: Scoreboard) -> ProcessLane {
+impl<J: Wire> ProcessLane<J> {
+    pub(super) fn new(scoreboard: Scoreboard) -> ProcessLane<J> {
         ProcessLane { scoreboard, link: None, is_greeted: false, in_flight: VecDeque::new() }
     }
 
@@ -69,10 +71,8 @@ impl ProcessLane {
     }
 
     /// Queues a job; `flush` sends it.
-    pub(super) fn submit<J: Wire>(&mut self, connection: ConnectionId, job: &J) {
-        let mut bytes = Vec::new();
-        job.encode(&mut bytes);
-        self.in_flight.push_back(InFlight { connection, number: 0, job: bytes });
+    pub(super) fn submit(&mut self, connection: ConnectionId, job: J) {
+        self.in_flight.push_back(InFlight { connection, number: 0, job });
         if self.is_greeted {
             self.send_new(self.in_flight.len() - 1);
         }
@@ -88,9 +88,9 @@ impl ProcessLane {
         link.fill(READ_AHEAD_BYTES)?;
         while let Some((kind, payload)) = link.next() {
             match kind {
-                DONE => arrived(self.answer(payload)),
+                DONE => arrived(self.answer(&payload)),
                 HELLO => {
-                    let last_applied = u64_at(payload, 0);
+                    let last_applied = u64_at(&payload, 0);
                     self.greet(last_applied, &mut link, arrived);
                 }
                 other => unreachable!("frame kind {other} from the process lane"),
@@ -105,13 +105,13 @@ impl ProcessLane {
         Ok(true)
     }
 
-    fn answer<D: Wire>(&mut self, payload: &[u8]) -> Arrived<D> {
+    fn answer<D: Wire>(&mut self, payload: &Bytes) -> Arrived<D> {
         let (number, connection) = (u64_at(payload, 0), ConnectionId(u64_at(payload, 8)));
         // Answers come in the order of the jobs; only a refused job may be answered out of turn.
         let place = self.in_flight.iter().position(|sent| sent.number == number);
         let place = place.expect("the process lane answers each job once, and jobs are kept until then");
         self.in_flight.remove(place);
-        let done = D::decode(&payload[IDS_BYTES..]).expect("both ends are the same program");
+        let done = D::decode(&payload.slice(IDS_BYTES..)).expect("both ends are the same program");
         Arrived::Answer(connection, done)
     }
 
@@ -124,7 +124,7 @@ impl ProcessLane {
             !is_applied
         });
         self.is_greeted = true;
-        for sent in self.in_flight.iter().filter(|sent| sent.number != 0) {
+        for sent in self.in_flight.iter_mut().filter(|sent| sent.number != 0) {
             put(link, RESENT, sent);
         }
         let first_new = self.in_flight.iter().position(|sent| sent.number == 0).unwrap_or(self.in_flight.len());
@@ -149,11 +149,11 @@ fn next_number(scoreboard: Scoreboard) -> u64 {
     scoreboard.global(Global::Jobs).fetch_add(1, Ordering::SeqCst) + 1
 }
 
-fn put(link: &mut Link, kind: u8, sent: &InFlight) {
-    link.put(kind, |out| {
+fn put<J: Wire>(link: &mut Link, kind: u8, sent: &mut InFlight<J>) {
+    link.put_with(kind, |out| {
         out.extend_from_slice(&sent.number.to_le_bytes());
         out.extend_from_slice(&sent.connection.0.to_le_bytes());
-        out.extend_from_slice(&sent.job);
+        sent.job.encode(out)
     });
 }
 

@@ -11,10 +11,11 @@ struct Letters;
 struct Letter(u8);
 
 impl Wire for Letter {
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode(&mut self, out: &mut Vec<u8>) -> Option<bytes::Bytes> {
         out.push(self.0);
+        None
     }
-    fn decode(bytes: &[u8]) -> Option<Letter> {
+    fn decode(bytes: &bytes::Bytes) -> Option<Letter> {
         bytes.first().copied().map(Letter)
     }
 }

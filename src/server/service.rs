@@ -8,6 +8,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::counters::{Scoreboard, Slot};
 use super::input::Input;
 use super::outbox::Outbox;
@@ -284,9 +286,11 @@ pub trait Wire: Sized {
     fn bytes_kept(&self) -> usize {
         0
     }
-    fn encode(&self, out: &mut Vec<u8>);
-    /// `None` when the bytes were not made by `encode`.
-    fn decode(bytes: &[u8]) -> Option<Self>;
+    /// Appends its bytes to `out`, all but the last ones if those are large: they are returned, to be sent from where they lie. It can
+    /// be encoded again.
+    fn encode(&mut self, out: &mut Vec<u8>) -> Option<Bytes>;
+    /// From all of these bytes; it may keep parts of them. `None` when they were not made by `encode`.
+    fn decode(bytes: &Bytes) -> Option<Self>;
 }
 
 /// Why a process can't serve; the text is for the operator and names the way out.

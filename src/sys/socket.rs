@@ -1,9 +1,11 @@
 //! Stream sockets without waiting: listeners, connections, pairs, and handing descriptors to another process.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use bytes::BytesMut;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage,
@@ -118,18 +120,32 @@ pub fn set_buffers(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
 /// Reads at most `bytes_max` bytes and appends them to `buffer`.
 pub fn receive(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, bytes_max: usize) -> io::Result<Moved> {
     buffer.reserve(bytes_max);
+    let moved = receive_into(fd, &mut buffer.spare_capacity_mut()[..bytes_max])?;
+    if let Moved::Bytes(count) = moved {
+        // SAFETY: recv(2) initialised exactly `count` bytes behind the present length.
+        unsafe { buffer.set_len(buffer.len() + count) };
+    }
+    Ok(moved)
+}
+
+/// The same for a buffer whose parts are given away.
+pub fn receive_shared(fd: BorrowedFd<'_>, buffer: &mut BytesMut, bytes_max: usize) -> io::Result<Moved> {
+    buffer.reserve(bytes_max);
+    let moved = receive_into(fd, &mut buffer.spare_capacity_mut()[..bytes_max])?;
+    if let Moved::Bytes(count) = moved {
+        // SAFETY: recv(2) initialised exactly `count` bytes behind the present length.
+        unsafe { buffer.set_len(buffer.len() + count) };
+    }
+    Ok(moved)
+}
+
+fn receive_into(fd: BorrowedFd<'_>, spare: &mut [MaybeUninit<u8>]) -> io::Result<Moved> {
     loop {
-        // SAFETY: recv(2) writes at most `bytes_max` bytes into the reserved spare capacity.
-        let count = unsafe {
-            libc::recv(fd.as_raw_fd(), buffer.spare_capacity_mut().as_mut_ptr().cast(), bytes_max, libc::MSG_DONTWAIT)
-        };
+        // SAFETY: recv(2) writes at most as many bytes as the slice has.
+        let count = unsafe { libc::recv(fd.as_raw_fd(), spare.as_mut_ptr().cast(), spare.len(), libc::MSG_DONTWAIT) };
         return match count {
             0 => Ok(Moved::Closed),
-            1.. => {
-                // SAFETY: recv(2) initialised exactly `count` bytes behind the present length.
-                unsafe { buffer.set_len(buffer.len() + count as usize) };
-                Ok(Moved::Bytes(count as usize))
-            }
+            1.. => Ok(Moved::Bytes(count as usize)),
             _ => match Errno::last() {
                 Errno::EINTR => continue,
                 Errno::EAGAIN => Ok(Moved::WouldBlock),

@@ -10,7 +10,7 @@ use crate::kv::table::{self, Command};
 use crate::resp::encode;
 use crate::resp::reply::Version;
 use crate::resp::response::{ResponseLimits, ResponseParser};
-use crate::server::LaneId;
+use crate::server::{Block, LaneId};
 
 /// A session's transaction.
 #[derive(Default)]
@@ -88,7 +88,7 @@ pub enum Next<'a> {
 pub struct LaneReplies {
     /// As it writes them.
     version: Version,
-    bytes: Vec<u8>,
+    bytes: Block,
     ends: Vec<u64>,
     /// How many of them are out.
     taken: usize,
@@ -227,13 +227,13 @@ impl Execution {
     }
 
     /// The lane has answered: its replies, and where each ends.
-    pub fn answered(&mut self, bytes: Vec<u8>, ends: Vec<u64>) {
+    pub fn answered(&mut self, bytes: Block, ends: Vec<u64>) {
         self.replies.bytes = bytes;
         self.replies.ends = ends;
     }
 
     /// All replies in one piece, when they are all the lane's, as `version` writes them, and nobody is to see the calls.
-    pub fn take_whole(&mut self, version: Version) -> Option<Vec<u8>> {
+    pub fn take_whole(&mut self, version: Version) -> Option<Block> {
         let is_whole = self.own_calls.is_empty() && self.shown.is_none() && self.replies.version == version;
         (is_whole && self.replies.taken == 0).then(|| {
             self.order = Order::default();

@@ -1,11 +1,12 @@
 //! What goes to a lane and what comes back: calls with their arguments as bytes, replies already encoded.
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::kv::cache::{Learned, Seen};
 use crate::kv::shared::versions::Versions;
 use crate::resp::reply::Version;
-use crate::server::Wire;
+use crate::server::{Block, Wire};
 
 /// A run of calls of one connection for one lane.
 #[derive(Debug, PartialEq)]
@@ -89,7 +90,7 @@ impl Watched {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calls {
     count: u32,
-    bytes: Vec<u8>,
+    bytes: Block,
 }
 
 /// One call: its row, and its arguments with the name first.
@@ -112,22 +113,24 @@ impl Calls {
     /// `push` for a list that may grow large: it never has much more memory than it uses.
     pub fn push_tight(&mut self, row: u16, database: u8, args: &[&[u8]]) {
         let (used, added) = (self.bytes.len(), Calls::bytes_of(args));
-        if self.bytes.capacity() - used < added {
-            self.bytes.reserve_exact(added.max(used / 4));
+        let bytes = self.bytes.own();
+        if bytes.capacity() - used < added {
+            bytes.reserve_exact(added.max(used / 4));
         }
         self.push(row, database, args);
     }
 
     pub fn push(&mut self, row: u16, database: u8, args: &[&[u8]]) {
         self.count += 1;
-        self.bytes.extend_from_slice(&row.to_le_bytes());
-        self.bytes.push(database);
-        self.bytes.extend_from_slice(&(args.len() as u32).to_le_bytes());
+        let bytes = self.bytes.own();
+        bytes.extend_from_slice(&row.to_le_bytes());
+        bytes.push(database);
+        bytes.extend_from_slice(&(args.len() as u32).to_le_bytes());
         for arg in args {
-            self.bytes.extend_from_slice(&(arg.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(&(arg.len() as u32).to_le_bytes());
         }
         for arg in args {
-            self.bytes.extend_from_slice(arg);
+            bytes.extend_from_slice(arg);
         }
     }
 
@@ -171,7 +174,7 @@ impl Calls {
     /// Those of both, one behind the other.
     pub fn append(&mut self, others: &Calls) {
         self.count += others.count;
-        self.bytes.extend_from_slice(&others.bytes);
+        self.bytes.own().extend_from_slice(&others.bytes);
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Call<'_>> {
@@ -212,7 +215,7 @@ fn next_call<'a>(rest: &mut &'a [u8]) -> Call<'a> {
 pub struct Done {
     pub outcome: DoneOutcome,
     /// The replies of all calls, encoded.
-    pub replies: Vec<u8>,
+    pub replies: Block,
     pub slow: Vec<SlowCall>,
     /// For the cache of the loop that asked.
     pub learned: Learned,
@@ -264,8 +267,8 @@ impl Job {
 
 impl Done {
     #[must_use]
-    pub fn new(outcome: DoneOutcome, replies: Vec<u8>) -> Done {
-        Done { outcome, replies, slow: Vec::new(), learned: Learned::default() }
+    pub fn new(outcome: DoneOutcome, replies: impl Into<Block>) -> Done {
+        Done { outcome, replies: replies.into(), slow: Vec::new(), learned: Learned::default() }
     }
 
     #[must_use]
@@ -304,7 +307,7 @@ impl Wire for Job {
         self.calls.bytes_kept() + watched
     }
 
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode(&mut self, out: &mut Vec<u8>) -> Option<Bytes> {
         out.push(u8::from(self.version == Version::Resp3));
         match &self.kind {
             Kind::Run => out.push(0),
@@ -323,11 +326,11 @@ impl Wire for Job {
             }
         }
         out.extend_from_slice(&self.calls.count.to_le_bytes());
-        out.extend_from_slice(&self.calls.bytes);
+        encode_last(&mut self.calls.bytes, out)
     }
 
-    fn decode(mut bytes: &[u8]) -> Option<Job> {
-        let rest = &mut bytes;
+    fn decode(bytes: &Bytes) -> Option<Job> {
+        let rest = &mut &bytes[..];
         let version = if take::<1>(rest) == [1] { Version::Resp3 } else { Version::Resp2 };
         let kind = match take(rest) {
             [0] => Kind::Run,
@@ -347,12 +350,12 @@ impl Wire for Job {
             _ => return None,
         };
         let count = u32::from_le_bytes(take(rest));
-        Some(Job::new(kind, version, Calls { count, bytes: rest.to_vec() }))
+        Some(Job::new(kind, version, Calls { count, bytes: bytes.slice_ref(rest).into() }))
     }
 }
 
 impl Wire for Done {
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode(&mut self, out: &mut Vec<u8>) -> Option<Bytes> {
         let list = |out: &mut Vec<u8>, kind: u8, count: usize| {
             out.push(kind);
             out.extend_from_slice(&(count as u32).to_le_bytes());
@@ -384,11 +387,11 @@ impl Wire for Done {
                 out.extend_from_slice(arg);
             }
         }
-        out.extend_from_slice(&self.replies);
+        encode_last(&mut self.replies, out)
     }
 
-    fn decode(mut bytes: &[u8]) -> Option<Done> {
-        let rest = &mut bytes;
+    fn decode(bytes: &Bytes) -> Option<Done> {
+        let rest = &mut &bytes[..];
         let outcome = match take(rest) {
             [0] => DoneOutcome::Run,
             [1] => DoneOutcome::NotExecuted,
@@ -411,15 +414,27 @@ impl Wire for Done {
                 args: (0..u32::from_le_bytes(take(rest))).map(|_| take_bytes(rest)).collect(),
             })
             .collect();
-        Some(Done { slow, ..Done::new(outcome, rest.to_vec()) })
+        Some(Done { slow, ..Done::new(outcome, bytes.slice_ref(rest)) })
     }
 }
 
-/// Their count, a length, and so many bytes.
+/// From this size on bytes are sent from where they lie: of fewer, a copy costs less than what it takes to share them.
+const SHARED_BYTES_MIN: usize = 32 << 10;
+
+/// The bytes that end an encoding.
+fn encode_last(bytes: &mut Block, out: &mut Vec<u8>) -> Option<Bytes> {
+    if bytes.len() >= SHARED_BYTES_MIN {
+        return Some(bytes.share());
+    }
+    out.extend_from_slice(bytes);
+    None
+}
+
+/// Their count, a length, and so many bytes: copied, since they may be kept for longer than the frame.
 fn take_calls(rest: &mut &[u8]) -> Calls {
     let count = u32::from_le_bytes(take(rest));
     let length = u64::from_le_bytes(take(rest)) as usize;
-    Calls { count, bytes: take_slice(rest, length).to_vec() }
+    Calls { count, bytes: take_slice(rest, length).to_vec().into() }
 }
 
 /// A length, and so many bytes.
@@ -451,6 +466,37 @@ mod tests {
         calls.push(table::number(table::lookup(args[0]).unwrap()), database, args);
     }
 
+    fn encoded(value: &mut impl Wire) -> Bytes {
+        let mut bytes = Vec::new();
+        if let Some(last) = value.encode(&mut bytes) {
+            bytes.extend_from_slice(&last);
+        }
+        bytes.into()
+    }
+
+    #[test]
+    fn arguments_lie_in_the_frame_that_they_came_in_and_large_ones_are_sent_from_where_they_are() {
+        for value_bytes in [100, SHARED_BYTES_MIN] {
+            let mut calls = Calls::default();
+            call(&mut calls, 0, &[b"SET", b"key", &vec![7; value_bytes]]);
+            let place = calls.bytes.as_ptr();
+            let mut job = Job::new(Kind::Run, Version::Resp2, calls);
+            for _ in 0..2 {
+                let (mut head, is_large) = (Vec::new(), value_bytes >= SHARED_BYTES_MIN);
+                let last = job.encode(&mut head);
+                assert_eq!(last.map(|last| last.as_ptr()), is_large.then_some(place));
+                assert_eq!(head.len() < 10, is_large);
+            }
+            let frame = encoded(&mut job);
+            let received = Job::decode(&frame).unwrap();
+            let (call, _) = received.calls.at(0).unwrap();
+            assert_eq!(call.args[2].as_ptr_range().end, frame.as_ptr_range().end);
+            let mut done = Done::run(vec![7; value_bytes]);
+            let frame = encoded(&mut done);
+            assert_eq!(Done::decode(&frame).unwrap().replies.as_ptr_range().end, frame.as_ptr_range().end);
+        }
+    }
+
     #[test]
     fn jobs_and_answers_cross_to_another_process_unchanged() {
         let mut calls = Calls::default();
@@ -464,10 +510,8 @@ mod tests {
         let watched = |found| Watched { slot: 1 << 19, version: u64::MAX, database: 15, flushes: 8, swaps: 0, found };
         let watched = [Presence::Absent, Presence::Lasting, Presence::Until(-1)].map(watched).to_vec();
         for kind in [Kind::Run, Kind::Watch, Kind::Exec(watched), Kind::Exec(Vec::new())] {
-            let job = Job::new(kind, Version::Resp3, calls.clone());
-            let mut bytes = Vec::new();
-            job.encode(&mut bytes);
-            assert_eq!(Job::decode(&bytes), Some(job));
+            let mut job = Job::new(kind, Version::Resp3, calls.clone());
+            assert_eq!(Job::decode(&encoded(&mut job)), Some(job));
         }
         let (first, second) = calls.at(0).map(|(call, next)| (call.command().name, next)).unwrap();
         assert_eq!((first, calls.bytes_len() - second), ("set", Calls::bytes_of(&[b"get", &[b'k'; 70_000]])));
@@ -489,10 +533,8 @@ mod tests {
             ),
         ] {
             let slow = vec![SlowCall { started_us: -1, duration_us: 12_345, args: vec![b"get".to_vec(), Vec::new()] }];
-            let done = Done { slow, ..Done::new(outcome, b"+OK\r\n".to_vec()) };
-            let mut bytes = Vec::new();
-            done.encode(&mut bytes);
-            assert_eq!(Done::decode(&bytes), Some(done));
+            let mut done = Done { slow, ..Done::new(outcome, b"+OK\r\n".to_vec()) };
+            assert_eq!(Done::decode(&encoded(&mut done)), Some(done));
         }
     }
 
