@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::kv::errors;
 use crate::kv::front::service::KvService;
-use crate::kv::front::worker_state::WorkerState;
 use crate::kv::jobs::job::{Done, Job};
 use crate::kv::jobs::{HEAVY, LANES, READ, WRITE};
 use crate::kv::lanes::lane_executor::LaneExecutor;
 use crate::kv::metrics::statistics;
+use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::Shared;
 use crate::kv::shared::settings::Settings;
 use crate::server::{Application, ExecutorContext, LaneId, LaneSpec, Runs, StartError, WorkerContext};

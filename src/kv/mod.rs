@@ -11,5 +11,6 @@ pub mod front;
 pub mod jobs;
 pub mod lanes;
 pub mod metrics;
+pub mod sessions;
 pub mod shared;
 pub mod table;

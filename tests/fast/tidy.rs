@@ -20,13 +20,8 @@ const KNOWN: &[&str] = &[];
 const KNOWN_WITHOUT_TRANSCRIPT: &[&str] = &[];
 
 /// Imports between folders that close a ring today, as (folder, what it names); the same holds.
-const KNOWN_IN_RINGS: &[(&str, &str)] = &[
-    ("kv/commands", "kv/front"),
-    ("kv/lanes", "kv/front"),
-    ("kv/metrics", "kv/front"),
-    ("kv/table", "kv/commands"),
-    ("kv/table", "kv/front"),
-];
+const KNOWN_IN_RINGS: &[(&str, &str)] =
+    &[("kv/metrics", "kv/sessions"), ("kv/table", "kv/commands"), ("kv/table", "kv/sessions"), ("kv/table", "kv/jobs")];
 
 fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

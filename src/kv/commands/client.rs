@@ -4,10 +4,10 @@ use crate::kv::commands::args::{self, is_word};
 use crate::kv::commands::client_selection::{KillOptions, ListOptions};
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::front::clients::{self, Selection};
-use crate::kv::front::monitor;
-use crate::kv::front::questions::{self, Notice, Question};
-use crate::kv::front::session::{CLIENT_NAME_BYTES_MAX, Outcome, ReplyMode, SessionCall};
+use crate::kv::sessions::clients::{self, Selection};
+use crate::kv::sessions::monitors;
+use crate::kv::sessions::questions::{self, Notice, Question};
+use crate::kv::sessions::session::{CLIENT_NAME_BYTES_MAX, Outcome, ReplyMode, SessionCall};
 use crate::kv::shared::runtime::Pausing;
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
@@ -390,7 +390,7 @@ fn monitor(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
     if call.session.client.is_monitor.get() {
         return Outcome::Silent;
     }
-    monitor::begin(call.worker, &call.session.client);
+    monitors::begin(call.worker, &call.session.client);
     Outcome::Reply(Reply::Ok)
 }
 

@@ -2,8 +2,8 @@
 
 use crate::kv::commands::args::{self, is_word};
 use crate::kv::errors::{self, CommandError};
-use crate::kv::front::clients::Selection;
-use crate::kv::front::login;
+use crate::kv::sessions::clients::Selection;
+use crate::kv::sessions::login;
 use crate::resp::number::parse_integer;
 use crate::sys::socket;
 

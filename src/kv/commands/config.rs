@@ -4,7 +4,7 @@ use crate::kv::commands::args;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::formats::glob::{PATTERN_BYTES_MAX, Pattern, PatternTooLong};
-use crate::kv::front::session::{Outcome, SessionCall};
+use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::kv::shared::parameters::{self, Checked, PARAMETERS, Parameter};
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;

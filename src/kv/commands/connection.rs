@@ -3,9 +3,9 @@
 use crate::kv::commands::args;
 use crate::kv::commands::client::client_name;
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::front::login::{self, log_in};
-use crate::kv::front::monitor;
-use crate::kv::front::session::{Outcome, SessionCall};
+use crate::kv::sessions::login::{self, log_in};
+use crate::kv::sessions::monitors;
+use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::kv::shared::version::REDIS_VERSION;
 use crate::kv::table::{Command, Deprecated, Flags, Group, Handler};
 use crate::resp::reply::{Reply, Version};
@@ -44,7 +44,8 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "hello",
         arity: -1,
-        flags: Flags::NOSCRIPT
+        flags: Flags::SETS_VERSION
+            .or(Flags::NOSCRIPT)
             .or(Flags::LOADING)
             .or(Flags::STALE)
             .or(Flags::FAST)
@@ -111,7 +112,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "select",
         arity: 2,
-        flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
+        flags: Flags::SELECTS.or(Flags::LOADING).or(Flags::STALE).or(Flags::FAST),
         group: Group::Connection,
         since: "1.0.0",
         complexity: "O(1)",
@@ -152,7 +153,7 @@ fn quit(_call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
 }
 
 fn reset(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    monitor::end(call.worker, &call.session.client);
+    monitors::end(call.worker, &call.session.client);
     call.session.reset(!call.worker.shared.runtime.has_password());
     Outcome::Reply(Reply::Simple("RESET".into()))
 }

@@ -1,8 +1,8 @@
 //! INFO: which sections are asked for. What is in them is `kv::metrics::info`'s.
 
 use crate::kv::commands::args::{self, is_word};
-use crate::kv::front::session::{Outcome, SessionCall};
 use crate::kv::metrics::info::{self, SECTIONS, Section};
+use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 

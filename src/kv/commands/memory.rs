@@ -3,8 +3,8 @@
 use crate::kv::commands::args;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandResult};
-use crate::kv::front::session::{Outcome, SessionCall};
 use crate::kv::metrics::statistics::Counted;
+use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
 use crate::server::Counter;

@@ -1,6 +1,5 @@
 //! The command families: rows and code of a family in one file.
 
-pub mod args;
 pub mod backup;
 pub mod bits;
 pub mod client;
@@ -43,4 +42,5 @@ pub mod slowlog;
 pub mod strings;
 pub mod transactions;
 
+pub use crate::kv::table::args;
 pub use families::{FAMILIES, PARTS};

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::kv::commands::args::{self, is_word};
 use crate::kv::errors::{self, CommandError};
-use crate::kv::front::session::{Outcome, Polled, SessionCall, Wait};
 use crate::kv::metrics::info;
 use crate::kv::metrics::statistics::Counted;
+use crate::kv::sessions::session::{Outcome, Polled, SessionCall, Wait};
 use crate::kv::shared::runtime::Knob;
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;

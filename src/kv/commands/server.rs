@@ -3,7 +3,7 @@
 use crate::kv::commands::args;
 use crate::kv::commands::{help, lolwut};
 use crate::kv::errors::{CommandError, CommandResult};
-use crate::kv::front::session::{Outcome, SessionCall};
+use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 use crate::sys::clock;

@@ -3,9 +3,9 @@
 use crate::kv::commands::args;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandResult};
-use crate::kv::front::questions::{self, Question};
-use crate::kv::front::session::{Outcome, SessionCall};
-use crate::kv::front::slowlog::{self, Entry};
+use crate::kv::sessions::questions::{self, Question};
+use crate::kv::sessions::session::{Outcome, SessionCall};
+use crate::kv::sessions::slow_log::{self, Entry};
 use crate::kv::shared::runtime::Knob;
 use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
@@ -89,7 +89,7 @@ fn slowlog_get(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     };
     let count = count.min(kept);
     questions::ask(call, &Question::SlowLog { count }, move |_, answers| {
-        let mut entries: Vec<Entry> = answers.iter().flat_map(|answer| slowlog::decode(answer)).collect();
+        let mut entries: Vec<Entry> = answers.iter().flat_map(|answer| slow_log::decode(answer)).collect();
         entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.number));
         entries.truncate(count as usize);
         Outcome::Reply(Reply::Array(entries.into_iter().map(shown).collect()))

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::kv::errors;
-use crate::kv::front::monitor;
-use crate::kv::front::session::{Outcome, Pending, Session, SessionCall};
-use crate::kv::front::transaction::{Queue, State, WATCH_BYTES, WATCHED_KEYS_MAX};
 use crate::kv::jobs::job::{Calls, Job, Kind, Watched};
 use crate::kv::jobs::{HEAVY, READ};
+use crate::kv::sessions::monitors;
+use crate::kv::sessions::session::{Outcome, Pending, Session, SessionCall};
+use crate::kv::sessions::transaction::{Queue, State, WATCH_BYTES, WATCHED_KEYS_MAX};
 use crate::kv::table::flags::{Flags, Group};
 use crate::kv::table::key_specs::{KeyFlags, Keys};
 use crate::kv::table::{self, Command, Handler, LIGHT_ARGS_MAX};
@@ -94,7 +94,7 @@ fn exec(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     }
     let (state, watches) = session.end_transaction();
     let State::Queuing(queue) = state else { return Outcome::error(errors::EXEC_ABORT) };
-    let is_shown = monitor::is_anybody(call.worker);
+    let is_shown = monitors::is_anybody(call.worker);
     let (execution, lane) = queue.execution(args[0], session.version, !watches.is_empty(), is_shown);
     match lane {
         None => Outcome::Execute(execution),

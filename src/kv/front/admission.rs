@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use crate::kv::errors::{self, CommandError};
-use crate::kv::front::session::Session;
-use crate::kv::front::transaction::State;
-use crate::kv::front::worker_state::WorkerState;
 use crate::kv::metrics::statistics::Counted;
+use crate::kv::sessions::session::Session;
+use crate::kv::sessions::transaction::State;
+use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::runtime::Pausing;
 use crate::kv::table::flags::Flags;
 use crate::kv::table::{self, Command};

@@ -1,12 +1,10 @@
 //! MONITOR: every worker shows its clients' calls to the monitors of all workers, as Redis writes them, passwords left out.
 
-use std::rc::Rc;
-
-use crate::kv::front::questions::Notice;
-use crate::kv::front::scatter_gather::{self, MessageKind};
-use crate::kv::front::session::Client;
-use crate::kv::front::worker_state::WorkerState;
 use crate::kv::metrics::statistics::Counted;
+use crate::kv::sessions::questions::Notice;
+use crate::kv::sessions::scatter_gather::{self, MessageKind};
+use crate::kv::sessions::session::Client;
+use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::table::Command;
 use crate::kv::table::flags::Flags;
 use crate::kv::table::redaction::{REDACTED, is_secret};
@@ -17,32 +15,6 @@ use crate::sys::clock;
 /// Bytes of arguments that a line shows; what is beyond is counted. Each monitor gets a copy, in which a byte may be four, and
 /// other workers get it over the bus: whole, one large SET would cost more memory than anything else that a client can send.
 const LINE_BYTES_MAX: usize = 64 << 10;
-
-/// A client becomes a monitor.
-pub fn begin(worker: &mut WorkerState, client: &Rc<Client>) {
-    client.is_monitor.set(true);
-    worker.monitors.push(Rc::clone(client));
-    publish(worker);
-}
-
-/// A client is a monitor no longer, if it was one.
-pub fn end(worker: &mut WorkerState, client: &Client) {
-    if client.is_monitor.replace(false) {
-        worker.monitors.retain(|monitor| monitor.number != client.number);
-        publish(worker);
-    }
-}
-
-/// Seen by all workers at once: the reply to MONITOR comes after it, so no call that follows is missed.
-fn publish(worker: &WorkerState) {
-    worker.statistics.set(Counted::Monitors, worker.monitors.len() as u64);
-}
-
-/// True when some client of the service watches.
-#[must_use]
-pub fn is_anybody(worker: &WorkerState) -> bool {
-    worker.totals.sum(Counted::Monitors) > 0
-}
 
 /// A call of `client` has run here, and its reply is in `out`; or it goes to a lane, or was the client's last. A monitor that
 /// is the client itself sees it only with `out`.
@@ -71,13 +43,6 @@ pub fn feed(
             effects
                 .send(slot, scatter_gather::message(MessageKind::Notice, 0, &Notice::Monitored(line.clone()).encode()));
         }
-    }
-}
-
-/// Writes a line to this worker's monitors.
-pub fn show(worker: &WorkerState, line: &[u8], effects: &mut Effects) {
-    for monitor in &worker.monitors {
-        effects.write(monitor.id, line.to_vec());
     }
 }
 
@@ -110,7 +75,7 @@ fn line(client: &Client, command: &Command, args: &[&[u8]]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kv::front::session::Session;
+    use crate::kv::sessions::session::Session;
     use crate::kv::table;
     use crate::server::{ConnectionId, Peer};
 

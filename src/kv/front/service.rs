@@ -17,17 +17,19 @@ use crate::kv::cache::{Cache, Found, Seen};
 use crate::kv::errors;
 use crate::kv::front::admission::{self, Admission};
 use crate::kv::front::monitor;
-use crate::kv::front::questions;
-use crate::kv::front::scatter_gather::{self, MessageKind};
-use crate::kv::front::session::{Outcome, Pending, Polled, ReplyMode, Session, SessionCall, Wait};
 use crate::kv::front::slowlog;
-use crate::kv::front::transaction::State;
-use crate::kv::front::worker_state::WorkerState;
 use crate::kv::jobs::job::{Call, Calls, Done, DoneOutcome, Job, Kind};
 use crate::kv::jobs::{HEAVY, READ, WRITE};
 use crate::kv::lanes::calls::event_of;
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::metrics::tally::Tally;
+use crate::kv::sessions::monitors;
+use crate::kv::sessions::questions;
+use crate::kv::sessions::scatter_gather::{self, MessageKind};
+use crate::kv::sessions::session::{Outcome, Pending, Polled, ReplyMode, Session, SessionCall, Wait};
+use crate::kv::sessions::slow_log;
+use crate::kv::sessions::transaction::State;
+use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::settings::{JOB_BYTES_MAX, JOB_CALLS_MAX, RIDING_ARGUMENTS_MAX};
 use crate::kv::table::flags::Flags;
@@ -301,7 +303,7 @@ impl KvService {
                 session.command_ended();
                 return Turn::Consumed;
             }
-            queue.push(command, args);
+            queue.push(table::number(command), command.flags, command.lane(args), args);
             session.client.queued.set(queue.count() as i64);
             session.client.queued_bytes.set(queue.bytes_kept());
         }
@@ -426,7 +428,7 @@ impl KvService {
 
     fn remember_slow_calls(&mut self, session: &Session, done: &mut Done) {
         for slow in done.slow.drain(..) {
-            slowlog::remember(&mut self.worker, &session.client, slow);
+            slow_log::remember(&mut self.worker, &session.client, slow);
         }
     }
 
@@ -665,7 +667,7 @@ impl Service for KvService {
 
     fn close(&mut self, talk: Conversation, effects: &mut Effects) {
         let client = &talk.session.client;
-        monitor::end(&mut self.worker, client);
+        monitors::end(&mut self.worker, client);
         self.worker.clients.remove(&client.number);
         self.worker.gathers.forget(client.id, effects);
     }

@@ -1,9 +1,9 @@
 //! Sessions on one worker of two, stepped by hand: what happens when two of them, or another worker, come in between.
 
-use crate::kv::front::questions::Notice;
-use crate::kv::front::scatter_gather::{self, MessageKind};
 use crate::kv::front::stage::Stage;
 use crate::kv::jobs::{READ, WRITE};
+use crate::kv::sessions::questions::Notice;
+use crate::kv::sessions::scatter_gather::{self, MessageKind};
 use crate::server::counters::SERVING;
 use crate::server::{Counter, Slot};
 use crate::sys::clock;

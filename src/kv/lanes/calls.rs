@@ -8,10 +8,10 @@ use std::time::Instant;
 use crate::kv::cache::{Learning, asked};
 use crate::kv::commands::lookup::check_answer;
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::front::slowlog;
 use crate::kv::jobs::job::{Call, Job, Kind, SlowCall};
 use crate::kv::metrics::statistics::{Counted, Statistics, Totals};
 use crate::kv::metrics::tally::Tally;
+use crate::kv::sessions::slow_log;
 use crate::kv::shared::Shared;
 use crate::kv::shared::latency::Event;
 use crate::kv::shared::runtime::Knob;
@@ -241,7 +241,7 @@ impl Calls {
             slow.push(SlowCall {
                 started_us: clock::wall_us() - duration_us as i64,
                 duration_us,
-                args: slowlog::cut(call.command(), &call.args),
+                args: slow_log::cut(call.command().name, &call.args),
             });
         }
     }

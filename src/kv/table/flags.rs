@@ -46,6 +46,11 @@ impl Flags {
     /// its header announces.
     pub const MUTES: Flags = Flags(1 << 40);
 
+    /// The call chooses the database of those behind it.
+    pub const SELECTS: Flags = Flags(1 << 43);
+    /// The call may change the protocol's version for the replies behind its own.
+    pub const SETS_VERSION: Flags = Flags(1 << 44);
+
     /// The union of two sets.
     #[must_use]
     pub const fn or(self, other: Flags) -> Flags {

@@ -1,5 +1,6 @@
 //! The command table: what a row says of its command. The rows lie beside their handlers in `commands`.
 
+pub mod args;
 pub mod flags;
 pub mod key_specs;
 pub mod look;

@@ -1,7 +1,7 @@
 //! Which arguments of a call are secrets: neither MONITOR nor the slow log nor a log line shows them, and the client keeps
 //! them out of its history. So it knows commands of other servers too.
 
-use crate::kv::commands::args::is_word;
+use crate::kv::table::args::is_word;
 
 /// Stands in a secret's place.
 pub const REDACTED: &[u8] = b"(redacted)";

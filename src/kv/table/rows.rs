@@ -52,7 +52,7 @@ pub struct Deprecated {
 
 /// A command that runs on the loop, beside the session.
 pub type SessionHandler =
-    fn(&mut crate::kv::front::session::SessionCall<'_>, &[&[u8]]) -> crate::kv::front::session::Outcome;
+    fn(&mut crate::kv::sessions::session::SessionCall<'_>, &[&[u8]]) -> crate::kv::sessions::session::Outcome;
 
 /// True for a call that takes long: it must not hold up a light one.
 pub type HeavyTest = fn(&[&[u8]]) -> bool;

@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use super::Conversation;
-use crate::kv::front::session::{Client, Pending, Session};
-use crate::kv::front::worker_state::WorkerState;
 use crate::kv::metrics::statistics::Counted;
+use crate::kv::sessions::session::{Client, Pending, Session};
+use crate::kv::sessions::worker_state::WorkerState;
 use crate::server::{Account, Excess, Global, Kept, LogLimit, Wire};
 
 /// Unsent replies over which a client is closed that has yet to log in: all that it can be told is short.

@@ -5,9 +5,9 @@ use std::time::Instant;
 use super::{KvService, Run};
 use crate::kv::cache::Record;
 use crate::kv::errors::CommandError;
-use crate::kv::front::monitor;
-use crate::kv::front::session::{ReplyMode, Session};
 use crate::kv::front::slowlog;
+use crate::kv::sessions::monitors;
+use crate::kv::sessions::session::{ReplyMode, Session};
 use crate::kv::shared::runtime::Knob;
 use crate::kv::table::look::{Look, Shape, Told, part};
 use crate::kv::table::{self, Command};
@@ -100,7 +100,7 @@ impl KvService {
 
     /// Who wants to know of each call? Whatever changes that is a command on the loop, or comes before the bytes at hand.
     pub(super) fn look_for_observers(&mut self) {
-        self.is_monitored = monitor::is_anybody(&self.worker);
+        self.is_monitored = monitors::is_anybody(&self.worker);
         let threshold_us = self.worker.shared.runtime.read(Knob::SlowlogUs).cast_signed();
         self.times_each = (0..slowlog::TIMED_ALONE_BELOW_US).contains(&threshold_us);
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::kv::front::scatter_gather::ScatterGathers;
-use crate::kv::front::session::Client;
-use crate::kv::front::slowlog::SlowLog;
 use crate::kv::metrics::sampler::Sampler;
 use crate::kv::metrics::statistics::{Statistics, Totals};
+use crate::kv::sessions::scatter_gather::ScatterGathers;
+use crate::kv::sessions::session::Client;
+use crate::kv::sessions::slow_log::SlowLog;
 use crate::kv::shared::Shared;
 use crate::kv::shared::time::CoarseClock;
 use crate::server::WorkerContext;

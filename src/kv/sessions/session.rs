@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::kv::front::transaction::{Execution, Transaction};
-use crate::kv::front::worker_state::WorkerState;
 use crate::kv::jobs::job::{Calls, Job, Watched};
+use crate::kv::sessions::transaction::{Execution, Transaction};
+use crate::kv::sessions::worker_state::WorkerState;
 use crate::resp::reply::{Reply, Version};
 use crate::server::{ConnectionId, Effects, Kept, LaneId, Peer};
 use crate::sys::clock;

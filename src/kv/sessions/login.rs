@@ -6,9 +6,9 @@ use std::time::Duration;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::kv::errors;
-use crate::kv::front::session::{Outcome, Session};
-use crate::kv::front::worker_state::WorkerState;
 use crate::kv::metrics::statistics::Counted;
+use crate::kv::sessions::session::{Outcome, Session};
+use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::runtime::PASSWORD_BYTES_MAX;
 use crate::resp::reply::Reply;
 use crate::server::LogLimit;

@@ -6,7 +6,6 @@ use crate::kv::errors;
 use crate::kv::jobs::job::{Call, Calls, Watched};
 use crate::kv::jobs::{HEAVY, READ, WRITE};
 use crate::kv::table::flags::Flags;
-use crate::kv::table::{self, Command};
 use crate::resp::encode;
 use crate::resp::reply::Version;
 use crate::resp::response::{ResponseLimits, ResponseParser};
@@ -72,7 +71,7 @@ pub struct Execution {
     own_at: usize,
     pub replies: LaneReplies,
     /// What a call on the loop waits for.
-    pub wait: Option<crate::kv::front::session::Wait>,
+    pub wait: Option<crate::kv::sessions::session::Wait>,
 }
 
 /// What is next in an EXEC.
@@ -109,28 +108,29 @@ impl Queue {
         }
     }
 
-    pub fn push(&mut self, command: &'static Command, args: &[&[u8]]) {
-        match command.lane(args) {
+    /// A call of this row, which has these flags and runs on this lane, or on the loop.
+    pub fn push(&mut self, row: u16, flags: Flags, lane: Option<LaneId>, args: &[&[u8]]) {
+        match lane {
             Some(lane) => {
                 // What turns out to be long can't be sent elsewhere from the midst of it.
-                let lane = if lane == READ && command.flags.has(Flags::BY_SIZE) { HEAVY } else { lane };
-                self.lane_calls.push_tight(table::number(command), self.database, args);
+                let lane = if lane == READ && flags.has(Flags::BY_SIZE) { HEAVY } else { lane };
+                self.lane_calls.push_tight(row, self.database, args);
                 // Their numbers are in the order of what they can do.
                 self.lane = Some(self.lane.map_or(lane, |before| LaneId(before.0.max(lane.0))));
                 self.order.push(true);
             }
             None => {
-                self.own_calls.push_tight(table::number(command), self.database, args);
+                self.own_calls.push_tight(row, self.database, args);
                 self.order.push(false);
             }
         }
-        if command.name == "select"
-            && let Ok(chosen) = crate::kv::commands::args::database(args[1])
+        if flags.has(Flags::SELECTS)
+            && let Ok(chosen) = crate::kv::table::args::database(args[1])
         {
             self.database = chosen;
         }
-        self.flags = self.flags.or(command.flags);
-        self.has_hello |= command.name == "hello";
+        self.flags = self.flags.or(flags);
+        self.has_hello |= flags.has(Flags::SETS_VERSION);
     }
 
     #[must_use]
@@ -327,13 +327,18 @@ mod tests {
         names
     }
 
+    fn push(queue: &mut Queue, args: &[&[u8]]) {
+        let command = table::lookup(args[0]).unwrap();
+        queue.push(table::number(command), command.flags, command.lane(args), args);
+    }
+
     proptest! {
         #[test]
         fn calls_come_out_in_the_order_in_which_they_went_in(calls in prop::collection::vec(any::<bool>(), 0..40), shown: bool) {
             let mut queue = Queue::new(3);
             for is_for_a_lane in &calls {
                 let args: &[&[u8]] = if *is_for_a_lane { &[b"get", b"a"] } else { &[b"ping"] };
-                queue.push(table::lookup(args[0]).unwrap(), args);
+                push(&mut queue, args);
             }
             prop_assert_eq!(queue.count(), calls.len());
             let (mut execution, lane) = queue.execution(b"exec", Version::Resp2, false, shown);
@@ -349,7 +354,7 @@ mod tests {
         let mut queue = Queue::new(1);
         for line in ["get a", "select 2", "get a", "select 99", "set a 1", "select 0", "get a"] {
             let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            queue.push(table::lookup(args[0]).unwrap(), &args);
+            push(&mut queue, &args);
         }
         let (_, lane) = queue.execution(b"exec", Version::Resp2, false, false);
         let (lane, _, calls) = lane.unwrap();
@@ -359,12 +364,12 @@ mod tests {
 
     #[test]
     fn a_queue_keeps_little_more_than_its_calls_are_long() {
-        let (mut queue, ping) = (Queue::new(0), table::lookup(b"ping").unwrap());
-        (0..100_000).for_each(|_| queue.push(ping, &[b"PING"]));
+        let mut queue = Queue::new(0);
+        (0..100_000).for_each(|_| push(&mut queue, &[b"PING"]));
         assert!(queue.bytes_kept() < 100_000 * 20, "{}", queue.bytes_kept());
         assert!(queue.bytes_kept() >= queue.bytes_with(&[]) - 100);
         let keys = vec![&b""[..]; 100_000];
-        queue.push(table::lookup(b"exists").unwrap(), &keys);
+        push(&mut queue, &keys);
         assert!(queue.bytes_kept() < 100_000 * 26, "{}", queue.bytes_kept());
     }
 

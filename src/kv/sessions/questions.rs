@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use crate::kv::front::clients::{self, Selection};
-use crate::kv::front::monitor;
-use crate::kv::front::scatter_gather::{self, MessageKind};
-use crate::kv::front::session::{Outcome, Polled, SessionCall, Wait};
-use crate::kv::front::worker_state::WorkerState;
+use crate::kv::sessions::clients::{self, Selection};
+use crate::kv::sessions::monitors;
+use crate::kv::sessions::scatter_gather::{self, MessageKind};
+use crate::kv::sessions::session::{Outcome, Polled, SessionCall, Wait};
+use crate::kv::sessions::worker_state::WorkerState;
 use crate::server::counters::{DRAINING, SERVING};
 use crate::server::{Counter, Effects};
 use crate::sys::clock;
@@ -147,7 +147,7 @@ impl Notice {
 /// News has come from another worker.
 pub fn hear(worker: &mut WorkerState, notice: &[u8], effects: &mut Effects) {
     match Notice::decode(notice) {
-        Some(Notice::Monitored(line)) => monitor::show(worker, &line, effects),
+        Some(Notice::Monitored(line)) => monitors::show(worker, &line, effects),
         Some(Notice::Unpaused) => {
             let blocked = worker.clients.values().filter(|client| client.is_blocked.get());
             blocked.for_each(|client| effects.wake(client.id));

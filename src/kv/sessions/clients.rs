@@ -1,8 +1,8 @@
 //! Clients as CLIENT LIST and CLIENT KILL see them: which ones are meant, and what is told of each. Each worker speaks for
 //! its own; `questions` brings it together.
 
-use crate::kv::front::session::Client;
-use crate::kv::front::worker_state::WorkerState;
+use crate::kv::sessions::session::Client;
+use crate::kv::sessions::worker_state::WorkerState;
 use crate::resp::reply::Version;
 use crate::server::Effects;
 
