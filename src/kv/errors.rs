@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::kv::formats::glob::{PATTERN_BYTES_MAX, PatternTooLong};
+use crate::resp::TooLarge;
 use crate::resp::reply::Reply;
 use crate::storage::StorageError;
 
@@ -43,6 +44,12 @@ impl CommandError {
 impl From<StorageError> for CommandError {
     fn from(error: StorageError) -> CommandError {
         CommandError::Storage(error)
+    }
+}
+
+impl From<TooLarge> for CommandError {
+    fn from(_: TooLarge) -> CommandError {
+        REPLY_TOO_LARGE.into()
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod application;
 pub mod cache;
+pub mod call;
 pub mod commands;
 pub mod errors;
 #[cfg(test)]

@@ -41,7 +41,6 @@ pub fn encode(reply: &Reply, version: Version, out: &mut Vec<u8>) {
         Reply::Bool(value) => boolean(*value, version, out),
         Reply::BigNumber(digits) => big_number(digits, version, out),
         Reply::Verbatim { format, text } => verbatim(*format, text, version, out),
-        Reply::Raw(bytes) => out.extend_from_slice(bytes),
     }
 }
 
@@ -223,7 +222,6 @@ mod tests {
             (Reply::Bool(false), ":0|", "#f|"),
             (Reply::BigNumber("-12".into()), "$3|-12|", "(-12|"),
             (Reply::Verbatim { format: *b"txt", text: b"hi".to_vec() }, "$2|hi|", "=6|txt:hi|"),
-            (Reply::Raw(b":1\r\n:2\r\n".to_vec()), ":1|:2|", ":1|:2|"),
         ];
         for (reply, resp2, resp3) in cases {
             assert_eq!(encoded(&reply, Version::Resp2), resp2);

@@ -31,6 +31,7 @@ pub mod reply;
 pub mod request;
 pub mod response;
 pub mod skip;
+pub mod writer;
 
 #[cfg(test)]
 mod properties;
@@ -41,3 +42,4 @@ pub use reply::{Reply, Version};
 pub use request::{Args, Limits, Parsed, RequestParser};
 pub use response::{ResponseError, ResponseLimits, ResponseParser};
 pub use skip::{ReplySkipper, Skipped};
+pub use writer::{Gap, ReplyWriter, TooLarge, Written};

@@ -31,8 +31,6 @@ pub enum Reply {
         format: [u8; 3],
         text: Vec<u8>,
     },
-    /// Already encoded bytes of whole replies, copied as they are.
-    Raw(Vec<u8>),
 }
 
 impl Reply {
@@ -41,7 +39,7 @@ impl Reply {
     pub fn bytes_len(&self) -> usize {
         size_of::<Reply>()
             + match self {
-                Reply::Bulk(bytes) | Reply::Raw(bytes) | Reply::Verbatim { text: bytes, .. } => bytes.len(),
+                Reply::Bulk(bytes) | Reply::Verbatim { text: bytes, .. } => bytes.len(),
                 Reply::Simple(text) | Reply::Error(text) => text.len(),
                 Reply::BigNumber(digits) => digits.len(),
                 Reply::Array(replies) | Reply::Set(replies) | Reply::Push(replies) => {

@@ -111,7 +111,7 @@ pub(super) fn plain_bytes(reply: &Reply) -> &[u8] {
         Reply::Ok => b"OK",
         Reply::Simple(text) | Reply::Error(text) => text.as_bytes(),
         Reply::BigNumber(digits) => digits.as_bytes(),
-        Reply::Bulk(bytes) | Reply::Raw(bytes) | Reply::Verbatim { text: bytes, .. } => bytes,
+        Reply::Bulk(bytes) | Reply::Verbatim { text: bytes, .. } => bytes,
         _ => b"",
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::{ControlFlow, Range};
 
+use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
 use crate::kv::commands::lookup::{self, PIECE_BYTES, optional, pieces};
 use crate::kv::errors::{self, CommandError, CommandResult};
@@ -120,10 +121,10 @@ fn mask_of(offset: u64) -> u8 {
     0x80 >> (offset % 8)
 }
 
-fn getbit(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    let offset = parse_offset(args[2], None, keyspace.value_bytes_max())?;
-    let byte = lookup::bytes(keyspace, args[1], offset / 8..offset / 8 + 1)?;
-    Ok(Reply::Integer(i64::from(byte.first().is_some_and(|byte| byte & mask_of(offset) != 0))))
+fn getbit(call: &mut ReadCall<'_>) -> ReadResult {
+    let offset = parse_offset(call.args[2], None, call.keyspace.value_bytes_max())?;
+    let byte = lookup::bytes(call.keyspace, call.args[1], offset / 8..offset / 8 + 1)?;
+    Ok(call.reply.integer(i64::from(byte.first().is_some_and(|byte| byte & mask_of(offset) != 0)))?)
 }
 
 /// Writes when the bit changes or the string grows: a clear bit beyond its end lengthens it.
@@ -194,15 +195,15 @@ fn bit_pieces<B>(
 }
 
 /// The key comes before the other arguments: an absent one is 0 whatever they are (until Redis 7.4).
-fn bitcount(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    let key = args[1];
-    let Some(length) = lookup::length(keyspace, key)? else { return Ok(Reply::Integer(0)) };
+fn bitcount(call: &mut ReadCall<'_>) -> ReadResult {
+    let (keyspace, args, key) = (call.keyspace, call.args, call.args[1]);
+    let Some(length) = lookup::length(keyspace, key)? else { return Ok(call.reply.integer(0)?) };
     let bits = match args[2..] {
         [] => 0..length * 8,
         [start, end, ref unit @ ..] if unit.len() <= 1 => {
             let (start, end) = (args::integer(start)?, args::integer(end)?);
             if start < 0 && end < 0 && start > end {
-                return Ok(Reply::Integer(0));
+                return Ok(call.reply.integer(0)?);
             }
             let in_bits = unit.first().map_or(Ok(false), |unit| parse_unit(unit))?;
             bit_range(start, end, length, in_bits)
@@ -214,18 +215,20 @@ fn bitcount(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
         count += count_ones(bytes);
         ControlFlow::<()>::Continue(())
     })?;
-    Ok(integer(count))
+    Ok(call.reply.count(count)?)
 }
 
 /// An absent key is endless zeros. So is what follows the string, unless an end was given.
-fn bitpos(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    let key = args[1];
+fn bitpos(call: &mut ReadCall<'_>) -> ReadResult {
+    let (keyspace, args, key) = (call.keyspace, call.args, call.args[1]);
     let bit = match args::integer(args[2])? {
         0 => false,
         1 => true,
         _ => return Err(errors::BIT_ARGUMENT.into()),
     };
-    let Some(length) = lookup::length(keyspace, key)? else { return Ok(Reply::Integer(if bit { -1 } else { 0 })) };
+    let Some(length) = lookup::length(keyspace, key)? else {
+        return Ok(call.reply.integer(if bit { -1 } else { 0 })?);
+    };
     let bits = match args[3..] {
         [] => 0..length * 8,
         [start] => bit_range(args::integer(start)?, -1, length, false),
@@ -242,10 +245,10 @@ fn bitpos(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
     })?;
     let is_open_ended = args.len() < 5;
     Ok(match found {
-        Some(position) => integer(position),
-        None if !bit && is_open_ended && !bits.is_empty() => integer(length * 8),
-        None => Reply::Integer(-1),
-    })
+        Some(position) => call.reply.count(position),
+        None if !bit && is_open_ended && !bits.is_empty() => call.reply.count(length * 8),
+        None => call.reply.integer(-1),
+    }?)
 }
 
 /// The result is as long as the longest source. It replaces whatever the destination holds; an empty one removes it.
@@ -381,19 +384,20 @@ fn run_field_call(keyspace: &mut Keyspace, key: &[u8], call: &FieldCall) -> Comm
     Ok(Reply::Integer(reply))
 }
 
-fn bitfield_ro(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    let calls = parse_field_calls(&args[2..], keyspace.value_bytes_max())?;
-    if !calls.iter().all(FieldCall::reads_only) {
+fn bitfield_ro(call: &mut ReadCall<'_>) -> ReadResult {
+    let (keyspace, key) = (call.keyspace, call.args[1]);
+    let fields = parse_field_calls(&call.args[2..], keyspace.value_bytes_max())?;
+    if !fields.iter().all(FieldCall::reads_only) {
         return Err(errors::BITFIELD_RO_GET_ONLY.into());
     }
     // The kind of the key matters also when nothing is read.
-    optional(keyspace.string_length(args[1])?)?;
-    let mut replies = Vec::with_capacity(calls.len());
-    for call in &calls {
-        let bytes = lookup::bytes(keyspace, args[1], call.bytes())?;
-        replies.push(Reply::Integer(call.integer.read(&bytes, call.offset % 8)));
+    optional(keyspace.string_length(key)?)?;
+    call.reply.array(fields.len())?;
+    for field in &fields {
+        let bytes = lookup::bytes(keyspace, key, field.bytes())?;
+        call.reply.integer(field.integer.read(&bytes, field.offset % 8))?;
     }
-    Ok(Reply::Array(replies))
+    Ok(())
 }
 
 fn parse_field_calls(args: &[&[u8]], value_bytes_max: u64) -> Result<Vec<FieldCall>, CommandError> {

@@ -1,5 +1,6 @@
 //! Whole databases: DBSIZE, FLUSHDB, FLUSHALL, SWAPDB. All of them are O(1), whatever the number of keys.
 
+use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::table::{Command, Flags, Group, Handler};
@@ -67,8 +68,8 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-fn dbsize(keyspace: &Keyspace, _args: &[&[u8]]) -> CommandResult {
-    Ok(Reply::Integer(i64::try_from(keyspace.key_count()?).unwrap_or(i64::MAX)))
+fn dbsize(call: &mut ReadCall<'_>) -> ReadResult {
+    Ok(call.reply.count(call.keyspace.key_count()?)?)
 }
 
 fn flushdb(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {

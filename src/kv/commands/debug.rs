@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args::is_word;
 use crate::kv::commands::help;
-use crate::kv::errors::{self, CommandResult};
+use crate::kv::errors;
 use crate::kv::jobs::job::{Calls, Job, Kind};
 use crate::kv::jobs::{READ, WRITE};
 use crate::kv::sessions::session::{Outcome, Pending, Polled, SessionCall, Wait};
@@ -13,7 +14,7 @@ use crate::kv::shared::runtime::Knob;
 use crate::kv::table::{self, Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
 use crate::server::LaneId;
-use crate::storage::{Keyspace, Kind as ValueKind};
+use crate::storage::Kind as ValueKind;
 use crate::sys::clock;
 
 /// The parts of DEBUG that run on a lane. Nobody can call them by name.
@@ -32,7 +33,7 @@ pub const PARTS: &[Command] = &[
         arity: 3,
         flags: Flags::READONLY,
         group: Group::Server,
-        handler: Handler::Read(|_, _| panic!("{PANIC_TEXT}")),
+        handler: Handler::Read(|_| panic!("{PANIC_TEXT}")),
         ..Command::ROW
     },
     Command {
@@ -126,8 +127,8 @@ fn on_lane(call: &SessionCall<'_>, lane: LaneId, part: &str, args: &[&[u8]]) -> 
     Outcome::Submit(lane, Job::new(Kind::Run, call.session.version, calls), Pending::Run(lane))
 }
 
-fn object(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    let Some(entry) = keyspace.entry(args[2])? else { return Err(errors::NO_SUCH_KEY.into()) };
+fn object(call: &mut ReadCall<'_>) -> ReadResult {
+    let Some(entry) = call.keyspace.entry(call.args[2])? else { return Err(errors::NO_SUCH_KEY.into()) };
     let encoding = match entry.kind {
         ValueKind::String => "raw",
         ValueKind::List => "quicklist",
@@ -138,7 +139,7 @@ fn object(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
         "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{} lru:0 lru_seconds_idle:0",
         entry.length
     );
-    Ok(Reply::Simple(text.into()))
+    Ok(call.reply.simple(&text)?)
 }
 
 const HELP: &[&str] = &[

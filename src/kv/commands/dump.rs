@@ -1,7 +1,7 @@
 //! DUMP and RESTORE: a value as bytes that carry a version and a checksum. The format is in kv::formats::rdb.
 
+use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
-use crate::kv::commands::lookup;
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::formats::rdb::{self, RestoreError};
 use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
@@ -48,14 +48,15 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-fn dump(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    if let Lookup::Found(length) = keyspace.string_length(args[1])? {
-        lookup::check_answer(keyspace, usize::try_from(length).unwrap_or(usize::MAX))?;
+fn dump(call: &mut ReadCall<'_>) -> ReadResult {
+    let (keyspace, key) = (call.keyspace, call.args[1]);
+    if let Lookup::Found(length) = keyspace.string_length(key)? {
+        call.reply.check(length)?;
     }
-    Ok(match keyspace.with_string(args[1], rdb::dump_string)? {
-        Lookup::Found(payload) => Reply::Bulk(payload),
-        Lookup::Absent | Lookup::OtherKind(_) => Reply::Null,
-    })
+    Ok(match keyspace.with_string(key, rdb::dump_string)? {
+        Lookup::Found(payload) => call.reply.bulk(&payload),
+        Lookup::Absent | Lookup::OtherKind(_) => call.reply.null(),
+    }?)
 }
 
 /// The checks come in the order of Redis: options, the key, the time, the payload.

@@ -84,7 +84,7 @@ fn a_key_past_its_time_is_gone_for_every_command() {
         > TYPE a
         none
         > KEYS *
-        *0
+        []
         > SCAN 0
         [0 []]
         > RANDOMKEY

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
 use crate::kv::errors::{self, CommandResult};
 use crate::kv::table::look::{Look, LookResult, Shape, Told};
@@ -174,7 +175,6 @@ fn del(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
 }
 
 /// EXISTS and TOUCH: a key that is named twice counts twice.
-/// EXISTS and TOUCH.
 fn exists(_: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
     Ok(Told::Integer(i64::from(key.is_some())))
 }
@@ -229,8 +229,11 @@ fn move_(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
     Ok(Reply::Integer(i64::from(keyspace.move_key(args[1], database)?)))
 }
 
-fn randomkey(keyspace: &Keyspace, _args: &[&[u8]]) -> CommandResult {
+fn randomkey(call: &mut ReadCall<'_>) -> ReadResult {
     // The standard library's hasher is keyed from the system's randomness, anew for each.
     let random = RandomState::new().build_hasher().finish();
-    Ok(keyspace.random_key(random)?.map_or(Reply::Null, Reply::Bulk))
+    match call.keyspace.random_key(random)? {
+        Some(key) => Ok(call.reply.bulk(&key)?),
+        None => Ok(call.reply.null()?),
+    }
 }

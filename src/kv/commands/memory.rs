@@ -1,5 +1,6 @@
 //! MEMORY: what a key and its value take, and what the processes do.
 
+use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandResult};
@@ -8,7 +9,7 @@ use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
 use crate::server::Counter;
-use crate::storage::{DATABASES, Keyspace};
+use crate::storage::DATABASES;
 
 pub const COMMANDS: &[Command] = &[Command {
     name: "memory",
@@ -98,17 +99,17 @@ const ROW_BYTES: u64 = 32;
 
 /// The bytes of the key, of its value and of the row that holds them. They are on disk, and in memory only while
 /// cached.
-fn memory_usage(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    for pair in args[3..].chunks(2) {
+fn memory_usage(call: &mut ReadCall<'_>) -> ReadResult {
+    let (key, options) = (call.args[2], &call.args[3..]);
+    for pair in options.chunks(2) {
         match *pair {
             // A value is one piece: there are no nested ones to sample.
             [option, count] if args::is_word(option, "samples") && args::integer(count)? >= 0 => {}
             _ => return Err(errors::SYNTAX.into()),
         }
     }
-    let Some(entry) = keyspace.entry(args[2])? else { return Ok(Reply::Null) };
-    let bytes = entry.length.saturating_add(args[2].len() as u64).saturating_add(ROW_BYTES);
-    Ok(Reply::Integer(i64::try_from(bytes).unwrap_or(i64::MAX)))
+    let Some(entry) = call.keyspace.entry(key)? else { return Ok(call.reply.null()?) };
+    Ok(call.reply.count(entry.length.saturating_add(key.len() as u64).saturating_add(ROW_BYTES))?)
 }
 
 fn memory_doctor(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {

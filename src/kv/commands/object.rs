@@ -1,10 +1,10 @@
 //! OBJECT: what Redis shows of a value's inner life, answered as far as a value on disk has one.
 
+use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::help;
 use crate::kv::errors::{self, CommandResult};
 use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::number::parse_integer;
-use crate::resp::reply::Reply;
 use crate::storage::{Keyspace, Kind, Lookup};
 
 /// The longest string that Redis keeps in one allocation with its header.
@@ -93,9 +93,9 @@ pub const COMMANDS: &[Command] = &[Command {
 }];
 
 /// The encoding that Redis would give the value if it were set anew.
-fn object_encoding(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    let key = args[2];
-    let Some(entry) = keyspace.entry(key)? else { return Ok(Reply::Null) };
+fn object_encoding(call: &mut ReadCall<'_>) -> ReadResult {
+    let (keyspace, key) = (call.keyspace, call.args[2]);
+    let Some(entry) = keyspace.entry(key)? else { return Ok(call.reply.null()?) };
     let name: &[u8] = match entry.kind {
         Kind::String if entry.length <= INTEGER_BYTES_MAX && is_integer(keyspace, key)? => b"int",
         Kind::String if entry.length <= EMBEDDED_BYTES_MAX => b"embstr",
@@ -104,7 +104,7 @@ fn object_encoding(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
         Kind::Set | Kind::Hash => b"hashtable",
         Kind::SortedSet => b"skiplist",
     };
-    Ok(Reply::Bulk(name.to_vec()))
+    Ok(call.reply.bulk(name)?)
 }
 
 fn is_integer(keyspace: &Keyspace, key: &[u8]) -> Result<bool, errors::CommandError> {
@@ -113,18 +113,22 @@ fn is_integer(keyspace: &Keyspace, key: &[u8]) -> Result<bool, errors::CommandEr
 }
 
 /// The access frequency is not tracked: what Redis answers when its policy does not need it.
-fn object_freq(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    if keyspace.entry(args[2])?.is_none() { Ok(Reply::Null) } else { Err(errors::NO_LFU.into()) }
+fn object_freq(call: &mut ReadCall<'_>) -> ReadResult {
+    if is_there(call)? { Err(errors::NO_LFU.into()) } else { Ok(call.reply.null()?) }
 }
 
 /// The time of the last access is not tracked: a read must not write. The answer is always "just now".
-fn object_idletime(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    Ok(if keyspace.entry(args[2])?.is_some() { Reply::Integer(0) } else { Reply::Null })
+fn object_idletime(call: &mut ReadCall<'_>) -> ReadResult {
+    Ok(if is_there(call)? { call.reply.integer(0) } else { call.reply.null() }?)
 }
 
 /// Values are not shared.
-fn object_refcount(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    Ok(if keyspace.entry(args[2])?.is_some() { Reply::Integer(1) } else { Reply::Null })
+fn object_refcount(call: &mut ReadCall<'_>) -> ReadResult {
+    Ok(if is_there(call)? { call.reply.integer(1) } else { call.reply.null() }?)
+}
+
+fn is_there(call: &ReadCall<'_>) -> Result<bool, errors::CommandError> {
+    Ok(call.keyspace.entry(call.args[2])?.is_some())
 }
 
 fn object_help(_args: &[&[u8]]) -> CommandResult {

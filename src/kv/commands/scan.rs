@@ -1,20 +1,18 @@
 //! Walking through the keys: KEYS and SCAN. Both work in steps, each in a fresh snapshot.
 
+use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
 use crate::kv::commands::keys::kind_name;
-use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::errors::{self, CommandError};
 use crate::kv::formats::glob::Pattern;
 use crate::kv::table::{Command, Flags, Group, Handler};
-use crate::resp::encode;
-use crate::resp::reply::Reply;
-use crate::storage::{Entry, Keyspace};
+use crate::resp::{ReplyWriter, Written};
+use crate::storage::Entry;
 
 /// Keys that are looked at before the snapshot is renewed: a long read must not hold the -wal.
 const STEP_KEYS: usize = 1000;
 /// A SCAN that asks for more keys goes to the heavy lane.
 const LIGHT_COUNT_MAX: i64 = 1000;
-/// As many as the header of an array of any length has at most.
-const HEADER_BYTES: usize = 24;
 /// So does one with a longer pattern: what a key costs grows with it.
 const LIGHT_PATTERN_BYTES_MAX: usize = 256;
 /// Past every cursor that a SCAN hands out: positions are 48 bits.
@@ -53,78 +51,81 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-/// All keys that match. Encoded on the way: as values a million keys would take several times the memory.
-fn keys(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    let wanted = Wanted::new(args[1])?;
-    // Room for the header, which comes when the count is known: the body may be too large to be there twice.
-    let (mut count, mut reply) = (0, vec![0; HEADER_BYTES]);
-    let (mut cursor, bytes_max) = (0, keyspace.answer_bytes_max());
+/// All keys that match.
+fn keys(call: &mut ReadCall<'_>) -> ReadResult {
+    let (keyspace, reply) = (call.keyspace, &mut call.reply);
+    let wanted = Wanted::new(call.args[1])?;
+    let header = reply.gap();
+    let (mut cursor, mut count) = (0, 0);
     loop {
-        let mut is_too_large = false;
+        let mut found = Found { count: 0, written: Ok(()) };
         cursor = keyspace.scan(cursor, STEP_KEYS, &mut |key, _| {
-            if !is_too_large && wanted.holds(key) {
-                count += 1;
-                is_too_large = reply.len() + key.len() > bytes_max;
-                if !is_too_large {
-                    encode::bulk(key, &mut reply);
-                }
+            if wanted.holds(key) {
+                found.add(reply, key);
             }
         })?;
-        if is_too_large {
-            return Err(errors::REPLY_TOO_LARGE.into());
-        }
+        found.written?;
+        count += found.count;
         if cursor == 0 {
-            break;
+            return Ok(reply.fill(header, |reply| reply.array(count))?);
         }
         keyspace.check_read_limit()?;
         keyspace.renew_snapshot()?;
     }
-    let mut header = Vec::new();
-    encode::array_header(count, &mut header);
-    let begin = HEADER_BYTES - header.len();
-    reply[begin..HEADER_BYTES].copy_from_slice(&header);
-    reply.drain(..begin);
-    Ok(Reply::Raw(reply))
 }
 
 /// The cursor is a position in the order of the keys' hashes, which no change of other keys moves: what stays through a
 /// whole iteration is seen.
-fn scan(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
-    let mut cursor = parse_cursor(args[1]).ok_or(CommandError::from(errors::INVALID_CURSOR))?;
-    let options = Options::parse(&args[2..])?;
+fn scan(call: &mut ReadCall<'_>) -> ReadResult {
+    let (keyspace, reply) = (call.keyspace, &mut call.reply);
+    let mut cursor = parse_cursor(call.args[1]).ok_or(CommandError::from(errors::INVALID_CURSOR))?;
+    let options = Options::parse(&call.args[2..])?;
     let wanted = options.pattern.map_or(Ok(Wanted::All), Wanted::new)?;
-    let (mut found, mut left) = (Vec::new(), options.count);
-    let mut bytes_left = keyspace.answer_bytes_max();
-    if cursor >= CURSOR_END {
-        return Ok(scan_reply(0, found));
+    let header = reply.gap();
+    let (mut count, mut left) = (0, options.count);
+    // Behind the last position there is nothing to look at.
+    let mut is_over = cursor >= CURSOR_END;
+    if is_over {
+        cursor = 0;
     }
-    loop {
+    while !is_over {
         let step = left.min(STEP_KEYS);
-        let mut is_too_large = false;
+        let mut found = Found { count: 0, written: Ok(()) };
         cursor = keyspace.scan(cursor, step, &mut |key, entry| {
-            if !is_too_large && options.is_of_kind(entry) && wanted.holds(key) {
-                let fits = bytes_left.checked_sub(size_of::<Reply>() + key.len());
-                is_too_large = fits.is_none();
-                if let Some(left) = fits {
-                    bytes_left = left;
-                    found.push(Reply::Bulk(key.to_vec()));
-                }
+            if options.is_of_kind(entry) && wanted.holds(key) {
+                found.add(reply, key);
             }
         })?;
-        if is_too_large {
-            return Err(errors::REPLY_TOO_LARGE.into());
-        }
+        found.written?;
+        count += found.count;
         left -= step;
-        if cursor == 0 || left == 0 {
-            return Ok(scan_reply(cursor, found));
+        is_over = cursor == 0 || left == 0;
+        if !is_over {
+            keyspace.check_read_limit()?;
+            keyspace.renew_snapshot()?;
         }
-        keyspace.check_read_limit()?;
-        keyspace.renew_snapshot()?;
     }
+    Ok(reply.fill(header, |reply| {
+        reply.array(2)?;
+        reply.bulk(itoa::Buffer::new().format(cursor).as_bytes())?;
+        reply.array(count)
+    })?)
 }
 
-fn scan_reply(cursor: u64, found: Vec<Reply>) -> Reply {
-    Reply::Array(vec![Reply::Bulk(cursor.to_string().into_bytes()), Reply::Array(found)])
+/// Keys that one step has found.
+struct Found {
+    count: usize,
+    /// An error once one has not found room: the step goes on, and nothing more is written.
+    written: Written,
+}
+
+impl Found {
+    fn add(&mut self, reply: &mut ReplyWriter<'_>, key: &[u8]) {
+        if self.written.is_ok() {
+            self.written = reply.bulk(key);
+            self.count += 1;
+        }
+    }
 }
 
 /// True exactly when a SCAN asks for many keys at once, or looks long at each. Malformed calls are light: they fail at once.

@@ -1,6 +1,7 @@
 //! Strings as a whole and by ranges: GET, SET and their relatives, MGET, MSET, APPEND, GETRANGE, SETRANGE, LCS.
 //! The options of SET and GETEX are read in kv::commands::set_options.
 
+use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
 use crate::kv::commands::lookup::{self, bulk_or_null, check_length, optional};
 use crate::kv::commands::set_options::{Condition, SetOptions, Time, TimeOption, parse_getex, parse_set};
@@ -9,7 +10,7 @@ use crate::kv::formats::bits::clamp_range;
 use crate::kv::formats::lcs::{self, LcsError, Match};
 use crate::kv::table::look::{self, Look, LookResult, Shape, Told};
 use crate::kv::table::{Command, Deprecated, Flags, Group, Handler, KeyFlags, KeyPosition, Keys};
-use crate::resp::reply::Reply;
+use crate::resp::{Reply, ReplyWriter, Written};
 use crate::storage::{Entry, Expiry, Keyspace, Kind};
 
 pub const COMMANDS: &[Command] = &[
@@ -434,7 +435,8 @@ struct LcsOptions {
 }
 
 /// The keys' kinds are looked at before the options, the values only after both.
-fn longest_common_subsequence(keyspace: &Keyspace, args: &[&[u8]]) -> CommandResult {
+fn longest_common_subsequence(call: &mut ReadCall<'_>) -> ReadResult {
+    let (keyspace, args, reply) = (call.keyspace, call.args, &mut call.reply);
     let (first, second) = (args[1], args[2]);
     for key in [first, second] {
         if keyspace.entry(key)?.is_some_and(|entry| entry.kind != Kind::String) {
@@ -451,29 +453,31 @@ fn longest_common_subsequence(keyspace: &Keyspace, args: &[&[u8]]) -> CommandRes
     let (first, second) = (value(first)?, value(second)?);
     let go_on = || keyspace.check_read_limit();
     if options.length_only {
-        return Ok(Reply::Integer(i64::from(lcs::length(&first, &second, go_on)?)));
+        return Ok(reply.integer(i64::from(lcs::length(&first, &second, go_on)?))?);
     }
     let found = lcs::subsequence(&first, &second, go_on)?;
     if !options.matches {
-        return Ok(Reply::Bulk(found.bytes));
+        return Ok(reply.bulk(&found.bytes)?);
     }
     let shown = found.matches.iter().filter(|run| i64::from(run.length()) >= options.match_bytes_min);
-    Ok(Reply::Map(vec![
-        (
-            Reply::Bulk(b"matches".to_vec()),
-            Reply::Array(shown.map(|run| match_reply(run, options.with_match_lengths)).collect()),
-        ),
-        (Reply::Bulk(b"len".to_vec()), integer(found.bytes.len() as u64)),
-    ]))
+    reply.map(2)?;
+    reply.bulk(b"matches")?;
+    reply.array(shown.clone().count())?;
+    for run in shown {
+        write_match(reply, run, options.with_match_lengths)?;
+    }
+    reply.bulk(b"len")?;
+    Ok(reply.count(found.bytes.len() as u64)?)
 }
 
-fn match_reply(run: &Match, with_length: bool) -> Reply {
-    let ends = |(start, end)| Reply::Array(vec![Reply::Integer(i64::from(start)), Reply::Integer(i64::from(end))]);
-    let mut parts = vec![ends(run.first), ends(run.second)];
-    if with_length {
-        parts.push(Reply::Integer(i64::from(run.length())));
+fn write_match(reply: &mut ReplyWriter<'_>, run: &Match, with_length: bool) -> Written {
+    reply.array(if with_length { 3 } else { 2 })?;
+    for (start, end) in [run.first, run.second] {
+        reply.array(2)?;
+        reply.integer(i64::from(start))?;
+        reply.integer(i64::from(end))?;
     }
-    Reply::Array(parts)
+    if with_length { reply.integer(i64::from(run.length())) } else { Ok(()) }
 }
 
 impl LcsOptions {

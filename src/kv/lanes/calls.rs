@@ -1,13 +1,15 @@
 //! Runs one call on a keyspace, for every lane alike: the database, the handler, the count, the slow log. A panic of a
 //! handler ends here.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::kv::cache::{Learning, asked};
-use crate::kv::commands::lookup::check_answer;
-use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::cache::{Learning, Seen, asked};
+use crate::kv::call::{ReadCall, ReadResult, User};
+use crate::kv::commands::lookup;
+use crate::kv::errors::{self, CommandError};
 use crate::kv::jobs::job::{Call, Job, Kind, SlowCall};
 use crate::kv::metrics::statistics::{Counted, Statistics, Totals};
 use crate::kv::metrics::tally::Tally;
@@ -19,8 +21,7 @@ use crate::kv::shared::versions::Versions;
 use crate::kv::table::flags::Flags;
 use crate::kv::table::look::{Look, Shape, Told, part};
 use crate::kv::table::{Command, Handler};
-use crate::resp::encode;
-use crate::resp::reply::{Reply, Version};
+use crate::resp::{Reply, ReplyWriter, Version, encode};
 use crate::server::{ExecutorContext, Scoreboard};
 use crate::storage::{Entry, Keyspace, Lookup, StorageError};
 use crate::sys::clock;
@@ -43,9 +44,9 @@ const LEFT_FOR_ERRORS_BYTES: usize = 32 << 10;
 const SMALL_BYTES: usize = 128;
 
 /// What became of a call.
-pub enum Ran<T> {
-    /// Answered; an error reply has left nothing behind.
-    Reply(T),
+pub enum Ran {
+    /// The answer is written; an error reply has left nothing else behind.
+    Answered,
     /// The storage failed: in a group of changes what the call did has to be undone, or all of the group where the disk failed
     /// (`StorageError::is_of_the_call`).
     Failed(StorageError),
@@ -57,6 +58,47 @@ pub enum Ran<T> {
 
 /// How much a read may read here of its strings; `None`: all of them.
 pub type Weight = Option<u64>;
+
+/// How a call is to be answered, and where.
+pub struct Answer<'a> {
+    pub version: Version,
+    pub weight: Weight,
+    /// What the reply may have.
+    pub bytes_max: usize,
+    /// The replies of the job: this one goes behind them. A call that is not answered leaves nothing here.
+    pub replies: &'a mut Vec<u8>,
+    pub slow: &'a mut Vec<SlowCall>,
+}
+
+/// What the calls of a job came to, one behind the other.
+#[derive(Default)]
+pub struct Answers {
+    pub replies: Vec<u8>,
+    /// Where each reply ends.
+    pub ends: Vec<u64>,
+    pub slow: Vec<SlowCall>,
+    /// The next call is too much for this lane.
+    pub is_heavy: bool,
+}
+
+impl Answers {
+    /// For the job's next call.
+    pub fn next<'a>(&'a mut self, calls: &Calls, job: &Job, weight: Weight) -> Answer<'a> {
+        let bytes_max = calls.answer_bytes_max(job, self.replies.len());
+        Answer { version: job.version, weight, bytes_max, replies: &mut self.replies, slow: &mut self.slow }
+    }
+
+    /// The call is answered.
+    pub fn end(&mut self) {
+        self.ends.push(self.replies.len() as u64);
+    }
+
+    /// The call is answered with this error.
+    pub fn fail(&mut self, text: &str) {
+        encode::error(text, &mut self.replies);
+        self.end();
+    }
+}
 
 impl Calls {
     #[must_use]
@@ -104,126 +146,83 @@ impl Calls {
         self.tally.settle();
     }
 
-    /// Runs a call, in the writer; its reply is a value.
-    pub fn run(
-        &mut self,
-        keyspace: &mut Keyspace,
-        weight: Weight,
-        call: &Call<'_>,
-        slow: &mut Vec<SlowCall>,
-    ) -> Ran<Reply> {
-        self.guard(keyspace, call, slow, |keyspace| {
-            let reply = match call.command().handler {
-                Handler::Look(look) => look_as_value(keyspace, &look, weight, &call.args),
-                Handler::Read(handler) => {
-                    weigh(keyspace, weight, call)?;
-                    let reply = handler(keyspace, &call.args)?;
-                    check_answer(keyspace, reply.bytes_len())?;
-                    Ok(reply)
-                }
-                Handler::Write(handler) => handler(keyspace, &call.args),
-                _ => Err(errors::INTERNAL.into()),
-            }?;
-            let is_miss = is_miss(&reply);
-            Ok((reply, is_miss))
+    /// Runs a call in the writer.
+    pub fn run(&mut self, keyspace: &mut Keyspace, call: &Call<'_>, answer: Answer<'_>) -> Ran {
+        let Handler::Write(handler) = call.command().handler else {
+            return self.read(keyspace, call, answer, &mut Learning::of(&Seen::default()));
+        };
+        keyspace.set_answer_bytes_max(answer.bytes_max);
+        self.guard(keyspace, call, answer, |keyspace, answer| {
+            let reply = handler(keyspace, &call.args)?;
+            encode::encode(&reply, answer.version, answer.replies);
+            Ok(())
         })
     }
 
-    /// Runs a call that only reads; its reply goes to `out`, and what was seen of its keys to `learning`. An error leaves
-    /// nothing in `out`, but for an error reply.
-    #[expect(clippy::too_many_arguments, reason = "all of it belongs to this one call")]
+    /// Runs a call that only reads; what was seen of its keys goes to `learning`.
     pub fn read(
         &mut self,
         keyspace: &mut Keyspace,
-        weight: Weight,
         call: &Call<'_>,
-        version: Version,
+        answer: Answer<'_>,
         learning: &mut Learning<'_>,
-        out: &mut Vec<u8>,
-        slow: &mut Vec<SlowCall>,
-    ) -> Ran<()> {
-        let begin = out.len();
+    ) -> Ran {
         let versions = self.shared.versions.clone();
-        let ran = self.guard(keyspace, call, slow, |keyspace| match call.command().handler {
-            Handler::Look(look) => {
-                let is_miss = read_keys(keyspace, &look, weight, call, version, learning, &versions, out)?;
-                Ok((Reply::Ok, is_miss))
-            }
-            Handler::Read(handler) => {
-                weigh(keyspace, weight, call)?;
-                let reply = handler(keyspace, &call.args)?;
-                check_answer(keyspace, reply.bytes_len())?;
-                let is_miss = is_miss(&reply);
-                match reply {
-                    Reply::Raw(bytes) if out.is_empty() => *out = bytes,
-                    reply => encode::encode(&reply, version, out),
-                }
-                Ok((Reply::Ok, is_miss))
-            }
-            _ => Err(errors::INTERNAL.into()),
-        });
-        match ran {
-            Ran::Reply(Reply::Error(text)) => {
-                out.truncate(begin);
-                encode::error(&text, out);
-                Ran::Reply(())
-            }
-            Ran::Reply(_) => Ran::Reply(()),
-            Ran::Failed(error) => {
-                out.truncate(begin);
-                Ran::Failed(error)
-            }
-            Ran::Panicked => {
-                out.truncate(begin);
-                Ran::Panicked
-            }
-            Ran::TooHeavy => {
-                out.truncate(begin);
-                Ran::TooHeavy
-            }
-        }
+        self.guard(keyspace, call, answer, |keyspace, answer| read(keyspace, call, answer, learning, &versions))
     }
 
-    /// The reply to a call of SET that need not be run.
-    pub fn answer_unseen(&mut self, call: &Call<'_>, slow: &mut Vec<SlowCall>) -> Reply {
-        self.count(call, &Ran::Reply(Reply::Ok), false, 0, slow);
-        Reply::Ok
+    /// The answer to a call of SET that need not be run.
+    pub fn answer_unseen(&mut self, call: &Call<'_>, answer: Answer<'_>) {
+        encode::encode(&Reply::Ok, answer.version, answer.replies);
+        self.count(call, None, false, 0, answer.slow);
     }
 
-    /// `run` gives the reply, and whether that says that there is no such key.
+    /// `run` writes the reply to a call.
     fn guard(
         &mut self,
         keyspace: &mut Keyspace,
         call: &Call<'_>,
-        slow: &mut Vec<SlowCall>,
-        run: impl FnOnce(&mut Keyspace) -> Result<(Reply, bool), CommandError>,
-    ) -> Ran<Reply> {
+        mut answer: Answer<'_>,
+        run: impl FnOnce(&mut Keyspace, &mut Answer<'_>) -> Result<(), CommandError>,
+    ) -> Ran {
         if keyspace.database() != call.database {
             keyspace.select(call.database);
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| run(keyspace)));
+        let begin = answer.replies.len();
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(keyspace, &mut answer)));
         let now = clock::monotonic();
         let duration_us = u64::try_from((now - self.ended).as_micros()).unwrap_or(u64::MAX);
         self.ended = now;
-        let (ran, is_miss) = match outcome {
-            Ok(Ok((reply, is_miss))) => (Ran::Reply(reply), is_miss),
-            Ok(Err(CommandError::Reply(text))) => (Ran::Reply(Reply::Error(text)), false),
-            Ok(Err(CommandError::Storage(error))) => (Ran::Failed(error), false),
+        if !matches!(outcome, Ok(Ok(()))) {
+            answer.replies.truncate(begin);
+        }
+        let (ran, error) = match outcome {
+            Ok(Ok(())) => (Ran::Answered, None),
+            Ok(Err(CommandError::Reply(text))) => {
+                encode::error(&text, answer.replies);
+                (Ran::Answered, Some(text))
+            }
+            Ok(Err(CommandError::Storage(error))) => {
+                let text = errors::storage_text(&error);
+                (Ran::Failed(error), Some(text))
+            }
             // It is counted where it is run.
             Ok(Err(CommandError::TooHeavy)) => return Ran::TooHeavy,
-            Err(_) => (Ran::Panicked, false),
+            Err(_) => (Ran::Panicked, Some(errors::INTERNAL.into())),
         };
-        self.count(call, &ran, is_miss, duration_us, slow);
+        let is_miss = error.is_none() && is_miss(&answer.replies[begin..]);
+        self.count(call, error, is_miss, duration_us, answer.slow);
         ran
     }
 
-    fn count(&mut self, call: &Call<'_>, ran: &Ran<Reply>, is_miss: bool, duration_us: u64, slow: &mut Vec<SlowCall>) {
-        let error = match ran {
-            Ran::Reply(Reply::Error(text)) => Some(text.clone()),
-            Ran::Reply(_) => None,
-            Ran::Failed(error) => Some(errors::storage_text(error)),
-            Ran::Panicked | Ran::TooHeavy => Some(errors::INTERNAL.into()),
-        };
+    fn count(
+        &mut self,
+        call: &Call<'_>,
+        error: Option<Cow<'static, str>>,
+        is_miss: bool,
+        duration_us: u64,
+        slow: &mut Vec<SlowCall>,
+    ) {
         self.tally.called(call.row, 1, duration_us, error.is_some());
         if let Some(text) = error {
             self.statistics.error_replied(&text);
@@ -247,9 +246,50 @@ impl Calls {
     }
 }
 
-/// As INFO counts misses.
-fn is_miss(reply: &Reply) -> bool {
-    matches!(reply, Reply::Null | Reply::Integer(-2))
+/// True for the answer that says that there is no such key, as INFO counts misses.
+fn is_miss(reply: &[u8]) -> bool {
+    matches!(reply, b"$-1\r\n" | b"_\r\n" | b":-2\r\n")
+}
+
+/// Answers a call that only reads.
+fn read(
+    keyspace: &Keyspace,
+    call: &Call<'_>,
+    answer: &mut Answer<'_>,
+    learning: &mut Learning<'_>,
+    versions: &Versions,
+) -> Result<(), CommandError> {
+    let reply = ReplyWriter::new(answer.replies, answer.version, answer.bytes_max);
+    let mut read = read_call(keyspace, &call.args, reply);
+    match call.command().handler {
+        Handler::Look(look) => {
+            learning.begin(look.keys_to_keep(&call.args).map_or(0, <[_]>::len));
+            look_at_keys(&mut read, &look, answer.weight, |number, entry, value| {
+                let key = look.keys(&call.args)[number];
+                learning.keep(number, || asked(versions, call.database, key), entry, value);
+            })
+        }
+        Handler::Read(handler) => {
+            weigh(keyspace, answer.weight, call)?;
+            handler(&mut read)?;
+            debug_assert!(read.reply.is_whole(), "{} has left a gap", call.command().name);
+            Ok(())
+        }
+        _ => Err(errors::INTERNAL.into()),
+    }
+}
+
+/// A call as the handler of a read sees it, in the database and at the time of the keyspace.
+pub fn read_call<'a>(keyspace: &'a Keyspace, args: &'a [&'a [u8]], reply: ReplyWriter<'a>) -> ReadCall<'a> {
+    ReadCall {
+        keyspace,
+        args,
+        user: &User::DEFAULT,
+        version: reply.version(),
+        now_ms: keyspace.now_ms(),
+        database: keyspace.database(),
+        reply,
+    }
 }
 
 /// A call that reads its first key's whole string is refused where that is too long.
@@ -264,91 +304,47 @@ fn weigh(keyspace: &Keyspace, weight: Weight, call: &Call<'_>) -> Result<(), Com
     Ok(())
 }
 
-/// What stands around a string of a reply, or in its place.
-const AROUND_BYTES: usize = 6;
-
-/// Looks at each key of a call, as long as the answers, each with so many bytes `around` it, are no larger than the reply may be;
-/// `tell` gets the key's number and the answer for it with the bytes of a `Told::Part`, and what it follows from.
-fn look_at_keys(
-    keyspace: &Keyspace,
+/// Answers a call from one look at each of its keys. `seen` gets each key's number, and what the answer for it follows from.
+pub fn look_at_keys(
+    call: &mut ReadCall<'_>,
     look: &Look,
     weight: Weight,
-    args: &[&[u8]],
-    around: usize,
-    mut tell: impl FnMut(usize, Told, &[u8], Option<&Entry>, Option<&[u8]>),
-) -> Result<(), CommandError> {
-    let now_ms = keyspace.now_ms();
-    let mut answer_left = keyspace.answer_bytes_max();
+    mut seen: impl FnMut(usize, Option<&Entry>, Option<&[u8]>),
+) -> ReadResult {
+    let ReadCall { keyspace, args, now_ms, ref mut reply, .. } = *call;
+    if look.shape == Shape::Array {
+        reply.array(look.keys(args).len())?;
+    }
+    let mut sum = 0;
     let mut bytes_left = weight.unwrap_or(u64::MAX);
     for (number, key) in look.keys(args).iter().enumerate() {
+        // What is told, where the bytes of that are not in the key's row.
         let elsewhere = keyspace.with_entry(key, |entry, value| {
             let told = (look.answer)(args, entry, now_ms)?;
-            if look.shape != Shape::Sum {
-                let bytes = around.saturating_add(told.bytes_len());
-                answer_left = answer_left.checked_sub(bytes).ok_or(errors::REPLY_TOO_LARGE)?;
+            let bytes = match (&told, value) {
+                (Told::Part(range), Some(value)) => part(value, range),
+                (Told::Part(range), None) if !range.is_empty() => return Ok(Some((range.clone(), entry.copied()))),
+                _ => &[],
+            };
+            match (look.shape, &told) {
+                (Shape::Sum, Told::Integer(value)) => sum += value,
+                _ => told.write(bytes, reply)?,
             }
-            match (&told, value) {
-                (Told::Part(range), None) if !range.is_empty() => return Ok(Some((told, entry.copied()))),
-                (Told::Part(range), Some(value)) => tell(number, told.clone(), part(value, range), entry, Some(value)),
-                _ => tell(number, told, &[], entry, value),
-            }
+            seen(number, entry, value);
             Ok::<_, CommandError>(None)
         })??;
-        if let Some((Told::Part(range), entry)) = elsewhere {
-            bytes_left = bytes_left.checked_sub(range.end - range.start).ok_or(CommandError::TooHeavy)?;
-            let bytes = crate::kv::commands::lookup::bytes(keyspace, key, range.clone())?;
-            tell(number, Told::Part(range), &bytes, entry.as_ref(), None);
+        if let Some((range, entry)) = elsewhere {
+            let bytes = range.end - range.start;
+            reply.check(bytes)?;
+            bytes_left = bytes_left.checked_sub(bytes).ok_or(CommandError::TooHeavy)?;
+            reply.bulk(&lookup::bytes(keyspace, key, range)?)?;
+            seen(number, entry.as_ref(), None);
         }
+    }
+    if look.shape == Shape::Sum {
+        reply.integer(sum)?;
     }
     Ok(())
-}
-
-/// The reply as a value.
-pub fn look_as_value(keyspace: &Keyspace, look: &Look, weight: Weight, args: &[&[u8]]) -> CommandResult {
-    let mut replies = Vec::new();
-    look_at_keys(keyspace, look, weight, args, size_of::<Reply>(), |_, told, bytes, _, _| {
-        replies.push(told.reply(bytes.to_vec()));
-    })?;
-    Ok(match look.shape {
-        Shape::One => replies.swap_remove(0),
-        Shape::Array => Reply::Array(replies),
-        Shape::Sum => {
-            let one = |reply: &Reply| if let Reply::Integer(value) = reply { *value } else { 0 };
-            Reply::Integer(replies.iter().map(one).sum())
-        }
-    })
-}
-
-/// The same into `out`. Returns whether it counts as a miss.
-#[expect(clippy::too_many_arguments, reason = "all of it belongs to this one call")]
-fn read_keys(
-    keyspace: &Keyspace,
-    look: &Look,
-    weight: Weight,
-    call: &Call<'_>,
-    version: Version,
-    learning: &mut Learning<'_>,
-    versions: &Versions,
-    out: &mut Vec<u8>,
-) -> Result<bool, CommandError> {
-    learning.begin(look.keys_to_keep(&call.args).map_or(0, <[_]>::len));
-    if look.shape == Shape::Array {
-        encode::array_header(look.keys(&call.args).len(), out);
-    }
-    let (mut sum, mut is_miss) = (0, false);
-    look_at_keys(keyspace, look, weight, &call.args, AROUND_BYTES, |number, told, bytes, entry, value| {
-        let key = look.keys(&call.args)[number];
-        learning.keep(number, || asked(versions, call.database, key), entry, value);
-        match (look.shape, &told) {
-            (Shape::Sum, Told::Integer(value)) => sum += value,
-            _ => told.encode(bytes, version, out),
-        }
-        is_miss = look.shape == Shape::One && told.is_miss();
-    })?;
-    if look.shape == Shape::Sum {
-        encode::integer(sum, out);
-    }
-    Ok(is_miss)
 }
 
 /// What the latency monitor calls a call of this command.

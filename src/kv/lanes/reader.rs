@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::kv::cache::{Learning, Seen};
 use crate::kv::errors;
-use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Presence, SlowCall};
-use crate::kv::lanes::calls::{Calls, Ran};
+use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Presence};
+use crate::kv::lanes::calls::{Answers, Calls, Ran};
 use crate::kv::lanes::file_watch;
 use crate::kv::lanes::lane_executor::refused;
 use crate::kv::metrics::statistics::Counted;
@@ -19,7 +19,6 @@ use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::settings::{
     JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, LIGHT_BYTES_MAX, READ_TIME_MAX, SNAPSHOT_AGE_MAX,
 };
-use crate::resp::encode;
 use crate::server::{Counter, ExecutorContext, LogLimit, Task, TaskId};
 use crate::storage::{Keyspace, Options, StorageError};
 use crate::sys::clock;
@@ -61,17 +60,6 @@ impl Limit {
     fn is_over(&self) -> bool {
         clock::monotonic().duration_since(self.start).as_millis() >= u128::from(self.at_ms.load(Ordering::Relaxed))
     }
-}
-
-/// What a job's calls came to.
-#[derive(Default)]
-struct Answers {
-    replies: Vec<u8>,
-    /// Where each reply ends.
-    ends: Vec<u64>,
-    slow: Vec<SlowCall>,
-    /// The next call is too much for this lane.
-    is_heavy: bool,
 }
 
 impl Reader {
@@ -199,10 +187,9 @@ impl Reader {
                 continue;
             }
             self.limit.set(self.calls.ended() + READ_TIME_MAX);
-            self.keyspace.set_answer_bytes_max(self.calls.answer_bytes_max(job, answers.replies.len()));
-            let Answers { replies, slow, .. } = &mut answers;
-            match self.calls.read(&mut self.keyspace, weight, &call, job.version, learning, replies, slow) {
-                Ran::Reply(()) => answers.ends.push(answers.replies.len() as u64),
+            let answer = answers.next(&self.calls, job, weight);
+            match self.calls.read(&mut self.keyspace, &call, answer, learning) {
+                Ran::Answered => answers.end(),
                 Ran::Failed(error) => self.failed(&call, &error, &mut answers),
                 Ran::Panicked => self.panicked(&mut answers),
                 Ran::TooHeavy => {
@@ -227,10 +214,9 @@ impl Reader {
                     continue;
                 }
                 let learning = &mut Learning::of(&seen);
-                self.keyspace.set_answer_bytes_max(self.calls.answer_bytes_max(job, answers.replies.len()));
-                let Answers { replies, slow, .. } = &mut answers;
-                match self.calls.read(&mut self.keyspace, None, &call, job.version, learning, replies, slow) {
-                    Ran::Reply(()) => answers.ends.push(answers.replies.len() as u64),
+                let answer = answers.next(&self.calls, job, None);
+                match self.calls.read(&mut self.keyspace, &call, answer, learning) {
+                    Ran::Answered => answers.end(),
                     Ran::Failed(error) if self.keyspace.is_in_transaction() => self.failed(&call, &error, &mut answers),
                     Ran::Failed(error) => {
                         lost = Some((number, error));
@@ -252,14 +238,12 @@ impl Reader {
 
     fn failed(&self, call: &Call<'_>, error: &StorageError, answers: &mut Answers) {
         tell_of_failure(error, call.command().name);
-        encode::error(&errors::storage_text(error), &mut answers.replies);
-        answers.ends.push(answers.replies.len() as u64);
+        answers.fail(&errors::storage_text(error));
     }
 
     fn panicked(&mut self, answers: &mut Answers) {
         self.reopen();
-        encode::error(errors::INTERNAL, &mut answers.replies);
-        answers.ends.push(answers.replies.len() as u64);
+        answers.fail(errors::INTERNAL);
     }
 
     fn watch(&mut self, job: &Job) -> Done {

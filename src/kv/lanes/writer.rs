@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::kv::errors;
-use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, SlowCall, Watched};
-use crate::kv::lanes::calls::{Calls, Ran, Weight};
+use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Watched};
+use crate::kv::lanes::calls::{Answer, Answers, Calls, Ran};
 use crate::kv::lanes::file_watch::{FileWatch, Rescue};
 use crate::kv::lanes::housekeeping::Housekeeping;
 use crate::kv::lanes::lane_executor::refused;
@@ -26,8 +26,6 @@ use crate::kv::shared::settings::{
     GROUP_REPLY_BYTES_MAX, GROUP_TIME_MAX, JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, RIDING_BYTES_MAX,
 };
 use crate::kv::shared::versions::Marks;
-use crate::resp::encode;
-use crate::resp::reply::Reply;
 use crate::server::{Counter, ExecutorContext, Global, LogLimit, Task, TaskId};
 use crate::storage::file_system::FileSystem;
 use crate::storage::{self, Change, ChangeHook, DATABASES, Keyspace, Options, StorageError, failed_sync};
@@ -48,7 +46,7 @@ pub struct Writer {
     rescue: Option<Rescue>,
     /// True when a group ran since the last housekeeping.
     has_run: bool,
-    /// Of the group at hand: its replies are values until it is committed.
+    /// Of the group at hand: its replies wait until it is committed.
     reply_bytes: usize,
     /// When it last tried whether the disk takes writes again.
     tried_at: Instant,
@@ -57,9 +55,9 @@ pub struct Writer {
 /// The hook of the row layer marks, the writer unmarks: one thread, but the hook must be `Send`.
 type SharedMarks = Arc<Mutex<Marks>>;
 
-/// What a job of the group came to; its bytes are made after COMMIT.
+/// What a job of the group came to; nobody sees it before COMMIT.
 enum Applied {
-    Replies(Vec<Reply>, Vec<SlowCall>),
+    Answers(Answers),
     /// A watched key had changed.
     NotExecuted,
     /// Nothing of it was run: this error.
@@ -79,6 +77,15 @@ enum Group {
 enum Attempt<T> {
     Done(T),
     Spoiled(Place, Cow<'static, str>),
+}
+
+/// What a call of a job came to.
+enum Called {
+    Answered,
+    /// It did nothing, and this error is the answer.
+    Refused(Cow<'static, str>),
+    /// A read of too much: it was not run.
+    TooHeavy,
 }
 
 /// Exit code of a writer that does not know whether the disk has what it wrote.
@@ -293,54 +300,47 @@ impl Writer {
         left_out: &LeftOut,
         unseen: Option<&[bool]>,
     ) -> Result<Attempt<Applied>, StorageError> {
-        let (mut replies, mut slow) = (Vec::with_capacity(job.calls.len()), Vec::new());
-        let mut reply_bytes = 0;
+        let mut answers = Answers { ends: Vec::with_capacity(job.calls.len()), ..Answers::default() };
         let begun = self.calls.ended();
         let is_run = job.kind == Kind::Run;
         for (number, call) in job.calls.iter().enumerate() {
-            let is_over = reply_bytes >= JOB_REPLY_BYTES_MAX || self.has_used(begun, JOB_TIME_MAX);
+            let is_over = answers.replies.len() >= JOB_REPLY_BYTES_MAX || self.has_used(begun, JOB_TIME_MAX);
             // What a later call of it makes unseen is written by that one.
             if is_run && number > 0 && is_over && (unseen.is_none() || !is_of_sets(job)) {
                 break;
             }
             if let Some(text) = left_out.call((index, number)) {
-                replies.push(Reply::Error(text.clone()));
+                answers.fail(text);
                 continue;
             }
             if unseen.is_some_and(|unseen| unseen[number]) {
-                replies.push(self.calls.answer_unseen(&call, &mut slow));
+                let answer = answers.next(&self.calls, job, None);
+                self.calls.answer_unseen(&call, answer);
+                answers.end();
                 continue;
             }
-            self.keyspace.set_answer_bytes_max(self.calls.answer_bytes_max(job, reply_bytes));
             // All of an EXEC belongs together, whatever it reads.
             let weight = (is_run && number > 0).then_some(RIDING_BYTES_MAX);
-            match self.call((index, number), &call, weight, &mut slow)? {
+            let answer = answers.next(&self.calls, job, weight);
+            match self.call((index, number), &call, answer)? {
                 // A reader has it, and what is behind it, when this group is committed.
-                Attempt::Done(None) => break,
-                Attempt::Done(Some(reply)) => {
-                    reply_bytes += reply.bytes_len();
-                    replies.push(reply);
-                }
+                Attempt::Done(Called::TooHeavy) => break,
+                Attempt::Done(Called::Answered) => answers.end(),
+                Attempt::Done(Called::Refused(text)) => answers.fail(&text),
                 Attempt::Spoiled(place, text) => return Ok(Attempt::Spoiled(place, text)),
             }
         }
-        self.reply_bytes += reply_bytes;
-        Ok(Attempt::Done(Applied::Replies(replies, slow)))
+        self.reply_bytes += answers.replies.len();
+        Ok(Attempt::Done(Applied::Answers(answers)))
     }
 
-    /// One call; `None`: a read of too much. One that failed in the middle of its changes spoils the attempt: a savepoint for each call
-    /// would cost more than most calls themselves.
-    fn call(
-        &mut self,
-        place: Place,
-        call: &Call<'_>,
-        weight: Weight,
-        slow: &mut Vec<SlowCall>,
-    ) -> Result<Attempt<Option<Reply>>, StorageError> {
+    /// One call. One that failed in the middle of its changes spoils the attempt: a savepoint for each call would cost more than most
+    /// calls themselves.
+    fn call(&mut self, place: Place, call: &Call<'_>, answer: Answer<'_>) -> Result<Attempt<Called>, StorageError> {
         let before = self.keyspace.changed_rows();
-        let error = match self.calls.run(&mut self.keyspace, weight, call, slow) {
-            Ran::Reply(reply) => return Ok(Attempt::Done(Some(reply))),
-            Ran::TooHeavy => return Ok(Attempt::Done(None)),
+        let error = match self.calls.run(&mut self.keyspace, call, answer) {
+            Ran::Answered => return Ok(Attempt::Done(Called::Answered)),
+            Ran::TooHeavy => return Ok(Attempt::Done(Called::TooHeavy)),
             Ran::Panicked => {
                 self.calls.statistics.add(Counted::PanicsTotal, 1);
                 tracing::error!("a handler panicked; its group is run again without it");
@@ -352,7 +352,7 @@ impl Writer {
         let text = errors::storage_text(&error);
         // A value that is too large is the peer's doing, and no news.
         if error == StorageError::TooLarge && self.keyspace.changed_rows() == before {
-            return Ok(Attempt::Done(Some(Reply::Error(text))));
+            return Ok(Attempt::Done(Called::Refused(text)));
         }
         // Where there is no memory, or a page can't be read, SQLite rolls back all of it by itself; and once it has met damage it lets
         // no transaction be committed (its SQLITE_CorruptRdOnly), whatever it was that met it.
@@ -620,20 +620,14 @@ fn may_end_before(tasks: &[Task<Job>], index: usize, first: usize, has_unseen: b
 }
 
 fn done(job: &Job, applied: Applied) -> Done {
-    let (values, slow) = match applied {
-        Applied::Replies(values, slow) => (values, slow),
+    let answers = match applied {
+        Applied::Answers(answers) => answers,
         Applied::NotExecuted => return Done::new(DoneOutcome::NotExecuted, Vec::new()),
         Applied::Refused(text) => return refused(job, &text),
     };
-    let (mut replies, mut ends) = (Vec::new(), Vec::new());
-    // Each gives its memory back when it is written: large ones are not there twice.
-    for reply in values {
-        encode::encode(&reply, job.version, &mut replies);
-        ends.push(replies.len() as u64);
-    }
     let outcome = match job.kind {
-        Kind::Run => DoneOutcome::of_run(job, ends.len(), false),
-        Kind::Exec(_) | Kind::Watch => DoneOutcome::Executed(ends),
+        Kind::Run => DoneOutcome::of_run(job, answers.ends.len(), false),
+        Kind::Exec(_) | Kind::Watch => DoneOutcome::Executed(answers.ends),
     };
-    Done { slow, ..Done::new(outcome, replies) }
+    Done { slow: answers.slow, ..Done::new(outcome, answers.replies) }
 }

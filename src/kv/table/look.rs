@@ -4,8 +4,7 @@
 use std::ops::Range;
 
 use crate::kv::errors::{self, CommandError};
-use crate::resp::encode;
-use crate::resp::reply::{Reply, Version};
+use crate::resp::{ReplyWriter, Written};
 use crate::storage::{Entry, Kind};
 
 /// How a command follows from its arguments and its keys.
@@ -69,32 +68,12 @@ pub fn string(key: Option<&Entry>) -> Result<Option<&Entry>, CommandError> {
 
 impl Told {
     /// `bytes` are those of a `Part`.
-    pub fn encode(&self, bytes: &[u8], version: Version, out: &mut Vec<u8>) {
+    pub fn write(&self, bytes: &[u8], reply: &mut ReplyWriter<'_>) -> Written {
         match self {
-            Told::Integer(value) => encode::integer(*value, out),
-            Told::Simple(text) => encode::simple(text, out),
-            Told::Null => encode::null(version, out),
-            Told::Part(_) => encode::bulk(bytes, out),
-        }
-    }
-
-    /// The same as a value.
-    #[must_use]
-    pub fn reply(self, bytes: Vec<u8>) -> Reply {
-        match self {
-            Told::Integer(value) => Reply::Integer(value),
-            Told::Simple(text) => Reply::Simple(text.into()),
-            Told::Null => Reply::Null,
-            Told::Part(_) => Reply::Bulk(bytes),
-        }
-    }
-
-    /// The bytes of its string, if it has one.
-    #[must_use]
-    pub fn bytes_len(&self) -> usize {
-        match self {
-            Told::Part(range) => usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX),
-            Told::Integer(_) | Told::Simple(_) | Told::Null => 0,
+            Told::Integer(value) => reply.integer(*value),
+            Told::Simple(text) => reply.simple(text),
+            Told::Null => reply.null(),
+            Told::Part(_) => reply.bulk(bytes),
         }
     }
 

@@ -8,6 +8,7 @@ pub use crate::kv::table::syntax::{Argument, ArgumentKind, SyntaxError, parse as
 
 use std::sync::LazyLock;
 
+use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::{FAMILIES, PARTS};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::jobs::job::Call;
@@ -65,7 +66,7 @@ pub enum Handler {
     /// On the loop; the answer follows from the arguments and the program alone.
     Pure(fn(&[&[u8]]) -> CommandResult),
     /// On a reader thread.
-    Read(fn(&Keyspace, &[&[u8]]) -> CommandResult),
+    Read(fn(&mut ReadCall<'_>) -> ReadResult),
     /// On the loop where its cache knows the keys, else on a reader thread.
     Look(Look),
     /// In the writer.

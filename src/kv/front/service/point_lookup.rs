@@ -11,8 +11,7 @@ use crate::kv::sessions::session::{ReplyMode, Session};
 use crate::kv::shared::runtime::Knob;
 use crate::kv::table::look::{Look, Shape, Told, part};
 use crate::kv::table::{self, Command};
-use crate::resp::encode;
-use crate::resp::reply::Version;
+use crate::resp::{ReplyWriter, Version, encode};
 use crate::server::{Effects, Outbox};
 use crate::sys::clock;
 
@@ -29,8 +28,6 @@ enum Answer {
     Replied {
         is_miss: bool,
     },
-    /// The error is the reply.
-    Failed(CommandError),
     /// A value is needed that the cache does not have.
     Unknown,
 }
@@ -78,19 +75,21 @@ impl KvService {
         out: &mut Vec<u8>,
     ) -> bool {
         let begin = out.len();
-        match answer(look, args, self.cache.records(&self.found), self.found.now_ms(), version, out) {
-            Answer::Replied { is_miss } => {
+        let mut reply = ReplyWriter::new(out, version, self.worker.shared.settings.output_bytes_max);
+        match answer(look, args, self.cache.records(&self.found), self.found.now_ms(), &mut reply) {
+            Ok(Answer::Replied { is_miss }) => {
                 self.tally.read(is_miss);
                 self.count(command);
             }
-            Answer::Failed(error) => {
+            Err(error) => {
+                out.truncate(begin);
                 self.end_hit_run();
                 self.tally.called(table::number(command), 1, 0, true);
                 let text = error.text();
                 self.worker.statistics.error_replied(&text);
                 encode::error(&text, out);
             }
-            Answer::Unknown => {
+            Ok(Answer::Unknown) => {
                 out.truncate(begin);
                 return false;
             }
@@ -138,39 +137,35 @@ impl KvService {
     }
 }
 
-/// The reply from what is known of each key. An error leaves `out` as it was.
+/// The reply from what is known of each key.
 fn answer<'a>(
     look: &Look,
     args: &[&[u8]],
     records: impl Iterator<Item = Record<'a>>,
     now_ms: i64,
-    version: Version,
-    out: &mut Vec<u8>,
-) -> Answer {
+    reply: &mut ReplyWriter<'_>,
+) -> Result<Answer, CommandError> {
     if look.shape == Shape::Array {
-        encode::array_header(look.keys(args).len(), out);
+        reply.array(look.keys(args).len())?;
     }
     let (mut sum, mut is_miss) = (0, false);
     for record in records {
-        let told = match (look.answer)(args, record.entry().as_ref(), now_ms) {
-            Ok(told) => told,
-            Err(error) => return Answer::Failed(error),
-        };
+        let told = (look.answer)(args, record.entry().as_ref(), now_ms)?;
         let bytes = match (&told, record.value()) {
             (Told::Part(range), Some(value)) => part(value, range),
-            (Told::Part(range), None) if !range.is_empty() => return Answer::Unknown,
+            (Told::Part(range), None) if !range.is_empty() => return Ok(Answer::Unknown),
             _ => &[],
         };
         match (look.shape, &told) {
             (Shape::Sum, Told::Integer(value)) => sum += value,
-            _ => told.encode(bytes, version, out),
+            _ => told.write(bytes, reply)?,
         }
         is_miss = look.shape == Shape::One && told.is_miss();
     }
     if look.shape == Shape::Sum {
-        encode::integer(sum, out);
+        reply.integer(sum)?;
     }
-    Answer::Replied { is_miss }
+    Ok(Answer::Replied { is_miss })
 }
 
 #[cfg(test)]
