@@ -25,7 +25,7 @@ pub const COMMANDS: &[Command] = &[
             Command {
                 name: "client|getname",
                 arity: 2,
-                flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE),
+                flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::INERT),
                 group: Group::Connection,
                 since: "2.6.9",
                 complexity: "O(1)",
@@ -47,7 +47,7 @@ pub const COMMANDS: &[Command] = &[
             Command {
                 name: "client|id",
                 arity: 2,
-                flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE),
+                flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::INERT),
                 group: Group::Connection,
                 since: "5.0.0",
                 complexity: "O(1)",
@@ -153,7 +153,7 @@ pub const COMMANDS: &[Command] = &[
             Command {
                 name: "client|reply",
                 arity: 3,
-                flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::MUTES),
+                flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::MUTES).or(Flags::INERT),
                 group: Group::Connection,
                 since: "3.2.0",
                 complexity: "O(1)",

@@ -112,7 +112,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "select",
         arity: 2,
-        flags: Flags::SELECTS.or(Flags::LOADING).or(Flags::STALE).or(Flags::FAST),
+        flags: Flags::SELECTS.or(Flags::LOADING).or(Flags::STALE).or(Flags::FAST).or(Flags::INERT),
         group: Group::Connection,
         since: "1.0.0",
         complexity: "O(1)",

@@ -8,7 +8,7 @@ use crate::kv::commands::help;
 use crate::kv::errors;
 use crate::kv::jobs::job::{Calls, Job, Kind};
 use crate::kv::jobs::{READ, WRITE};
-use crate::kv::sessions::session::{Outcome, Pending, Polled, SessionCall, Wait};
+use crate::kv::sessions::session::{Outcome, Pending, Polled, Running, SessionCall, Wait};
 use crate::kv::shared::faults::Point;
 use crate::kv::shared::runtime::Knob;
 use crate::kv::table::{self, Command, Flags, Group, Handler, KeyFlags, Keys};
@@ -123,8 +123,8 @@ fn on_lane(call: &SessionCall<'_>, lane: LaneId, part: &str, args: &[&[u8]]) -> 
         return Outcome::error(errors::NOT_IN_MULTI);
     }
     let mut calls = Calls::default();
-    calls.push(table::number(table::part(part)), call.session.database(), args);
-    Outcome::Submit(lane, Job::new(Kind::Run, call.session.version, calls), Pending::Run(lane))
+    calls.push_muted(table::number(table::part(part)), call.session.database(), call.session.is_muted(), args);
+    Outcome::Submit(lane, Job::new(Kind::Run, call.session.version, calls), Pending::Run(Running::on(lane)))
 }
 
 fn object(call: &mut ReadCall<'_>) -> ReadResult {

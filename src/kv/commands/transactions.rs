@@ -19,7 +19,7 @@ const IN_TRANSACTIONS: Flags = Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STAL
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "multi",
-        flags: IN_TRANSACTIONS.or(Flags::FAST),
+        flags: IN_TRANSACTIONS.or(Flags::FAST).or(Flags::INERT),
         group: Group::Transactions,
         since: "1.2.0",
         summary: "Starts a transaction.",
@@ -38,7 +38,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "discard",
-        flags: IN_TRANSACTIONS.or(Flags::FAST),
+        flags: IN_TRANSACTIONS.or(Flags::FAST).or(Flags::INERT),
         group: Group::Transactions,
         since: "2.0.0",
         complexity: "O(N), when N is the number of queued commands",
@@ -61,7 +61,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "unwatch",
-        flags: IN_TRANSACTIONS.or(Flags::FAST),
+        flags: IN_TRANSACTIONS.or(Flags::FAST).or(Flags::INERT),
         group: Group::Transactions,
         since: "2.2.0",
         summary: "Forgets about watched keys of a transaction.",
@@ -100,7 +100,8 @@ fn exec(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         None => Outcome::Execute(execution),
         Some((lane, version, calls)) => {
             let watched = watches.into_values().collect();
-            Outcome::Submit(lane, Job::new(Kind::Exec(watched), version, calls), Pending::Execute(execution))
+            let job = Job { wants_ends: true, ..Job::new(Kind::Exec(watched), version, calls) };
+            Outcome::Submit(lane, job, Pending::Execute(execution))
         }
     }
 }

@@ -25,6 +25,18 @@ pub enum Admission {
     Later(i64),
 }
 
+impl Admission {
+    /// True exactly when the request may ride in a run: it is answered at once, and nobody else can see that.
+    #[must_use]
+    pub fn is_inert(&self) -> bool {
+        match self {
+            Admission::Refused(..) | Admission::Queue(_) => true,
+            Admission::Run(command) => command.is_inert(),
+            Admission::Hostile | Admission::Later(_) => false,
+        }
+    }
+}
+
 /// `args` has at least one element.
 pub fn admit(session: &Session, worker: &WorkerState, args: &[&[u8]]) -> Admission {
     // A line of HTTP? Its body could be commands, sent by somebody whose browser stands behind the firewall.

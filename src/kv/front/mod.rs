@@ -2,6 +2,8 @@
 
 pub mod admission;
 pub mod monitor;
+#[cfg(test)]
+mod riding_tests;
 pub mod service;
 #[cfg(test)]
 mod session_tests;

@@ -25,8 +25,9 @@ use crate::kv::metrics::statistics::Counted;
 use crate::kv::metrics::tally::Tally;
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::questions;
+use crate::kv::sessions::riders::Riders;
 use crate::kv::sessions::scatter_gather::{self, MessageKind};
-use crate::kv::sessions::session::{Outcome, Pending, Polled, ReplyMode, Session, SessionCall, Wait};
+use crate::kv::sessions::session::{Outcome, Pending, Polled, Running, Session, SessionCall, Wait};
 use crate::kv::sessions::slow_log;
 use crate::kv::sessions::transaction::State;
 use crate::kv::sessions::worker_state::WorkerState;
@@ -57,6 +58,8 @@ pub struct KvService {
     hit_run: Option<point_lookup::HitRun>,
     prefetch: prefetching::Prefetch,
     turn: TurnLength,
+    /// Where what rides in a run is answered, before it goes to the run's riders. Empty in between.
+    aside: Outbox,
     /// Some client watches by MONITOR, as of the bytes at hand: whoever has been told that it does sent what follows later.
     is_monitored: bool,
     /// The slow log wants calls that take next to no time, as of the same.
@@ -78,6 +81,7 @@ struct Run {
     lane: LaneId,
     calls: Calls,
     seen: Seen,
+    riders: Riders,
 }
 
 /// What the handling of one request came to.
@@ -106,6 +110,7 @@ impl KvService {
             hit_run: None,
             prefetch: Prefetch::default(),
             turn: TurnLength::default(),
+            aside: Outbox::default(),
             is_monitored: false,
             times_each: false,
         }
@@ -194,9 +199,31 @@ impl KvService {
             }
             return self.add_to_run(session, command, lane, args, run, effects);
         }
-        if run.is_some() {
-            return Turn::AfterRun;
+        match run {
+            None => self.answer_here(session, admission, args, out, effects),
+            Some(run) if admission.is_inert() => {
+                let mut aside = std::mem::take(&mut self.aside);
+                let turn = self.answer_here(session, admission, args, &mut aside, effects);
+                let replies = aside.buffer();
+                self.turn.riding += replies.len();
+                run.riders.add(run.calls.len(), replies);
+                replies.clear();
+                self.aside = aside;
+                turn
+            }
+            Some(_) => Turn::AfterRun,
         }
+    }
+
+    /// A request that no lane has a part in, or not at once.
+    fn answer_here(
+        &mut self,
+        session: &mut Session,
+        admission: Admission,
+        args: &[&[u8]],
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Turn {
         match admission {
             Admission::Hostile => {
                 static BROWSERS: LogLimit = LogLimit::new();
@@ -276,20 +303,20 @@ impl KvService {
             // A large call is the only one of its job: the rest of a run that is cut goes to its lane again, each time that it is.
             let bytes = run.calls.bytes_len() + args.iter().map(|arg| arg.len()).sum::<usize>();
             let is_full = run.calls.len() >= JOB_CALLS_MAX || bytes >= JOB_BYTES_MAX;
-            // A reply mode that ends with the next command must see the commands one by one.
-            if !goes_along || is_full || session.reply_mode != ReplyMode::On {
+            if !goes_along || is_full {
                 return Turn::AfterRun;
             }
         }
         self.feed_monitors(session, command, args, None, effects);
         session.client.last_command.set(command.name);
-        let run = run.get_or_insert_with(|| Run { lane, calls: Calls::default(), seen: Seen::default() });
+        let run = run.get_or_insert_with(|| Run::on(lane));
         if let (READ, Handler::Look(look)) = (run.lane, &command.handler)
             && look.keys_to_keep(args).is_some()
         {
             self.cache.note(&self.found, &mut run.seen);
         }
-        run.calls.push(table::number(command), session.database(), args);
+        run.calls.push_muted(table::number(command), session.database(), session.is_muted(), args);
+        session.command_ended();
         Turn::Consumed
     }
 
@@ -364,6 +391,9 @@ impl KvService {
                 Some(Step::Close)
             }
             Outcome::Submit(lane, job, pending) => {
+                if let Pending::Run(_) = pending {
+                    session.command_ended();
+                }
                 session.pending = pending;
                 Some(Step::Submit(lane, job))
             }
@@ -454,23 +484,26 @@ impl KvService {
                 self.show_exec(session, &execution, out, effects);
                 None
             }
-            (Pending::Execute(mut execution), DoneOutcome::Executed(ends)) => {
-                execution.answered(done.replies, ends);
+            (Pending::Execute(mut execution), DoneOutcome::Executed) => {
+                execution.answered(done.replies, done.ends);
                 self.begin_executing(session, execution, out, effects)
             }
-            (Pending::Run(lane), DoneOutcome::Cut(calls)) => {
-                out.append(done.replies);
-                Some(session.go_on_with_run(if lane == WRITE { READ } else { lane }, calls))
+            (Pending::Run(mut running), outcome) => {
+                running.riders.merge(done.replies, &done.ends, out);
+                Some(match outcome {
+                    DoneOutcome::Cut(calls) => {
+                        let reads = if running.lane == WRITE { READ } else { running.lane };
+                        session.go_on_with_run(running, reads, calls)
+                    }
+                    DoneOutcome::Reroute(calls) => session.go_on_with_run(running, HEAVY, calls),
+                    _ if !running.rest.is_empty() => session.go_on_with_run(running, READ, Calls::default()),
+                    _ => {
+                        running.riders.finish(out);
+                        Step::NeedInput
+                    }
+                })
             }
-            (Pending::Run(_), DoneOutcome::Reroute(calls)) => {
-                out.append(done.replies);
-                Some(session.go_on_with_run(HEAVY, calls))
-            }
-            (Pending::Run(_), _) if !session.rest.is_empty() => {
-                out.append(done.replies);
-                Some(session.go_on_with_run(READ, Calls::default()))
-            }
-            // A run; or an error instead of anything else.
+            // An error instead of anything else.
             (_, _) => {
                 if !session.is_muted() {
                     out.append(done.replies);
@@ -515,25 +548,33 @@ impl Conversation {
     }
 }
 
+impl Run {
+    fn on(lane: LaneId) -> Run {
+        Run { lane, calls: Calls::default(), seen: Seen::default(), riders: Riders::default() }
+    }
+}
+
 impl Session {
     /// Sends the run, if there is one, on its way.
     fn submit(&mut self, run: Option<Run>) -> Option<Step<Job>> {
-        let Run { lane, calls, seen } = run?;
-        self.pending = Pending::Run(lane);
-        Some(Step::Submit(lane, Job { seen, ..Job::new(Kind::Run, self.version, calls) }))
+        let Run { lane, calls, seen, riders } = run?;
+        let wants_ends = riders.are_waiting();
+        self.pending = Pending::Run(Running { riders, ..Running::on(lane) });
+        Some(Step::Submit(lane, Job { seen, wants_ends, ..Job::new(Kind::Run, self.version, calls) }))
     }
 
     /// What is left of a run that was cut: its reads up to the next change go to this lane, a change and all behind it to the writer.
-    fn go_on_with_run(&mut self, reads: LaneId, mut calls: Calls) -> Step<Job> {
-        calls.append(&std::mem::take(&mut self.rest));
+    fn go_on_with_run(&mut self, mut running: Running, reads: LaneId, mut calls: Calls) -> Step<Job> {
+        calls.append(&std::mem::take(&mut running.rest));
         let is_read = |call: &Call<'_>| !matches!(call.command().handler, Handler::Write(_));
         let count = calls.iter().take_while(is_read).count();
-        let lane = if count == 0 { WRITE } else { reads };
+        running.lane = if count == 0 { WRITE } else { reads };
         if (1..calls.len()).contains(&count) {
-            self.rest = calls.after(count);
+            running.rest = calls.after(count);
             calls = calls.before(count);
         }
-        self.pending = Pending::Rest(lane, Job::new(Kind::Run, self.version, calls));
+        let wants_ends = running.riders.are_waiting();
+        self.pending = Pending::Rest(running, Job { wants_ends, ..Job::new(Kind::Run, self.version, calls) });
         // Others come first, and a peer that reads takes the replies.
         Step::Continue
     }
@@ -587,8 +628,9 @@ impl Service for KvService {
         self.look_for_observers();
         self.turn.begin(out);
         match std::mem::replace(&mut talk.session.pending, Pending::None) {
-            Pending::Rest(lane, job) => {
-                talk.session.pending = Pending::Run(lane);
+            Pending::Rest(running, job) => {
+                let lane = running.lane;
+                talk.session.pending = Pending::Run(running);
                 return Step::Submit(lane, job);
             }
             // An EXEC had its turn, and goes on; what the client has sent since waits for its end.

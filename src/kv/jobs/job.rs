@@ -15,6 +15,8 @@ pub struct Job {
     /// Of the replies.
     pub version: Version,
     pub calls: Calls,
+    /// Whether the answer is to say where each reply ends: other replies go between them.
+    pub wants_ends: bool,
     /// For the cache of the loop that asks. It does not cross to another process.
     pub seen: Seen,
 }
@@ -86,7 +88,7 @@ impl Watched {
 }
 
 /// Calls one behind the other, as bytes: the form in which they cross to another process.
-/// Each: row (u16), database (u8), count of arguments (u32), their lengths (u32 each), their bytes.
+/// Each: row (u16), database (u8), whether it is muted (u8), count of arguments (u32), their lengths (u32 each), their bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calls {
     count: u32,
@@ -98,6 +100,8 @@ pub struct Call<'a> {
     /// The number of its row in the command table.
     pub row: u16,
     pub database: u8,
+    /// Its reply is not sent.
+    pub is_muted: bool,
     pub args: Args<'a>,
 }
 
@@ -121,10 +125,15 @@ impl Calls {
     }
 
     pub fn push(&mut self, row: u16, database: u8, args: &[&[u8]]) {
+        self.push_muted(row, database, false, args);
+    }
+
+    /// `push` for a call whose reply may be dropped.
+    pub fn push_muted(&mut self, row: u16, database: u8, is_muted: bool, args: &[&[u8]]) {
         self.count += 1;
         let bytes = self.bytes.own();
         bytes.extend_from_slice(&row.to_le_bytes());
-        bytes.push(database);
+        bytes.extend_from_slice(&[database, u8::from(is_muted)]);
         bytes.extend_from_slice(&(args.len() as u32).to_le_bytes());
         for arg in args {
             bytes.extend_from_slice(&(arg.len() as u32).to_le_bytes());
@@ -159,7 +168,7 @@ impl Calls {
     #[must_use]
     pub fn after(&self, count: usize) -> Calls {
         let mut rest = Calls::default();
-        self.iter().skip(count).for_each(|call| rest.push(call.row, call.database, &call.args));
+        self.iter().skip(count).for_each(|call| rest.push_muted(call.row, call.database, call.is_muted, &call.args));
         rest
     }
 
@@ -167,7 +176,7 @@ impl Calls {
     #[must_use]
     pub fn before(&self, count: usize) -> Calls {
         let mut first = Calls::default();
-        self.iter().take(count).for_each(|call| first.push(call.row, call.database, &call.args));
+        self.iter().take(count).for_each(|call| first.push_muted(call.row, call.database, call.is_muted, &call.args));
         first
     }
 
@@ -191,13 +200,13 @@ impl Calls {
     }
 }
 
-/// Row, database and count of arguments; the length of each argument.
-const HEAD_BYTES: usize = 2 + 1 + 4;
+/// Row, database, whether it is muted, and count of arguments; the length of each argument.
+const HEAD_BYTES: usize = 2 + 1 + 1 + 4;
 const LENGTH_BYTES: usize = 4;
 
 fn next_call<'a>(rest: &mut &'a [u8]) -> Call<'a> {
     let row = u16::from_le_bytes(take(rest));
-    let [database] = take(rest);
+    let [database, is_muted] = take(rest);
     let count = u32::from_le_bytes(take(rest)) as usize;
     let mut lengths = *rest;
     *rest = &rest[LENGTH_BYTES * count..];
@@ -207,7 +216,7 @@ fn next_call<'a>(rest: &mut &'a [u8]) -> Call<'a> {
         args.push(arg);
         *rest = behind;
     }
-    Call { row, database, args }
+    Call { row, database, is_muted: is_muted != 0, args }
 }
 
 /// What a lane answers.
@@ -216,6 +225,8 @@ pub struct Done {
     pub outcome: DoneOutcome,
     /// The replies of all calls, encoded.
     pub replies: Block,
+    /// Where the reply of each answered call ends in `replies`, if the job wants that: the session puts those of its own between them.
+    pub ends: Vec<u64>,
     pub slow: Vec<SlowCall>,
     /// For the cache of the loop that asked.
     pub learned: Learned,
@@ -223,13 +234,16 @@ pub struct Done {
 
 #[derive(Debug, PartialEq)]
 pub enum DoneOutcome {
+    /// All calls were answered.
     Run,
+    /// Nothing of it was run: an error for each call of a run, or one for what is answered as a whole.
+    Refused,
     /// A run whose replies are large, or that takes long: these calls of it were not run yet.
     Cut(Calls),
     /// The same, and the first of them is a read of too much for this lane.
     Reroute(Calls),
-    /// Where the replies of the calls end within `replies`: the session puts those of its own between them.
-    Executed(Vec<u64>),
+    /// All calls of an EXEC were answered.
+    Executed,
     /// Something watched had changed: nothing was run.
     NotExecuted,
     /// Whether each watched key is there, in the order of the keys; the replies are empty unless it failed.
@@ -261,19 +275,14 @@ impl Job {
     /// Of which nothing is kept in mind.
     #[must_use]
     pub fn new(kind: Kind, version: Version, calls: Calls) -> Job {
-        Job { kind, version, calls, seen: Seen::default() }
+        Job { kind, version, calls, wants_ends: false, seen: Seen::default() }
     }
 }
 
 impl Done {
     #[must_use]
     pub fn new(outcome: DoneOutcome, replies: impl Into<Block>) -> Done {
-        Done { outcome, replies: replies.into(), slow: Vec::new(), learned: Learned::default() }
-    }
-
-    #[must_use]
-    pub fn run(replies: Vec<u8>) -> Done {
-        Done::new(DoneOutcome::Run, replies)
+        Done { outcome, replies: replies.into(), ends: Vec::new(), slow: Vec::new(), learned: Learned::default() }
     }
 }
 
@@ -308,7 +317,7 @@ impl Wire for Job {
     }
 
     fn encode(&mut self, out: &mut Vec<u8>) -> Option<Bytes> {
-        out.push(u8::from(self.version == Version::Resp3));
+        out.extend_from_slice(&[u8::from(self.version == Version::Resp3), u8::from(self.wants_ends)]);
         match &self.kind {
             Kind::Run => out.push(0),
             Kind::Watch => out.push(1),
@@ -331,7 +340,8 @@ impl Wire for Job {
 
     fn decode(bytes: &Bytes) -> Option<Job> {
         let rest = &mut &bytes[..];
-        let version = if take::<1>(rest) == [1] { Version::Resp3 } else { Version::Resp2 };
+        let [is_resp3, wants_ends] = take(rest);
+        let version = if is_resp3 == 1 { Version::Resp3 } else { Version::Resp2 };
         let kind = match take(rest) {
             [0] => Kind::Run,
             [1] => Kind::Watch,
@@ -350,7 +360,8 @@ impl Wire for Job {
             _ => return None,
         };
         let count = u32::from_le_bytes(take(rest));
-        Some(Job::new(kind, version, Calls { count, bytes: bytes.slice_ref(rest).into() }))
+        let calls = Calls { count, bytes: bytes.slice_ref(rest).into() };
+        Some(Job { wants_ends: wants_ends == 1, ..Job::new(kind, version, calls) })
     }
 }
 
@@ -368,15 +379,15 @@ impl Wire for Done {
                 out.extend_from_slice(&(calls.bytes.len() as u64).to_le_bytes());
                 out.extend_from_slice(&calls.bytes);
             }
-            DoneOutcome::Executed(ends) => {
-                list(out, 2, ends.len());
-                ends.iter().for_each(|end| out.extend_from_slice(&end.to_le_bytes()));
-            }
+            DoneOutcome::Executed => out.push(2),
+            DoneOutcome::Refused => out.push(6),
             DoneOutcome::Watched(found) => {
                 list(out, 3, found.len());
                 found.iter().for_each(|found| found.encode(out));
             }
         }
+        out.extend_from_slice(&(self.ends.len() as u32).to_le_bytes());
+        self.ends.iter().for_each(|end| out.extend_from_slice(&end.to_le_bytes()));
         out.extend_from_slice(&(self.slow.len() as u32).to_le_bytes());
         for slow in &self.slow {
             out.extend_from_slice(&slow.started_us.to_le_bytes());
@@ -395,17 +406,17 @@ impl Wire for Done {
         let outcome = match take(rest) {
             [0] => DoneOutcome::Run,
             [1] => DoneOutcome::NotExecuted,
-            [2] => DoneOutcome::Executed(
-                (0..u32::from_le_bytes(take(rest))).map(|_| u64::from_le_bytes(take(rest))).collect(),
-            ),
+            [2] => DoneOutcome::Executed,
             [3] => {
                 let count = u32::from_le_bytes(take(rest));
                 DoneOutcome::Watched((0..count).map(|_| Presence::decode(rest)).collect())
             }
             [4] => DoneOutcome::Cut(take_calls(rest)),
             [5] => DoneOutcome::Reroute(take_calls(rest)),
+            [6] => DoneOutcome::Refused,
             _ => return None,
         };
+        let ends = (0..u32::from_le_bytes(take(rest))).map(|_| u64::from_le_bytes(take(rest))).collect();
         let count = u32::from_le_bytes(take(rest));
         let slow = (0..count)
             .map(|_| SlowCall {
@@ -414,7 +425,7 @@ impl Wire for Done {
                 args: (0..u32::from_le_bytes(take(rest))).map(|_| take_bytes(rest)).collect(),
             })
             .collect();
-        Some(Done { slow, ..Done::new(outcome, bytes.slice_ref(rest)) })
+        Some(Done { slow, ends, ..Done::new(outcome, bytes.slice_ref(rest)) })
     }
 }
 
@@ -491,7 +502,7 @@ mod tests {
             let received = Job::decode(&frame).unwrap();
             let (call, _) = received.calls.at(0).unwrap();
             assert_eq!(call.args[2].as_ptr_range().end, frame.as_ptr_range().end);
-            let mut done = Done::run(vec![7; value_bytes]);
+            let mut done = Done::new(DoneOutcome::Run, vec![7; value_bytes]);
             let frame = encoded(&mut done);
             assert_eq!(Done::decode(&frame).unwrap().replies.as_ptr_range().end, frame.as_ptr_range().end);
         }
@@ -501,16 +512,18 @@ mod tests {
     fn jobs_and_answers_cross_to_another_process_unchanged() {
         let mut calls = Calls::default();
         call(&mut calls, 0, &[b"SET", b"", b"\r\n\0"]);
-        call(&mut calls, 15, &[b"get", &[b'k'; 70_000]]);
-        let seen: Vec<(&str, u8, usize)> = calls
+        calls.push_muted(table::number(table::lookup(b"get").unwrap()), 15, true, &[b"get", &[b'k'; 70_000]]);
+        let seen: Vec<(&str, u8, bool, usize)> = calls
             .iter()
-            .map(|call| (call.command().name, call.database, call.args.iter().map(|arg| arg.len()).sum()))
+            .map(|call| {
+                (call.command().name, call.database, call.is_muted, call.args.iter().map(|arg| arg.len()).sum())
+            })
             .collect();
-        assert_eq!(seen, [("set", 0, 6), ("get", 15, 70_003)]);
+        assert_eq!(seen, [("set", 0, false, 6), ("get", 15, true, 70_003)]);
         let watched = |found| Watched { slot: 1 << 19, version: u64::MAX, database: 15, flushes: 8, swaps: 0, found };
         let watched = [Presence::Absent, Presence::Lasting, Presence::Until(-1)].map(watched).to_vec();
         for kind in [Kind::Run, Kind::Watch, Kind::Exec(watched), Kind::Exec(Vec::new())] {
-            let mut job = Job::new(kind, Version::Resp3, calls.clone());
+            let mut job = Job { wants_ends: true, ..Job::new(kind, Version::Resp3, calls.clone()) };
             assert_eq!(Job::decode(&encoded(&mut job)), Some(job));
         }
         let (first, second) = calls.at(0).map(|(call, next)| (call.command().name, next)).unwrap();
@@ -518,13 +531,14 @@ mod tests {
         assert_eq!(calls.at(second).map(|(call, next)| (call.database, next)), Some((15, calls.bytes_len())));
         assert!(calls.at(calls.bytes_len()).is_none());
         let rest = calls.after(1);
-        assert_eq!(rest.iter().map(|call| (call.command().name, call.args.len())).collect::<Vec<_>>(), [("get", 2)]);
+        assert_eq!(rest.iter().map(|call| (call.command().name, call.is_muted)).collect::<Vec<_>>(), [("get", true)]);
         for outcome in [
             DoneOutcome::Run,
             DoneOutcome::Cut(rest.clone()),
             DoneOutcome::Reroute(rest),
             DoneOutcome::NotExecuted,
-            DoneOutcome::Executed(vec![3, u64::from(u32::MAX) + 9]),
+            DoneOutcome::Executed,
+            DoneOutcome::Refused,
             DoneOutcome::Watched(
                 [Presence::Absent, Presence::Lasting]
                     .into_iter()
@@ -533,7 +547,8 @@ mod tests {
             ),
         ] {
             let slow = vec![SlowCall { started_us: -1, duration_us: 12_345, args: vec![b"get".to_vec(), Vec::new()] }];
-            let mut done = Done { slow, ..Done::new(outcome, b"+OK\r\n".to_vec()) };
+            let ends = vec![3, u64::from(u32::MAX) + 9];
+            let mut done = Done { slow, ends, ..Done::new(outcome, b"+OK\r\n".to_vec()) };
             assert_eq!(Done::decode(&encoded(&mut done)), Some(done));
         }
     }

@@ -88,15 +88,18 @@ impl Answers {
         Answer { version: job.version, weight, bytes_max, replies: &mut self.replies, slow: &mut self.slow }
     }
 
-    /// The call is answered.
-    pub fn end(&mut self) {
+    /// The call is answered. What nobody is to get goes again.
+    pub fn end(&mut self, call: &Call<'_>) {
+        if call.is_muted {
+            self.replies.truncate(self.ends.last().map_or(0, |end| *end as usize));
+        }
         self.ends.push(self.replies.len() as u64);
     }
 
     /// The call is answered with this error.
-    pub fn fail(&mut self, text: &str) {
+    pub fn fail(&mut self, call: &Call<'_>, text: &str) {
         encode::error(text, &mut self.replies);
-        self.end();
+        self.end(call);
     }
 }
 

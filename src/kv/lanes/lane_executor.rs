@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kv::errors;
-use crate::kv::jobs::job::{Done, Job, Kind};
+use crate::kv::jobs::job::{Done, DoneOutcome, Job, Kind};
 use crate::kv::lanes::file_watch;
 use crate::kv::lanes::reader::Reader;
 use crate::kv::lanes::writer::Writer;
@@ -110,10 +110,16 @@ impl Executor for LaneExecutor {
 /// The answer to a job of which nothing was applied: this error for each call, or one for what is answered as a whole.
 #[must_use]
 pub fn refused(job: &Job, text: &str) -> Done {
-    let mut replies = Vec::new();
-    let count = if job.kind == Kind::Run { job.calls.len() } else { 1 };
-    for _ in 0..count {
+    let (mut replies, mut ends) = (Vec::new(), Vec::new());
+    if job.kind == Kind::Run {
+        for call in job.calls.iter() {
+            if !call.is_muted {
+                encode::error(text, &mut replies);
+            }
+            ends.push(replies.len() as u64);
+        }
+    } else {
         encode::error(text, &mut replies);
     }
-    Done::run(replies)
+    Done { ends: if job.wants_ends { ends } else { Vec::new() }, ..Done::new(DoneOutcome::Refused, replies) }
 }

@@ -159,14 +159,16 @@ impl Reader {
                 let answers = self.run_calls(job, &mut learning);
                 let outcome = DoneOutcome::of_run(job, answers.ends.len(), answers.is_heavy);
                 let learned = learning.learned();
-                Done { slow: answers.slow, learned, ..Done::new(outcome, answers.replies) }
+                let ends = if job.wants_ends { answers.ends } else { Vec::new() };
+                Done { slow: answers.slow, ends, learned, ..Done::new(outcome, answers.replies) }
             }
             Kind::Exec(_) => {
                 // All of it from one snapshot.
                 self.keyspace.hold_snapshot(true);
                 let answers = self.execute(job);
                 self.keyspace.hold_snapshot(false);
-                Done { slow: answers.slow, ..Done::new(DoneOutcome::Executed(answers.ends), answers.replies) }
+                let Answers { replies, ends, slow, .. } = answers;
+                Done { slow, ends, ..Done::new(DoneOutcome::Executed, replies) }
             }
         }
     }
@@ -189,9 +191,9 @@ impl Reader {
             self.limit.set(self.calls.ended() + READ_TIME_MAX);
             let answer = answers.next(&self.calls, job, weight);
             match self.calls.read(&mut self.keyspace, &call, answer, learning) {
-                Ran::Answered => answers.end(),
+                Ran::Answered => answers.end(&call),
                 Ran::Failed(error) => self.failed(&call, &error, &mut answers),
-                Ran::Panicked => self.panicked(&mut answers),
+                Ran::Panicked => self.panicked(&call, &mut answers),
                 Ran::TooHeavy => {
                     answers.is_heavy = true;
                     break;
@@ -216,13 +218,13 @@ impl Reader {
                 let learning = &mut Learning::of(&seen);
                 let answer = answers.next(&self.calls, job, None);
                 match self.calls.read(&mut self.keyspace, &call, answer, learning) {
-                    Ran::Answered => answers.end(),
+                    Ran::Answered => answers.end(&call),
                     Ran::Failed(error) if self.keyspace.is_in_transaction() => self.failed(&call, &error, &mut answers),
                     Ran::Failed(error) => {
                         lost = Some((number, error));
                         break;
                     }
-                    Ran::Panicked | Ran::TooHeavy => self.panicked(&mut answers),
+                    Ran::Panicked | Ran::TooHeavy => self.panicked(&call, &mut answers),
                 }
             }
             let Some((number, error)) = lost else { return answers };
@@ -238,12 +240,12 @@ impl Reader {
 
     fn failed(&self, call: &Call<'_>, error: &StorageError, answers: &mut Answers) {
         tell_of_failure(error, call.command().name);
-        answers.fail(&errors::storage_text(error));
+        answers.fail(call, &errors::storage_text(error));
     }
 
-    fn panicked(&mut self, answers: &mut Answers) {
+    fn panicked(&mut self, call: &Call<'_>, answers: &mut Answers) {
         self.reopen();
-        answers.fail(errors::INTERNAL);
+        answers.fail(call, errors::INTERNAL);
     }
 
     fn watch(&mut self, job: &Job) -> Done {

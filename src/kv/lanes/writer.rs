@@ -310,13 +310,13 @@ impl Writer {
                 break;
             }
             if let Some(text) = left_out.call((index, number)) {
-                answers.fail(text);
+                answers.fail(&call, text);
                 continue;
             }
             if unseen.is_some_and(|unseen| unseen[number]) {
                 let answer = answers.next(&self.calls, job, None);
                 self.calls.answer_unseen(&call, answer);
-                answers.end();
+                answers.end(&call);
                 continue;
             }
             // All of an EXEC belongs together, whatever it reads.
@@ -325,8 +325,8 @@ impl Writer {
             match self.call((index, number), &call, answer)? {
                 // A reader has it, and what is behind it, when this group is committed.
                 Attempt::Done(Called::TooHeavy) => break,
-                Attempt::Done(Called::Answered) => answers.end(),
-                Attempt::Done(Called::Refused(text)) => answers.fail(&text),
+                Attempt::Done(Called::Answered) => answers.end(&call),
+                Attempt::Done(Called::Refused(text)) => answers.fail(&call, &text),
                 Attempt::Spoiled(place, text) => return Ok(Attempt::Spoiled(place, text)),
             }
         }
@@ -627,7 +627,8 @@ fn done(job: &Job, applied: Applied) -> Done {
     };
     let outcome = match job.kind {
         Kind::Run => DoneOutcome::of_run(job, answers.ends.len(), false),
-        Kind::Exec(_) | Kind::Watch => DoneOutcome::Executed(answers.ends),
+        Kind::Exec(_) | Kind::Watch => DoneOutcome::Executed,
     };
-    Done { slow: answers.slow, ..Done::new(outcome, answers.replies) }
+    let ends = if job.wants_ends { answers.ends } else { Vec::new() };
+    Done { slow: answers.slow, ends, ..Done::new(outcome, answers.replies) }
 }

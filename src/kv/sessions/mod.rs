@@ -4,6 +4,7 @@ pub mod clients;
 pub mod login;
 pub mod monitors;
 pub mod questions;
+pub mod riders;
 pub mod scatter_gather;
 pub mod session;
 pub mod slow_log;

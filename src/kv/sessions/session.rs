@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::kv::jobs::job::{Calls, Job, Watched};
+use crate::kv::sessions::riders::Riders;
 use crate::kv::sessions::transaction::{Execution, Transaction};
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::resp::reply::{Reply, Version};
@@ -22,8 +23,6 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     pub transaction: Transaction,
     pub pending: Pending,
-    /// Calls of a run that was cut, behind those that are on their way.
-    pub rest: Calls,
 }
 
 /// A client's name, and the name and version of its library, have at most so many bytes: they stand in each line of CLIENT LIST
@@ -78,16 +77,33 @@ pub enum ReplyMode {
 /// What the session waits for, beyond bytes.
 pub enum Pending {
     None,
-    /// The answer to a run of calls of this lane.
-    Run(LaneId),
-    /// That others had their turn: then the rest of the run goes to the lane.
-    Rest(LaneId, Job),
+    /// The answer to a run of calls. All of them count as ended: what depends on that was settled when they were admitted.
+    Run(Running),
+    /// That others had their turn: then the rest of the run goes to its lane.
+    Rest(Running, Job),
     /// The answer to a WATCH of these keys.
     Watch(Vec<(u64, Watched)>),
     /// The answer to an EXEC, or its calls that run on the loop.
     Execute(Box<Execution>),
     /// Something that a command on the loop waits for.
     Wait(Wait),
+}
+
+/// A run that was admitted and is not answered yet.
+pub struct Running {
+    /// Where the calls are that are on their way.
+    pub lane: LaneId,
+    /// Calls of a run that was cut, behind those that are on their way.
+    pub rest: Calls,
+    pub riders: Riders,
+}
+
+impl Running {
+    /// All of it is on this lane, and nothing rides.
+    #[must_use]
+    pub fn on(lane: LaneId) -> Running {
+        Running { lane, rest: Calls::default(), riders: Riders::default() }
+    }
 }
 
 /// A command that answers later: `poll` is asked at each wake-up and at the deadline.
@@ -189,7 +205,6 @@ impl Session {
             reply_mode: ReplyMode::On,
             transaction: Transaction::default(),
             pending: Pending::None,
-            rest: Calls::default(),
         }
     }
 

@@ -129,6 +129,12 @@ impl Command {
         }
     }
 
+    /// True exactly when its calls ride in a run: they are answered at once, and their replies wait for those before them.
+    #[must_use]
+    pub fn is_inert(&self) -> bool {
+        self.flags.has(Flags::INERT) || matches!(self.handler, Handler::Pure(_))
+    }
+
     /// The subcommand of this short name, whatever its case.
     #[must_use]
     pub fn subcommand(&self, short_name: &[u8]) -> Option<&'static Command> {

@@ -22,6 +22,8 @@ pub(super) struct TurnLength {
     unsent: usize,
     /// Of the commands that ran on the loop: what the cache answers takes next to nothing.
     pub(super) spent_us: u64,
+    /// Reply bytes that wait for the run that they ride in.
+    pub(super) riding: usize,
 }
 
 impl TurnLength {
@@ -32,7 +34,7 @@ impl TurnLength {
     /// Counts a request, or says that it is others' turn.
     pub(super) fn is_over(&mut self, out: &Outbox) -> bool {
         self.requests += 1;
-        let bytes = out.len() - self.unsent;
+        let bytes = out.len() - self.unsent + self.riding;
         self.requests > REQUESTS_PER_TURN || self.spent_us >= TURN_US_MAX || bytes >= TURN_BYTES_MAX
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::Conversation;
 use crate::kv::metrics::statistics::Counted;
-use crate::kv::sessions::session::{Client, Pending, Session};
+use crate::kv::sessions::session::{Client, Pending, Running, Session};
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::server::{Account, Excess, Global, Kept, LogLimit, Wire};
 
@@ -31,13 +31,20 @@ impl Session {
         let client = &self.client;
         let names = [&client.name, &client.library_name, &client.library_version];
         let pending = match &self.pending {
-            Pending::Rest(_, job) => job.bytes_kept(),
+            Pending::Run(running) => running.bytes_kept(),
+            Pending::Rest(running, job) => running.bytes_kept() + job.bytes_kept(),
             Pending::Execute(execution) => execution.bytes_kept(),
             Pending::Watch(watches) => size_of_val(watches.as_slice()),
-            Pending::None | Pending::Run(_) | Pending::Wait(_) => 0,
+            Pending::None | Pending::Wait(_) => 0,
         };
         let names: usize = names.iter().map(|name| name.borrow().capacity()).sum();
-        names + client.queued_bytes.get() + client.watched_bytes.get() + self.rest.bytes_kept() + pending
+        names + client.queued_bytes.get() + client.watched_bytes.get() + pending
+    }
+}
+
+impl Running {
+    fn bytes_kept(&self) -> usize {
+        self.rest.bytes_kept() + self.riders.bytes_kept()
     }
 }
 
