@@ -13,6 +13,7 @@ mod error;
 pub mod file_system;
 pub mod files;
 pub mod sqlite;
+pub mod upkeep;
 
 pub use error::{Result, StorageError};
 pub use sqlite::{

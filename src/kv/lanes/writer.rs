@@ -12,10 +12,10 @@ use crate::kv::errors;
 use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Watched};
 use crate::kv::lanes::calls::{Answer, Answers, Calls, Ran};
 use crate::kv::lanes::file_watch::{FileWatch, Rescue};
-use crate::kv::lanes::housekeeping::Housekeeping;
 use crate::kv::lanes::lane_executor::refused;
 use crate::kv::lanes::left_out::{LeftOut, Place};
 use crate::kv::lanes::unseen::{is_border, is_of_sets, unseen};
+use crate::kv::lanes::upkeep::WriterUpkeep;
 use crate::kv::metrics::statistics::{Counted, Measured, Statistics};
 use crate::kv::shared::Shared;
 use crate::kv::shared::broken::{self, Variant};
@@ -40,11 +40,11 @@ pub struct Writer {
     /// The tickets in the file are older than this boot: there was no room to say so yet.
     old_tickets_than: Option<u64>,
     may_map: bool,
-    housekeeping: Housekeeping,
+    upkeep: WriterUpkeep,
     files: FileWatch,
     /// Once the files are not ours any more.
     rescue: Option<Rescue>,
-    /// True when a group ran since the last housekeeping.
+    /// True when a group ran since the last upkeep.
     has_run: bool,
     /// Of the group at hand: its replies wait until it is committed.
     reply_bytes: usize,
@@ -150,11 +150,8 @@ impl Writer {
             }
         }
         let files = FileWatch::start(shared, !matches!(opened.file_system, FileSystem::Shared(_)));
-        let mut housekeeping = Housekeeping::start(shared, context, options)?;
-        // Before the first call: what grows is refused from the start on where there is no room.
-        if let Err(error) = housekeeping.look_at_disk(&keyspace, &calls) {
-            tracing::warn!(%error, "the room on the disk can't be looked at");
-        }
+        let mut upkeep = WriterUpkeep::start(shared, context, options)?;
+        upkeep.look_at_disk(&keyspace);
         Ok(Writer {
             keyspace,
             calls,
@@ -162,7 +159,7 @@ impl Writer {
             applied,
             old_tickets_than: has_old_tickets.then_some(boot),
             may_map: options.mmap,
-            housekeeping,
+            upkeep,
             files,
             rescue: None,
             has_run: false,
@@ -194,7 +191,7 @@ impl Writer {
                 // Once: a group that only deletes needs no more room than the `-wal` has.
                 Group::Failed(StorageError::Full) if !has_begun_anew => {
                     has_begun_anew = true;
-                    if !self.begin_wal_anew() {
+                    if !self.upkeep.make_room(&mut self.keyspace) {
                         break Group::Failed(StorageError::Full);
                     }
                 }
@@ -279,7 +276,7 @@ impl Writer {
         let has_changes = has_marks || broken::is(Variant::NeverMarked);
         let last = if has_changes { self.record_tickets(tasks)? } else { HashMap::new() };
         publish_sizes(&mut self.keyspace, &self.calls.statistics);
-        self.housekeeping.commit(&mut self.keyspace)?;
+        self.upkeep.commit(&mut self.keyspace)?;
         reach(&self.calls.shared.runtime, Point::AfterCommit);
         self.applied.extend(last);
         if has_changes {
@@ -413,19 +410,6 @@ impl Writer {
         self.roll_back();
     }
 
-    /// On a full disk the `-wal` can be written only where it has been before. False when readers or a pass were in the way.
-    fn begin_wal_anew(&mut self) -> bool {
-        // Beside a running pass the WAL restart gives up at once.
-        self.housekeeping.await_pass(&self.calls.statistics);
-        (0..RESTARTS_WHEN_FULL).any(|_| match self.keyspace.restart_wal() {
-            Ok(is_done) => is_done,
-            Err(error) => {
-                end_if_sync_failed(&self.calls.shared, &error);
-                false
-            }
-        })
-    }
-
     fn roll_back(&mut self) {
         if let Err(error) = self.keyspace.rollback() {
             // A transaction that can be neither finished nor undone: the next writer finds the file as it was before.
@@ -460,7 +444,7 @@ impl Writer {
         }
         self.try_to_write();
         let is_idle = !std::mem::take(&mut self.has_run);
-        let next = self.housekeeping.step(&mut self.keyspace, &self.calls, is_idle);
+        let next = self.upkeep.step(&mut self.keyspace, is_idle);
         self.unmark();
         match next {
             Ok(wait) => wait,
@@ -480,13 +464,13 @@ impl Writer {
             self.calls.statistics.set(Counted::WritesFailing, 1);
             self.rescue = Some(Rescue::begin(&self.keyspace, &changed, &options.directory));
         }
-        self.housekeeping.await_pass(&self.calls.statistics);
+        self.upkeep.await_pass();
         if let Some(Err(error)) = self.rescue.as_mut().map(|rescue| rescue.go_on(&mut self.keyspace, options)) {
             end_if_sync_failed(&self.calls.shared, &error);
             tracing::error!(%error, "what was acknowledged can't be copied into the data file yet");
             return Some(TRY_EVERY);
         }
-        Some(RETRY.min(self.housekeeping.go_on_with_backup(&mut self.keyspace)))
+        Some(RETRY.min(self.upkeep.go_on_with_backup(&mut self.keyspace)))
     }
 
     /// While writes fail the service says that it is not ready, so perhaps nobody sends one any more: whether the disk takes
@@ -523,7 +507,7 @@ impl Writer {
 
     #[must_use]
     pub fn batch_bytes_max(&self) -> usize {
-        self.housekeeping.group_bytes_max()
+        self.upkeep.group_bytes_max()
     }
 
     #[must_use]
@@ -538,14 +522,14 @@ impl Writer {
     /// The orderly end: everything in the file, an empty `-wal`.
     pub fn finish(&mut self) {
         if let Some(rescue) = &mut self.rescue {
-            self.housekeeping.stop();
+            self.upkeep.stop();
             if let Err(error) = rescue.go_on(&mut self.keyspace, &self.calls.shared.settings.storage) {
                 tracing::error!(%error, "what was acknowledged can't be copied into the data file");
             }
             return;
         }
         let options = Options { mmap: self.may_map, ..self.calls.shared.settings.storage.clone() };
-        let finished = self.housekeeping.finish(&options).and_then(|()| self.keyspace.keep_side_files());
+        let finished = self.upkeep.finish(&options).and_then(|()| self.keyspace.keep_side_files());
         if let Err(error) = finished {
             end_if_sync_failed(&self.calls.shared, &error);
             tracing::warn!(%error, "the last checkpoint did not end; the next start needs a moment longer");
@@ -587,13 +571,11 @@ fn publish_sizes(keyspace: &mut Keyspace, statistics: &Statistics) {
     }
 }
 
-/// Attempts of at most 10 ms each.
-const RESTARTS_WHEN_FULL: usize = 20;
 /// Between two attempts to write while writes fail.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 /// The incarnation that no process has.
 const NOBODY: u64 = 0;
-/// After a failure of housekeeping.
+/// After an upkeep that failed.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// The outcome of a failed sync is unknown, and the kernel forgets it: nothing is answered, this process ends, and the

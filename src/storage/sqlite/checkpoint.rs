@@ -1,17 +1,16 @@
-//! Moves the -wal into the file beside the writer, and keeps the -wal near its budget. Knows frames and budgets; the
-//! threads that call it are the writer process's.
+//! Copies the -wal into the data file and restarts it. Knows frames and extents; when to do it is the upkeep's affair.
 //!
 //! ```text
-//! checkpoint thread    Checkpointer::passive   copies what is committed, while the writer goes on; has the file written
-//!                                              back part by part as it copies, then syncs it
-//! writer thread        Keyspace::restart_wal   copies the little that is left and lets the -wal begin anew,
-//!                                              between two groups, in at most 10 ms of waiting: else tried again
+//! checkpoint thread    Checkpointer::passive   copies committed frames beside the writer; hands each extent out to be
+//!                                              written back as soon as it is copied, then syncs the file
+//! writer thread        Keyspace::restart_wal   the WAL restart, between two groups: copies the few frames that are left, so that
+//!                                              the next commit overwrites the -wal from its start. Waits 10 ms at most.
 //! ```
-//! Why two: a passive pass never catches up with a busy writer, so on its own it never lets the -wal restart (measured:
-//! past 1 GB in seconds); and the whole work on the writer's thread stalls commits for 50-250 ms.
-//! Why part by part: the disk does a commit's sync behind whatever else it was given. And as it copies: tens of thousands of
-//! pages take a tenth of a second to copy, in which the writer would have to stand still, and SQLite itself syncs all of them at
-//! once when a pass reaches the end of the -wal (<https://www.sqlite.org/c3ref/wal_checkpoint_v2.html>).
+//! Why two: a passive checkpoint never catches up with a busy writer, so alone it never lets the -wal restart (measured: past
+//! 1 GB in seconds). All of it on the writer's thread stalls commits for 50-250 ms.
+//! Why in extents: a commit's fsync queues behind whatever else the disk was given. Without them SQLite syncs tens of thousands of
+//! pages at once at the end of a pass (<https://www.sqlite.org/c3ref/wal_checkpoint_v2.html>), and the writer stands still
+//! meanwhile.
 //! The -wal is restarted, not truncated: overwriting allocated blocks syncs 1.75 times faster than appending.
 
 use std::fs::File;
@@ -28,29 +27,24 @@ use super::vfs;
 use crate::storage::error::{Result, StorageError};
 
 /// A frame of the -wal: a page and its header (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
-const FRAME_BYTES: u64 = PAGE_BYTES as u64 + 24;
+pub const FRAME_BYTES: u64 = PAGE_BYTES as u64 + 24;
 
-/// What the writer's WAL restart may always copy.
-const LAST_STEP_FRAMES: u64 = 16;
-/// A pass of so many frames takes some 20 ms: the writer can wait for it.
-const SHORT_PASS_FRAMES: u64 = 512;
+/// The longest that the WAL restart waits for readers.
+const RESTART_WAIT: Duration = Duration::from_millis(10);
 
-/// The longest that the writer's WAL restart waits for readers.
-const LAST_STEP_WAIT: Duration = Duration::from_millis(10);
+/// Pages of one write-back extent. The disk takes a millisecond or two for it, which a commit's fsync may have to wait for.
+const EXTENT_PAGES: u64 = 32;
 
-/// Pages that are written back at once: the disk has done them in a millisecond or two, which a commit may have to wait for.
-const PART_PAGES: u64 = 32;
-
-/// A part of the data file that a pass has changed.
+/// A write-back extent: the range of the data file that a pass has changed since the last one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct Extent {
     pub offset: u64,
     pub length: u64,
     /// How many of its pages have changed.
     pub pages: u64,
 }
 
-impl Part {
+impl Extent {
     /// SQLite copies pages in the order of the file, so what lies between them did not change.
     fn extend(&mut self, offset: u64, length: u64) {
         if self.pages == 0 {
@@ -103,19 +97,20 @@ impl Checkpointer {
     }
 
     /// Copies what is committed and no reader holds back, beside the writer and the readers, who never wait for it. Gives each
-    /// part of the file to `write_back` as soon as it is copied, and syncs the file in the end.
+    /// extent to `write_back` as soon as it is copied, and syncs the file in the end.
     ///
     /// # Errors
     /// What `write_back` fails with counts as a failed sync: the kernel tells of it only once.
-    pub fn passive(&self, write_back: &mut dyn FnMut(&File, Part) -> io::Result<()>) -> Result<Progress> {
-        let (mut part, mut failure) = (Part::default(), None);
+    pub fn passive(&self, write_back: &mut dyn FnMut(&File, Extent) -> io::Result<()>) -> Result<Progress> {
+        let (mut extent, mut failure) = (Extent::default(), None);
         let copied = vfs::observing(
             &mut |offset, length| {
-                part.extend(offset, length);
-                if part.pages < PART_PAGES {
+                extent.extend(offset, length);
+                if extent.pages < EXTENT_PAGES {
                     return Ok(());
                 }
-                write_back(&self.data, std::mem::take(&mut part)).inspect_err(|error| failure = Some(error.to_string()))
+                write_back(&self.data, std::mem::take(&mut extent))
+                    .inspect_err(|error| failure = Some(error.to_string()))
             },
             || run(&self.connection, "PASSIVE"),
         );
@@ -124,7 +119,7 @@ impl Checkpointer {
             return Err(sync_failed(reason));
         }
         let (progress, _) = copied?;
-        let rest = if part.pages > 0 { write_back(&self.data, part) } else { Ok(()) };
+        let rest = if extent.pages > 0 { write_back(&self.data, extent) } else { Ok(()) };
         rest.and_then(|()| self.data.sync_data()).map_err(|error| sync_failed(error.to_string()))?;
         Ok(progress)
     }
@@ -150,7 +145,7 @@ impl Keyspace {
         }
         let usual =
             self.connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).map(Duration::from_millis)?;
-        self.connection.busy_timeout(LAST_STEP_WAIT)?;
+        self.connection.busy_timeout(RESTART_WAIT)?;
         let done = run(&self.connection, "RESTART");
         self.connection.busy_timeout(usual)?;
         done.map(|(_, blocked)| !blocked)
@@ -187,64 +182,6 @@ impl WalFile {
     }
 }
 
-/// When to work on the -wal, and how much the writer must give way. Pure arithmetic over the budget.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    budget_bytes: u64,
-}
-
-impl Pace {
-    pub fn new(wal_bytes_max: u64) -> Self {
-        Self { budget_bytes: wal_bytes_max.max(FRAME_BYTES) }
-    }
-
-    /// Time for a passive pass: the -wal is to begin anew, and much is left. Not before: a page that changes ten times is
-    /// then written to the file once, and its neighbours with it. Measured over a million keys: 45 us of a disk for a frame
-    /// where 1 MB is copied at once, 22 where it is 16 MB, 13 where it is 64.
-    pub fn wants_pass(&self, progress: &Progress) -> bool {
-        self.is_due(progress) && self.has_much_left(progress)
-    }
-
-    /// More than the writer's WAL restart should copy while everybody waits.
-    pub fn has_much_left(&self, progress: &Progress) -> bool {
-        progress.remaining_bytes() > (self.budget_bytes / 128).max(LAST_STEP_FRAMES * FRAME_BYTES)
-    }
-
-    /// The -wal should begin anew: half of the budget is used. The other half is what the writer may fill until it does.
-    fn is_due(&self, progress: &Progress) -> bool {
-        progress.log_bytes() >= self.budget_bytes / 2
-    }
-
-    /// So much beyond the budget that somebody has to give way: readers hold the -wal, and the writer alone does not get it back.
-    pub fn is_held(&self, progress: &Progress) -> bool {
-        progress.remaining_bytes() > 0 && progress.log_bytes() > self.budget_bytes / 2 * 3
-    }
-
-    /// Time for the writer's WAL restart: what is left to copy is a matter of milliseconds.
-    pub fn wants_restart(&self, progress: &Progress) -> bool {
-        self.is_due(progress) && !self.wants_pass(progress)
-    }
-
-    /// How many pages a pass over `pass` frames, begun when the -wal had `begun_at`, has to have written back before the writer
-    /// adds to the `log_frames` that the -wal has now. Half as many may come as are written back, so that each pass is shorter
-    /// than the one before, and a sixteenth of the pass ahead of it, so that groups and parts need not take turns. More than there
-    /// are beside a short pass, for the next thing after it is the writer's WAL restart, and above one and a half of the budget.
-    pub fn written_before_more(&self, begun_at: u64, pass: u64, log_frames: u64) -> u64 {
-        if pass <= SHORT_PASS_FRAMES || log_frames * FRAME_BYTES > self.budget_bytes / 2 * 3 {
-            return u64::MAX;
-        }
-        let added = log_frames.saturating_sub(begun_at);
-        2 * added.saturating_sub(pass / 16)
-    }
-
-    /// How long the writer pauses after a group that took `group` while readers keep the -wal from beginning anew: nothing
-    /// within the budget, as long as the group itself at twice the budget, and so on in proportion.
-    pub fn pause(&self, log_bytes: u64, group: Duration) -> Duration {
-        let excess = log_bytes.saturating_sub(self.budget_bytes);
-        group.mul_f64((excess as f64 / self.budget_bytes as f64).min(16.0))
-    }
-}
-
 fn progress(connection: &Connection) -> Result<Progress> {
     Ok(run(connection, "NOOP")?.0)
 }
@@ -268,8 +205,6 @@ fn whole(connection: &Connection, mode: &str) -> Result<Progress> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
     use super::super::Expiry;
     use super::super::fixture::{Fixture, NOW_MS};
     use super::*;
@@ -286,7 +221,7 @@ mod tests {
     }
 
     /// Leaves writing back to the sync.
-    fn keep(_: &File, _: Part) -> io::Result<()> {
+    fn keep(_: &File, _: Extent) -> io::Result<()> {
         Ok(())
     }
 
@@ -295,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_and_the_last_step_let_the_wal_begin_anew_in_the_same_file() {
+    fn a_pass_and_a_wal_restart_let_the_next_commit_overwrite_the_same_file() {
         let mut fixture = Fixture::new();
         let checkpointer = Checkpointer::open(&fixture.options).unwrap();
         fill(&mut fixture, 1, 20);
@@ -332,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_step_gives_up_on_a_reader_and_succeeds_when_it_has_gone() {
+    fn a_wal_restart_gives_up_on_a_reader_and_succeeds_when_it_has_gone() {
         let mut fixture = Fixture::new();
         fill(&mut fixture, 4, 2);
         let mut reader = fixture.reader();
@@ -362,43 +297,6 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_busy_reader_the_wal_stays_near_its_budget() {
-        let mut fixture = Fixture::new();
-        fixture.options.wal_bytes_max = 2 << 20;
-        let pace = Pace::new(fixture.options.wal_bytes_max);
-        let (options, is_over) = (fixture.options.clone(), AtomicBool::new(false));
-        let checkpointer = Checkpointer::open(&options).unwrap();
-        let mut largest = 0;
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let mut reader = Keyspace::open_reader(&options).unwrap();
-                while !is_over.load(Ordering::SeqCst) {
-                    reader.begin_read(NOW_MS).unwrap();
-                    reader.scan(0, 50, &mut |_, _| {}).unwrap();
-                    reader.end_read().unwrap();
-                }
-            });
-            for round in 0..600u32 {
-                fill(&mut fixture, round as u8, 1 + round % 13);
-                let progress = fixture.writer.wal_progress().unwrap();
-                largest = largest.max(progress.log_bytes());
-                if pace.wants_pass(&progress) {
-                    checkpointer.passive(&mut keep).unwrap();
-                }
-                if pace.wants_restart(&fixture.writer.wal_progress().unwrap()) {
-                    fixture.writer.restart_wal().unwrap();
-                }
-                // As the writer gives way to readers that hold it, who may be waiting for a processor.
-                let pause = pace.pause(progress.log_bytes(), Duration::from_millis(2));
-                std::thread::park_timeout(pause.min(Duration::from_millis(20)));
-            }
-            is_over.store(true, Ordering::SeqCst);
-        });
-        assert!(largest < 8 << 20, "{largest}");
-        fixture.write(|keyspace| assert_eq!(keyspace.verify().unwrap().problems, [""; 0]));
-    }
-
-    #[test]
     fn a_wal_over_its_budget_is_cut_to_it_at_the_next_restart() {
         let mut fixture = Fixture::new();
         fixture.options.wal_bytes_max = 40_000;
@@ -411,41 +309,45 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_writes_back_what_it_copies_part_by_part_in_the_order_of_the_file() {
+    fn a_pass_writes_back_what_it_copies_extent_by_extent_in_the_order_of_the_file() {
         let mut fixture = Fixture::new();
         let checkpointer = Checkpointer::open(&fixture.options).unwrap();
         fill(&mut fixture, 12, 60);
         let data = std::fs::read(fixture.options.data_path()).unwrap();
-        let mut parts: Vec<Part> = Vec::new();
-        let write_back = &mut |_: &File, part| {
-            parts.push(part);
+        let mut extents: Vec<Extent> = Vec::new();
+        let write_back = &mut |_: &File, extent| {
+            extents.push(extent);
             Ok(())
         };
         let progress = checkpointer.passive(write_back).unwrap();
         assert_eq!(progress.checkpointed, progress.log_frames);
-        assert!(parts.len() > 2, "{parts:?}");
-        assert!(parts[..parts.len() - 1].iter().all(|part| part.pages == PART_PAGES), "{parts:?}");
-        assert!(parts.is_sorted_by_key(|part| part.offset), "{parts:?}");
-        assert!(parts.iter().all(|part| part.length >= part.pages * u64::from(PAGE_BYTES)), "{parts:?}");
-        // What changed lies in a part.
+        assert!(extents.len() > 2, "{extents:?}");
+        assert!(extents[..extents.len() - 1].iter().all(|extent| extent.pages == EXTENT_PAGES), "{extents:?}");
+        assert!(extents.is_sorted_by_key(|extent| extent.offset), "{extents:?}");
+        assert!(extents.iter().all(|extent| extent.length >= extent.pages * u64::from(PAGE_BYTES)), "{extents:?}");
+        // What changed lies in an extent.
         let page = PAGE_BYTES as usize;
         for (number, now) in std::fs::read(fixture.options.data_path()).unwrap().chunks(page).enumerate() {
             let offset = (number * page) as u64;
-            let is_within = parts.iter().any(|part| (part.offset..part.offset + part.length).contains(&offset));
-            assert!(is_within || data.get(number * page..(number + 1) * page) == Some(now), "page {number}: {parts:?}");
+            let is_within =
+                extents.iter().any(|extent| (extent.offset..extent.offset + extent.length).contains(&offset));
+            assert!(
+                is_within || data.get(number * page..(number + 1) * page) == Some(now),
+                "page {number}: {extents:?}"
+            );
         }
         assert!(fixture.writer.restart_wal().unwrap());
     }
 
     #[test]
-    fn a_part_is_written_back_before_the_next_is_copied() {
+    fn an_extent_is_written_back_before_the_next_is_copied() {
         let mut fixture = Fixture::new();
         let checkpointer = Checkpointer::open(&fixture.options).unwrap();
         fill(&mut fixture, 15, 60);
         let mut first = None;
-        let write_back = &mut |_: &File, part: Part| {
+        let write_back = &mut |_: &File, extent: Extent| {
             if first.is_none() {
-                first = Some((std::fs::read(fixture.options.data_path())?, (part.offset + part.length) as usize));
+                first = Some((std::fs::read(fixture.options.data_path())?, (extent.offset + extent.length) as usize));
             }
             Ok(())
         };
@@ -465,28 +367,5 @@ mod tests {
             let failed = checkpointer.passive(&mut |_, _| Err(io::Error::other("bad sector")));
             assert!(matches!(failed, Err(StorageError::SyncFailed(text)) if text.contains("bad sector")));
         }
-    }
-
-    #[test]
-    fn a_pass_begins_at_half_of_the_budget_and_the_writer_gives_way_to_it() {
-        let pace = Pace::new(2560 * FRAME_BYTES);
-        let at = |log_frames, checkpointed| Progress { log_frames, checkpointed };
-        assert!(!pace.wants_pass(&at(1279, 0)) && pace.wants_pass(&at(1280, 0)));
-        assert!(!pace.wants_restart(&at(1279, 1279)) && pace.wants_restart(&at(1280, 1279)));
-        assert!(pace.wants_pass(&at(1300, 1279)) && !pace.wants_restart(&at(1300, 1279)), "a WAL restart of a moment");
-        assert!(!pace.wants_pass(&at(1300, 1280)) && pace.wants_restart(&at(1300, 1280)));
-        assert!(!pace.is_held(&at(3840, 0)) && pace.is_held(&at(3841, 3840)) && !pace.is_held(&at(3841, 3841)));
-        let small = Pace::new(100 * FRAME_BYTES);
-        assert!(small.wants_pass(&at(60, 43)) && small.wants_restart(&at(60, 44)));
-        assert!(!small.wants_pass(&at(40, 0)) && small.has_much_left(&at(40, 0)) && !small.has_much_left(&at(40, 24)));
-        assert_eq!([1600, 1700, 1701, 2100].map(|now| pace.written_before_more(1600, 1600, now)), [0, 0, 2, 800]);
-        assert_eq!([512, 513].map(|pass| pace.written_before_more(1600, pass, 1600)), [u64::MAX, 0], "a last pass");
-        assert_eq!([3840, 3841].map(|now| pace.written_before_more(3740, 1600, now)), [0, u64::MAX], "too much");
-        let pace = Pace::new(1000 * FRAME_BYTES);
-        let group = Duration::from_millis(4);
-        assert_eq!(pace.pause(1000 * FRAME_BYTES, group), Duration::ZERO);
-        assert_eq!(pace.pause(1500 * FRAME_BYTES, group), Duration::from_millis(2));
-        assert_eq!(pace.pause(u64::MAX, group), Duration::from_millis(64));
-        assert_eq!(Pace::new(0).pause(0, group), Duration::ZERO);
     }
 }

@@ -11,27 +11,27 @@ type Told = Option<(u8, Vec<u8>)>;
 
 /// What the change hook was told since the last `take`.
 #[derive(Clone, Default)]
-pub(super) struct Announced(Arc<Mutex<Vec<Told>>>);
+pub(in crate::storage) struct Announced(Arc<Mutex<Vec<Told>>>);
 
 impl Announced {
-    pub(super) fn take(&self) -> Vec<Told> {
+    pub(in crate::storage) fn take(&self) -> Vec<Told> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 
-pub(super) struct Fixture {
-    pub(super) writer: Keyspace,
-    pub(super) options: Options,
-    pub(super) announced: Announced,
+pub(in crate::storage) struct Fixture {
+    pub(in crate::storage) writer: Keyspace,
+    pub(in crate::storage) options: Options,
+    pub(in crate::storage) announced: Announced,
     /// Last, so that the connection closes before the directory goes.
     _directory: TempDir,
 }
 
 /// The time of a test that needs no other.
-pub(super) const NOW_MS: i64 = 1_000_000;
+pub(in crate::storage) const NOW_MS: i64 = 1_000_000;
 
 impl Fixture {
-    pub(super) fn new() -> Self {
+    pub(in crate::storage) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut options = Options::new(directory.path());
         options.durability = super::Durability::Os;
@@ -49,27 +49,27 @@ impl Fixture {
     }
 
     /// Keys collide all the time and values are big from a few bytes on.
-    pub(super) fn crowded() -> Self {
+    pub(in crate::storage) fn crowded() -> Self {
         let mut fixture = Self::new();
         Self::crowd_keyspace(&mut fixture.writer);
         fixture
     }
 
-    pub(super) fn crowd_keyspace(keyspace: &mut Keyspace) {
+    pub(in crate::storage) fn crowd_keyspace(keyspace: &mut Keyspace) {
         keyspace.hash = super::slots::SlotHash::crowded(6);
         keyspace.layout = super::chunks::Layout { inline_bytes_max: 12, chunk_bytes: 8 };
     }
 
-    pub(super) fn reader(&self) -> Keyspace {
+    pub(in crate::storage) fn reader(&self) -> Keyspace {
         Keyspace::open_reader(&self.options).unwrap()
     }
 
     /// One committed group at `NOW_MS`.
-    pub(super) fn write<T>(&mut self, change: impl FnOnce(&mut Keyspace) -> T) -> T {
+    pub(in crate::storage) fn write<T>(&mut self, change: impl FnOnce(&mut Keyspace) -> T) -> T {
         self.write_at(NOW_MS, change)
     }
 
-    pub(super) fn write_at<T>(&mut self, now_ms: i64, change: impl FnOnce(&mut Keyspace) -> T) -> T {
+    pub(in crate::storage) fn write_at<T>(&mut self, now_ms: i64, change: impl FnOnce(&mut Keyspace) -> T) -> T {
         self.writer.begin_write(now_ms).unwrap();
         let result = change(&mut self.writer);
         self.writer.commit().unwrap();

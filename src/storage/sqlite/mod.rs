@@ -10,7 +10,7 @@ mod databases;
 mod expiry;
 pub mod failed_sync;
 #[cfg(test)]
-mod fixture;
+pub(super) mod fixture;
 mod keyspace;
 #[cfg(test)]
 mod model;

@@ -1,7 +1,7 @@
 //! The checkpoint thread, and how the writer and it share the disk.
 //!
-//! A pass copies what the `-wal` had when it began, and has the file written back part by part, each while the writer is not
-//! committing. What the writer adds meanwhile is bounded by what has been written back, so the next pass is shorter.
+//! A pass copies what the `-wal` had when it began. The file is written back extent by extent, each while the writer is not
+//! committing. The writer may append only in proportion to what has been written back (`Pace`), so the next pass is shorter.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,29 +10,27 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::kv::lanes::housekeeping::{now_seconds, spawn};
-use crate::kv::lanes::writer::end_if_sync_failed;
-use crate::kv::metrics::statistics::{Counted, Measured, Statistics};
-use crate::kv::shared::Shared;
-use crate::kv::shared::latency::Event;
-use crate::kv::shared::runtime::Knob;
-use crate::storage::checkpoint::{Checkpointer, Pace, Part, Progress};
-use crate::storage::{Keyspace, Options, StorageError};
+use super::pace::Pace;
+use super::report::{Event, Hooks};
+use crate::storage::error::{Result, StorageError};
+use crate::storage::sqlite::checkpoint::{Checkpointer, Extent, Progress};
+use crate::storage::sqlite::{Keyspace, Options};
 use crate::sys::{clock, disk};
 
-pub struct Checkpoints {
-    shared: Arc<Shared>,
+pub(super) struct CheckpointThread {
     /// An order is the thread to wake when the pass is far enough.
     orders: Option<Sender<Thread>>,
-    reports: Receiver<Pass>,
+    ends: Receiver<PassEnd>,
     running: Option<Running>,
     /// The last pass failed, or readers let it copy nothing: not before then.
     not_before: Option<Instant>,
+    /// The last checkpoint that was asked for and is done. 0: none yet.
+    done: u64,
     turns: Arc<Turns>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the writer and a running pass see of one another.
+/// What the writer and a running pass know of each other.
 struct Turns {
     is_committing: AtomicBool,
     /// Pages of the pass that are written back.
@@ -70,15 +68,14 @@ impl Turns {
 
 /// What was there when the pass began.
 struct Running {
-    /// The last checkpoint that a client had asked for.
-    asked: u64,
-    changes: u64,
+    /// The last checkpoint that had been asked for.
+    asked: Option<u64>,
     log_frames: u64,
     /// What the pass has to copy.
     frames: u64,
 }
 
-struct Pass {
+struct PassEnd {
     duration: Duration,
     is_failed: bool,
     /// Of the frames in the `-wal`, those that are in the file.
@@ -89,91 +86,97 @@ struct Pass {
 const FAILED_PASS_AGAIN: Duration = Duration::from_millis(200);
 /// After a pass that readers let copy nothing.
 const BLOCKED_PASS_AGAIN: Duration = Duration::from_millis(20);
-/// The longest that a part waits for the writer's commit; one that takes longer waits for the disk itself.
+/// The longest that an extent waits for the writer's commit; one that takes longer waits for the disk itself.
 const COMMIT_WAIT: Duration = Duration::from_millis(2);
 /// See `group_bytes_max`.
 const GROUP_BYTES_PER_FRAME: usize = 8;
-/// The longest that the writer gives way after a group: a pass that gets on so slowly has a disk that is in trouble, and
-/// clients see more of a service that is slow than of one that stands.
-const GIVE_WAY_MAX: Duration = Duration::from_secs(1);
+/// The longest that the writer is throttled after a group. A pass that gets on so slowly has a disk in trouble, and clients see
+/// more of a service that is slow than of one that stands.
+const THROTTLE_MAX: Duration = Duration::from_secs(1);
 
-impl Checkpoints {
-    pub fn start(shared: &Arc<Shared>, options: &Options) -> Result<Checkpoints, StorageError> {
+impl CheckpointThread {
+    pub(super) fn start(options: &Options, hooks: &Hooks) -> Result<CheckpointThread> {
         let (orders, orders_end) = bounded(1);
-        let (reports_end, reports) = bounded(1);
+        let (ends_end, ends) = bounded(1);
         let checkpointer = Checkpointer::open(options)?;
         let turns = Arc::new(Turns::new());
-        let (thread_shared, thread_turns) = (Arc::clone(shared), Arc::clone(&turns));
+        let (hooks, thread_turns) = (hooks.clone(), Arc::clone(&turns));
         let thread = spawn("checkpoint", move || {
             while let Ok(writer) = orders_end.recv() {
-                let pass = run(&checkpointer, &thread_turns, &writer, &thread_shared);
-                if reports_end.send(pass).is_err() {
+                let end = run(&checkpointer, &thread_turns, &writer, &hooks);
+                if ends_end.send(end).is_err() {
                     break;
                 }
                 writer.unpark();
             }
         })?;
-        Ok(Checkpoints {
-            shared: Arc::clone(shared),
+        Ok(CheckpointThread {
             orders: Some(orders),
-            reports,
+            ends,
             running: None,
             not_before: None,
+            done: 0,
             turns,
             thread: Some(thread),
         })
     }
 
-    pub fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
     }
 
-    pub fn can_begin(&self, now: Instant) -> bool {
+    pub(super) fn done(&self) -> u64 {
+        self.done
+    }
+
+    pub(super) fn can_begin(&self, now: Instant) -> bool {
         !self.is_running() && self.not_before.is_none_or(|at| at <= now)
     }
 
-    /// A pass over what `progress` says is there.
-    pub fn begin(&mut self, asked: u64, progress: &Progress, statistics: &Statistics) {
+    /// A pass over what `progress` says is there. True when it has begun.
+    pub(super) fn begin(&mut self, asked: Option<u64>, progress: &Progress) -> bool {
         let orders = self.orders.as_ref().expect("orders are given only before the end");
         self.turns.written.store(0, Ordering::SeqCst);
-        let changes = statistics.read(Counted::ChangesSinceCheckpoint);
         let log_frames = progress.log_frames;
         let frames = log_frames.saturating_sub(progress.checkpointed);
         let is_begun = orders.try_send(thread::current()).is_ok();
-        self.running = is_begun.then_some(Running { asked, changes, log_frames, frames });
+        self.running = is_begun.then_some(Running { asked, log_frames, frames });
+        is_begun
     }
 
-    /// Returns when the writer may add another group; `progress` is what was there at the last look.
-    pub fn give_way(
+    /// Write throttle: returns when the writer may append another group, with what is in the `-wal` then. `progress` is what was there
+    /// at the last look.
+    pub(super) fn throttle(
         &mut self,
         pace: &Pace,
         mut progress: Progress,
-        keyspace: &Keyspace,
-        statistics: &Statistics,
-    ) -> Result<Progress, StorageError> {
+        base: &Keyspace,
+        now: Instant,
+        events: &mut Vec<Event>,
+    ) -> Result<Progress> {
         let Some(running) = &self.running else { return Ok(progress) };
         let awaited = pace.written_before_more(running.log_frames, running.frames, progress.log_frames);
-        let until = clock::monotonic() + GIVE_WAY_MAX;
+        let until = clock::monotonic() + THROTTLE_MAX;
         while self.is_running() && self.turns.written() < awaited {
-            let now = clock::monotonic();
-            if now >= until {
+            let at = clock::monotonic();
+            if at >= until {
                 break;
             }
-            self.turns.park(awaited, until - now);
-            self.collect(statistics);
-            progress = keyspace.wal_progress()?;
+            self.turns.park(awaited, until - at);
+            self.collect(now, events);
+            progress = base.wal_progress()?;
         }
         Ok(progress)
     }
 
-    /// Beside a pass the writer gives way between groups, so none may be large beside the pass itself. A new small value takes
+    /// Beside a pass the writer is throttled between groups, so none may be large beside the pass itself. A new small value takes
     /// two frames and some 150 bytes of its job, which makes a group of a tenth of the pass.
-    pub fn group_bytes_max(&self) -> usize {
+    pub(super) fn group_bytes_max(&self) -> usize {
         self.running.as_ref().map_or(usize::MAX, |running| running.frames as usize * GROUP_BYTES_PER_FRAME)
     }
 
-    /// Runs a COMMIT; the pass begins no part meanwhile.
-    pub fn during_commit<T>(&self, commit: impl FnOnce() -> T) -> T {
+    /// Runs a COMMIT; the pass begins no extent meanwhile.
+    pub(super) fn during_commit<T>(&self, commit: impl FnOnce() -> T) -> T {
         if !self.is_running() {
             return commit();
         }
@@ -187,45 +190,40 @@ impl Checkpoints {
     }
 
     /// Looks whether the pass has ended.
-    pub fn collect(&mut self, statistics: &Statistics) {
-        if let Ok(pass) = self.reports.try_recv() {
-            self.ended(&pass, statistics);
+    pub(super) fn collect(&mut self, now: Instant, events: &mut Vec<Event>) {
+        if let Ok(end) = self.ends.try_recv() {
+            events.push(self.ended(&end, now));
         }
     }
 
     /// Until the pass has ended, but not longer.
-    pub fn wait(&mut self, time: Duration, statistics: &Statistics) {
-        if let Ok(pass) = self.reports.recv_timeout(time) {
-            self.ended(&pass, statistics);
+    pub(super) fn wait(&mut self, time: Duration, now: Instant, events: &mut Vec<Event>) {
+        if self.is_running()
+            && let Ok(end) = self.ends.recv_timeout(time)
+        {
+            events.push(self.ended(&end, now));
         }
     }
 
-    fn ended(&mut self, pass: &Pass, statistics: &Statistics) {
+    fn ended(&mut self, end: &PassEnd, now: Instant) -> Event {
         let running = self.running.take();
         let pages = self.turns.written();
         let frames = running.as_ref().map(|running| running.frames);
-        tracing::debug!(pages, frames, upto = pass.checkpointed, ?pass.duration, "a pass of a checkpoint ended");
-        let again = match (pass.is_failed, pages) {
+        tracing::debug!(pages, frames, upto = end.checkpointed, ?end.duration, "a pass of a checkpoint ended");
+        let again = match (end.is_failed, pages) {
             (true, _) => Some(FAILED_PASS_AGAIN),
             (false, 0) => Some(BLOCKED_PASS_AGAIN),
             (false, _) => None,
         };
-        self.not_before = again.map(|wait| clock::monotonic() + wait);
-        if let Some(running) = running.filter(|running| !pass.is_failed && pass.checkpointed >= running.log_frames) {
-            let changes = statistics.read(Counted::ChangesSinceCheckpoint).saturating_sub(running.changes);
-            statistics.set(Counted::ChangesSinceCheckpoint, changes);
-            statistics.set(Counted::LastCheckpointSeconds, now_seconds());
-            self.shared.runtime.set(Knob::CheckpointsDone, running.asked);
-        }
-        self.shared.latency.consider_duration(Event::Checkpoint, pass.duration);
-        let duration_us = pass.duration.as_micros() as u64;
-        statistics.add(Counted::CheckpointsTotal, 1);
-        statistics.add(Counted::CheckpointMicrosecondsTotal, duration_us);
-        statistics.measured(Measured::Checkpoint, duration_us);
-        statistics.set(Counted::LastCheckpointFailed, u64::from(pass.is_failed));
+        self.not_before = again.map(|wait| now + wait);
+        let is_complete =
+            !end.is_failed && running.as_ref().is_some_and(|running| end.checkpointed >= running.log_frames);
+        let done = running.and_then(|running| running.asked).filter(|_| is_complete);
+        self.done = done.unwrap_or(self.done);
+        Event::PassEnded { duration: end.duration, is_failed: end.is_failed, is_complete, done }
     }
 
-    pub fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         drop(self.orders.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -235,18 +233,18 @@ impl Checkpoints {
     }
 }
 
-impl Drop for Checkpoints {
+impl Drop for CheckpointThread {
     fn drop(&mut self) {
         self.end();
     }
 }
 
 /// One pass, on the checkpoint thread.
-fn run(checkpointer: &Checkpointer, turns: &Turns, writer: &Thread, shared: &Shared) -> Pass {
+fn run(checkpointer: &Checkpointer, turns: &Turns, writer: &Thread, hooks: &Hooks) -> PassEnd {
     let begun = clock::monotonic();
-    // The disk works on one part while the next is copied, and has never more than one.
-    let mut at_disk = Part::default();
-    let outcome = checkpointer.passive(&mut |file, part| {
+    // The disk works on one extent while the next is copied, and never has more than one.
+    let mut at_disk = Extent::default();
+    let outcome = checkpointer.passive(&mut |file, extent| {
         if at_disk.pages > 0 {
             disk::write_back(file, at_disk.offset, at_disk.length)?;
             turns.add_written(at_disk.pages, writer);
@@ -255,19 +253,23 @@ fn run(checkpointer: &Checkpointer, turns: &Turns, writer: &Thread, shared: &Sha
         while turns.is_committing.load(Ordering::Acquire) && clock::monotonic() < until {
             park_timeout(COMMIT_WAIT);
         }
-        at_disk = part;
-        disk::begin_write_back(file, part.offset, part.length)
+        at_disk = extent;
+        disk::begin_write_back(file, extent.offset, extent.length)
     });
     turns.add_written(at_disk.pages, writer);
     if let Err(error) = &outcome {
-        end_if_sync_failed(shared, error);
+        (hooks.failed)(error);
         tracing::error!(%error, "a checkpoint failed");
     }
-    Pass {
+    PassEnd {
         duration: clock::monotonic().duration_since(begun),
         is_failed: outcome.is_err(),
         checkpointed: outcome.map_or(0, |progress| progress.checkpointed),
     }
+}
+
+pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    crate::sys::thread::spawn(name, body).map_err(|error| StorageError::Io(format!("can't start a thread: {error}")))
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! How long the keys of each database that end have left, on average: INFO's `avg_ttl`. An estimate, from a sample that the writer
-//! takes once a second beside its sweeping.
+//! How long the keys of each database that end have left, on average. An estimate, from a sample that is taken once a second
+//! beside the sweeping.
 
 use std::time::{Duration, Instant};
 
-use crate::kv::metrics::statistics::Statistics;
-use crate::storage::{DATABASES, ExpirySample, Keyspace, StorageError};
+use crate::storage::error::Result;
+use crate::storage::sqlite::{DATABASES, ExpirySample, Keyspace};
 use crate::sys::clock;
 
-pub struct AverageTtls {
+pub(super) struct AverageExpiry {
     look_at: Instant,
     /// The database whose turn it is.
     turn: usize,
@@ -25,46 +25,44 @@ const LOOK_AGAIN: Duration = Duration::from_secs(600);
 /// What a sample counts for beside the mean of those before it: the estimate follows a change within some ten samples.
 const SAMPLE_SHARE: f64 = 1.0 / 8.0;
 
-impl AverageTtls {
-    #[must_use]
-    pub fn start() -> AverageTtls {
+impl AverageExpiry {
+    pub(super) fn start(now: Instant) -> AverageExpiry {
         let random = clock::wall_us().unsigned_abs();
-        AverageTtls { look_at: clock::monotonic(), turn: 0, random, ends_at_ms: [None; DATABASES] }
+        AverageExpiry { look_at: now, turn: 0, random, ends_at_ms: [None; DATABASES] }
     }
 
-    /// Within a transaction; does nothing until it is time. An error is nobody's but this figure's.
-    pub fn look(&mut self, keyspace: &mut Keyspace, statistics: &Statistics) {
-        let begun = clock::monotonic();
-        if begun < self.look_at {
-            return;
+    /// Within a transaction. For how long the keys of each database that end will still be there, in milliseconds; `None` until it
+    /// is time. An error is nobody's but this figure's.
+    pub(super) fn look(&mut self, base: &mut Keyspace, now: Instant) -> Option<[u64; DATABASES]> {
+        if now < self.look_at {
+            return None;
         }
-        self.look_at = match self.sample(keyspace) {
-            Ok(()) => begun + LOOK_EVERY.max(clock::monotonic().duration_since(begun) * REST),
+        let begun = clock::monotonic();
+        self.look_at = match self.sample(base) {
+            Ok(()) => now + LOOK_EVERY.max(clock::monotonic().duration_since(begun) * REST),
             Err(error) => {
                 tracing::warn!(%error, "how long keys have left can't be estimated");
-                begun + LOOK_AGAIN
+                now + LOOK_AGAIN
             }
         };
-        for (number, ends_at_ms) in self.ends_at_ms.iter().enumerate() {
-            let left_ms = ends_at_ms.map_or(0.0, |at| at - keyspace.now_ms() as f64);
-            statistics.set_average_ttl(number as u8, left_ms as u64);
-        }
+        let left_ms = |at: Option<f64>| at.map_or(0.0, |at| at - base.now_ms() as f64) as u64;
+        Some(self.ends_at_ms.map(left_ms))
     }
 
     /// Of one database that has such keys, the next in turn.
-    fn sample(&mut self, keyspace: &mut Keyspace) -> Result<(), StorageError> {
+    fn sample(&mut self, base: &mut Keyspace) -> Result<()> {
         for _ in 0..DATABASES {
             let number = self.turn;
             self.turn = (number + 1) % DATABASES;
-            keyspace.select(number as u8);
-            if keyspace.expires_count()? == 0 {
+            base.select(number as u8);
+            if base.expires_count()? == 0 {
                 self.ends_at_ms[number] = None;
                 continue;
             }
             // One step of SplitMix64: neighbours in time begin far from each other.
             self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
             let random = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            let sample = keyspace.sample_expiries(random)?;
+            let sample = base.sample_expiries(random)?;
             self.ends_at_ms[number] = with_sample(self.ends_at_ms[number], &sample);
             break;
         }

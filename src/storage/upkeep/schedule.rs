@@ -1,0 +1,334 @@
+//! The schedule of upkeep: a step between two groups of the writer, which takes a few milliseconds at most unless the write throttle
+//! holds it.
+//!
+//! The checkpoint thread copies the `-wal` beside the writer; a step only takes the short WAL restart. Decisions depend on the
+//! time that is given; the clock is read only to measure how long something took.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::average_expiry::AverageExpiry;
+use super::checkpoint_thread::CheckpointThread;
+use super::pace::Pace;
+use super::report::{Disk, Event, Hooks, Report, Size, Wishes};
+use super::sync_thread::SyncThread;
+use crate::storage::error::{Result, StorageError};
+use crate::storage::file_system;
+use crate::storage::sqlite::checkpoint::{Checkpointer, Progress};
+use crate::storage::sqlite::{DATABASES, Durability, Keyspace, Options};
+use crate::sys::clock;
+
+pub struct Upkeep {
+    hooks: Hooks,
+    directory: PathBuf,
+    disk_reserve_bytes: u64,
+    wal_bytes_max: u64,
+    pace: Pace,
+    checkpoints: CheckpointThread,
+    _syncs: Option<SyncThread>,
+    average_expiry: AverageExpiry,
+    /// When a group ran last.
+    active_at: Instant,
+    wal_looked_at: Instant,
+    /// Not before then: readers blocked the WAL restart.
+    restart_at: Instant,
+    /// When the last pass began.
+    pass_begun_at: Option<Instant>,
+    is_disk_short: bool,
+    /// A checkpoint would make the file shorter.
+    can_shrink: bool,
+    swept_at: Instant,
+    /// After a sweep that failed.
+    sweep_not_before: Instant,
+    /// The last sweep found all that it may take at once: there is more.
+    has_more_to_sweep: bool,
+    report: Report,
+}
+
+/// How often the `-wal` and the disk are looked at, however busy the writer is.
+const WAL_EVERY: Duration = Duration::from_millis(2);
+/// After so long without a group, the `-wal` is copied though it is far from its budget.
+const QUIET: Duration = Duration::from_secs(1);
+/// Between two attempts at a checkpoint that somebody waits for.
+const ASKED_PASS_EVERY: Duration = Duration::from_millis(20);
+const SWEEP_EVERY: Duration = Duration::from_millis(50);
+const SWEEP_BESIDE_EVERY: Duration = Duration::from_millis(10);
+/// After a sweep that failed at nothing in particular.
+const SWEEP_AGAIN: Duration = Duration::from_secs(60);
+/// Rows of one step: a millisecond or two.
+const EXPIRED_ROWS: usize = 200;
+const ORPHAN_ROWS: usize = 1000;
+const VACUUM_PAGES: u32 = 64;
+/// Unused pages up to this share of the file are kept for what will be written next, while the disk has room.
+const UNUSED_PERCENT: u64 = 25;
+/// On a disk that is nearly full the `-wal` is restarted as soon as it has this much.
+const WAL_BYTES_WHEN_SHORT: u64 = 64 << 10;
+/// Between two attempts at the WAL restart, when readers block it.
+const RESTART_EVERY: Duration = Duration::from_millis(50);
+/// Attempts at the WAL restart of at most 10 ms each, where a group found the disk full.
+const RESTARTS_WHEN_FULL: usize = 20;
+/// A pass that takes longer has a disk that is in trouble.
+const PASS_MAX: Duration = Duration::from_secs(1);
+/// The longest that the writer pauses after a group while readers keep the `-wal` from being restarted.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+impl Upkeep {
+    /// Of the base of these options, which the caller has open for writing.
+    ///
+    /// # Errors
+    /// A thread can't be started, or a file can't be opened.
+    pub fn start(options: &Options, now: Instant, hooks: Hooks) -> Result<Upkeep> {
+        let syncs = match options.durability {
+            Durability::EverySec => Some(SyncThread::start(options, &hooks)?),
+            Durability::Always | Durability::Os => None,
+        };
+        Ok(Upkeep {
+            directory: options.directory.clone(),
+            disk_reserve_bytes: 2 * options.wal_bytes_max,
+            wal_bytes_max: options.wal_bytes_max,
+            pace: Pace::new(options.wal_bytes_max),
+            checkpoints: CheckpointThread::start(options, &hooks)?,
+            _syncs: syncs,
+            average_expiry: AverageExpiry::start(now),
+            active_at: now,
+            wal_looked_at: now,
+            restart_at: now,
+            pass_begun_at: None,
+            is_disk_short: false,
+            can_shrink: false,
+            swept_at: now,
+            sweep_not_before: now,
+            has_more_to_sweep: true,
+            report: Report::default(),
+            hooks,
+        })
+    }
+
+    /// What is due now, between two transactions. Returns when to come again if no group comes before. What it did before an error
+    /// is in the report as well.
+    ///
+    /// # Errors
+    /// Those of a commit or a checkpoint.
+    pub fn step(&mut self, base: &mut Keyspace, now: Instant, wishes: &Wishes) -> Result<Duration> {
+        if !wishes.is_idle {
+            self.active_at = now;
+        }
+        let is_time = now.duration_since(self.wal_looked_at) >= WAL_EVERY;
+        if is_time {
+            self.wal_looked_at = now;
+            self.look_at_disk(base)?;
+        }
+        // Beside a pass after each group: it may be the last that the pass bears.
+        if is_time || self.checkpoints.is_running() {
+            self.look_at_wal(base, now, wishes)?;
+        }
+        if self.is_sweep_due(now, wishes.is_idle) {
+            self.swept_at = now;
+            let begun = clock::monotonic();
+            self.has_more_to_sweep = match self.sweep(base, now, wishes) {
+                Err(error) if error.is_of_the_call() => self.sweep_failed(base, &error, now)?,
+                swept => swept?,
+            };
+            self.report.events.push(Event::Swept { duration: clock::monotonic().duration_since(begun) });
+        }
+        Ok(match self.has_more_to_sweep {
+            true => Duration::ZERO,
+            false if self.is_asked_for(wishes) => WAL_EVERY,
+            false => SWEEP_EVERY,
+        })
+    }
+
+    /// What was found and done since the last report.
+    pub fn report(&mut self) -> Report {
+        std::mem::take(&mut self.report)
+    }
+
+    /// At the start, and then as often as at the `-wal`: a busy writer fills a reserve of a few megabytes in some ten milliseconds.
+    ///
+    /// # Errors
+    /// The size of the data file can't be read.
+    pub fn look_at_disk(&mut self, base: &Keyspace) -> Result<()> {
+        match file_system::available_bytes(&self.directory) {
+            Ok(free_bytes) => {
+                // What is committed and not yet in the file will make that longer.
+                let growth_bytes = base.growth_bytes()?;
+                let room = free_bytes.saturating_sub(u64::try_from(growth_bytes).unwrap_or(0));
+                self.is_disk_short = room < self.disk_reserve_bytes;
+                self.can_shrink = growth_bytes < 0;
+                self.report.disk = Some(Disk { free_bytes, is_short: self.is_disk_short });
+            }
+            Err(error) => tracing::warn!(%error, "the free space of the disk can't be read"),
+        }
+        Ok(())
+    }
+
+    /// How many bytes of jobs the next group may have.
+    pub fn group_bytes_max(&self) -> usize {
+        self.checkpoints.group_bytes_max()
+    }
+
+    /// COMMIT of a group, while a pass keeps its hands off the disk.
+    ///
+    /// # Errors
+    /// Those of `Keyspace::commit`.
+    pub fn commit(&self, base: &mut Keyspace) -> Result<()> {
+        self.checkpoints.during_commit(|| base.commit())
+    }
+
+    /// Returns when no pass is running, or after a second.
+    pub fn await_pass(&mut self, now: Instant) {
+        self.checkpoints.wait(PASS_MAX, now, &mut self.report.events);
+    }
+
+    /// On a full disk the `-wal` can be written only where it has been before. False when readers or a pass were in the way of its
+    /// restart.
+    pub fn restart_full_wal(&mut self, base: &mut Keyspace, now: Instant) -> bool {
+        // Beside a running pass the WAL restart gives up at once.
+        self.await_pass(now);
+        (0..RESTARTS_WHEN_FULL).any(|_| match base.restart_wal() {
+            Ok(is_done) => is_done,
+            Err(error) => {
+                (self.hooks.failed)(&error);
+                false
+            }
+        })
+    }
+
+    /// The checkpoint thread ends.
+    pub fn stop(&mut self) {
+        self.checkpoints.end();
+    }
+
+    /// The orderly end: everything is in the file, the `-wal` is empty.
+    ///
+    /// # Errors
+    /// Those of a checkpoint; `Busy` when a reader did not end.
+    pub fn finish(&mut self, options: &Options) -> Result<()> {
+        self.stop();
+        Checkpointer::open(options)?.truncate().map(|_| ())
+    }
+
+    fn is_asked_for(&self, wishes: &Wishes) -> bool {
+        wishes.checkpoint.is_some_and(|asked| asked > self.checkpoints.done())
+    }
+
+    /// Passes beside the writer, each over what was added during the one before and so shorter than that, then the WAL restart.
+    fn look_at_wal(&mut self, base: &mut Keyspace, now: Instant, wishes: &Wishes) -> Result<()> {
+        self.checkpoints.collect(now, &mut self.report.events);
+        let mut progress = base.wal_progress()?;
+        // Between two passes no group comes, or the second would have that much more to do.
+        loop {
+            if self.checkpoints.is_running() {
+                progress = self.checkpoints.throttle(&self.pace, progress, base, now, &mut self.report.events)?;
+            }
+            if !self.begin_pass(&progress, now, wishes) {
+                break;
+            }
+        }
+        if !self.checkpoints.is_running() && progress.log_bytes() > self.wal_bytes_max {
+            // Readers hold the WAL restart back: the writer is slowed in proportion to what it has piled up.
+            clock::pause(self.pace.pause(progress.log_bytes(), WAL_EVERY).min(PAUSE_MAX));
+        }
+        // With no room left the -wal can be written only where it has been before, and the file shrinks only by this.
+        let is_due = progress.log_bytes() >= WAL_BYTES_WHEN_SHORT || self.can_shrink;
+        let wants_restart = self.is_disk_short && is_due || self.pace.wants_restart(&progress);
+        let mut is_held = self.pace.is_held(&progress);
+        if !self.checkpoints.is_running() && wants_restart && now >= self.restart_at {
+            is_held &= !self.restart(base, now)?;
+        }
+        self.report.is_wal_held = Some(is_held);
+        self.report.wal_bytes = Some(progress.log_bytes());
+        Ok(())
+    }
+
+    /// False when there is no need, or one is running, or it must not be yet.
+    fn begin_pass(&mut self, progress: &Progress, now: Instant, wishes: &Wishes) -> bool {
+        let is_asked = self.is_asked_for(wishes)
+            && self.pass_begun_at.is_none_or(|begun| now.duration_since(begun) >= ASKED_PASS_EVERY);
+        // Every read looks through what is not copied yet; and on a disk that is short of room the -wal is kept small.
+        let is_early = now.duration_since(self.active_at) >= QUIET || self.is_disk_short;
+        let is_wanted = is_asked || self.pace.wants_pass(progress) || is_early && self.pace.has_much_left(progress);
+        if !is_wanted || !self.checkpoints.can_begin(now) {
+            return false;
+        }
+        self.pass_begun_at = Some(now);
+        let is_begun = self.checkpoints.begin(wishes.checkpoint, progress);
+        if is_begun {
+            self.report.events.push(Event::PassBegun);
+        }
+        is_begun
+    }
+
+    /// True when it is done.
+    fn restart(&mut self, base: &mut Keyspace, now: Instant) -> Result<bool> {
+        let begun = clock::monotonic();
+        let is_done = match base.restart_wal() {
+            // The file can't grow: sweeping and deleting go on in what room the -wal has.
+            Err(StorageError::Full) => false,
+            tried => tried?,
+        };
+        if !is_done {
+            self.restart_at = now + RESTART_EVERY;
+        }
+        let duration = clock::monotonic().duration_since(begun);
+        tracing::debug!(is_done, duration_us = duration.as_micros() as u64, "the WAL restart of a checkpoint");
+        self.report.events.push(Event::WalRestart { duration, is_done });
+        Ok(is_done)
+    }
+
+    /// A step is a commit of its own: beside a busy writer it takes its turn, and an idle one goes on without a break.
+    fn is_sweep_due(&self, now: Instant, is_idle: bool) -> bool {
+        let since = now.duration_since(self.swept_at);
+        let is_due = match (self.has_more_to_sweep, is_idle) {
+            (true, true) => true,
+            (true, false) => since >= SWEEP_BESIDE_EVERY,
+            (false, _) => since >= SWEEP_EVERY,
+        };
+        is_due && now >= self.sweep_not_before
+    }
+
+    /// One transaction of cleaning. True when there is more.
+    fn sweep(&mut self, base: &mut Keyspace, now: Instant, wishes: &Wishes) -> Result<bool> {
+        base.begin_write(wishes.now_ms)?;
+        let expired = if wishes.removes_expired { base.sweep_expired(EXPIRED_ROWS)? } else { 0 };
+        let orphans = base.sweep_orphans(ORPHAN_ROWS)?;
+        let unused_percent = if self.is_disk_short { 0 } else { UNUSED_PERCENT };
+        let pages = if expired + orphans == 0 { base.vacuum(VACUUM_PAGES, unused_percent)? } else { 0 };
+        if let Some(ttls_ms) = self.average_expiry.look(base, now) {
+            self.report.average_ttls_ms = Some(ttls_ms);
+        }
+        self.report.data_bytes = Some(base.data_bytes()?);
+        if expired + orphans == 0 && pages == 0 {
+            base.rollback()?;
+            return Ok(false);
+        }
+        let sizes = sizes(base)?;
+        base.commit()?;
+        self.report.sizes = Some(sizes);
+        self.report.expired_keys += expired as u64;
+        Ok(expired == EXPIRED_ROWS || orphans == ORPHAN_ROWS || pages > 0)
+    }
+
+    /// A bad row is nobody's affair but its own: no write fails because of it, and what else is to be swept is. True when there is more.
+    fn sweep_failed(&mut self, base: &mut Keyspace, error: &StorageError, now: Instant) -> Result<bool> {
+        base.rollback()?;
+        let goes_on = *error != StorageError::OutOfMemory && base.sweep_past_failure();
+        if goes_on {
+            tracing::error!(%error, "a row can't be swept, and is left alone until the next start");
+        } else {
+            tracing::error!(%error, "nothing can be swept for a while");
+            self.sweep_not_before = now + SWEEP_AGAIN;
+        }
+        Ok(goes_on)
+    }
+}
+
+/// How many keys each database has. Within a transaction.
+fn sizes(base: &mut Keyspace) -> Result<[Size; DATABASES]> {
+    let mut sizes = [Size::default(); DATABASES];
+    for (number, size) in sizes.iter_mut().enumerate() {
+        base.select(number as u8);
+        *size = Size { keys: base.key_count()?, expires: base.expires_count()? };
+    }
+    Ok(sizes)
+}
