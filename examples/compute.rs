@@ -6,8 +6,8 @@
 //! ```
 
 use emptyserver::server::{
-    Application, Effects, Executor, ExecutorContext, Input, LaneId, LaneSpec, Outbox, Peer, Refusal, Runs, Service,
-    Slot, StartError, Step, Task, TaskId, Wire, WorkerContext,
+    Application, Effects, Executor, ExecutorContext, Input, LaneId, LaneSpec, Outbox, Peer, Refusal, Responder, Runs,
+    Service, Slot, StartError, Step, Task, Wire, WorkerContext,
 };
 
 #[path = "support/start.rs"]
@@ -105,9 +105,9 @@ impl Executor for Counter {
     type Job = Primes;
     type Done = Answer;
 
-    fn run(&mut self, tasks: &[Task<Primes>], answer: &mut dyn FnMut(TaskId, Answer)) {
+    fn run(&mut self, tasks: &[Task<Primes>], responder: &mut dyn Responder<Answer>) {
         for task in tasks {
-            answer(task.id, Answer(count_primes(task.job.0).to_string()));
+            responder.answer(task.id, Answer(count_primes(task.job.0).to_string()));
         }
     }
 

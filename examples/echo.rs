@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use emptyserver::server::{
     Application, ConnectionId, Counter, Effects, Executor, ExecutorContext, Input, LaneId, LaneSpec, Outbox, Peer,
-    Refusal, Runs, Scoreboard, Service, Slot, StartError, Step, Task, TaskId, Wire, WorkerContext,
+    Refusal, Responder, Runs, Scoreboard, Service, Slot, StartError, Step, Task, Wire, WorkerContext,
 };
 use emptyserver::sys;
 
@@ -202,7 +202,7 @@ impl Executor for EchoExecutor {
     type Job = Line;
     type Done = Line;
 
-    fn run(&mut self, tasks: &[Task<Line>], answer: &mut dyn FnMut(TaskId, Line)) {
+    fn run(&mut self, tasks: &[Task<Line>], responder: &mut dyn Responder<Line>) {
         for task in tasks {
             let words: Vec<&[u8]> = task.job.0.split(|&byte| byte == b' ').collect();
             match words[1..] {
@@ -211,7 +211,7 @@ impl Executor for EchoExecutor {
                 [b"die", ..] if self.is_lane => sys::process::exit_at_once(9),
                 _ => {}
             }
-            answer(task.id, Line(task.job.0.clone()));
+            responder.answer(task.id, Line(task.job.0.clone()));
         }
     }
 

@@ -36,6 +36,8 @@ pub struct Limits {
     pub connections_bytes_max: usize,
     /// Unsent answers for one worker at which the process lane takes no more of its jobs.
     pub lane_output_bytes_pause: usize,
+    /// Unsent bytes for one worker, answers included, at which the process lane drops notices for it.
+    pub lane_notice_bytes_max: usize,
     /// Job bytes that the process lane holds at most, beyond one job.
     pub lane_input_bytes_max: usize,
     /// Unsent bytes for another worker over which a message is dropped.
@@ -58,6 +60,7 @@ impl Default for Limits {
             output_bytes_max: 1 << 30,
             connections_bytes_max: 0,
             lane_output_bytes_pause: 4 << 20,
+            lane_notice_bytes_max: 16 << 20,
             lane_input_bytes_max: 16 << 20,
             bus_bytes_max: 64 << 20,
             idle_timeout_seconds: 0,
@@ -75,6 +78,11 @@ impl Limits {
             // A connection that is paused must not be over its limit already.
             (self.output_bytes_pause < self.output_bytes_max, "output_bytes_pause must be below output_bytes_max"),
             (self.input_bytes_max >= READ_BYTES, "input_bytes_max must hold one read"),
+            // Else a worker misses notices because it has many answers to read.
+            (
+                self.lane_notice_bytes_max > self.lane_output_bytes_pause,
+                "lane_notice_bytes_max must be over lane_output_bytes_pause",
+            ),
             (self.lane_output_bytes_pause > 0 && self.lane_input_bytes_max > 0, "lane limits must not be 0"),
         ];
         match relations.into_iter().find(|(holds, _)| !holds) {
@@ -112,6 +120,7 @@ mod tests {
         let pause = Limits { output_bytes_pause: 10, output_bytes_max: 10, ..Limits::default() };
         assert!(refused(pause).contains("output_bytes_pause"));
         assert!(refused(Limits { input_bytes_max: READ_BYTES - 1, ..Limits::default() }).contains("input_bytes_max"));
+        assert!(refused(Limits { lane_notice_bytes_max: 4 << 20, ..Limits::default() }).contains("lane_notice"));
         assert!(refused(Limits { connections_max: 0, ..Limits::default() }).contains("connection"));
         assert!(refused(Limits { lane_input_bytes_max: 0, ..Limits::default() }).contains("lane"));
     }

@@ -6,7 +6,7 @@
 //!   │ Open │ <─────────────────────────────────────────────┘
 //!   └──────┘ ── receive: Park ──> ┌────────┐ ── wake, deadline: resume ──> Open
 //!      │                          │ Parked │
-//!      │ Close, end of file       └────────┘
+//!      │ Close, end of file       └────────┘      InFlight ── the lane parks the job ──> Waiting ── complete, cancelled: as above
 //!      v
 //!   ┌─────────┐ all sent
 //!   │ Closing │ ────────> removed        (an error of the socket removes at once, from any state)
@@ -68,6 +68,9 @@ pub(super) enum State {
     /// Waits for a wake or the deadline. Nothing is read. Without a deadline it closes when its peer has ended: a peer that is
     /// gone looks like one that has only stopped sending, and would be waited for, for ever.
     Parked { until: Option<Instant> },
+    /// The lane has parked its job under this number, and answers it some day; at `until` that is cancelled. Nothing is read, and it
+    /// closes when its peer has ended.
+    Waiting { lane: usize, number: u64, until: Option<Instant> },
     /// Nothing more is handled; closes once the replies are sent.
     Closing,
 }

@@ -12,6 +12,8 @@ pub(super) enum Message {
     Lane { lane: u64 },
     /// To the process lane, with a descriptor: a fresh link to a worker.
     Worker { incarnation: u64 },
+    /// To the process lane: the workers that are there now have all been told of.
+    AllWorkers,
     /// To a worker, with a descriptor: a fresh link to the worker in `slot`.
     Bus { slot: u64 },
     /// End in good order, within so many milliseconds.
@@ -52,6 +54,7 @@ impl Control {
             Message::Drain { within_ms } => (4, within_ms),
             Message::Ready => (5, 0),
             Message::DrainAll => (6, 0),
+            Message::AllWorkers => (7, 0),
         };
         let mut bytes = [0; MESSAGE_BYTES];
         bytes[0] = kind;
@@ -76,6 +79,7 @@ impl Control {
                 4 => Message::Drain { within_ms: value },
                 5 => Message::Ready,
                 6 => Message::DrainAll,
+                7 => Message::AllWorkers,
                 _ => return Err(io::ErrorKind::InvalidData.into()),
             },
         };

@@ -4,7 +4,7 @@
 //! ones wait for the next batch. So what a dead worker left behind runs before anything that was sent later elsewhere, and
 //! no worker is starved. While a batch runs, the next one gathers in the sockets.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
@@ -16,9 +16,12 @@ use smallvec::SmallVec;
 use super::config::Limits;
 use super::counters::{Counter, Global, Scoreboard, Slot};
 use super::link::Link;
-use super::pool::{Source, Taken};
-use super::process_lane::{DONE, HELLO, IDS_BYTES, JOB, RESENT, u64_at};
-use super::service::{ConnectionId, Executor, Task, TaskId, Wire};
+use super::pool::{Admission, Source, Taken};
+use super::process_lane::{
+    ACKNOWLEDGED, AGAIN, CANCEL, CANCELLED, DONE, HELLO, IDS_BYTES, JOB, MISSED, NOTICE, PARKED, REGISTER, REGISTERED,
+    RESENT, put_ids, put_tickets, u64_at,
+};
+use super::service::{Audience, ConnectionId, Executor, Task, TaskId, Wire};
 use super::waker::{Waker, Wakes, waker};
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Watch};
@@ -34,6 +37,8 @@ enum News {
         incarnation: u64,
         fd: OwnedFd,
     },
+    /// Whoever was there when this process started has been told of.
+    AllWorkers,
     /// No more workers will come: end when all that are left are gone.
     Drain,
 }
@@ -44,6 +49,10 @@ const NEWS_MAX: usize = 1024;
 impl Doorway {
     pub(super) fn worker(&self, incarnation: u64, fd: OwnedFd) {
         self.tell(News::Worker { incarnation, fd });
+    }
+
+    pub(super) fn all_workers(&self) {
+        self.tell(News::AllWorkers);
     }
 
     pub(super) fn drain(&self) {
@@ -73,6 +82,10 @@ pub(super) struct LinkSource<J> {
     pending_bytes: usize,
     /// Of the tasks of the last batch, in their order.
     taken_bytes: Vec<usize>,
+    /// True once all workers are known that were there at the start.
+    knows_all: bool,
+    /// True once the executor was told that all of them have registered.
+    is_registered: bool,
     is_draining: bool,
 }
 
@@ -82,6 +95,12 @@ struct WorkerLink {
     /// What epoll watches for: with unsent answers also for room to send them.
     watch: Watch,
     is_readable: bool,
+    /// True until it has registered its parked jobs with the executor.
+    is_awaited: bool,
+    /// Its parked jobs, by number: neither answered nor cancelled.
+    parked: BTreeMap<u64, ConnectionId>,
+    /// True from the first notice that was dropped until one is given again.
+    is_missing: bool,
 }
 
 struct Pending<J> {
@@ -115,6 +134,8 @@ impl<J: Wire> LinkSource<J> {
             pending: VecDeque::new(),
             pending_bytes: 0,
             taken_bytes: Vec::new(),
+            knows_all: false,
+            is_registered: false,
             is_draining: false,
         };
         Ok((Doorway { news: news_end, waker }, source))
@@ -137,18 +158,28 @@ impl<J: Wire> LinkSource<J> {
         Ok(is_rung)
     }
 
-    fn hear_news<E: Executor>(&mut self, executor: &E) -> io::Result<()> {
+    fn hear_news<E: Executor>(&mut self, executor: &mut E) -> io::Result<()> {
         self.wakes.clear();
         while let Ok(news) = self.news.try_recv() {
             match news {
                 News::Drain => self.is_draining = true,
+                News::AllWorkers => self.knows_all = true,
                 News::Worker { incarnation, fd } => {
                     let mut link = Link::new(fd);
-                    let last_applied = executor.last_applied(incarnation);
-                    link.put(HELLO, |out| out.extend_from_slice(&last_applied.to_le_bytes()));
+                    link.put(HELLO, |out| put_tickets(out, &executor.tickets(incarnation)));
                     link.flush()?;
+                    executor.meet(incarnation);
                     self.epoll.add(&link, incarnation, Watch::Readable)?;
-                    self.links.push(WorkerLink { incarnation, link, watch: Watch::Readable, is_readable: false });
+                    self.links.push(WorkerLink {
+                        incarnation,
+                        link,
+                        watch: Watch::Readable,
+                        is_readable: false,
+                        // One that comes later is new, and has nothing parked.
+                        is_awaited: !self.knows_all,
+                        parked: BTreeMap::new(),
+                        is_missing: false,
+                    });
                 }
             }
         }
@@ -156,7 +187,7 @@ impl<J: Wire> LinkSource<J> {
     }
 
     /// Reads every readable link until it would block, or enough is held.
-    fn drain_links<E: Executor>(&mut self, executor: &mut E) -> io::Result<()> {
+    fn drain_links<E: Executor<Job = J>>(&mut self, executor: &mut E) -> io::Result<()> {
         for worker in &mut self.links {
             // Back-pressure: answers pile up, so no more questions; and a batch's worth at hand is enough.
             if !worker.is_readable
@@ -168,22 +199,49 @@ impl<J: Wire> LinkSource<J> {
             worker.link.fill(self.limits.lane_input_bytes_max)?;
             worker.is_readable = false;
             while let Some((kind, payload)) = worker.link.next() {
-                debug_assert!(matches!(kind, JOB | RESENT));
                 let id = TaskId {
                     incarnation: worker.incarnation,
                     connection: ConnectionId(u64_at(&payload, 8)),
                     number: u64_at(&payload, 0),
                 };
-                let job = J::decode(&payload.slice(IDS_BYTES..)).expect("both ends are the same program");
-                self.pending_bytes += payload.len();
-                self.pending.push_back(Pending {
-                    task: Task { id, job },
-                    bytes: payload.len(),
-                    is_resent: kind == RESENT,
-                });
+                let task = || Task {
+                    id,
+                    job: J::decode(&payload.slice(IDS_BYTES..)).expect("both ends are the same program"),
+                };
+                match kind {
+                    JOB | RESENT => {
+                        self.pending_bytes += payload.len();
+                        let (bytes, is_resent) = (payload.len(), kind == RESENT);
+                        self.pending.push_back(Pending { task: task(), bytes, is_resent });
+                    }
+                    REGISTER => {
+                        executor.register(&task());
+                        worker.parked.insert(id.number, id.connection);
+                    }
+                    REGISTERED => worker.is_awaited = false,
+                    CANCEL => {
+                        // Else it was answered before, and the answer is on its way.
+                        if worker.parked.remove(&id.number).is_some() {
+                            executor.cancel(id);
+                            put_ids(&mut worker.link, CANCELLED, id.number, id.connection);
+                        }
+                    }
+                    ACKNOWLEDGED => executor.acknowledged(id.incarnation, id.number),
+                    other => unreachable!("frame kind {other} from a worker"),
+                }
             }
             worker.link.tidy();
         }
+        self.leave_dead_links(executor)?;
+        let is_awaited = |worker: &WorkerLink| worker.is_awaited && !worker.link.is_closed();
+        if !self.is_registered && self.knows_all && !self.links.iter().any(is_awaited) {
+            self.is_registered = true;
+            executor.all_registered();
+        }
+        Ok(())
+    }
+
+    fn leave_dead_links<E: Executor>(&mut self, executor: &mut E) -> io::Result<()> {
         let pending = &self.pending;
         let epoll = &self.epoll;
         let mut result = Ok(());
@@ -226,6 +284,10 @@ impl<J: Wire> LinkSource<J> {
         held.into_iter().rev().for_each(|pending| self.pending.push_front(pending));
         self.pending_bytes -= bytes;
         if is_alone == Some(true) { Taken::OneByOne } else { Taken::Batch }
+    }
+
+    fn link_of(&mut self, incarnation: u64) -> Option<&mut WorkerLink> {
+        self.links.iter_mut().find(|worker| worker.incarnation == incarnation)
     }
 
     /// The workers that leave more answers unread than may wait for them.
@@ -288,15 +350,51 @@ where
         self.try_take(tasks, wait, executor).unwrap_or_else(|error| end_process(&error))
     }
 
-    fn answer(&mut self, id: TaskId, mut done: E::Done) {
+    fn answer(&mut self, id: TaskId, mut done: E::Done) -> bool {
         // The answer to a dead worker's job is nobody's.
-        if let Some(worker) = self.links.iter_mut().find(|worker| worker.incarnation == id.incarnation) {
-            worker.link.put_with(DONE, |out| {
-                out.extend_from_slice(&id.number.to_le_bytes());
-                out.extend_from_slice(&id.connection.0.to_le_bytes());
-                done.encode(out)
-            });
+        let Some(worker) = self.link_of(id.incarnation) else { return true };
+        worker.link.put_with(DONE, |out| {
+            out.extend_from_slice(&id.number.to_le_bytes());
+            out.extend_from_slice(&id.connection.0.to_le_bytes());
+            done.encode(out)
+        });
+        worker.parked.is_empty() || worker.parked.remove(&id.number).is_none()
+    }
+
+    fn park(&mut self, id: TaskId) {
+        if let Some(worker) = self.link_of(id.incarnation) {
+            worker.parked.insert(id.number, id.connection);
+            put_ids(&mut worker.link, PARKED, id.number, id.connection);
         }
+    }
+
+    fn notify(&mut self, to: Audience, notice: &[u8]) {
+        let bytes_max = self.limits.lane_notice_bytes_max;
+        let is_meant = |worker: &&mut WorkerLink| match to {
+            Audience::All => true,
+            Audience::Worker(incarnation) => worker.incarnation == incarnation,
+        };
+        for worker in self.links.iter_mut().filter(is_meant) {
+            match Admission::of(worker.link.unsent(), notice.len(), bytes_max, &mut worker.is_missing) {
+                Admission::Say => worker.link.put(NOTICE, |out| out.extend_from_slice(notice)),
+                Admission::BeginGap => worker.link.put(MISSED, |_| {}),
+                Admission::Drop => {}
+            }
+        }
+    }
+
+    /// At the start there are no workers yet. After a panic they are all there, and register their parked jobs again.
+    fn introduce(&mut self, executor: &mut E) {
+        for worker in &mut self.links {
+            executor.meet(worker.incarnation);
+            let served = executor.tickets(worker.incarnation).served;
+            if served.iter().any(|number| worker.parked.contains_key(number)) {
+                end_process(&io::Error::other("parked jobs were served, but not answered"));
+            }
+            worker.is_awaited = true;
+            worker.link.put(AGAIN, |_| {});
+        }
+        self.is_registered = false;
     }
 
     fn put_back(&mut self, tasks: Vec<Task<E::Job>>) {

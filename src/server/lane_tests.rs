@@ -1,12 +1,13 @@
 //! Both ends of a process lane over real socketpairs, in one thread: a test decides who moves when, and who dies.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::*;
-use crate::server::process_lane::{Arrived, ProcessLane};
-use crate::server::service::Refusal;
+use crate::server::arrived::Arrived;
+use crate::server::process_lane::ProcessLane;
+use crate::server::service::{Refusal, Responder, Tickets};
 use crate::sys::socket;
 
 type Bytes = Vec<u8>;
@@ -30,25 +31,95 @@ struct World {
     applied: Vec<(u64, Bytes)>,
     last: HashMap<u64, u64>,
     forgotten: Vec<u64>,
+    /// By incarnation and number: parked jobs, and served ones whose worker has not acknowledged that.
+    parked: Vec<(u64, u64)>,
+    served: Vec<(u64, u64)>,
+    /// What was given while nobody could be served.
+    stock: Vec<Bytes>,
+    /// Every gift that reached a job, with its number.
+    gifts: Vec<(Bytes, u64)>,
 }
 
+/// `wait` parks until somebody says `give …`; `tell …` is a notice to all, `whisper …` to the own worker. Others come back.
 struct Keeper {
     world: Rc<RefCell<World>>,
+    waiting: BTreeMap<u64, TaskId>,
+    is_complete: bool,
+}
+
+impl Keeper {
+    /// Gives the oldest ones that wait what there is; all of it is committed before anything is said.
+    fn serve(&mut self) -> Vec<(TaskId, Bytes)> {
+        let mut world = self.world.borrow_mut();
+        let count = if self.is_complete { world.stock.len().min(self.waiting.len()) } else { 0 };
+        let gifts: Vec<Bytes> = world.stock.drain(..count).collect();
+        gifts
+            .into_iter()
+            .map(|gift| {
+                let (number, id) = self.waiting.pop_first().expect("counted");
+                world.parked.retain(|parked| *parked != (id.incarnation, number));
+                assert!(!world.served.contains(&(id.incarnation, number)), "nobody is served twice");
+                world.served.push((id.incarnation, number));
+                world.gifts.push((gift.clone(), number));
+                (id, gift)
+            })
+            .collect()
+    }
 }
 
 impl Executor for Keeper {
     type Job = Bytes;
     type Done = Bytes;
 
-    fn run(&mut self, tasks: &[Task<Bytes>], answer: &mut dyn FnMut(TaskId, Bytes)) {
+    fn run(&mut self, tasks: &[Task<Bytes>], responder: &mut dyn Responder<Bytes>) {
         for task in tasks {
-            let mut world = self.world.borrow_mut();
-            world.applied.push((task.id.number, task.job.clone()));
-            let last = world.last.entry(task.id.incarnation).or_default();
-            assert!(task.id.number > *last, "the jobs of one worker are run in order, each once");
-            *last = task.id.number;
-            answer(task.id, task.job.clone());
+            let id = task.id;
+            {
+                let mut world = self.world.borrow_mut();
+                world.applied.push((id.number, task.job.clone()));
+                let last = world.last.entry(id.incarnation).or_default();
+                assert!(id.number > *last, "the jobs of one worker are run in order, each once");
+                *last = id.number;
+            }
+            let text = String::from_utf8_lossy(&task.job).into_owned();
+            match text.split_once(' ').unwrap_or((&text, "")) {
+                ("wait", _) => {
+                    self.world.borrow_mut().parked.push((id.incarnation, id.number));
+                    self.waiting.insert(id.number, id);
+                    responder.park(id);
+                    continue;
+                }
+                ("give", gift) => self.world.borrow_mut().stock.push(gift.into()),
+                ("tell", notice) => responder.notify(Audience::All, notice.as_bytes()),
+                ("whisper", notice) => responder.notify(Audience::Worker(id.incarnation), notice.as_bytes()),
+                _ => {}
+            }
+            self.serve().into_iter().for_each(|(id, gift)| responder.answer(id, gift));
+            responder.answer(id, task.job.clone());
         }
+    }
+    fn idle(&mut self, responder: &mut dyn Responder<Bytes>) -> Option<Duration> {
+        self.serve().into_iter().for_each(|(id, gift)| responder.answer(id, gift));
+        None
+    }
+    fn tickets(&self, incarnation: u64) -> Tickets {
+        let world = self.world.borrow();
+        let of = |all: &[(u64, u64)]| all.iter().filter(|one| one.0 == incarnation).map(|one| one.1).collect();
+        Tickets { applied: self.last_applied(incarnation), parked: of(&world.parked), served: of(&world.served) }
+    }
+    fn register(&mut self, task: &Task<Bytes>) {
+        assert!(!self.is_complete, "before anybody is served");
+        self.waiting.insert(task.id.number, task.id);
+    }
+    fn all_registered(&mut self) {
+        self.is_complete = true;
+    }
+    fn cancel(&mut self, id: TaskId) {
+        self.waiting.remove(&id.number);
+        self.world.borrow_mut().parked.retain(|parked| *parked != (id.incarnation, id.number));
+    }
+    fn acknowledged(&mut self, incarnation: u64, number: u64) {
+        self.world.borrow_mut().served.retain(|served| *served != (incarnation, number));
     }
     fn refuse(&self, job: &Bytes, why: Refusal) -> Bytes {
         format!("{why:?} {}", String::from_utf8_lossy(job)).into_bytes()
@@ -57,7 +128,26 @@ impl Executor for Keeper {
         self.world.borrow().last.get(&incarnation).copied().unwrap_or(0)
     }
     fn forget(&mut self, incarnation: u64) {
-        self.world.borrow_mut().forgotten.push(incarnation);
+        self.waiting.retain(|_, id| id.incarnation != incarnation);
+        let mut world = self.world.borrow_mut();
+        world.forgotten.push(incarnation);
+        world.parked.retain(|one| one.0 != incarnation);
+        world.served.retain(|one| one.0 != incarnation);
+    }
+}
+
+/// What the keeper says goes to the links.
+struct Mouth<'a>(&'a mut LinkSource<Bytes>);
+
+impl Responder<Bytes> for Mouth<'_> {
+    fn answer(&mut self, id: TaskId, done: Bytes) {
+        Source::<Keeper>::answer(self.0, id, done);
+    }
+    fn park(&mut self, id: TaskId) {
+        Source::<Keeper>::park(self.0, id);
+    }
+    fn notify(&mut self, to: Audience, notice: &[u8]) {
+        Source::<Keeper>::notify(self.0, to, notice);
     }
 }
 
@@ -72,7 +162,22 @@ struct Process {
 impl Process {
     fn new(scoreboard: Scoreboard, limits: &Limits, batch_max: usize, world: &Rc<RefCell<World>>) -> Process {
         let (doorway, source) = LinkSource::new(scoreboard, scoreboard.lane_slot(), limits.clone(), batch_max).unwrap();
-        Process { doorway, source, keeper: Keeper { world: Rc::clone(world) }, tasks: Vec::new() }
+        let mut process = Process { doorway, source, keeper: keeper(world), tasks: Vec::new() };
+        Source::<Keeper>::introduce(&mut process.source, &mut process.keeper);
+        process
+    }
+
+    /// As the supervisor says once it has told of each worker.
+    fn knows_all(self) -> Process {
+        self.doorway.all_workers();
+        self
+    }
+
+    /// The executor panics and is made again.
+    fn panic(&mut self) {
+        self.keeper = keeper(&Rc::clone(&self.keeper.world));
+        Source::<Keeper>::introduce(&mut self.source, &mut self.keeper);
+        self.settle();
     }
 
     fn take(&mut self) -> Taken {
@@ -83,7 +188,10 @@ impl Process {
     /// Runs what was taken. The answers stay in the process until `settle`.
     fn run(&mut self) {
         let Process { source, keeper, tasks, .. } = self;
-        keeper.run(tasks, &mut |id, done| Source::<Keeper>::answer(source, id, done));
+        if !tasks.is_empty() {
+            keeper.run(tasks, &mut Mouth(source));
+        }
+        keeper.idle(&mut Mouth(source));
     }
 
     fn settle(&mut self) {
@@ -99,17 +207,26 @@ impl Process {
     }
 }
 
+fn keeper(world: &Rc<RefCell<World>>) -> Keeper {
+    Keeper { world: Rc::clone(world), waiting: BTreeMap::new(), is_complete: false }
+}
+
 struct Worker {
     incarnation: u64,
     lane: ProcessLane<Bytes>,
     answers: Vec<String>,
     lost: Vec<u64>,
+    /// All that arrived, in its order.
+    heard: Vec<String>,
+    /// The numbers of its parked jobs by connection, as its loop would keep them.
+    parked: HashMap<u64, u64>,
 }
 
 impl Worker {
     fn new(scoreboard: Scoreboard) -> Worker {
         let incarnation = scoreboard.next_incarnation();
-        Worker { incarnation, lane: ProcessLane::new(scoreboard), answers: Vec::new(), lost: Vec::new() }
+        let (answers, lost, heard, parked) = Default::default();
+        Worker { incarnation, lane: ProcessLane::new(scoreboard), answers, lost, heard, parked }
     }
 
     /// A fresh pair of sockets, as the supervisor hands them out.
@@ -124,15 +241,39 @@ impl Worker {
         self.lane.flush().unwrap();
     }
 
+    fn cancel(&mut self, connection: u64) {
+        self.lane.cancel(self.parked[&connection]);
+        self.lane.flush().unwrap();
+    }
+
     /// Reads and sends. False when the process is gone.
     fn turn(&mut self) -> bool {
-        let (answers, lost) = (&mut self.answers, &mut self.lost);
+        let Worker { answers, lost, heard, parked, .. } = self;
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let is_there = self.lane.receive(&mut |arrived: Arrived<Bytes>| match arrived {
-            Arrived::Answer(_, done) => answers.push(String::from_utf8(done).unwrap()),
-            Arrived::AnswerLost(connection) => lost.push(connection.0),
+            Arrived::Answer(id, done) => {
+                answers.push(text(done));
+                heard.push(format!("{}: {}", id.0, answers[answers.len() - 1]));
+            }
+            Arrived::AnswerLost(id) => lost.push(id.0),
+            Arrived::Parked(id, number) => {
+                parked.insert(id.0, number);
+                heard.push(format!("{}: parked", id.0));
+            }
+            Arrived::ParkedAnswer(id, done) => heard.push(format!("{}: at last {}", id.0, text(done))),
+            Arrived::ParkedLost(id) => heard.push(format!("{}: lost", id.0)),
+            Arrived::Cancelled(id) => heard.push(format!("{}: cancelled", id.0)),
+            Arrived::Notice(notice) => heard.push(format!("notice {}", text(notice.to_vec()))),
+            Arrived::Missed => heard.push("missed".to_owned()),
         });
         self.lane.flush().unwrap();
         is_there.unwrap()
+    }
+
+    /// What it has heard since the last call.
+    fn news(&mut self) -> Vec<String> {
+        while self.turn() && socket::is_readable(self.lane.fd().unwrap()) {}
+        std::mem::take(&mut self.heard)
     }
 }
 
@@ -429,3 +570,6 @@ fn a_drained_lane_ends_when_its_last_worker_is_gone() {
     let ends: Vec<Taken> = (0..3).map(|_| process.take()).collect();
     assert!(ends.contains(&Taken::End), "{ends:?}");
 }
+
+#[path = "parking_tests.rs"]
+mod parking;

@@ -3,18 +3,21 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 
+use super::arrived::Arrived;
 use super::config::Limits;
 use super::counters::LANES_MAX;
 use super::pool::{Pool, local_task};
-use super::process_lane::{Arrived, ProcessLane};
+use super::process_lane::ProcessLane;
 use super::service::{ConnectionId, LaneSpec, Runs, Task, Wire};
 use crate::sys::epoll::{Epoll, Watch};
 
 pub(super) struct Lane<J, D> {
     pub(super) end: End<J, D>,
     jobs_max: usize,
-    /// Admitted jobs without an answer.
+    /// Admitted jobs without an answer, but for those that are parked.
     admitted: usize,
+    /// Of a lane of threads: the number of its last job.
+    last_number: u64,
     /// The larger ones of them: what each takes, and all together.
     large: HashMap<ConnectionId, usize>,
     large_bytes: usize,
@@ -37,6 +40,7 @@ impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
             end,
             jobs_max: spec.jobs_max,
             admitted: 0,
+            last_number: 0,
             large: HashMap::new(),
             large_bytes: 0,
             waiting: VecDeque::new(),
@@ -91,12 +95,23 @@ impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
             self.large.insert(connection, bytes);
         }
         match &mut self.end {
-            End::Threads(_) => self.round.push(local_task(connection, job)),
+            End::Threads(_) => {
+                self.last_number += 1;
+                self.round.push(local_task(connection, self.last_number, job));
+            }
             End::Process { lane, .. } => lane.submit(connection, job),
         }
     }
 
-    /// Takes all answers that have come, and admits those that wait. False when the process at the other end is gone.
+    /// The parked job is not wanted any more: `Arrived::Cancelled` follows, or its answer has crossed this.
+    pub(super) fn cancel(&mut self, connection: ConnectionId, number: u64) {
+        match &mut self.end {
+            End::Threads(pool) => pool.cancel(connection, number),
+            End::Process { lane, .. } => lane.cancel(number),
+        }
+    }
+
+    /// Takes all that has come, and admits those that wait. False when the process at the other end is gone.
     pub(super) fn collect(
         &mut self,
         arrived: &mut Vec<Arrived<D>>,
@@ -106,18 +121,18 @@ impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
         let mut is_alive = true;
         match &mut self.end {
             End::Threads(pool) => {
-                while let Some((connection, done)) = pool.next_answer() {
-                    arrived.push(Arrived::Answer(connection, done));
+                while let Some(one) = pool.next_arrived() {
+                    arrived.push(one);
                 }
             }
             End::Process { lane, .. } => is_alive = lane.receive(&mut |one| arrived.push(one))?,
         }
-        self.admitted -= arrived.len() - before;
-        // Mostly there is none.
-        let answered = if self.large.is_empty() { &[][..] } else { &arrived[before..] };
-        for one in answered {
-            let (Arrived::Answer(connection, _) | Arrived::AnswerLost(connection)) = one;
-            self.large_bytes -= self.large.remove(connection).unwrap_or(0);
+        for connection in arrived[before..].iter().filter_map(Arrived::frees) {
+            self.admitted -= 1;
+            // Mostly there is none.
+            if !self.large.is_empty() {
+                self.large_bytes -= self.large.remove(&connection).unwrap_or(0);
+            }
         }
         while let Some((connection, job)) = self.waiting.pop_front() {
             if !is_there(connection) {
@@ -211,7 +226,7 @@ mod tests {
         (0..10).for_each(|id| lane.submit(ConnectionId(id), Bytes::new()));
         assert_eq!(jobs.len(), 0, "nothing leaves before the end of the round");
         lane.flush(&epoll, 1).unwrap();
-        assert_eq!((jobs.len(), jobs.recv().unwrap().len()), (1, 10));
+        assert_eq!((jobs.len(), jobs.recv().unwrap().tasks().len()), (1, 10));
 
         let (own, other) = socket::stream_pair().unwrap();
         let lane_end = ProcessLane::new(Scoreboard::new(1, 0).unwrap());
@@ -219,7 +234,9 @@ mod tests {
             Lane::new(End::Process { lane: lane_end, watch: Watch::Readable }, &spec(64));
         lane.connect(own, &epoll, 2).unwrap();
         let mut greeting = crate::server::link::Link::new(other);
-        greeting.put(crate::server::process_lane::HELLO, |out| out.extend_from_slice(&0u64.to_le_bytes()));
+        greeting.put(crate::server::process_lane::HELLO, |out| {
+            crate::server::process_lane::put_tickets(out, &crate::server::Tickets::default());
+        });
         greeting.flush().unwrap();
         lane.collect(&mut Vec::new(), everybody).unwrap();
         (0..10).for_each(|id| lane.submit(ConnectionId(id), Bytes::new()));
@@ -227,7 +244,11 @@ mod tests {
         assert!(greeting.next().is_none(), "nothing leaves before the end of the round");
         lane.flush(&epoll, 2).unwrap();
         greeting.fill(usize::MAX).unwrap();
-        assert_eq!(std::iter::from_fn(|| greeting.next().map(|_| ())).count(), 10);
+        assert_eq!(
+            std::iter::from_fn(|| greeting.next().map(|_| ())).count(),
+            1 + 10,
+            "that all is registered, and the jobs"
+        );
     }
 
     #[test]
@@ -237,7 +258,7 @@ mod tests {
         let mut lane: Lane<Bytes, Bytes> = Lane::new(End::Threads(pool), &spec(2));
         (0..1000).for_each(|id| lane.submit(ConnectionId(id), Bytes::new()));
         lane.flush(&epoll, 1).unwrap();
-        assert_eq!((jobs.recv().unwrap().len(), lane.len()), (2, 1000));
+        assert_eq!((jobs.recv().unwrap().tasks().len(), lane.len()), (2, 1000));
         // All but a few leave while they wait; others come and leave as well, again and again.
         let stays = |id: ConnectionId| id.0.is_multiple_of(100);
         (2..1000).filter(|&id| !stays(ConnectionId(id))).for_each(|_| lane.abandon(stays));
@@ -246,11 +267,11 @@ mod tests {
             lane.abandon(stays);
         }
         assert!(lane.len() < 500, "{} jobs of connections that are gone are kept", lane.len());
-        (0..2).for_each(|id| answers.send((ConnectionId(id), Bytes::new())).unwrap());
+        (0..2).for_each(|id| answers.send(Arrived::Answer(ConnectionId(id), Bytes::new())).unwrap());
         let mut arrived = Vec::new();
         lane.collect(&mut arrived, stays).unwrap();
         lane.flush(&epoll, 1).unwrap();
-        let admitted: Vec<u64> = jobs.recv().unwrap().iter().map(|task| task.id.connection.0).collect();
+        let admitted: Vec<u64> = jobs.recv().unwrap().tasks().iter().map(|task| task.id.connection.0).collect();
         assert_eq!((arrived.len(), admitted), (2, vec![100, 200]), "the oldest first");
     }
 
@@ -262,19 +283,19 @@ mod tests {
         let large = || vec![0; 10 << 20];
         (0..10).for_each(|id| lane.submit(ConnectionId(id), large()));
         lane.flush(&epoll, 1).unwrap();
-        assert_eq!((jobs.recv().unwrap().len(), lane.len()), (3, 10));
+        assert_eq!((jobs.recv().unwrap().tasks().len(), lane.len()), (3, 10));
         // All are gone: what waits is dropped at once, what is admitted runs.
         lane.abandon(|_| false);
         assert_eq!(lane.len(), 3);
         lane.submit(ConnectionId(20), large());
         lane.submit(ConnectionId(21), Bytes::new());
-        answers.send((ConnectionId(0), Bytes::new())).unwrap();
+        answers.send(Arrived::Answer(ConnectionId(0), Bytes::new())).unwrap();
         lane.collect(&mut Vec::new(), everybody).unwrap();
         lane.flush(&epoll, 1).unwrap();
-        let admitted: Vec<u64> = jobs.recv().unwrap().iter().map(|task| task.id.connection.0).collect();
+        let admitted: Vec<u64> = jobs.recv().unwrap().tasks().iter().map(|task| task.id.connection.0).collect();
         assert_eq!(admitted, [20, 21]);
         // One of any size is admitted where it is alone.
-        [1, 2, 20, 21].iter().for_each(|id| answers.send((ConnectionId(*id), Bytes::new())).unwrap());
+        [1, 2, 20, 21].iter().for_each(|id| answers.send(Arrived::Answer(ConnectionId(*id), Bytes::new())).unwrap());
         lane.collect(&mut Vec::new(), everybody).unwrap();
         lane.submit(ConnectionId(30), vec![0; LARGE_BYTES_MAX + 1]);
         assert_eq!((lane.admitted, lane.waiting.len()), (1, 0));

@@ -9,6 +9,7 @@
 //! An application implements the traits of [`service`]; `examples/` has two.
 
 mod accept;
+mod arrived;
 pub mod block;
 mod bus;
 pub mod config;
@@ -40,6 +41,6 @@ pub use input::Input;
 pub use log_limit::LogLimit;
 pub use outbox::Outbox;
 pub use service::{
-    Account, Application, ConnectionId, Effects, Excess, Executor, ExecutorContext, Kept, LaneId, LaneSpec, Peer,
-    Refusal, Runs, Service, StartError, Step, Task, TaskId, Wire, WorkerContext,
+    Account, Application, Audience, ConnectionId, Effects, Excess, Executor, ExecutorContext, Kept, LaneId, LaneSpec,
+    Peer, Refusal, Responder, Runs, Service, StartError, Step, Task, TaskId, Tickets, Wire, WorkerContext,
 };

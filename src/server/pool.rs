@@ -3,17 +3,24 @@
 //! The same thread body serves both kinds of lane: a `QueueSource` is a worker's own threads, `lane_server::LinkSource` the
 //! process that serves all workers. What a panic costs is decided here, for both.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
+use super::arrived::Arrived;
+use super::config::Limits;
 use super::counters::{Scoreboard, Slot};
 use super::service::{
-    Application, ConnectionId, Executor, ExecutorContext, LaneId, LaneSpec, Refusal, StartError, Task, TaskId,
+    Application, Audience, ConnectionId, Executor, ExecutorContext, LaneId, LaneSpec, Refusal, Responder, Runs,
+    StartError, Task, TaskId,
 };
 use super::waker::Waker;
 use crate::sys;
@@ -33,7 +40,14 @@ pub(super) enum Taken {
 pub(super) trait Source<E: Executor> {
     /// Fills `tasks`, waiting at most so long for the first (`None`: until there is one).
     fn take(&mut self, tasks: &mut Vec<Task<E::Job>>, wait: Option<Duration>, executor: &mut E) -> Taken;
-    fn answer(&mut self, id: TaskId, done: E::Done);
+    /// True when it answers a task of the batch, and not a parked job.
+    fn answer(&mut self, id: TaskId, done: E::Done) -> bool;
+    fn park(&mut self, id: TaskId);
+    fn notify(&mut self, to: Audience, notice: &[u8]);
+    /// An executor begins, or begins anew: it is to hear which workers there are and which jobs are parked.
+    fn introduce(&mut self, _executor: &mut E) {}
+    /// The executor is done with these tasks: those that it has parked are taken out, where this process has to keep them.
+    fn keep_parked(&mut self, _tasks: &mut Vec<Task<E::Job>>) {}
     /// The last tasks of a batch, which the executor has left for the next one.
     fn put_back(&mut self, tasks: Vec<Task<E::Job>>);
     /// All tasks of the batch are answered, or put back.
@@ -55,30 +69,36 @@ pub(super) fn run<E: Executor>(
     source: &mut impl Source<E>,
 ) {
     let mut bench = Bench { executor: Some(executor), rebuild };
-    let (mut tasks, mut answered) = (Vec::new(), Vec::new());
-    let mut wait = bench.idle();
+    let (mut tasks, mut settled) = (Vec::new(), Vec::new());
+    source.introduce(bench.executor());
+    let mut wait = bench.idle(source);
     loop {
         tasks.clear();
         match source.take(&mut tasks, wait, bench.executor()) {
             Taken::End => break,
-            Taken::OneByOne => bench.run_one_by_one(source, &tasks),
+            Taken::OneByOne => bench.run_one_by_one(source, &mut tasks),
             Taken::Batch if tasks.is_empty() => {}
             Taken::Batch => {
-                answered.clear();
-                if !bench.run(source, &tasks, &mut answered) {
+                settled.clear();
+                if bench.run(source, &tasks, &mut settled) {
+                    if settled.len() < tasks.len() {
+                        let left = tasks.split_off(settled.len());
+                        debug_assert!(!left.iter().any(|task| settled.contains(&task.id)), "the last ones are left");
+                        source.put_back(left);
+                    }
+                    source.keep_parked(&mut tasks);
+                } else {
+                    source.keep_parked(&mut tasks);
+                    source.introduce(bench.executor());
                     // One of those without an answer is to blame.
-                    tasks.retain(|task| !answered.contains(&task.id));
+                    tasks.retain(|task| !settled.contains(&task.id));
                     source.check_not_applied(bench.executor(), &tasks);
-                    bench.run_one_by_one(source, &tasks);
-                } else if answered.len() < tasks.len() {
-                    let left = tasks.split_off(answered.len());
-                    debug_assert!(!left.iter().any(|task| answered.contains(&task.id)), "the last ones are left");
-                    source.put_back(left);
+                    bench.run_one_by_one(source, &mut tasks);
                 }
             }
         }
         source.settle();
-        wait = bench.idle();
+        wait = bench.idle(source);
     }
     bench.executor().finish();
 }
@@ -98,46 +118,59 @@ impl<E: Executor, R: FnMut() -> Result<E, StartError>> Bench<E, R> {
         self.executor.as_mut().expect("there is one, but while it is made again")
     }
 
-    /// Runs tasks together. False after a panic; `answered` has those that were answered.
-    fn run(&mut self, source: &mut impl Source<E>, tasks: &[Task<E::Job>], answered: &mut Vec<TaskId>) -> bool {
+    /// Runs tasks together. False after a panic: then there is a new executor, which knows nothing yet. `settled` has those that were
+    /// answered or parked.
+    fn run<S: Source<E>>(&mut self, source: &mut S, tasks: &[Task<E::Job>], settled: &mut Vec<TaskId>) -> bool {
         let executor = self.executor();
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            executor.run(tasks, &mut |id, done| {
-                answered.push(id);
-                source.answer(id, done);
-            });
-        }));
+        let mut desk = Desk { source, settled, has_spoken: false, executor: PhantomData };
+        let outcome = catch_unwind(AssertUnwindSafe(|| executor.run(tasks, &mut desk)));
         if outcome.is_err() {
             self.make_again();
         }
         outcome.is_ok()
     }
 
-    fn run_one_by_one(&mut self, source: &mut impl Source<E>, tasks: &[Task<E::Job>]) {
-        for task in tasks {
-            if source.begin_alone(task.id) {
-                let alone = std::slice::from_ref(task);
-                let mut answered = Vec::new();
-                let is_sound = self.run(source, alone, &mut answered);
+    fn run_one_by_one(&mut self, source: &mut impl Source<E>, tasks: &mut Vec<Task<E::Job>>) {
+        let mut alone = Vec::with_capacity(1);
+        for task in tasks.drain(..) {
+            let id = task.id;
+            if source.begin_alone(id) {
+                alone.push(task);
+                let mut settled = Vec::new();
+                let is_sound = self.run(source, &alone, &mut settled);
                 source.end_alone();
-                if !is_sound && answered.is_empty() {
-                    source.check_not_applied(self.executor(), alone);
-                    source.answer(task.id, self.executor().refuse(&task.job, Refusal::Panicked));
+                source.keep_parked(&mut alone);
+                if !is_sound {
+                    source.introduce(self.executor());
                 }
+                if let (false, true, [task]) = (is_sound, settled.is_empty(), &alone[..]) {
+                    source.check_not_applied(self.executor(), &alone);
+                    source.answer(id, self.executor().refuse(&task.job, Refusal::Panicked));
+                }
+                alone.clear();
             } else {
-                source.answer(task.id, self.executor().refuse(&task.job, Refusal::Poisoned));
+                source.answer(id, self.executor().refuse(&task.job, Refusal::Poisoned));
             }
             source.settle();
         }
     }
 
     /// Work between batches. A panic there is no job's fault, and stops no job.
-    fn idle(&mut self) -> Option<Duration> {
+    fn idle<S: Source<E>>(&mut self, source: &mut S) -> Option<Duration> {
         let executor = self.executor();
-        catch_unwind(AssertUnwindSafe(|| executor.idle())).unwrap_or_else(|_| {
+        let mut settled = Vec::new();
+        let mut desk = Desk { source, settled: &mut settled, has_spoken: false, executor: PhantomData };
+        let outcome = catch_unwind(AssertUnwindSafe(|| executor.idle(&mut desk)));
+        let has_spoken = desk.has_spoken;
+        let wait = outcome.unwrap_or_else(|_| {
             self.make_again();
+            source.introduce(self.executor());
             Some(AFTER_IDLE_PANIC)
-        })
+        });
+        if has_spoken {
+            source.settle();
+        }
+        wait
     }
 
     /// An executor that can't be made again ends its process, which starts anew.
@@ -152,15 +185,52 @@ impl<E: Executor, R: FnMut() -> Result<E, StartError>> Bench<E, R> {
     }
 }
 
+/// What an executor speaks to during one call.
+struct Desk<'a, E, S> {
+    source: &'a mut S,
+    settled: &'a mut Vec<TaskId>,
+    has_spoken: bool,
+    executor: PhantomData<E>,
+}
+
+impl<E: Executor, S: Source<E>> Responder<E::Done> for Desk<'_, E, S> {
+    fn answer(&mut self, id: TaskId, done: E::Done) {
+        self.has_spoken = true;
+        if self.source.answer(id, done) {
+            self.settled.push(id);
+        }
+    }
+
+    fn park(&mut self, id: TaskId) {
+        self.has_spoken = true;
+        self.settled.push(id);
+        self.source.park(id);
+    }
+
+    fn notify(&mut self, to: Audience, notice: &[u8]) {
+        self.has_spoken = true;
+        self.source.notify(to, notice);
+    }
+}
+
 /// Jobs of one round that stay together even if other threads have nothing to do, where the lane's batches are that large.
 const SHARE_MIN: usize = 16;
 
 /// A lane's threads within this process, as their loop sees them.
 pub(super) struct Pool<J, D> {
-    jobs: Option<Sender<Vec<Task<J>>>>,
-    answers: Receiver<(ConnectionId, D)>,
+    orders: Option<Sender<Order<J>>>,
+    arrived: Receiver<Arrived<D>>,
+    /// Of the notices in `arrived`.
+    notice_bytes: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
     batch_max: usize,
+}
+
+/// What a loop wants of its threads.
+pub(super) enum Order<J> {
+    Run(Vec<Task<J>>),
+    /// The parked job is not wanted any more.
+    Cancel(TaskId),
 }
 
 impl<J: Send + 'static, D: Send + 'static> Pool<J, D> {
@@ -171,27 +241,26 @@ impl<J: Send + 'static, D: Send + 'static> Pool<J, D> {
         spec: &LaneSpec,
         place: &Place,
         waker: &Waker,
+        limits: &Limits,
     ) -> Result<Pool<J, D>, StartError>
     where
         A: Application<Job = J, Done = D>,
     {
-        let count = match spec.runs {
-            super::service::Runs::Threads(count) => count.max(1),
-            super::service::Runs::Process => 1,
+        // Both queues hold whatever the lane admits: neither end ever waits to send. Where jobs may be parked the queues have no bound of
+        // their own, but there is one for what they hold: a parked job is answered once and cancelled once, and there is one of each
+        // connection; notices have a bound in bytes.
+        let (count, (orders, orders_end), (arrived_end, arrived)) = match spec.runs {
+            Runs::Threads(count) => (count.max(1), bounded(spec.jobs_max), bounded(spec.jobs_max)),
+            Runs::Process => (1, unbounded(), unbounded()),
         };
-        // Both queues hold whatever the lane admits: neither end ever waits to send.
-        let (jobs, jobs_end) = bounded::<Vec<Task<J>>>(spec.jobs_max);
-        let (answers_end, answers) = bounded(spec.jobs_max);
+        let notice_bytes = Arc::new(AtomicUsize::new(0));
         let (ready, readies) = bounded(count);
         let mut threads = Vec::new();
         for thread in 0..count {
-            let source = QueueSource {
-                jobs: jobs_end.clone(),
-                answers: answers_end.clone(),
-                waker: waker.clone(),
-                batch_max: spec.batch_max,
-                put_back: Vec::new(),
-            };
+            let notices = (spec.runs == Runs::Process)
+                .then(|| NoticeBound { unread: Arc::clone(&notice_bytes), bytes_max: limits.lane_notice_bytes_max });
+            let source =
+                QueueSource::new(orders_end.clone(), arrived_end.clone(), waker.clone(), spec.batch_max, notices);
             let (application, ready, niceness) = (Arc::clone(application), ready.clone(), spec.niceness);
             let context = ExecutorContext { slot: place.slot, scoreboard: place.scoreboard, thread };
             let cpu = place.cpu(thread);
@@ -205,7 +274,7 @@ impl<J: Send + 'static, D: Send + 'static> Pool<J, D> {
         for _ in 0..count {
             readies.recv().unwrap_or_else(|_| Err(StartError::new("a pool thread died while it started")))?;
         }
-        Ok(Pool { jobs: Some(jobs), answers, threads, batch_max: spec.batch_max })
+        Ok(Pool { orders: Some(orders), arrived, notice_bytes, threads, batch_max: spec.batch_max })
     }
 
     /// Hands a round's jobs over, in as few hops as there are threads to share them.
@@ -215,22 +284,36 @@ impl<J: Send + 'static, D: Send + 'static> Pool<J, D> {
         while !batch.is_empty() {
             let rest = batch.split_off(batch.len().min(share));
             let part = std::mem::replace(batch, rest);
-            let jobs = self.jobs.as_ref().expect("jobs are submitted only before the end");
-            jobs.try_send(part)
-                .unwrap_or_else(|_| unreachable!("the queue holds all that the lane admits, and threads outlive it"));
+            self.order(Order::Run(part));
         }
     }
 
-    /// The next answer that has come. After a ring, to be called until there is none.
-    pub(super) fn next_answer(&self) -> Option<(ConnectionId, D)> {
-        self.answers.try_recv().ok()
+    /// The parked job is not wanted any more: either its answer comes, or the word that it is cancelled.
+    pub(super) fn cancel(&mut self, connection: ConnectionId, number: u64) {
+        self.order(Order::Cancel(TaskId { incarnation: 0, connection, number }));
+    }
+
+    fn order(&self, order: Order<J>) {
+        let orders = self.orders.as_ref().expect("orders are given only before the end");
+        orders
+            .try_send(order)
+            .unwrap_or_else(|_| unreachable!("the queue holds all that the lane admits, and threads outlive it"));
+    }
+
+    /// The next thing that has come. After a ring, to be called until there is none.
+    pub(super) fn next_arrived(&self) -> Option<Arrived<D>> {
+        let arrived = self.arrived.try_recv().ok()?;
+        if let Arrived::Notice(notice) = &arrived {
+            self.notice_bytes.fetch_sub(notice.len(), Ordering::Relaxed);
+        }
+        Some(arrived)
     }
 }
 
 impl<J, D> Drop for Pool<J, D> {
     /// The threads finish what they were given, then their executors' last work, and end.
     fn drop(&mut self) {
-        drop(self.jobs.take());
+        drop(self.orders.take());
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a pool thread panicked outside its executor");
@@ -286,33 +369,93 @@ fn serve_queue<A: Application>(
     }
 }
 
-/// A worker's own lane: jobs from a queue, answers to a queue and a ring.
+/// A worker's own lane: orders from a queue, answers to a queue and a ring.
 struct QueueSource<J, D> {
-    jobs: Receiver<Vec<Task<J>>>,
-    answers: Sender<(ConnectionId, D)>,
+    orders: Receiver<Order<J>>,
+    arrived: Sender<Arrived<D>>,
     waker: Waker,
     batch_max: usize,
     put_back: Vec<Task<J>>,
+    /// `Some` when the lane's executor may park jobs and give notices.
+    notices: Option<NoticeBound>,
+    /// Jobs that wait for their answer, by number; `None` while the task is still in the batch.
+    parked: BTreeMap<u64, Option<Task<J>>>,
+    has_new_parked: bool,
+    /// Answers to parked jobs that are in the loop's queue, which nothing but the end of both takes away.
+    acknowledged: Vec<u64>,
+    /// True from the first notice that was dropped until one is given again.
+    is_missing: bool,
+}
+
+struct NoticeBound {
+    /// Bytes of the notices in the loop's queue.
+    unread: Arc<AtomicUsize>,
+    bytes_max: usize,
+}
+
+impl<J, D> QueueSource<J, D> {
+    fn new(
+        orders: Receiver<Order<J>>,
+        arrived: Sender<Arrived<D>>,
+        waker: Waker,
+        batch_max: usize,
+        notices: Option<NoticeBound>,
+    ) -> QueueSource<J, D> {
+        QueueSource {
+            orders,
+            arrived,
+            waker,
+            batch_max,
+            put_back: Vec::new(),
+            notices,
+            parked: BTreeMap::new(),
+            has_new_parked: false,
+            acknowledged: Vec::new(),
+            is_missing: false,
+        }
+    }
+
+    fn say(&self, what: Arrived<D>) {
+        // The queue holds all that the lane admits. With the loop gone nobody waits for the answer.
+        if self.arrived.try_send(what).is_ok() {
+            self.waker.wake();
+        }
+    }
+
+    fn obey<E: Executor<Job = J>>(&mut self, order: Order<J>, tasks: &mut Vec<Task<J>>, executor: &mut E) {
+        match order {
+            Order::Run(mut more) if !tasks.is_empty() => tasks.append(&mut more),
+            Order::Run(first) => *tasks = first,
+            Order::Cancel(id) => {
+                // Else it was answered before.
+                if self.parked.remove(&id.number).is_some() {
+                    executor.cancel(id);
+                    self.say(Arrived::Cancelled(id.connection));
+                }
+            }
+        }
+    }
 }
 
 impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
-    fn take(&mut self, tasks: &mut Vec<Task<E::Job>>, wait: Option<Duration>, _executor: &mut E) -> Taken {
+    fn take(&mut self, tasks: &mut Vec<Task<E::Job>>, wait: Option<Duration>, executor: &mut E) -> Taken {
+        self.acknowledged.drain(..).for_each(|number| executor.acknowledged(0, number));
         if !self.put_back.is_empty() {
             *tasks = std::mem::take(&mut self.put_back);
             return Taken::Batch;
         }
         let first = match wait {
-            None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(time) => self.jobs.recv_timeout(time),
+            None => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(time) => self.orders.recv_timeout(time),
         };
         match first {
-            Ok(batch) => {
-                *tasks = batch;
+            Ok(order) => {
+                self.obey(order, tasks, executor);
                 // What came meanwhile goes along: the busier the thread, the larger its batch.
                 while tasks.len() < self.batch_max
-                    && let Ok(mut more) = self.jobs.try_recv()
+                    && let Ok(order) = self.orders.try_recv()
                 {
-                    tasks.append(&mut more);
+                    self.obey(order, tasks, executor);
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -321,10 +464,66 @@ impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
         Taken::Batch
     }
 
-    fn answer(&mut self, id: TaskId, done: E::Done) {
-        // The queue holds all that the lane admits. With the loop gone nobody waits for the answer.
-        if self.answers.try_send((id.connection, done)).is_ok() {
-            self.waker.wake();
+    fn answer(&mut self, id: TaskId, done: E::Done) -> bool {
+        let was_parked = !self.parked.is_empty() && self.parked.remove(&id.number).is_some();
+        if was_parked {
+            self.acknowledged.push(id.number);
+            self.say(Arrived::ParkedAnswer(id.connection, done));
+        } else {
+            self.say(Arrived::Answer(id.connection, done));
+        }
+        !was_parked
+    }
+
+    fn park(&mut self, id: TaskId) {
+        assert!(self.notices.is_some(), "only the executor of a process lane parks jobs");
+        self.parked.insert(id.number, None);
+        self.has_new_parked = true;
+        self.say(Arrived::Parked(id.connection, id.number));
+    }
+
+    fn notify(&mut self, to: Audience, notice: &[u8]) {
+        let bound = self.notices.as_ref().expect("only the executor of a process lane gives notices");
+        if !matches!(to, Audience::All | Audience::Worker(0)) {
+            return;
+        }
+        let unread = bound.unread.load(Ordering::Relaxed);
+        match Admission::of(unread, notice.len(), bound.bytes_max, &mut self.is_missing) {
+            Admission::Say => {
+                bound.unread.fetch_add(notice.len(), Ordering::Relaxed);
+                self.say(Arrived::Notice(Bytes::copy_from_slice(notice)));
+            }
+            Admission::BeginGap => self.say(Arrived::Missed),
+            Admission::Drop => {}
+        }
+    }
+
+    fn introduce(&mut self, executor: &mut E) {
+        executor.meet(0);
+        let served = executor.tickets(0).served;
+        for number in served {
+            // It was served by the executor before this one, which panicked before it answered.
+            if let Some(Some(task)) = self.parked.remove(&number) {
+                self.say(Arrived::ParkedLost(task.id.connection));
+            }
+            executor.acknowledged(0, number);
+        }
+        self.parked.values().flatten().for_each(|task| executor.register(task));
+        if self.notices.is_some() {
+            self.say(Arrived::Missed);
+        }
+        executor.all_registered();
+    }
+
+    fn keep_parked(&mut self, tasks: &mut Vec<Task<E::Job>>) {
+        if !std::mem::take(&mut self.has_new_parked) {
+            return;
+        }
+        for task in std::mem::take(tasks) {
+            match self.parked.get_mut(&task.id.number) {
+                Some(place @ None) => *place = Some(task),
+                _ => tasks.push(task),
+            }
         }
     }
 
@@ -335,9 +534,32 @@ impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
     fn settle(&mut self) {}
 }
 
-/// A task of a lane within the process: it has no ticket, since it ends with the process.
-pub(super) fn local_task<J>(connection: ConnectionId, job: J) -> Task<J> {
-    Task { id: TaskId { incarnation: 0, connection, number: 0 }, job }
+/// What becomes of a notice, by how many bytes wait to be read already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Say,
+    /// It is the first one that is dropped: that is said in its place.
+    BeginGap,
+    Drop,
+}
+
+impl Admission {
+    /// After a gap notices go on once half of the bound is free: a reader that stays at its bound has one gap and not many. One alone may
+    /// be of any size.
+    pub(super) fn of(unread: usize, bytes: usize, bytes_max: usize, is_missing: &mut bool) -> Admission {
+        let limit = if *is_missing { bytes_max / 2 } else { bytes_max };
+        let has_room = unread == 0 || unread + bytes <= limit;
+        match (has_room, std::mem::replace(is_missing, !has_room)) {
+            (true, _) => Admission::Say,
+            (false, false) => Admission::BeginGap,
+            (false, true) => Admission::Drop,
+        }
+    }
+}
+
+/// A task of a lane within the process: its number is no ticket, since it ends with the process.
+pub(super) fn local_task<J>(connection: ConnectionId, number: u64, job: J) -> Task<J> {
+    Task { id: TaskId { incarnation: 0, connection, number }, job }
 }
 
 /// Starts the thread of a process lane; the caller joins it.

@@ -27,9 +27,12 @@ impl Source<Actor> for Script {
         *tasks = batch;
         taken
     }
-    fn answer(&mut self, id: TaskId, done: String) {
+    fn answer(&mut self, id: TaskId, done: String) -> bool {
         self.answers.push((id.number, done));
+        true
     }
+    fn park(&mut self, _id: TaskId) {}
+    fn notify(&mut self, _to: Audience, _notice: &[u8]) {}
     fn put_back(&mut self, tasks: Vec<Task<&'static str>>) {
         self.batches.push_front((Taken::Batch, tasks));
     }
@@ -75,19 +78,19 @@ impl Executor for Actor {
     type Job = &'static str;
     type Done = String;
 
-    fn run(&mut self, tasks: &[Task<&'static str>], answer: &mut dyn FnMut(TaskId, String)) {
+    fn run(&mut self, tasks: &[Task<&'static str>], responder: &mut dyn Responder<String>) {
         let later = tasks.iter().skip(1).position(|task| task.job == "later").map_or(tasks.len(), |index| index + 1);
         let (late, others): (Vec<_>, Vec<_>) = tasks[..later].iter().partition(|task| task.job == "late");
         for task in others.into_iter().chain(late) {
             self.stage.runs.borrow_mut().push(task.job);
             assert_ne!(task.job, "panic", "as it was told");
-            answer(task.id, task.job.to_owned());
+            responder.answer(task.id, task.job.to_owned());
         }
     }
     fn refuse(&self, job: &&'static str, why: Refusal) -> String {
         format!("{job}: {why:?}")
     }
-    fn idle(&mut self) -> Option<Duration> {
+    fn idle(&mut self, _responder: &mut dyn Responder<String>) -> Option<Duration> {
         if let Some(left) = self.stage.idle_panics.get().checked_sub(1) {
             self.stage.idle_panics.set(left);
             panic!("while idle");
@@ -158,8 +161,8 @@ impl Executor for Same {
     type Job = u64;
     type Done = u64;
 
-    fn run(&mut self, tasks: &[Task<u64>], answer: &mut dyn FnMut(TaskId, u64)) {
-        tasks.iter().for_each(|task| answer(task.id, task.job));
+    fn run(&mut self, tasks: &[Task<u64>], responder: &mut dyn Responder<u64>) {
+        tasks.iter().for_each(|task| responder.answer(task.id, task.job));
     }
     fn refuse(&self, job: &u64, _why: Refusal) -> u64 {
         *job
@@ -173,23 +176,23 @@ fn exchange(batch_max: usize, threads: usize) {
     let (jobs, jobs_end) = bounded(JOBS_MAX);
     let (answers_end, answers) = bounded(JOBS_MAX);
     let start = |_| {
-        let (jobs, answers, waker) = (jobs_end.clone(), answers_end.clone(), waker.clone());
-        let mut source = QueueSource { jobs, answers, waker, batch_max, put_back: Vec::new() };
+        let mut source = QueueSource::new(jobs_end.clone(), answers_end.clone(), waker.clone(), batch_max, None);
         std::thread::spawn(move || run(Same, || Ok(Same), &mut source))
     };
     let threads = (0..threads).map(start).collect();
-    let mut pool = Pool { jobs: Some(jobs), answers, threads, batch_max };
+    let mut pool = Pool { orders: Some(jobs), arrived: answers, notice_bytes: Arc::default(), threads, batch_max };
     let mut epoll = sys::epoll::Epoll::new(1).unwrap();
     epoll.add(&wakes, 1, sys::epoll::Watch::Readable).unwrap();
     for size in (1..=JOBS_MAX as u64).chain([JOBS_MAX as u64; 200]) {
-        let mut round: Vec<Task<u64>> = (0..size).map(|number| local_task(ConnectionId(number), number)).collect();
+        let mut round: Vec<Task<u64>> = (0..size).map(|number| local_task(ConnectionId(number), 0, number)).collect();
         pool.submit(&mut round);
         let mut missing = size;
         while missing > 0 {
             let rings = epoll.wait(Some(Duration::from_secs(10))).unwrap().count();
             assert_eq!(rings, 1, "an answer was queued without a ring: {missing} of {size} are missing");
             wakes.clear();
-            while let Some((connection, number)) = pool.next_answer() {
+            while let Some(one) = pool.next_arrived() {
+                let Arrived::Answer(connection, number) = one else { panic!("no job is parked") };
                 assert_eq!(connection.0, number);
                 missing -= 1;
             }
@@ -205,7 +208,16 @@ fn no_answer_is_left_in_the_queue_without_a_ring_whatever_the_batches() {
 }
 
 /// Where the jobs come out, and the answers go in.
-type OtherEnds<J, D> = (Receiver<Vec<Task<J>>>, Sender<(ConnectionId, D)>);
+type OtherEnds<J, D> = (Receiver<Order<J>>, Sender<Arrived<D>>);
+
+impl<J> Order<J> {
+    pub(in crate::server) fn tasks(self) -> Vec<Task<J>> {
+        match self {
+            Order::Run(tasks) => tasks,
+            Order::Cancel(id) => panic!("{id:?} is cancelled"),
+        }
+    }
+}
 
 impl<J, D> Pool<J, D> {
     /// One whose jobs a test takes itself.
@@ -213,7 +225,8 @@ impl<J, D> Pool<J, D> {
         let (jobs, jobs_end) = bounded(jobs_max);
         let (answers_end, answers) = bounded(jobs_max);
         let thread = std::thread::spawn(|| {});
-        let pool = Pool { jobs: Some(jobs), answers, threads: vec![thread], batch_max: 64 };
+        let notice_bytes = Arc::default();
+        let pool = Pool { orders: Some(jobs), arrived: answers, notice_bytes, threads: vec![thread], batch_max: 64 };
         (pool, (jobs_end, answers_end))
     }
 }

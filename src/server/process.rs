@@ -122,7 +122,8 @@ fn build_worker<A: Application>(
         } else {
             let place = Place { slot, scoreboard, cpus: place.cpus.clone(), first };
             first += threads_of(spec);
-            End::Threads(Pool::start(&frame.application, LaneId(lane), spec, &place, &waker)?)
+            let limits = &frame.config.limits;
+            End::Threads(Pool::start(&frame.application, LaneId(lane), spec, &place, &waker, limits)?)
         };
         ends[lane] = Some(Lane::new(end, spec));
     }
@@ -225,6 +226,7 @@ fn obey(control: &Control, doorway: &Doorway) -> std::io::Result<()> {
             match control.receive()? {
                 Heard::Nothing => break,
                 Heard::Message(Message::Worker { incarnation }, Some(fd)) => doorway.worker(incarnation, fd),
+                Heard::Message(Message::AllWorkers, _) => doorway.all_workers(),
                 Heard::Message(Message::Drain { .. }, _) => {
                     doorway.drain();
                     return Ok(());

@@ -2,26 +2,42 @@
 //! came, so that the death of that process loses nothing and repeats nothing.
 //!
 //! A new process first says which of this worker's jobs its predecessor had applied. Those have lost their answer: their
-//! connections close. The others are sent again, in order and before anything new.
+//! connections close. The others are sent again, in order and before anything new; those that are parked only register again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::arrived::Arrived;
 use super::counters::{Global, Scoreboard};
 use super::link::Link;
-use super::service::{ConnectionId, Wire};
+use super::service::{ConnectionId, Tickets, Wire};
 
 /// Worker to lane: number (u64), connection (u64), then the job. `RESENT`: it may have been running when a process died.
 pub(super) const JOB: u8 = 1;
 pub(super) const RESENT: u8 = 2;
-/// Lane to worker: the number of the last applied job of this worker (u64). The first frame of a link.
-pub(super) const HELLO: u8 = 3;
-/// Lane to worker: number (u64), connection (u64), then the answer.
-pub(super) const DONE: u8 = 4;
+/// Worker to lane, as a job: it is parked already. After the last one of a start: `REGISTERED`.
+pub(super) const REGISTER: u8 = 3;
+pub(super) const REGISTERED: u8 = 4;
+/// Worker to lane: number, connection. The parked job is not wanted any more: `CANCELLED` follows, or its answer has crossed this.
+pub(super) const CANCEL: u8 = 5;
+/// Worker to lane: number, connection. The answer to this parked job has come, or nobody waits for it.
+pub(super) const ACKNOWLEDGED: u8 = 6;
+/// Lane to worker: what has become of this worker's jobs (`put_tickets`). The first frame of a link.
+pub(super) const HELLO: u8 = 7;
+/// Lane to worker: number, connection, then the answer.
+pub(super) const DONE: u8 = 8;
+/// Lane to worker: number, connection. The job has no answer yet.
+pub(super) const PARKED: u8 = 9;
+pub(super) const CANCELLED: u8 = 10;
+/// Lane to worker: the executor is a new one, and parked jobs have to be registered again.
+pub(super) const AGAIN: u8 = 11;
+/// Lane to worker: what was not asked for; and that some of it was dropped here.
+pub(super) const NOTICE: u8 = 12;
+pub(super) const MISSED: u8 = 13;
 
 pub(super) const IDS_BYTES: usize = 16;
 
@@ -34,6 +50,8 @@ pub(super) struct ProcessLane<J> {
     is_greeted: bool,
     /// Jobs without an answer, oldest first.
     in_flight: VecDeque<InFlight<J>>,
+    /// Jobs that the other process has parked, by number: in their order.
+    parked: BTreeMap<u64, Parked<J>>,
 }
 
 struct InFlight<J> {
@@ -43,16 +61,15 @@ struct InFlight<J> {
     job: J,
 }
 
-/// What came over the link.
-pub(super) enum Arrived<D> {
-    Answer(ConnectionId, D),
-    /// The job was applied, but the process died before it answered.
-    AnswerLost(ConnectionId),
+struct Parked<J> {
+    connection: ConnectionId,
+    /// `None` once it is cancelled: then it is not registered again.
+    job: Option<J>,
 }
 
 impl<J: Wire> ProcessLane<J> {
     pub(super) fn new(scoreboard: Scoreboard) -> ProcessLane<J> {
-        ProcessLane { scoreboard, link: None, is_greeted: false, in_flight: VecDeque::new() }
+        ProcessLane { scoreboard, link: None, is_greeted: false, in_flight: VecDeque::new(), parked: BTreeMap::new() }
     }
 
     /// A new process is at the other end of `fd`. Whatever the old one wrote must have been read before.
@@ -78,6 +95,16 @@ impl<J: Wire> ProcessLane<J> {
         }
     }
 
+    /// The parked job is not wanted any more. Either its answer comes, or the word that it is cancelled; where no process is there,
+    /// once the next one has said which were served.
+    pub(super) fn cancel(&mut self, number: u64) {
+        let Some(parked) = self.parked.get_mut(&number) else { return };
+        if parked.job.take().is_some() && self.is_greeted {
+            let link = self.link.as_mut().expect("a greeted lane has a link");
+            put_ids(link, CANCEL, number, parked.connection);
+        }
+    }
+
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.link.as_mut().map_or(Ok(()), Link::flush)
     }
@@ -88,10 +115,29 @@ impl<J: Wire> ProcessLane<J> {
         link.fill(READ_AHEAD_BYTES)?;
         while let Some((kind, payload)) = link.next() {
             match kind {
-                DONE => arrived(self.answer(&payload)),
+                DONE => {
+                    let (number, one) = self.answer(&payload);
+                    if let Arrived::ParkedAnswer(connection, _) = &one {
+                        put_ids(&mut link, ACKNOWLEDGED, number, *connection);
+                    }
+                    arrived(one);
+                }
+                PARKED => arrived(self.park(u64_at(&payload, 0))),
+                CANCELLED => {
+                    let parked =
+                        self.parked.remove(&u64_at(&payload, 0)).expect("it is kept until its outcome is known");
+                    arrived(Arrived::Cancelled(parked.connection));
+                }
+                NOTICE => arrived(Arrived::Notice(payload)),
+                MISSED => arrived(Arrived::Missed),
                 HELLO => {
-                    let last_applied = u64_at(&payload, 0);
-                    self.greet(last_applied, &mut link, arrived);
+                    let tickets = tickets_of(&payload);
+                    arrived(Arrived::Missed);
+                    self.greet(tickets, &mut link, arrived);
+                }
+                AGAIN => {
+                    arrived(Arrived::Missed);
+                    self.register(&mut link);
                 }
                 other => unreachable!("frame kind {other} from the process lane"),
             }
@@ -105,39 +151,87 @@ impl<J: Wire> ProcessLane<J> {
         Ok(true)
     }
 
-    fn answer<D: Wire>(&mut self, payload: &Bytes) -> Arrived<D> {
+    /// The job's number, and what its answer is.
+    fn answer<D: Wire>(&mut self, payload: &Bytes) -> (u64, Arrived<D>) {
         let (number, connection) = (u64_at(payload, 0), ConnectionId(u64_at(payload, 8)));
+        let done = D::decode(&payload.slice(IDS_BYTES..)).expect("both ends are the same program");
+        if !self.parked.is_empty() && self.parked.remove(&number).is_some() {
+            return (number, Arrived::ParkedAnswer(connection, done));
+        }
+        self.take_in_flight(number);
+        (number, Arrived::Answer(connection, done))
+    }
+
+    fn park<D>(&mut self, number: u64) -> Arrived<D> {
+        let InFlight { connection, job, .. } = self.take_in_flight(number);
+        self.parked.insert(number, Parked { connection, job: Some(job) });
+        Arrived::Parked(connection, number)
+    }
+
+    fn take_in_flight(&mut self, number: u64) -> InFlight<J> {
         // Answers come in the order of the jobs; only a refused job may be answered out of turn.
         let place = self.in_flight.iter().position(|sent| sent.number == number);
         let place = place.expect("the process lane answers each job once, and jobs are kept until then");
-        self.in_flight.remove(place);
-        let done = D::decode(&payload.slice(IDS_BYTES..)).expect("both ends are the same program");
-        Arrived::Answer(connection, done)
+        self.in_flight.remove(place).expect("just found")
     }
 
-    fn greet<D>(&mut self, last_applied: u64, link: &mut Link, arrived: &mut dyn FnMut(Arrived<D>)) {
-        self.in_flight.retain(|sent| {
-            let is_applied = sent.number != 0 && sent.number <= last_applied;
-            if is_applied {
+    fn greet<D>(&mut self, mut tickets: Tickets, link: &mut Link, arrived: &mut dyn FnMut(Arrived<D>)) {
+        tickets.parked.sort_unstable();
+        tickets.served.sort_unstable();
+        // Its record can go, whether or not somebody here still waits for the answer that is lost.
+        for &number in &tickets.served {
+            put_ids(link, ACKNOWLEDGED, number, ConnectionId(0));
+            if let Some(parked) = self.parked.remove(&number) {
+                arrived(Arrived::ParkedLost(parked.connection));
+            }
+        }
+        for sent in std::mem::take(&mut self.in_flight) {
+            let is_listed = |numbers: &[u64]| numbers.binary_search(&sent.number).is_ok();
+            let is_applied = sent.number != 0 && (sent.number <= tickets.applied || is_listed(&tickets.served));
+            if !is_applied {
+                self.in_flight.push_back(sent);
+            } else if is_listed(&tickets.parked) {
+                arrived(Arrived::Parked(sent.connection, sent.number));
+                let (connection, job) = (sent.connection, sent.job);
+                self.parked.insert(sent.number, Parked { connection, job: Some(job) });
+            } else {
                 arrived(Arrived::AnswerLost(sent.connection));
             }
-            !is_applied
+        }
+        // Nobody is left who could serve these.
+        self.parked.retain(|_, parked| {
+            if parked.job.is_none() {
+                arrived(Arrived::Cancelled(parked.connection));
+            }
+            parked.job.is_some()
         });
         self.is_greeted = true;
+        self.register(link);
         for sent in self.in_flight.iter_mut().filter(|sent| sent.number != 0) {
-            put(link, RESENT, sent);
+            put(link, RESENT, sent.number, sent.connection, &mut sent.job);
         }
         let first_new = self.in_flight.iter().position(|sent| sent.number == 0).unwrap_or(self.in_flight.len());
         for sent in self.in_flight.range_mut(first_new..) {
             sent.number = next_number(self.scoreboard);
-            put(link, JOB, sent);
+            put(link, JOB, sent.number, sent.connection, &mut sent.job);
         }
+    }
+
+    /// Those that are cancelled are not registered: with a process that goes on, the word on them is still to come.
+    fn register(&mut self, link: &mut Link) {
+        for (&number, parked) in &mut self.parked {
+            if let Some(job) = &mut parked.job {
+                put(link, REGISTER, number, parked.connection, job);
+            }
+        }
+        put_ids(link, REGISTERED, 0, ConnectionId(0));
     }
 
     fn send_new(&mut self, place: usize) {
         let sent = &mut self.in_flight[place];
         sent.number = next_number(self.scoreboard);
-        put(self.link.as_mut().expect("a greeted lane has a link"), JOB, sent);
+        let link = self.link.as_mut().expect("a greeted lane has a link");
+        put(link, JOB, sent.number, sent.connection, &mut sent.job);
     }
 }
 
@@ -149,12 +243,41 @@ fn next_number(scoreboard: Scoreboard) -> u64 {
     scoreboard.global(Global::Jobs).fetch_add(1, Ordering::SeqCst) + 1
 }
 
-fn put<J: Wire>(link: &mut Link, kind: u8, sent: &mut InFlight<J>) {
+fn put<J: Wire>(link: &mut Link, kind: u8, number: u64, connection: ConnectionId, job: &mut J) {
     link.put_with(kind, |out| {
-        out.extend_from_slice(&sent.number.to_le_bytes());
-        out.extend_from_slice(&sent.connection.0.to_le_bytes());
-        sent.job.encode(out)
+        out.extend_from_slice(&number.to_le_bytes());
+        out.extend_from_slice(&connection.0.to_le_bytes());
+        job.encode(out)
     });
+}
+
+/// A frame that says nothing but which job.
+pub(super) fn put_ids(link: &mut Link, kind: u8, number: u64, connection: ConnectionId) {
+    link.put(kind, |out| {
+        out.extend_from_slice(&number.to_le_bytes());
+        out.extend_from_slice(&connection.0.to_le_bytes());
+    });
+}
+
+/// The last applied number, the count of parked ones, those, then the served ones: each a u64.
+pub(super) fn put_tickets(out: &mut Vec<u8>, tickets: &Tickets) {
+    let head = [tickets.applied, tickets.parked.len() as u64];
+    for number in head.iter().chain(&tickets.parked).chain(&tickets.served) {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
+fn tickets_of(payload: &[u8]) -> Tickets {
+    let numbers: Vec<u64> = (0..payload.len()).step_by(size_of::<u64>()).map(|at| u64_at(payload, at)).collect();
+    let (parked, served) = numbers[2..].split_at(numbers[1] as usize);
+    Tickets { applied: numbers[0], parked: parked.to_vec(), served: served.to_vec() }
+}
+
+#[cfg(test)]
+impl<J> ProcessLane<J> {
+    pub(super) fn has_in_flight(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
 }
 
 pub(super) fn u64_at(payload: &[u8], at: usize) -> u64 {

@@ -1,22 +1,24 @@
 //! Drives an application without sockets, processes or threads: a test chooses what happens when.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+
+use super::arrived::Arrived;
 use super::counters::{Scoreboard, Slot};
 use super::input::Input;
 use super::outbox::Outbox;
 use super::service::{
-    Application, ConnectionId, Effect, Effects, Executor, ExecutorContext, LaneId, Peer, Service, StartError, Step,
-    Task, TaskId, WorkerContext,
+    Application, Audience, ConnectionId, Effect, Effects, Executor, ExecutorContext, LaneId, Peer, Responder, Service,
+    StartError, Step, Task, TaskId, WorkerContext,
 };
 
 /// One worker's service and one executor of each lane, stepped by hand.
 pub struct Pump<A: Application> {
     service: A::Service,
-    executors: Vec<A::Executor>,
-    /// Submitted jobs by lane, oldest first.
-    queues: Vec<VecDeque<Task<A::Job>>>,
+    lanes: Vec<Lane<A>>,
+    context: ExecutorContext,
     connections: Vec<Option<Pumped<<A::Service as Service>::Session>>>,
     /// Messages that the service sent to other workers.
     pub sent: Vec<(Slot, Vec<u8>)>,
@@ -25,6 +27,51 @@ pub struct Pump<A: Application> {
     pub turns: u64,
     jobs: u64,
 }
+
+struct Lane<A: Application> {
+    executor: A::Executor,
+    said: Said<A>,
+    /// Submitted jobs, oldest first.
+    queue: VecDeque<Task<A::Job>>,
+    /// On their way to the executor.
+    cancels: Vec<TaskId>,
+}
+
+/// What the executor has said.
+struct Said<A: Application> {
+    /// On its way to the service.
+    arrived: VecDeque<Arrived<A::Done>>,
+    /// Jobs that wait for their answer, by number; `None` while the task is still in the batch.
+    parked: BTreeMap<u64, Option<Task<A::Job>>>,
+    /// Tasks of the batch that were answered or parked.
+    settled: usize,
+}
+
+impl<A: Application> Responder<A::Done> for Said<A> {
+    fn answer(&mut self, id: TaskId, done: A::Done) {
+        if self.parked.remove(&id.number).is_some() {
+            self.arrived.push_back(Arrived::ParkedAnswer(id.connection, done));
+        } else {
+            self.settled += 1;
+            self.arrived.push_back(Arrived::Answer(id.connection, done));
+        }
+    }
+
+    fn park(&mut self, id: TaskId) {
+        self.settled += 1;
+        self.parked.insert(id.number, None);
+        self.arrived.push_back(Arrived::Parked(id.connection, id.number));
+    }
+
+    fn notify(&mut self, to: Audience, notice: &[u8]) {
+        if matches!(to, Audience::All | Audience::Worker(INCARNATION)) {
+            self.arrived.push_back(Arrived::Notice(Bytes::copy_from_slice(notice)));
+        }
+    }
+}
+
+/// The only worker's.
+const INCARNATION: u64 = 1;
 
 struct Pumped<S> {
     session: S,
@@ -42,6 +89,7 @@ enum State {
     Open,
     InFlight,
     Parked { has_deadline: bool },
+    Waiting { lane: usize, number: u64, has_deadline: bool },
     Closing,
 }
 
@@ -56,11 +104,17 @@ impl<A: Application> Pump<A> {
         for lane in order {
             executors[lane] = Some(application.executor(LaneId(lane), &context)?);
         }
-        let service = application.service(&WorkerContext { slot: Slot(0), incarnation: 1, scoreboard })?;
+        let service = application.service(&WorkerContext { slot: Slot(0), incarnation: INCARNATION, scoreboard })?;
+        let lane_of = |mut executor: A::Executor| {
+            executor.meet(INCARNATION);
+            executor.all_registered();
+            let said = Said { arrived: VecDeque::new(), parked: BTreeMap::new(), settled: 0 };
+            Lane { executor, said, queue: VecDeque::new(), cancels: Vec::new() }
+        };
         Ok(Pump {
             service,
-            executors: executors.into_iter().flatten().collect(),
-            queues: lanes.iter().map(|_| VecDeque::new()).collect(),
+            lanes: executors.into_iter().flatten().map(lane_of).collect(),
+            context,
             connections: Vec::new(),
             sent: Vec::new(),
             is_draining: false,
@@ -108,33 +162,114 @@ impl<A: Application> Pump<A> {
     /// Jobs that wait in a lane.
     #[must_use]
     pub fn queued(&self, lane: LaneId) -> usize {
-        self.queues[lane.0].len()
+        self.lanes[lane.0].queue.len()
     }
 
-    /// Runs at most `count` jobs of a lane as one batch, and delivers their answers. Returns how many ran.
+    /// Jobs that a lane has parked, and that are neither answered nor cancelled.
+    #[must_use]
+    pub fn parked(&self, lane: LaneId) -> usize {
+        self.lanes[lane.0].said.parked.len()
+    }
+
+    /// Runs at most `count` jobs of a lane as one batch, and delivers what its executor says. Returns how many ran.
     pub fn run_lane(&mut self, lane: LaneId, count: usize) -> usize {
-        let count = count.min(self.queues[lane.0].len());
-        let mut tasks: Vec<Task<A::Job>> = self.queues[lane.0].drain(..count).collect();
-        let mut answers = Vec::new();
-        if count > 0 {
-            self.executors[lane.0].run(&tasks, &mut |id, done| answers.push((id.connection, done)));
+        let count = self.work(lane, count);
+        self.deliver(lane, usize::MAX);
+        count
+    }
+
+    /// The same, but what the executor says stays on its way until `deliver`. Cancels that are on their way come first.
+    pub fn work(&mut self, lane: LaneId, count: usize) -> usize {
+        let Lane { executor, said, queue, cancels } = &mut self.lanes[lane.0];
+        for id in cancels.drain(..) {
+            // Else it was answered before.
+            if said.parked.remove(&id.number).is_some() {
+                executor.cancel(id);
+                said.arrived.push_back(Arrived::Cancelled(id.connection));
+            }
         }
-        let count = answers.len();
-        tasks.drain(count..).rev().for_each(|task| self.queues[lane.0].push_front(task));
-        for (id, done) in answers {
-            let connection = id.0 as usize;
-            let Some(pumped) = &mut self.connections[connection] else { continue };
-            pumped.state = State::Open;
-            let mut effects = Effects::default();
-            let step = self.service.complete(&mut pumped.session, done, &mut pumped.out, &mut effects);
-            self.after(connection, step, effects);
+        let mut tasks: Vec<Task<A::Job>> = queue.drain(..count.min(queue.len())).collect();
+        if tasks.is_empty() {
+            return 0;
+        }
+        said.settled = 0;
+        executor.run(&tasks, said);
+        tasks.drain(said.settled..).rev().for_each(|task| queue.push_front(task));
+        for task in tasks {
+            if let Some(place @ None) = said.parked.get_mut(&task.id.number) {
+                *place = Some(task);
+            }
+        }
+        said.settled
+    }
+
+    /// Brings the service at most `count` of the things that an executor has said. Returns how many there were.
+    pub fn deliver(&mut self, lane: LaneId, count: usize) -> usize {
+        let count = count.min(self.lanes[lane.0].said.arrived.len());
+        for _ in 0..count {
+            let one = self.lanes[lane.0].said.arrived.pop_front().expect("counted");
+            self.hear_lane(lane, one);
         }
         count
     }
 
+    /// The executor dies, after all that it had said was heard, and another one takes its place: parked jobs are registered with it.
+    pub fn replace_executor(&mut self, application: &A, lane: LaneId) -> Result<(), StartError> {
+        self.deliver(lane, usize::MAX);
+        let Lane { executor, said, cancels, .. } = &mut self.lanes[lane.0];
+        *executor = application.executor(lane, &self.context)?;
+        executor.meet(INCARNATION);
+        for id in cancels.drain(..) {
+            if said.parked.remove(&id.number).is_some() {
+                said.arrived.push_back(Arrived::Cancelled(id.connection));
+            }
+        }
+        said.arrived.push_back(Arrived::Missed);
+        said.parked.values().flatten().for_each(|task| executor.register(task));
+        executor.all_registered();
+        Ok(())
+    }
+
+    fn hear_lane(&mut self, lane: LaneId, one: Arrived<A::Done>) {
+        let mut effects = Effects::default();
+        match one {
+            Arrived::Notice(notice) => {
+                self.service.notice(lane, &notice, &mut effects);
+                self.apply(effects);
+            }
+            Arrived::Missed => {
+                self.service.missed_notices(lane, &mut effects);
+                self.apply(effects);
+            }
+            Arrived::Parked(id, number) => {
+                let Some(pumped) = &mut self.connections[id.0 as usize] else {
+                    return self.cancel_at(lane.0, id, number);
+                };
+                let until = self.service.parked(&mut pumped.session, &mut effects);
+                pumped.state = State::Waiting { lane: lane.0, number, has_deadline: until.is_some() };
+                self.apply(effects);
+            }
+            Arrived::Answer(id, done) | Arrived::ParkedAnswer(id, done) => {
+                let connection = id.0 as usize;
+                let Some(pumped) = &mut self.connections[connection] else { return };
+                pumped.state = State::Open;
+                let step = self.service.complete(&mut pumped.session, done, &mut pumped.out, &mut effects);
+                self.after(connection, step, effects);
+            }
+            Arrived::Cancelled(id) => {
+                let connection = id.0 as usize;
+                let Some(pumped) = &mut self.connections[connection] else { return };
+                pumped.state = State::Open;
+                let step = self.service.cancelled(&mut pumped.session, &mut pumped.out, &mut effects);
+                self.after(connection, step, effects);
+            }
+            Arrived::AnswerLost(id) | Arrived::ParkedLost(id) => self.disconnect(id.0 as usize),
+        }
+    }
+
     /// Runs all lanes until nothing is queued.
     pub fn settle(&mut self) {
-        while (0..self.queues.len()).map(|lane| self.run_lane(LaneId(lane), usize::MAX)).sum::<usize>() > 0 {}
+        while (0..self.lanes.len()).map(|lane| self.run_lane(LaneId(lane), usize::MAX)).sum::<usize>() > 0 {}
     }
 
     /// Sends, settles, and returns the reply bytes.
@@ -147,7 +282,9 @@ impl<A: Application> Pump<A> {
     /// One step of a lane's work between batches.
     pub fn idle(&mut self, lane: LaneId) {
         // When it wants to be called again is the test's to decide.
-        self.executors[lane.0].idle();
+        let Lane { executor, said, .. } = &mut self.lanes[lane.0];
+        executor.idle(said);
+        self.deliver(lane, usize::MAX);
     }
 
     /// A message from another worker.
@@ -164,14 +301,15 @@ impl<A: Application> Pump<A> {
         self.apply(effects);
     }
 
-    /// The deadline of a parked connection has come, if it has one. True when it was resumed.
+    /// The deadline of a parked connection, or of its parked job, has come, if it has one. True when it was resumed, or a cancel is on
+    /// its way.
     pub fn expire(&mut self, connection: usize) -> bool {
-        let state = self.connections[connection].as_ref().map(|pumped| pumped.state);
-        let has_deadline = matches!(state, Some(State::Parked { has_deadline: true }));
-        if has_deadline {
-            self.wake(connection);
+        match self.connections[connection].as_ref().map(|pumped| pumped.state) {
+            Some(State::Parked { has_deadline: true }) => self.wake(connection),
+            Some(State::Waiting { has_deadline: true, .. }) => self.cancel(connection),
+            _ => return false,
         }
-        has_deadline
+        true
     }
 
     pub fn tick(&mut self) {
@@ -181,6 +319,7 @@ impl<A: Application> Pump<A> {
     }
 
     pub fn disconnect(&mut self, connection: usize) {
+        self.cancel(connection);
         if let Some(pumped) = self.connections[connection].take() {
             let mut effects = Effects::default();
             self.service.close(pumped.session, &mut effects);
@@ -228,8 +367,12 @@ impl<A: Application> Pump<A> {
                 Step::Submit(LaneId(lane), job) => {
                     pumped.state = State::InFlight;
                     self.jobs += 1;
-                    let id = TaskId { incarnation: 1, connection: ConnectionId(connection as u64), number: self.jobs };
-                    self.queues[lane].push_back(Task { id, job });
+                    let id = TaskId {
+                        incarnation: INCARNATION,
+                        connection: ConnectionId(connection as u64),
+                        number: self.jobs,
+                    };
+                    self.lanes[lane].queue.push_back(Task { id, job });
                 }
             }
         }
@@ -248,15 +391,31 @@ impl<A: Application> Pump<A> {
                     }
                 }
                 Effect::Wake(id) => self.wake(id.0 as usize),
+                Effect::Cancel(id) => self.cancel(id.0 as usize),
             }
         }
+    }
+
+    /// The connection's parked job, if it has one, is not wanted any more.
+    fn cancel(&mut self, connection: usize) {
+        if let Some(pumped) = &mut self.connections[connection]
+            && let State::Waiting { lane, number, has_deadline } = &mut pumped.state
+        {
+            *has_deadline = false;
+            let (lane, number) = (*lane, *number);
+            self.cancel_at(lane, ConnectionId(connection as u64), number);
+        }
+    }
+
+    fn cancel_at(&mut self, lane: usize, connection: ConnectionId, number: u64) {
+        self.lanes[lane].cancels.push(TaskId { incarnation: INCARNATION, connection, number });
     }
 
     fn wake(&mut self, connection: usize) {
         let Some(pumped) = &mut self.connections[connection] else { return };
         match pumped.state {
             State::Parked { .. } => {}
-            State::InFlight => {
+            State::InFlight | State::Waiting { .. } => {
                 pumped.was_woken = true;
                 return;
             }

@@ -1,7 +1,7 @@
 //! The pump with a small application: which interleaving happens is written down in the test.
 
 use super::*;
-use crate::server::service::{LaneSpec, Refusal, Runs, Wire};
+use crate::server::service::{LaneSpec, Refusal, Responder, Runs, Wire};
 use std::time::Duration;
 
 /// Answers a digit at once, upper-case letters by a lane, `P` parks after that; `p` parks until woken, `t` for a time, `w` wakes all, `v` the first connection; `q` closes.
@@ -111,8 +111,8 @@ impl Executor for Caser {
     type Job = Letter;
     type Done = Letter;
 
-    fn run(&mut self, tasks: &[Task<Letter>], answer: &mut dyn FnMut(TaskId, Letter)) {
-        tasks.iter().for_each(|task| answer(task.id, Letter(task.job.0.to_ascii_lowercase())));
+    fn run(&mut self, tasks: &[Task<Letter>], responder: &mut dyn Responder<Letter>) {
+        tasks.iter().for_each(|task| responder.answer(task.id, Letter(task.job.0.to_ascii_lowercase())));
     }
     fn refuse(&self, _job: &Letter, _why: Refusal) -> Letter {
         Letter(b'?')

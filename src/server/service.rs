@@ -118,6 +118,27 @@ pub trait Service {
     fn account(&mut self, _session: &mut Self::Session, _kept: &Kept) -> Account {
         Account { bytes: 0, output_bytes_max: usize::MAX, may_be_closed: true }
     }
+    /// The lane has parked the submitted job. Its answer comes later, by `complete`; until when is it waited for at most? Then the
+    /// core cancels it, as it does when `Effects::cancel` asks, or when the peer is gone.
+    fn parked(&mut self, _session: &mut Self::Session, _effects: &mut Effects) -> Option<Instant> {
+        None
+    }
+    /// The parked job was cancelled before it was served: it has had no effect and will have none. An answer that crossed the cancel
+    /// comes by `complete` instead: there is one outcome, never both.
+    fn cancelled(
+        &mut self,
+        _session: &mut Self::Session,
+        _out: &mut Outbox,
+        _effects: &mut Effects,
+    ) -> Step<Self::Job> {
+        Step::Close
+    }
+    /// The executor of a process lane has something to say that nobody asked for. It comes after the answers that were given
+    /// before it, and before those that were given later.
+    fn notice(&mut self, _from: LaneId, _notice: &[u8], _effects: &mut Effects) {}
+    /// Notices of that lane are lost: this worker did not read them in time, or the executor before this one died with
+    /// them. So whatever follows from notices is unknown now. Called at the start of each executor, and before the notice after a gap.
+    fn missed_notices(&mut self, _from: LaneId, _effects: &mut Effects) {}
     /// The connection has too much of something, and is about to be closed for that: the operator is to be told.
     fn overrun(&mut self, _session: &mut Self::Session, excess: Excess) {
         tracing::warn!(?excess, "a connection is closed");
@@ -191,6 +212,7 @@ pub struct Effects {
 #[derive(Debug)]
 pub(super) enum Effect {
     Wake(ConnectionId),
+    Cancel(ConnectionId),
     Close(ConnectionId),
     Write(ConnectionId, Vec<u8>),
     Send(Slot, Vec<u8>),
@@ -202,6 +224,12 @@ impl Effects {
     /// needs input, it is resumed at once.
     pub fn wake(&mut self, id: ConnectionId) {
         self.list.push(Effect::Wake(id));
+    }
+
+    /// Asks that the parked job of a connection of this worker is not served any more. `Service::cancelled` tells that it was in
+    /// time; `complete`, that it was not.
+    pub fn cancel(&mut self, id: ConnectionId) {
+        self.list.push(Effect::Cancel(id));
     }
 
     /// Closes a connection of this worker, whatever it is doing; its unsent replies are tried once.
@@ -231,7 +259,8 @@ pub struct TaskId {
     /// The incarnation of the worker that sent it.
     pub incarnation: u64,
     pub connection: ConnectionId,
-    /// The job's number, from a counter shared by all workers: with the incarnation, the job's ticket. 0 on lanes of threads.
+    /// The job's number, from a counter shared by all workers: with the incarnation, the job's ticket. On lanes of threads the
+    /// incarnation is 0, and the lane counts for itself. Of two parked jobs the one with the smaller number came first.
     pub number: u64,
 }
 
@@ -250,20 +279,60 @@ pub enum Refusal {
     Poisoned,
 }
 
+/// Whom a notice is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Every worker that is there.
+    All,
+    /// The worker of this incarnation, if it is still there.
+    Worker(u64),
+}
+
+/// Where an executor's words go. Each worker hears them in the order in which they were said; nothing overtakes. What depends on a
+/// commit is said after it.
+pub trait Responder<D> {
+    /// The one answer to a task of the batch, or to a parked job.
+    fn answer(&mut self, id: TaskId, done: D);
+    /// Instead of an answer to a task of the batch: it comes later, from any call that has a responder. Until then the job counts
+    /// nowhere as one in flight. The executor keeps what it needs to serve it. Only on a lane that is `Runs::Process`.
+    fn park(&mut self, id: TaskId);
+    /// Says something that was not asked for. Nobody waits: a worker that leaves more than `Limits::lane_notice_bytes_max` unread
+    /// misses notices, and learns that (`Service::missed_notices`). Only on a lane that is `Runs::Process`.
+    fn notify(&mut self, to: Audience, notice: &[u8]);
+}
+
+/// What has become of one worker's jobs. An executor that survives its process, such as one with a database, stores it with
+/// every commit; then no job is applied twice, and no parked one served twice, whoever dies when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tickets {
+    /// The number of the last job that was applied, or parked: jobs up to it are never run again.
+    pub applied: u64,
+    /// Parked jobs up to `applied` that wait. Without their numbers here their workers would take them for applied ones whose answers
+    /// are lost, where they had not heard yet that they are parked.
+    pub parked: Vec<u64>,
+    /// Parked jobs that were served, and that `Executor::acknowledged` was not called for.
+    pub served: Vec<u64>,
+}
+
 /// The slow half: runs jobs on one pool thread.
+///
+/// Parked jobs: `run` parks them; `cancel` or `forget` ends their waiting, or the executor answers them, after the commit that
+/// serves them. An executor that follows another one, which has panicked or died with its process, has none at first: `register` brings those
+/// that still wait, of all workers in any order (their numbers tell which came first), and `all_registered` says that there
+/// are no more. Until then it must serve none of them, nor give another job what one of them may be waiting for before its turn.
 pub trait Executor: Sized {
     type Job;
     type Done;
 
-    /// Answers every task once, each as soon as it is done. It may leave some of the last ones, but not all, for the next batch, where
+    /// Answers or parks every task once, each as soon as it is done. It may leave some of the last ones, but not all, for the next batch, where
     /// they come first: those have nothing done and no answer. After a panic, those without an answer are run again one by one, so
     /// whatever they did must be undone by then: an executor that has applied tasks says so in `last_applied`, or answers
     /// them before it does anything that could panic.
-    fn run(&mut self, tasks: &[Task<Self::Job>], answer: &mut dyn FnMut(TaskId, Self::Done));
+    fn run(&mut self, tasks: &[Task<Self::Job>], responder: &mut dyn Responder<Self::Done>);
     /// The answer to a job that will not be run.
     fn refuse(&self, job: &Self::Job, why: Refusal) -> Self::Done;
     /// Ordinary work between batches, in a small step. Returns when to call again if no job comes before.
-    fn idle(&mut self) -> Option<Duration> {
+    fn idle(&mut self, _responder: &mut dyn Responder<Self::Done>) -> Option<Duration> {
         None
     }
     /// How many bytes of jobs the next batch may have; a job that is larger comes alone.
@@ -274,8 +343,23 @@ pub trait Executor: Sized {
     fn last_applied(&self, _incarnation: u64) -> u64 {
         0
     }
-    /// No job of this incarnation will ever come again.
+    /// The same with what has become of parked jobs. For an executor that never parks `last_applied` says all.
+    fn tickets(&self, incarnation: u64) -> Tickets {
+        Tickets { applied: self.last_applied(incarnation), ..Tickets::default() }
+    }
+    /// A worker is there, and hears notices from now on. On lanes of threads its incarnation is 0.
+    fn meet(&mut self, _incarnation: u64) {}
+    /// No job of this incarnation will ever come again, and those that are parked are nobody's.
     fn forget(&mut self, _incarnation: u64) {}
+    /// A job that was parked by an executor before this one, and still waits.
+    fn register(&mut self, _task: &Task<Self::Job>) {}
+    /// Every worker that was there at the start has registered its parked jobs, or is gone. Those that can be served may be, at the
+    /// latest in `idle`, which follows. Of what an executor before this one had parked nothing else waits any more.
+    fn all_registered(&mut self) {}
+    /// The parked job must not be served any more. It may be one that the executor does not know, after a panic.
+    fn cancel(&mut self, _id: TaskId) {}
+    /// The worker has the answer to this parked job: the record that it was served can go.
+    fn acknowledged(&mut self, _incarnation: u64, _number: u64) {}
     /// The last work of an orderly end.
     fn finish(&mut self) {}
 }

@@ -347,7 +347,10 @@ impl<A: Application> Supervisor<A> {
                 self.kill_at(other);
             }
         }
-        Ok(())
+        match self.running(new) {
+            Some((control, _)) if lane_slot == Some(new) => control.send(Message::AllWorkers, None),
+            _ => Ok(()),
+        }
     }
 
     fn lane_message(&self) -> Message {

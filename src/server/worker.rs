@@ -7,6 +7,7 @@ mod ending;
 mod keeping;
 mod output;
 mod time;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,6 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::accept::Acceptor;
+use super::arrived::Arrived;
 use super::bus::{Bus, BusEvent};
 use super::config::{EVENTS_MAX, HELD_BACK_MS, HELD_BACK_NEAR_LIMIT_MS, Limits, READ_BYTES, TICK_MS};
 use super::connection::{Connection, State};
@@ -23,7 +25,6 @@ use super::counters::{self, Counter, Global, Scoreboard, Slot};
 use super::lanes::Lane;
 use super::log_limit::LogLimit;
 use super::outbox::Flushed;
-use super::process_lane::Arrived;
 use super::service::{
     Application, ConnectionId, Effect, Effects, Excess, Kept, LaneId, Peer, Service, StartError, Step, Wire,
 };
@@ -222,7 +223,7 @@ impl<A: Application> Worker<A> {
         }
         connection.is_readable |= event.is_readable;
         connection.has_ended |= event.is_ended;
-        if connection.has_ended && connection.state == (State::Parked { until: None }) {
+        if connection.has_ended && matches!(connection.state, State::Parked { until: None } | State::Waiting { .. }) {
             self.flush_and_remove(id);
             return;
         }
@@ -461,9 +462,13 @@ impl<A: Application> Worker<A> {
         self.keeping.bytes -= connection.bytes_counted;
         connection.input.consume(connection.input.len());
         connection.input.release(&mut self.spare);
-        if connection.state == State::InFlight {
-            let connections = &self.connections;
-            self.lanes.iter_mut().for_each(|lane| lane.abandon(|waiting| connections.contains(waiting)));
+        match connection.state {
+            State::InFlight => {
+                let connections = &self.connections;
+                self.lanes.iter_mut().for_each(|lane| lane.abandon(|waiting| connections.contains(waiting)));
+            }
+            State::Waiting { lane, number, .. } => self.lanes[lane].cancel(id, number),
+            State::Open | State::Parked { .. } | State::Closing => {}
         }
         self.service.close(connection.session, &mut self.effects);
         // Closing the descriptor takes it out of epoll: it was never shared.
@@ -481,11 +486,21 @@ impl<A: Application> Worker<A> {
         }
         for one in arrived.drain(..) {
             match one {
-                Arrived::Answer(id, done) => {
+                Arrived::Answer(id, done) | Arrived::ParkedAnswer(id, done) => {
                     self.complete(id, done);
                     self.relieve_if_grown();
                 }
-                Arrived::AnswerLost(id) => self.remove(id),
+                Arrived::AnswerLost(id) | Arrived::ParkedLost(id) => self.remove(id),
+                Arrived::Parked(id, number) => self.wait_for_parked(id, lane, number),
+                Arrived::Cancelled(id) => self.cancelled(id),
+                Arrived::Notice(notice) => {
+                    self.service.notice(LaneId(lane), &notice, &mut self.effects);
+                    self.apply_effects();
+                }
+                Arrived::Missed => {
+                    self.service.missed_notices(LaneId(lane), &mut self.effects);
+                    self.apply_effects();
+                }
             }
         }
         self.arrived = arrived;
@@ -494,7 +509,7 @@ impl<A: Application> Worker<A> {
 
     fn complete(&mut self, id: ConnectionId, done: A::Done) {
         let Some(connection) = self.connections.find(id) else { return };
-        debug_assert_eq!(connection.state, State::InFlight);
+        debug_assert!(matches!(connection.state, State::InFlight | State::Waiting { .. }));
         connection.state = State::Open;
         connection.job_bytes = 0;
         connection.out.borrow(&mut self.spare);
@@ -575,6 +590,7 @@ impl<A: Application> Worker<A> {
             for effect in std::mem::take(&mut self.effects.list) {
                 match effect {
                     Effect::Wake(id) => self.wake(id),
+                    Effect::Cancel(id) => self.cancel(id),
                     Effect::Close(id) => self.flush_and_remove(id),
                     Effect::Write(id, bytes) => self.write(id, &bytes),
                     Effect::Send(slot, message) => {
@@ -599,7 +615,7 @@ impl<A: Application> Worker<A> {
                 let step = self.service.resume(&mut connection.session, &mut connection.out, &mut self.effects);
                 self.reopened(id, step);
             }
-            State::InFlight => connection.was_woken = true,
+            State::InFlight | State::Waiting { .. } => connection.was_woken = true,
             State::Open | State::Closing => {}
         }
     }

@@ -11,7 +11,7 @@ use crate::kv::lanes::writer::Writer;
 use crate::kv::metrics::statistics::{Counted, Statistics};
 use crate::kv::shared::Shared;
 use crate::resp::encode;
-use crate::server::{Executor, ExecutorContext, Refusal, Task, TaskId};
+use crate::server::{Executor, ExecutorContext, Refusal, Responder, Task, TaskId};
 use crate::storage::StorageError;
 
 pub enum LaneExecutor {
@@ -56,7 +56,8 @@ impl Executor for LaneExecutor {
     type Job = Job;
     type Done = Done;
 
-    fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
+    fn run(&mut self, tasks: &[Task<Job>], responder: &mut dyn Responder<Done>) {
+        let answer = &mut |id: TaskId, done: Done| responder.answer(id, done);
         match self {
             LaneExecutor::Reader(reader) => reader.run(tasks, answer),
             LaneExecutor::Writer(writer) => writer.run(tasks, answer),
@@ -71,7 +72,7 @@ impl Executor for LaneExecutor {
         refused(job, errors::INTERNAL)
     }
 
-    fn idle(&mut self) -> Option<Duration> {
+    fn idle(&mut self, _responder: &mut dyn Responder<Done>) -> Option<Duration> {
         match self {
             LaneExecutor::Reader(_) | LaneExecutor::Lost => None,
             LaneExecutor::Writer(writer) => Some(writer.idle()),

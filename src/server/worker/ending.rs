@@ -48,7 +48,7 @@ impl<A: Application> Worker<A> {
             let is_idle = match connection.state {
                 State::InFlight => false,
                 State::Open => connection.out.is_empty() && !connection.is_readable && !connection.is_queued,
-                State::Parked { .. } => true,
+                State::Parked { .. } | State::Waiting { .. } => true,
                 State::Closing => connection.out.is_empty(),
             };
             if is_idle {

@@ -94,13 +94,13 @@ impl<A: Application> Worker<A> {
         let Some(connection) = self.connections.find(id) else { return };
         let idle_at = idle_timeout.map(|time| match connection.state {
             State::Open | State::Closing => connection.active_at + time,
-            State::InFlight | State::Parked { .. } => self.now + time,
+            State::InFlight | State::Parked { .. } | State::Waiting { .. } => self.now + time,
         });
         if idle_at.is_some_and(|at| at <= self.now) {
             return self.remove(id);
         }
         let until = match connection.state {
-            State::Parked { until } => until,
+            State::Parked { until } | State::Waiting { until, .. } => until,
             State::Open | State::InFlight | State::Closing => None,
         };
         let held_back_until = self.look_at_held_back(id);
@@ -109,7 +109,10 @@ impl<A: Application> Worker<A> {
             self.look_again(id, at);
         }
         if until.is_some_and(|at| at <= self.now) {
-            self.wake(id);
+            match self.connections.find(id).map(|connection| connection.state) {
+                Some(State::Waiting { .. }) => self.cancel(id),
+                _ => self.wake(id),
+            }
         }
     }
 }
