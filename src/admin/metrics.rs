@@ -3,9 +3,9 @@
 use super::exposition::{Exposition, Format, Kind::Counter as Count, Kind::Gauge, Kind::Histogram};
 use super::readiness;
 use super::view::{Kind, View};
+use crate::kv::commands::table;
 use crate::kv::metrics::statistics::{Counted, ERROR_CODES, Measured, OfCommand};
 use crate::kv::shared::version::{COMMIT, EMPTYSERVER_VERSION};
-use crate::kv::table;
 use crate::server::counters::{self, Counter, Global};
 use crate::sys::{clock, stderr};
 

@@ -5,9 +5,9 @@ use serde_json::{Value as Json, json};
 
 use super::readiness;
 use super::view::{Process, View, state_name};
+use crate::kv::commands::table;
 use crate::kv::metrics::statistics::{BUCKETS, Counted, Measured, OfCommand, percentile};
 use crate::kv::shared::version::{COMMIT, EMPTYSERVER_VERSION};
-use crate::kv::table;
 use crate::server::counters::{Counter, Global};
 use crate::sys::clock;
 

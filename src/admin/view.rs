@@ -144,6 +144,7 @@ pub(super) const fn state_name(state: u64) -> &'static str {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::kv::commands::table;
     use crate::kv::metrics::statistics;
 
     /// A service with two workers, all of it at work.
@@ -160,7 +161,7 @@ pub(super) mod tests {
             hosts: Hosts::default(),
             token: None,
         };
-        let scoreboard = Scoreboard::new(2, statistics::counters()).unwrap();
+        let scoreboard = Scoreboard::new(2, statistics::counters(table::rows().len())).unwrap();
         let view = View::new(facts, scoreboard, Backups::new().unwrap());
         for process in view.processes() {
             view.scoreboard.set(process.slot, Counter::State, counters::SERVING);
@@ -175,7 +176,7 @@ pub(super) mod tests {
         let names = |view: &View| view.processes().into_iter().map(Process::name).collect::<Vec<_>>();
         assert_eq!(names(&view), ["worker-0", "worker-1", "writer", "admin", "supervisor"]);
         view.facts.workers = 0;
-        view.scoreboard = Scoreboard::new(1, statistics::counters()).unwrap();
+        view.scoreboard = Scoreboard::new(1, statistics::counters(table::rows().len())).unwrap();
         assert_eq!(names(&view), ["worker-0"]);
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::kv::commands::table;
 use crate::kv::errors;
 use crate::kv::front::service::KvService;
 use crate::kv::jobs::job::{Done, Job};
@@ -27,7 +28,7 @@ pub struct KeyValue {
 
 /// What all processes of the service share, with room for what is counted of each command. Made before the first fork.
 pub fn share(settings: Settings) -> io::Result<Arc<Shared>> {
-    Ok(Arc::new(Shared::new(settings, statistics::counters())?))
+    Ok(Arc::new(Shared::new(settings, statistics::counters(table::rows().len()))?))
 }
 
 impl Application for KeyValue {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::kv::call::{ReadCall, ReadResult};
+use crate::kv::commands::table::{self, Handler};
 use crate::kv::errors::CommandResult;
 use crate::kv::lanes::calls::{look_at_keys, read_call};
 use crate::kv::shared::settings::{BackupSettings, Settings};
-use crate::kv::table::{self, Handler};
 use crate::resp::{Reply, ReplyWriter, ResponseLimits, ResponseParser, Version};
 use crate::storage::{Change, Durability, Expiry, Keyspace, Kind, Options, prepare};
 

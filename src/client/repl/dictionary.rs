@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::kv::table::{self, Argument};
+use crate::kv::commands::table;
+use crate::kv::table::{Argument, parse_syntax};
 use crate::resp::Reply;
 
 /// By lower-case name; a subcommand's is two words: "config get".
@@ -26,7 +27,7 @@ pub(super) struct Entry {
 impl Entry {
     /// None where the syntax cannot be read, which ours can.
     pub(super) fn arguments(&self) -> Vec<Argument<'_>> {
-        if self.syntax.is_empty() { Vec::new() } else { table::parse_syntax(&self.syntax).unwrap_or_default() }
+        if self.syntax.is_empty() { Vec::new() } else { parse_syntax(&self.syntax).unwrap_or_default() }
     }
 }
 

@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn every_row_of_the_table_reads_back_as_it_is_written() {
-        for row in crate::kv::table::named_rows().iter().filter(|row| !row.syntax.is_empty()) {
+        for row in crate::kv::commands::table::named_rows().iter().filter(|row| !row.syntax.is_empty()) {
             let read = parse_syntax(row.syntax).unwrap();
             let written = rendered(&read);
             assert_eq!(parse_syntax(&written).as_ref(), Ok(&read), "{}: {} / {written}", row.name, row.syntax);

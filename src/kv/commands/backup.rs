@@ -2,10 +2,10 @@
 
 use crate::kv::commands::args::is_word;
 use crate::kv::commands::help;
+use crate::kv::commands::table::{Command, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandResult};
 use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::kv::shared::backups::{BackupName, Kind};
-use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 use crate::sys::clock;
 

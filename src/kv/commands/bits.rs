@@ -5,11 +5,11 @@ use std::ops::{ControlFlow, Range};
 use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
 use crate::kv::commands::lookup::{self, PIECE_BYTES, optional, pieces};
+use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, KeyPosition, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::formats::bits::{
     IntegerType, Operation, Overflow, clamp_range, combine, count_ones, first_bit, mask_edges,
 };
-use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, KeyPosition, Keys};
 use crate::resp::number::parse_integer;
 use crate::resp::reply::Reply;
 use crate::storage::{Expiry, Keyspace};

@@ -3,13 +3,13 @@
 use crate::kv::commands::args::{self, is_word};
 use crate::kv::commands::client_selection::{KillOptions, ListOptions};
 use crate::kv::commands::help;
+use crate::kv::commands::table::{Command, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::sessions::clients::{self, Selection};
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::questions::{self, Notice, Question};
 use crate::kv::sessions::session::{CLIENT_NAME_BYTES_MAX, Outcome, ReplyMode, SessionCall};
 use crate::kv::shared::runtime::Pausing;
-use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 
 pub const COMMANDS: &[Command] = &[

@@ -2,8 +2,8 @@
 //! find out that they speak to a server of its own. And REPLICAOF, by which tools make sure that it is nobody's replica.
 
 use crate::kv::commands::args::{self, is_word};
+use crate::kv::commands::table::{Command, Deprecated, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandResult};
-use crate::kv::table::{Command, Deprecated, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 
 pub const COMMANDS: &[Command] = &[

@@ -3,10 +3,10 @@
 use crate::kv::commands::args;
 use crate::kv::commands::command_docs::docs_of;
 use crate::kv::commands::help;
+use crate::kv::commands::table::{Begin, Category, Command, Find, Flags, Group, Handler, KeyFlags, KeySpec};
+use crate::kv::commands::table::{commands, lookup_full_name, lookup_row};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::formats::glob::Pattern;
-use crate::kv::table::{Begin, Category, Command, Find, Flags, Group, Handler, KeyFlags, KeySpec};
-use crate::kv::table::{commands, lookup_full_name, lookup_row};
 use crate::resp::reply::Reply;
 
 pub const COMMANDS: &[Command] = &[Command {

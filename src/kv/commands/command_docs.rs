@@ -1,6 +1,6 @@
 //! The replies of COMMAND DOCS: a row as a map, its arguments read from its syntax.
 
-use crate::kv::table::Command;
+use crate::kv::commands::table::Command;
 use crate::kv::table::syntax::{self, Argument, ArgumentKind};
 use crate::resp::reply::Reply;
 

@@ -2,11 +2,11 @@
 
 use crate::kv::commands::args;
 use crate::kv::commands::help;
+use crate::kv::commands::table::{self, Command, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::formats::glob::{PATTERN_BYTES_MAX, Pattern, PatternTooLong};
 use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::kv::shared::parameters::{self, Checked, PARAMETERS, Parameter};
-use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 
 pub const COMMANDS: &[Command] = &[Command {
@@ -150,7 +150,7 @@ fn config_set(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 fn config_resetstat(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    call.worker.totals.reset();
+    call.worker.totals.reset(table::rows().len());
     Outcome::Reply(Reply::Ok)
 }
 

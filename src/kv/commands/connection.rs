@@ -2,12 +2,12 @@
 
 use crate::kv::commands::args;
 use crate::kv::commands::client::client_name;
+use crate::kv::commands::table::{Command, Deprecated, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::sessions::login::{self, log_in};
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::kv::shared::version::REDIS_VERSION;
-use crate::kv::table::{Command, Deprecated, Flags, Group, Handler};
 use crate::resp::reply::{Reply, Version};
 
 pub const COMMANDS: &[Command] = &[

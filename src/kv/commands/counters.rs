@@ -2,10 +2,10 @@
 
 use crate::kv::commands::args;
 use crate::kv::commands::lookup::optional;
+use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::formats::float_text::TEXT_BYTES_MAX;
 use crate::kv::formats::long_double::LongDouble;
-use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
 use crate::storage::{Expiry, Keyspace};
 

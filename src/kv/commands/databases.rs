@@ -2,8 +2,8 @@
 
 use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
+use crate::kv::commands::table::{Command, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 use crate::storage::Keyspace;
 

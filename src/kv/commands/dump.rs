@@ -2,9 +2,9 @@
 
 use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
+use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::formats::rdb::{self, RestoreError};
-use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
 use crate::storage::{Expiry, Keyspace, Lookup};
 

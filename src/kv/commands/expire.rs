@@ -1,9 +1,9 @@
 //! A key's time to live: EXPIRE and its family, TTL and its family, PERSIST.
 
 use crate::kv::commands::args;
+use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::table::look::{Look, LookResult, Shape, Told};
-use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
 use crate::storage::{Entry, Keyspace};
 

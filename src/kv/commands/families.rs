@@ -1,7 +1,7 @@
 //! Every row of the command table, family by family. Knows no command by name.
 
 use crate::kv::commands;
-use crate::kv::table::Command;
+use crate::kv::commands::table::Command;
 
 pub const FAMILIES: &[&[Command]] = &[
     commands::backup::COMMANDS,

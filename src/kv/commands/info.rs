@@ -1,9 +1,9 @@
-//! INFO: which sections are asked for. What is in them is `kv::metrics::info`'s.
+//! INFO: which sections are asked for. What is in them is `info_sections`'s.
 
 use crate::kv::commands::args::{self, is_word};
-use crate::kv::metrics::info::{self, SECTIONS, Section};
+use crate::kv::commands::info_sections::{self, SECTIONS, Section};
+use crate::kv::commands::table::{Command, Flags, Group, Handler};
 use crate::kv::sessions::session::{Outcome, SessionCall};
-use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 
 pub const COMMANDS: &[Command] = &[Command {
@@ -35,6 +35,6 @@ fn info(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         };
         if asked.is_empty() { section.is_default } else { asked.iter().any(by) }
     };
-    let text = info::report(call.worker, SECTIONS.iter().filter(is_asked));
+    let text = info_sections::report(call.worker, SECTIONS.iter().filter(is_asked));
     Outcome::Reply(Reply::Verbatim { format: *b"txt", text: text.into_bytes() })
 }

@@ -4,9 +4,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
+use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandResult};
 use crate::kv::table::look::{Look, LookResult, Shape, Told};
-use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
 use crate::storage::{Entry, Keyspace, Kind};
 

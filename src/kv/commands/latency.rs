@@ -3,11 +3,11 @@
 use crate::kv::commands::args;
 use crate::kv::commands::help;
 use crate::kv::commands::latency_report::{doctor, graph};
+use crate::kv::commands::table::{self, Command, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandResult};
 use crate::kv::metrics::statistics::{OfCommand, Totals};
 use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::kv::shared::latency::{Event, Sample};
-use crate::kv::table::{self, Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 
 pub const COMMANDS: &[Command] = &[Command {

@@ -3,10 +3,10 @@
 use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
 use crate::kv::commands::help;
+use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandResult};
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::sessions::session::{Outcome, SessionCall};
-use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::reply::Reply;
 use crate::server::Counter;
 use crate::storage::DATABASES;

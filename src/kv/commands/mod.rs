@@ -23,6 +23,7 @@ mod expire_tests;
 mod families;
 pub mod help;
 pub mod info;
+pub mod info_sections;
 pub mod keys;
 #[cfg(test)]
 mod keys_tests;
@@ -40,6 +41,9 @@ pub mod server;
 pub mod set_options;
 pub mod slowlog;
 pub mod strings;
+pub mod table;
+#[cfg(test)]
+mod table_tests;
 pub mod transactions;
 
 pub use crate::kv::table::args;

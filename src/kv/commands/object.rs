@@ -2,8 +2,8 @@
 
 use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::help;
+use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandResult};
-use crate::kv::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::resp::number::parse_integer;
 use crate::storage::{Keyspace, Kind, Lookup};
 

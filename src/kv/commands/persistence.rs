@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::kv::commands::args::{self, is_word};
+use crate::kv::commands::info_sections;
+use crate::kv::commands::table::{Command, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandError};
-use crate::kv::metrics::info;
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::sessions::session::{Outcome, Polled, SessionCall, Wait};
 use crate::kv::shared::runtime::Knob;
-use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 use crate::server::Global;
 use crate::storage::Durability;
@@ -144,7 +144,7 @@ fn ask_for_checkpoint(call: &SessionCall<'_>) -> u64 {
 }
 
 fn lastsave(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    Outcome::Reply(Reply::Integer(info::last_checkpoint_seconds(call.worker).cast_signed()))
+    Outcome::Reply(Reply::Integer(info_sections::last_checkpoint_seconds(call.worker).cast_signed()))
 }
 
 /// There are no replicas, and there will be none while it waits: the answer is 0 at once.

@@ -3,9 +3,9 @@
 use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
 use crate::kv::commands::keys::kind_name;
+use crate::kv::commands::table::{Command, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandError};
 use crate::kv::formats::glob::Pattern;
-use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::{ReplyWriter, Written};
 use crate::storage::Entry;
 

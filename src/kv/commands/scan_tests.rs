@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::kv::commands::table;
 use crate::kv::fixture::{Fixture, show};
-use crate::kv::table;
 use crate::resp::reply::Reply;
 
 fn filled(keys: usize) -> Fixture {

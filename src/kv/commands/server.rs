@@ -1,10 +1,10 @@
 //! What a server says of itself and has no family: TIME, LOLWUT, MODULE, ROLE.
 
 use crate::kv::commands::args;
+use crate::kv::commands::table::{Command, Flags, Group, Handler};
 use crate::kv::commands::{help, lolwut};
 use crate::kv::errors::{CommandError, CommandResult};
 use crate::kv::sessions::session::{Outcome, SessionCall};
-use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 use crate::sys::clock;
 

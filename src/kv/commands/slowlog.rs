@@ -2,12 +2,12 @@
 
 use crate::kv::commands::args;
 use crate::kv::commands::help;
+use crate::kv::commands::table::{Command, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandResult};
 use crate::kv::sessions::questions::{self, Question};
 use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::kv::sessions::slow_log::{self, Entry};
 use crate::kv::shared::runtime::Knob;
-use crate::kv::table::{Command, Flags, Group, Handler};
 use crate::resp::reply::Reply;
 
 pub const COMMANDS: &[Command] = &[Command {

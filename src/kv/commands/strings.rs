@@ -5,11 +5,11 @@ use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
 use crate::kv::commands::lookup::{self, bulk_or_null, check_length, optional};
 use crate::kv::commands::set_options::{Condition, SetOptions, Time, TimeOption, parse_getex, parse_set};
+use crate::kv::commands::table::{Command, Deprecated, Flags, Group, Handler, KeyFlags, KeyPosition, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::formats::bits::clamp_range;
 use crate::kv::formats::lcs::{self, LcsError, Match};
 use crate::kv::table::look::{self, Look, LookResult, Shape, Told};
-use crate::kv::table::{Command, Deprecated, Flags, Group, Handler, KeyFlags, KeyPosition, Keys};
 use crate::resp::{Reply, ReplyWriter, Written};
 use crate::storage::{Entry, Expiry, Keyspace, Kind};
 

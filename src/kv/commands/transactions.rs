@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use crate::kv::commands::table::{self, Command, Handler, LIGHT_ARGS_MAX};
 use crate::kv::errors;
 use crate::kv::jobs::job::{Calls, Job, Kind, Watched};
 use crate::kv::jobs::{HEAVY, READ};
@@ -11,7 +12,6 @@ use crate::kv::sessions::session::{Outcome, Pending, Session, SessionCall};
 use crate::kv::sessions::transaction::{Queue, State, WATCH_BYTES, WATCHED_KEYS_MAX};
 use crate::kv::table::flags::{Flags, Group};
 use crate::kv::table::key_specs::{KeyFlags, Keys};
-use crate::kv::table::{self, Command, Handler, LIGHT_ARGS_MAX};
 use crate::resp::reply::Reply;
 
 const IN_TRANSACTIONS: Flags = Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::ALLOW_BUSY);

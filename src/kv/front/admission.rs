@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::kv::commands::table::{self, Command};
 use crate::kv::errors::{self, CommandError};
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::sessions::session::Session;
@@ -9,7 +10,6 @@ use crate::kv::sessions::transaction::State;
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::runtime::Pausing;
 use crate::kv::table::flags::Flags;
-use crate::kv::table::{self, Command};
 
 /// What is to be done with a request.
 pub enum Admission {

@@ -1,11 +1,11 @@
 //! MONITOR: every worker shows its clients' calls to the monitors of all workers, as Redis writes them, passwords left out.
 
+use crate::kv::commands::table::Command;
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::sessions::questions::Notice;
 use crate::kv::sessions::scatter_gather::{self, MessageKind};
 use crate::kv::sessions::session::Client;
 use crate::kv::sessions::worker_state::WorkerState;
-use crate::kv::table::Command;
 use crate::kv::table::flags::Flags;
 use crate::kv::table::redaction::{REDACTED, is_secret};
 use crate::resp::inline;
@@ -75,8 +75,8 @@ fn line(client: &Client, command: &Command, args: &[&[u8]]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kv::commands::table;
     use crate::kv::sessions::session::Session;
-    use crate::kv::table;
     use crate::server::{ConnectionId, Peer};
 
     #[test]

@@ -1,9 +1,9 @@
 //! Calls that ride in a pipeline's run, stepped by hand: how many jobs there are, and the order of the replies.
 
+use crate::kv::commands::table;
 use crate::kv::front::stage::Stage;
 use crate::kv::jobs::{HEAVY, READ, WRITE};
 use crate::kv::metrics::statistics::{OfCommand, Totals};
-use crate::kv::table;
 
 fn stage() -> Stage {
     Stage::with(|settings| settings.debug_commands = true)

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use crate::kv::cache::{Cache, Found, Seen};
+use crate::kv::commands::table::{self, Command, Handler};
 use crate::kv::errors;
 use crate::kv::front::admission::{self, Admission};
 use crate::kv::front::monitor;
@@ -34,7 +35,6 @@ use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::settings::{JOB_BYTES_MAX, JOB_CALLS_MAX, RIDING_ARGUMENTS_MAX};
 use crate::kv::table::flags::Flags;
-use crate::kv::table::{self, Command, Handler};
 use crate::resp::encode;
 use crate::resp::protocol_error::ProtocolError;
 use crate::resp::reply::Reply;

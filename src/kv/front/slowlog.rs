@@ -1,11 +1,11 @@
 //! Which calls on the loop go to the slow log.
 
+use crate::kv::commands::table::Command;
 use crate::kv::jobs::job::SlowCall;
 use crate::kv::sessions::session::Client;
 use crate::kv::sessions::slow_log::{cut, remember};
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::runtime::Knob;
-use crate::kv::table::Command;
 use crate::kv::table::flags::Flags;
 
 /// Below this threshold a call is timed by itself even where the cache answers it.

@@ -470,8 +470,8 @@ fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kv::commands::table;
     use crate::kv::shared::versions::Marks;
-    use crate::kv::table;
 
     fn call(calls: &mut Calls, database: u8, args: &[&[u8]]) {
         calls.push(table::number(table::lookup(args[0]).unwrap()), database, args);

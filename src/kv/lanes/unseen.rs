@@ -67,8 +67,8 @@ pub fn is_of_sets(job: &Job) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kv::commands::table;
     use crate::kv::jobs::job::Calls;
-    use crate::kv::table;
     use crate::resp::reply::Version;
     use crate::server::{ConnectionId, TaskId};
 

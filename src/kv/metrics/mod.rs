@@ -1,6 +1,5 @@
 //! What is counted, and the texts made of it.
 
-pub mod info;
 pub mod sampler;
 pub mod statistics;
 pub mod tally;

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::kv::table;
 use crate::server::{Counter, Scoreboard, Slot};
 
 /// Counters that are not about one command.
@@ -120,10 +119,10 @@ const ERROR_START: usize = TTL_START + DATABASES;
 const MEASURED_START: usize = ERROR_START + ERROR_CODES.len();
 const COMMAND_START: usize = MEASURED_START + PER_MEASURED * MEASURED;
 
-/// How many counters each process needs.
+/// How many counters each process needs; `rows`: of the command table.
 #[must_use]
-pub fn counters() -> usize {
-    COMMAND_START + PER_COMMAND * table::rows().len()
+pub fn counters(rows: usize) -> usize {
+    COMMAND_START + PER_COMMAND * rows
 }
 
 /// One process's counters.
@@ -294,8 +293,8 @@ impl Totals {
         (self.0.application_sum(first), std::array::from_fn(|bucket| self.0.application_sum(first + 1 + bucket)))
     }
 
-    /// CONFIG RESETSTAT: everything that grows begins anew.
-    pub fn reset(&self) {
+    /// CONFIG RESETSTAT: everything that grows begins anew. `rows`: of the command table.
+    pub fn reset(&self, rows: usize) {
         let kept = [
             Counted::Monitors,
             Counted::BlockedClients,
@@ -329,7 +328,7 @@ impl Totals {
             core.into_iter().for_each(|which| self.0.set(slot, which, 0));
         }
         for slot in self.0.slots() {
-            for index in (0..counters()).filter(|index| !kept.contains(index)) {
+            for index in (0..counters(rows)).filter(|index| !kept.contains(index)) {
                 if !(DATABASE_START..ERROR_START).contains(&index) {
                     self.0.application(slot, index).store(0, Ordering::Relaxed);
                 }
@@ -360,8 +359,8 @@ mod tests {
 
     #[test]
     fn counts_add_up_over_processes_and_a_reset_keeps_what_is_a_state() {
-        let scoreboard = Scoreboard::new(2, counters()).unwrap();
-        let get = table::number(table::lookup(b"get").unwrap());
+        let (rows, get) = (3, 2);
+        let scoreboard = Scoreboard::new(2, counters(rows)).unwrap();
         for slot in scoreboard.workers() {
             let statistics = Statistics::new(scoreboard, slot);
             statistics.called(get, 1, 1, 3, [(bucket(3), 1)].into_iter());
@@ -375,7 +374,7 @@ mod tests {
         assert_eq!((sum, buckets[3], buckets.iter().sum::<u64>()), (10, 2, 2));
         assert_eq!((totals.command(get, OfCommand::Calls), totals.command(get, OfCommand::Failed)), (2, 2));
         assert_eq!((totals.buckets(get)[2], totals.errors(1), totals.errors(ERROR_CODES.len() - 1)), (2, 2, 2));
-        totals.reset();
+        totals.reset(rows);
         assert_eq!((totals.sum(Counted::CommandsTotal), totals.sum(Counted::Monitors)), (0, 2));
     }
 }

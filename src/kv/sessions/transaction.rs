@@ -306,7 +306,7 @@ impl Transaction {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kv::table;
+    use crate::kv::commands::table;
     use proptest::prelude::*;
 
     fn names(execution: &mut Execution) -> String {

@@ -1,15 +1,15 @@
-//! The command table: what a row says of its command. The rows lie beside their handlers in `commands`.
+//! What a row of the command table says of its command. The rows, and how one is found, are in `commands`.
 
 pub mod args;
 pub mod flags;
 pub mod key_specs;
 pub mod look;
 pub mod redaction;
-pub mod rows;
 pub mod syntax;
 #[cfg(test)]
 mod syntax_tests;
-#[cfg(test)]
-mod table_tests;
 
-pub use rows::*;
+pub use flags::{Category, Flags, Group};
+pub use key_specs::{Begin, Find, KeyFlags, KeyPosition, KeySpec, Keys};
+pub use redaction::is_secret_argument;
+pub use syntax::{Argument, ArgumentKind, SyntaxError, parse as parse_syntax};

@@ -1,11 +1,11 @@
 //! EXEC on the loop, and how long one connection's turn is: long work goes on in the next round, when others had theirs.
 
 use super::KvService;
+use crate::kv::commands::table;
 use crate::kv::jobs::job::Job;
 use crate::kv::sessions::session::{Pending, Session};
 use crate::kv::sessions::transaction::{Execution, Next};
 use crate::kv::shared::settings::REQUESTS_PER_TURN;
-use crate::kv::table;
 use crate::resp::encode;
 use crate::server::{Effects, Outbox, Step};
 

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use super::{KvService, Run};
 use crate::kv::cache::Record;
+use crate::kv::commands::table::{self, Command};
 use crate::kv::errors::CommandError;
 use crate::kv::front::slowlog;
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::session::{ReplyMode, Session};
 use crate::kv::shared::runtime::Knob;
 use crate::kv::table::look::{Look, Shape, Told, part};
-use crate::kv::table::{self, Command};
 use crate::resp::{ReplyWriter, Version, encode};
 use crate::server::{Effects, Outbox};
 use crate::sys::clock;

@@ -6,13 +6,13 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::kv::application::{KeyValue, share};
+use crate::kv::commands::table::{self, Command, Handler};
 use crate::kv::fixture;
 use crate::kv::jobs::READ;
 use crate::kv::metrics::statistics::{Counted, Statistics};
 use crate::kv::shared::Shared;
 use crate::kv::shared::settings::Settings;
 use crate::kv::table::look::{Look, Shape};
-use crate::kv::table::{self, Command, Handler};
 use crate::server::Slot;
 use crate::server::pump::Pump;
 use crate::storage::{Keyspace, Kind};

@@ -5,7 +5,7 @@
 
 use super::Conversation;
 use crate::kv::cache::Cache;
-use crate::kv::table::{self, Handler};
+use crate::kv::commands::table::{self, Handler};
 use crate::resp::request::{Limits, Parsed, RequestParser};
 use crate::server::Input;
 

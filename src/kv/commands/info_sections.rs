@@ -6,12 +6,12 @@
 use std::fmt::{self, Display, Write};
 use std::sync::atomic::Ordering;
 
+use crate::kv::commands::table;
 use crate::kv::metrics::statistics::{Counted, ERROR_CODES, OfCommand, percentile};
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::parameters::is_log_synced;
 use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::version::{COMMIT, EMPTYSERVER_VERSION, REDIS_VERSION};
-use crate::kv::table;
 use crate::server::{Counter, Global, Slot, counters};
 use crate::storage::{DATABASES, Durability};
 use crate::sys::{clock, stderr};

@@ -1,10 +1,6 @@
 //! The command table: what a row is, and how a call finds its row. Knows no command by name.
 
-pub use crate::kv::table::flags::{Category, Flags, Group};
-pub use crate::kv::table::key_specs::{Begin, Find, KeyFlags, KeyPosition, KeySpec, Keys};
-// What a client may know of a call as well: which arguments are secrets, and what a row's syntax says.
-pub use crate::kv::table::redaction::is_secret_argument;
-pub use crate::kv::table::syntax::{Argument, ArgumentKind, SyntaxError, parse as parse_syntax};
+pub use crate::kv::table::{Begin, Category, Find, Flags, Group, KeyFlags, KeyPosition, KeySpec, Keys};
 
 use std::sync::LazyLock;
 

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::kv::commands::table::{Begin, Category, Command, Find, Flags, Handler, KeyFlags, KeySpec};
+use crate::kv::commands::table::{commands, lookup, lookup_full_name, resolve};
 use crate::kv::errors::CommandError;
 use crate::kv::table::syntax::{self, Argument};
-use crate::kv::table::{Begin, Category, Command, Find, Flags, Handler, KeyFlags, KeySpec};
-use crate::kv::table::{commands, lookup, lookup_full_name, resolve};
 
 /// Rows and subcommands.
 fn rows() -> impl Iterator<Item = &'static Command> {
