@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::storage::error::Result;
-use crate::storage::sqlite::{DATABASES, ExpirySample, Keyspace};
+use crate::storage::{DATABASES, ExpirySample, Keyspace};
 use crate::sys::clock;
 
 pub(super) struct AverageExpiry {

@@ -14,7 +14,7 @@ use super::pace::Pace;
 use super::report::{Event, Hooks};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::sqlite::checkpoint::{Checkpointer, Extent, Progress};
-use crate::storage::sqlite::{Keyspace, Options};
+use crate::storage::{Keyspace, Options};
 use crate::sys::{clock, disk};
 
 pub(super) struct CheckpointThread {

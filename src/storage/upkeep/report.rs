@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::storage::DATABASES;
 use crate::storage::error::StorageError;
-use crate::storage::sqlite::DATABASES;
 
 /// What the caller wants of a step.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ use super::sync_thread::SyncThread;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::file_system;
 use crate::storage::sqlite::checkpoint::{Checkpointer, Progress};
-use crate::storage::sqlite::{DATABASES, Durability, Keyspace, Options};
+use crate::storage::{DATABASES, Durability, Keyspace, Options};
 use crate::sys::clock;
 
 pub struct Upkeep {

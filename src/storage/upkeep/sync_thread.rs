@@ -8,8 +8,8 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::checkpoint_thread::spawn;
 use super::report::{Hooks, Synced};
+use crate::storage::Options;
 use crate::storage::error::Result;
-use crate::storage::sqlite::Options;
 use crate::storage::sqlite::checkpoint::WalFile;
 use crate::sys::clock;
 

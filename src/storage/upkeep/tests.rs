@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Event, Hooks, Report, Size, Upkeep, Wishes};
-use crate::storage::Options;
 use crate::storage::sqlite::fixture::{Fixture, NOW_MS};
-use crate::storage::sqlite::{Durability, Expiry, Keyspace};
+use crate::storage::{Durability, Expiry, Keyspace, Options};
 use crate::sys::clock;
 
 struct Stage {
