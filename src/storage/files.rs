@@ -14,6 +14,9 @@ pub const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 /// A number for each file: not the same for two that are there at the same time. 0: there is no such file.
 pub type Identities = [u64; SUFFIXES.len()];
 
+/// Stands for a file of which only the name counts.
+pub const ANY: u64 = 1;
+
 /// The files that the names mean now.
 ///
 /// # Errors
@@ -29,6 +32,23 @@ pub fn identities(options: &Options) -> io::Result<Identities> {
         };
     }
     Ok(identities)
+}
+
+/// The suffixes of the names that mean other files than `opened`, or none. What was not there then (0) is not looked at.
+pub fn changed(options: &Options, opened: &Identities) -> Vec<&'static str> {
+    let now = match identities(options) {
+        Ok(now) => now,
+        Err(error) => {
+            tracing::warn!(%error, "the data files can't be looked up");
+            return Vec::new();
+        }
+    };
+    let is_changed = |index: usize| match opened[index] {
+        0 => false,
+        ANY => now[index] == 0,
+        opened => now[index] != opened,
+    };
+    SUFFIXES.iter().enumerate().filter(|(index, _)| is_changed(*index)).map(|(_, suffix)| *suffix).collect()
 }
 
 /// Moves a `-wal` that is not ours out of the way, for SQLite would take it for the data file's at the next start. Returns its new name,
@@ -65,16 +85,20 @@ mod tests {
         SUFFIXES.iter().for_each(|suffix| std::fs::write(file(suffix), "x").unwrap());
         let first = identities(&options).unwrap();
         assert!(first.iter().all(|identity| *identity != 0));
+        assert_eq!(changed(&options, &first), [""; 0]);
         std::fs::write(file("-wal"), "more").unwrap();
         assert_eq!(identities(&options).unwrap(), first, "what is in it does not matter");
         std::fs::copy(file("-wal"), file("-copy")).unwrap();
         std::fs::rename(file("-copy"), file("-wal")).unwrap();
         let replaced = identities(&options).unwrap();
         assert!(replaced[0] == first[0] && replaced[1] != first[1] && replaced[1] != 0 && replaced[2] == first[2]);
+        assert_eq!(changed(&options, &first), ["-wal"]);
+        assert_eq!(changed(&options, &[first[0], ANY, 0]), [""; 0], "the name counts");
         let aside = set_aside_wal(&options, 7).unwrap().unwrap();
         assert_eq!(std::fs::read(&aside).unwrap(), b"more");
         assert_eq!(set_aside_wal(&options, 8).unwrap(), None);
         assert_eq!(identities(&options).unwrap(), [first[0], 0, first[2]]);
+        assert_eq!(changed(&options, &[first[0], ANY, 0]), ["-wal"]);
         std::fs::rename(&options.directory, directory.path().join("elsewhere")).unwrap();
         assert_eq!(identities(&options).unwrap(), [0; 3]);
     }

@@ -96,6 +96,15 @@ impl WriterUpkeep {
         is_done
     }
 
+    /// Whether the disk takes writes again; `None`: it was tried a moment ago. After an error the caller rolls back.
+    pub fn try_to_write(
+        &mut self,
+        keyspace: &mut Keyspace,
+        old_tickets_than: Option<u64>,
+    ) -> Option<Result<(), StorageError>> {
+        self.upkeep.try_to_write(keyspace, clock::monotonic(), self.shared.clock.now_ms(), old_tickets_than)
+    }
+
     /// The threads beside the writer end.
     pub fn stop(&mut self) {
         self.backups.stop();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::kv::errors;
 use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Watched};
 use crate::kv::lanes::calls::{Answer, Answers, Calls, Ran};
-use crate::kv::lanes::file_watch::{FileWatch, Rescue};
+use crate::kv::lanes::file_watch::SharedFileWatch;
 use crate::kv::lanes::lane_executor::refused;
 use crate::kv::lanes::left_out::{LeftOut, Place};
 use crate::kv::lanes::unseen::{is_border, is_of_sets, unseen};
@@ -28,7 +28,8 @@ use crate::kv::shared::settings::{
 use crate::kv::shared::versions::Marks;
 use crate::server::{Counter, ExecutorContext, Global, LogLimit, Task, TaskId};
 use crate::storage::file_system::FileSystem;
-use crate::storage::{self, Change, ChangeHook, DATABASES, Keyspace, Options, StorageError, failed_sync};
+use crate::storage::upkeep::{self, Rescue};
+use crate::storage::{Change, ChangeHook, DATABASES, Keyspace, Options, StorageError, failed_sync};
 use crate::sys::{clock, process};
 
 pub struct Writer {
@@ -41,15 +42,13 @@ pub struct Writer {
     old_tickets_than: Option<u64>,
     may_map: bool,
     upkeep: WriterUpkeep,
-    files: FileWatch,
+    files: SharedFileWatch,
     /// Once the files are not ours any more.
     rescue: Option<Rescue>,
     /// True when a group ran since the last upkeep.
     has_run: bool,
     /// Of the group at hand: its replies wait until it is committed.
     reply_bytes: usize,
-    /// When it last tried whether the disk takes writes again.
-    tried_at: Instant,
 }
 
 /// The hook of the row layer marks, the writer unmarks: one thread, but the hook must be `Send`.
@@ -105,13 +104,8 @@ impl Writer {
         // A predecessor that died of SIGBUS met a page that can't be read: without a map that is an error of the read.
         options.mmap &= context.scoreboard.read(context.slot, Counter::BusErrorsTotal) == 0;
         let options = &options;
-        let must_checkpoint = shared.runtime.read(Knob::MustCheckpoint) != 0 || failed_sync::is_noted(options);
-        if must_checkpoint {
-            // What was noted as written or copied cannot be believed.
-            tracing::warn!("a sync failed before: everything is written and synced again");
-            failed_sync::distrust(options)?;
-        }
-        let opened = storage::prepare(options)?;
+        let opened = upkeep::prepare_to_write(options, shared.runtime.read(Knob::MustCheckpoint) != 0)?;
+        shared.runtime.set(Knob::MustCheckpoint, 0);
         if let FileSystem::Shared(name) = opened.file_system {
             tracing::warn!(
                 file_system = name,
@@ -120,12 +114,6 @@ impl Writer {
         }
         if let Some(version) = opened.migrated_from {
             tracing::info!(version, "the data file was brought up to date");
-        }
-        if must_checkpoint {
-            // All of it is copied and synced again, or this writer does not serve.
-            storage::checkpoint::Checkpointer::open(options)?.complete()?;
-            failed_sync::forget(options)?;
-            shared.runtime.set(Knob::MustCheckpoint, 0);
         }
         let marks = Arc::new(Mutex::new(Marks::take_over(shared.versions.clone())));
         let mut keyspace = Keyspace::open_writer(options, marking(&marks))?;
@@ -149,7 +137,7 @@ impl Writer {
                 has_old_tickets = false;
             }
         }
-        let files = FileWatch::start(shared, !matches!(opened.file_system, FileSystem::Shared(_)));
+        let files = SharedFileWatch::start(shared, !matches!(opened.file_system, FileSystem::Shared(_)));
         let mut upkeep = WriterUpkeep::start(shared, context, options)?;
         upkeep.look_at_disk(&keyspace);
         Ok(Writer {
@@ -164,7 +152,6 @@ impl Writer {
             rescue: None,
             has_run: false,
             reply_bytes: 0,
-            tried_at: clock::monotonic(),
         })
     }
 
@@ -465,10 +452,12 @@ impl Writer {
             self.rescue = Some(Rescue::begin(&self.keyspace, &changed, &options.directory));
         }
         self.upkeep.await_pass();
-        if let Some(Err(error)) = self.rescue.as_mut().map(|rescue| rescue.go_on(&mut self.keyspace, options)) {
+        if let Some(Err(error)) =
+            self.rescue.as_mut().map(|rescue| rescue.go_on(&mut self.keyspace, options, clock::wall_ms()))
+        {
             end_if_sync_failed(&self.calls.shared, &error);
             tracing::error!(%error, "what was acknowledged can't be copied into the data file yet");
-            return Some(TRY_EVERY);
+            return Some(RESCUE_AGAIN);
         }
         Some(RETRY.min(self.upkeep.go_on_with_backup(&mut self.keyspace)))
     }
@@ -476,33 +465,22 @@ impl Writer {
     /// While writes fail the service says that it is not ready, so perhaps nobody sends one any more: whether the disk takes
     /// them again must not depend on that.
     fn try_to_write(&mut self) {
-        let now = clock::monotonic();
-        let is_failing = self.calls.statistics.read(Counted::WritesFailing) != 0;
-        if !is_failing || now.duration_since(self.tried_at) < TRY_EVERY {
+        if self.calls.statistics.read(Counted::WritesFailing) == 0 {
             return;
         }
-        self.tried_at = now;
-        let tried = self.write_nothing();
-        match tried {
-            Ok(()) => {
+        match self.upkeep.try_to_write(&mut self.keyspace, self.old_tickets_than) {
+            None => {}
+            Some(Ok(())) => {
                 self.old_tickets_than = None;
                 tracing::info!("the disk takes writes again");
                 self.calls.statistics.set(Counted::WritesFailing, 0);
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 end_if_sync_failed(&self.calls.shared, &error);
                 tracing::debug!(%error, "writes go on failing");
                 self.roll_back();
             }
         }
-    }
-
-    /// A change that nobody can see.
-    fn write_nothing(&mut self) -> Result<(), StorageError> {
-        self.keyspace.begin_write(self.calls.shared.clock.now_ms())?;
-        self.reset_old_tickets()?;
-        self.keyspace.record_ticket(NOBODY, 0)?;
-        self.keyspace.commit()
     }
 
     #[must_use]
@@ -523,7 +501,8 @@ impl Writer {
     pub fn finish(&mut self) {
         if let Some(rescue) = &mut self.rescue {
             self.upkeep.stop();
-            if let Err(error) = rescue.go_on(&mut self.keyspace, &self.calls.shared.settings.storage) {
+            if let Err(error) = rescue.go_on(&mut self.keyspace, &self.calls.shared.settings.storage, clock::wall_ms())
+            {
                 tracing::error!(%error, "what was acknowledged can't be copied into the data file");
             }
             return;
@@ -571,10 +550,8 @@ fn publish_sizes(keyspace: &mut Keyspace, statistics: &Statistics) {
     }
 }
 
-/// Between two attempts to write while writes fail.
-const TRY_EVERY: Duration = Duration::from_secs(1);
-/// The incarnation that no process has.
-const NOBODY: u64 = 0;
+/// After a rescue that failed.
+const RESCUE_AGAIN: Duration = Duration::from_secs(1);
 /// After an upkeep that failed.
 const RETRY: Duration = Duration::from_millis(100);
 

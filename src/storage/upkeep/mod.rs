@@ -3,12 +3,18 @@
 
 mod average_expiry;
 mod checkpoint_thread;
+mod file_watch;
 mod pace;
 mod report;
+mod rescue;
 mod schedule;
+mod start;
 mod sync_thread;
 #[cfg(test)]
 mod tests;
 
+pub use file_watch::FileWatch;
 pub use report::{Disk, Event, Hooks, Report, Size, Synced, Wishes};
+pub use rescue::Rescue;
 pub use schedule::Upkeep;
+pub use start::prepare_to_write;

@@ -42,6 +42,8 @@ pub struct Upkeep {
     sweep_not_before: Instant,
     /// The last sweep found all that it may take at once: there is more.
     has_more_to_sweep: bool,
+    /// When it was last tried whether the disk takes writes again.
+    tried_at: Instant,
     report: Report,
 }
 
@@ -72,6 +74,11 @@ const PASS_MAX: Duration = Duration::from_secs(1);
 /// The longest that the writer pauses after a group while readers keep the `-wal` from being restarted.
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 
+/// Between two attempts to write while writes fail.
+const TRY_EVERY: Duration = Duration::from_secs(1);
+/// The incarnation that no process has.
+const NOBODY: u64 = 0;
+
 impl Upkeep {
     /// Of the base of these options, which the caller has open for writing.
     ///
@@ -99,6 +106,7 @@ impl Upkeep {
             swept_at: now,
             sweep_not_before: now,
             has_more_to_sweep: true,
+            tried_at: now,
             report: Report::default(),
             hooks,
         })
@@ -192,6 +200,22 @@ impl Upkeep {
                 false
             }
         })
+    }
+
+    /// While writes fail nobody may send any more, so whether the disk takes them again is tried here: a change that nobody can see.
+    /// `old_tickets_than`: the tickets in the file are older than this boot. `None`: it was tried a moment ago.
+    pub fn try_to_write(
+        &mut self,
+        base: &mut Keyspace,
+        now: Instant,
+        now_ms: i64,
+        old_tickets_than: Option<u64>,
+    ) -> Option<Result<()>> {
+        if now.duration_since(self.tried_at) < TRY_EVERY {
+            return None;
+        }
+        self.tried_at = now;
+        Some(write_nothing(base, now_ms, old_tickets_than))
     }
 
     /// The checkpoint thread ends.
@@ -321,6 +345,15 @@ impl Upkeep {
         }
         Ok(goes_on)
     }
+}
+
+fn write_nothing(base: &mut Keyspace, now_ms: i64, old_tickets_than: Option<u64>) -> Result<()> {
+    base.begin_write(now_ms)?;
+    if let Some(boot) = old_tickets_than {
+        base.reset_tickets(boot)?;
+    }
+    base.record_ticket(NOBODY, 0)?;
+    base.commit()
 }
 
 /// How many keys each database has. Within a transaction.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Event, Hooks, Report, Size, Upkeep, Wishes};
+use super::{Event, FileWatch, Hooks, Report, Rescue, Size, Upkeep, Wishes, prepare_to_write};
 use crate::storage::sqlite::fixture::{Fixture, NOW_MS};
-use crate::storage::{Durability, Expiry, Keyspace, Options};
+use crate::storage::{Durability, Expiry, Keyspace, Lookup, Options, failed_sync};
 use crate::sys::clock;
 
 struct Stage {
@@ -309,4 +309,61 @@ fn with_durability_everysec_each_sync_is_told_at_once() {
     let _upkeep = Upkeep::start(&fixture.options, clock::monotonic(), Hooks { synced, ..deaf() }).unwrap();
     let synced: super::Synced = heard.recv_timeout(Duration::from_secs(20)).unwrap();
     assert!(synced.begun_ms >= begun_ms + 1000, "{synced:?}, {begun_ms}");
+}
+
+#[test]
+fn after_a_failed_sync_the_next_start_copies_all_of_the_wal() {
+    let mut stage = Stage::new(1 << 20);
+    stage.fill(100 << 10);
+    let options = stage.fixture.options.clone();
+    failed_sync::note(&options).unwrap();
+    let left = |stage: &Stage| stage.fixture.writer.wal_progress().unwrap().remaining_bytes();
+    assert!(left(&stage) > 0);
+    assert!(!prepare_to_write(&options, false).unwrap().created);
+    assert_eq!(left(&stage), 0);
+    assert!(!failed_sync::is_noted(&options));
+    stage.fill(1);
+    prepare_to_write(&options, false).unwrap();
+    assert!(left(&stage) > 0, "nothing has failed");
+    prepare_to_write(&options, true).unwrap();
+    assert_eq!(left(&stage), 0, "the caller knows of it");
+}
+
+#[test]
+fn whether_the_disk_takes_writes_is_tried_each_second_and_the_tickets_are_renewed() {
+    let mut stage = Stage::new(1 << 20);
+    stage.write(|keyspace| keyspace.record_ticket(7, 1).unwrap());
+    let writer = &mut stage.fixture.writer;
+    assert_eq!(stage.upkeep.try_to_write(writer, stage.now, NOW_MS, Some(5)), None);
+    stage.now += Duration::from_secs(1);
+    assert_eq!(stage.upkeep.try_to_write(writer, stage.now, NOW_MS, Some(5)), Some(Ok(())));
+    assert_eq!((writer.ticket_boot().unwrap(), writer.applied_tickets().unwrap()), (5, vec![(0, 0)]));
+    assert_eq!(stage.upkeep.try_to_write(writer, stage.now + LONG, NOW_MS, Some(5)), None);
+}
+
+#[test]
+fn lost_files_are_noticed_at_the_second_look_and_rescued_into_the_data_file() {
+    let mut stage = Stage::new(1 << 20);
+    stage.write(|keyspace| keyspace.put_string(b"k", b"acknowledged", Expiry::Clear).unwrap());
+    let options = stage.fixture.options.clone();
+    let mut watch = FileWatch::start(&options, true, stage.now);
+    let wal = options.directory.join("data.db-wal");
+    std::fs::rename(&wal, options.directory.join("elsewhere")).unwrap();
+    std::fs::write(&wal, b"of somebody else").unwrap();
+    assert_eq!(watch.look(stage.now + LONG), None, "not yet");
+    assert_eq!(watch.look(stage.now + 2 * LONG), None, "once is not enough");
+    let changed = watch.look(stage.now + 4 * LONG).unwrap();
+    assert_eq!(changed, ["-wal"]);
+
+    let writer = &mut stage.fixture.writer;
+    let mut rescue = Rescue::begin(writer, &changed, &options.directory);
+    rescue.go_on(writer, &options, 9).unwrap();
+    assert_eq!(std::fs::read(options.directory.join("data.db-wal.not-ours-9")).unwrap(), b"of somebody else");
+    let place = tempfile::tempdir().unwrap();
+    let alone = Options::new(place.path());
+    std::fs::copy(options.data_path(), alone.data_path()).unwrap();
+    prepare_to_write(&alone, false).unwrap();
+    let mut reader = Keyspace::open_reader(&alone).unwrap();
+    reader.begin_read(NOW_MS).unwrap();
+    assert_eq!(reader.string(b"k").unwrap(), Lookup::Found(b"acknowledged".to_vec()));
 }
