@@ -29,6 +29,8 @@ pub struct Found {
     versions: SmallVec<[u64; 8]>,
     /// The time, if a key made it necessary to know.
     now_ms: Option<i64>,
+    /// The hash of the first key, where it is known before the look.
+    pub hash: Option<u64>,
 }
 
 impl Found {
@@ -92,7 +94,8 @@ impl Cache {
             self.epoch = epoch;
         }
         for key in keys {
-            let hash = self.versions.hash_of(database, key);
+            let hash = found.hash.take().unwrap_or_else(|| self.versions.hash_of(database, key));
+            debug_assert_eq!(hash, self.versions.hash_of(database, key));
             let slot = Versions::slot_of(hash);
             let version = self.versions.read(slot);
             found.slots.push(slot);

@@ -129,7 +129,8 @@ impl KvService {
         self.turn.begin(out);
         while !self.turn.is_over(out) {
             let limits = talk.limits(&self.worker);
-            let length = match talk.next_request(input, &limits) {
+            let ahead = self.prefetch.take(&mut talk.parser, &limits).map(|length| Ok(Parsed::Complete(length)));
+            let length = match ahead.unwrap_or_else(|| talk.next_request(input, &limits)) {
                 Ok(Parsed::Complete(length)) => length,
                 Ok(Parsed::Empty(length)) => {
                     input.consume(length);
@@ -141,7 +142,8 @@ impl KvService {
                     return talk.session.submit(run).unwrap_or_else(|| self.give_up(talk, out));
                 }
             };
-            self.prefetch.go_on(talk, input, length, &self.cache, &limits);
+            let database = talk.session.database();
+            self.prefetch.read_ahead(&talk.parser, input.bytes(), length, database, &self.cache, &limits);
             let args: SmallVec<[&[u8]; 8]> = talk.parser.args(input.bytes()).iter().collect();
             let turn = self.request(&mut talk.session, &args, &mut run, out, effects);
             drop(args);

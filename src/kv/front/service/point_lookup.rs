@@ -49,6 +49,9 @@ impl KvService {
         let (Some(keys), true) = (look.keys_to_keep(args), self.cache.is_on()) else { return false };
         let begun = self.times_each.then(clock::monotonic);
         let clock = &self.worker.shared.clock;
+        // The key was hashed where it was read ahead.
+        let is_first = keys.first().is_some_and(|key| std::ptr::eq(*key, args[1]));
+        self.found.hash = if is_first { self.prefetch.hash(session.database()) } else { None };
         let is_known = self.cache.look(session.database(), keys, || clock.now_ms(), &mut self.found);
         let is_answered = is_known
             && run.is_none()
