@@ -124,6 +124,7 @@ pub const OUT_OF_MEMORY: &str = "OOM The service is out of memory: the command w
 pub const READ_TOO_LONG: &str = "ERR The command was ended after 30 seconds: while it reads, the space of what others write can't be \
                                  given back. Ask for less at once: a range, or SCAN.";
 pub const INTERNAL: &str = "ERR internal error";
+pub const WAITING_NOT_BUILT: &str = "ERR This command waits for others, which this version of the service can't do yet";
 
 /// Below the reserve: what makes the data grow is refused before the disk is really full.
 pub const DISK_NEARLY_FULL: &str = "MISCONF The disk is nearly full: commands that make the data grow are refused. \

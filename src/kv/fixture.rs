@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::kv::call::{ReadCall, ReadResult};
+use crate::kv::call::{Classes, Event, ReadCall, ReadResult};
 use crate::kv::commands::table::{self, Handler};
 use crate::kv::errors::CommandResult;
-use crate::kv::lanes::calls::{look_at_keys, read_call};
+use crate::kv::lanes::calls::{look_at_keys, read_call, write_call};
 use crate::kv::shared::settings::{BackupSettings, Settings};
 use crate::resp::{Reply, ReplyWriter, ResponseLimits, ResponseParser, Version};
 use crate::storage::{Change, Durability, Expiry, Keyspace, Kind, Options, prepare};
@@ -51,6 +51,8 @@ pub(crate) struct Fixture {
     pub(crate) writer: Keyspace,
     pub(crate) reader: Keyspace,
     pub(crate) now_ms: i64,
+    /// What the last write told.
+    pub(crate) events: Vec<Event>,
     changes: Arc<AtomicU64>,
     /// Last, so that the connections close before the directory goes.
     _directory: TempDir,
@@ -74,7 +76,7 @@ impl Fixture {
         };
         let writer = Keyspace::open_writer(&options, Box::new(count)).unwrap();
         let reader = Keyspace::open_reader(&options).unwrap();
-        Fixture { writer, reader, now_ms: NOW_MS, changes, _directory: directory }
+        Fixture { writer, reader, now_ms: NOW_MS, events: Vec::new(), changes, _directory: directory }
     }
 
     pub(crate) fn select(&mut self, database: u8) {
@@ -111,8 +113,17 @@ impl Fixture {
             Handler::Pure(run) => run(args),
             Handler::Read(run) => self.read(args, run),
             Handler::Look(look) => self.read(args, |call| look_at_keys(call, &look, None, |_, _, _| {})),
-            Handler::Write(run) => self.write(|keyspace| run(keyspace, args)),
-            Handler::Session(_) | Handler::Container => panic!("{} needs a session", command.name),
+            Handler::Write(run) => {
+                let wanted = Classes::parse(b"KEAn").expect("known letters");
+                let (result, events) = self.write(|keyspace| {
+                    let mut call = write_call(keyspace, args, Version::Resp3, usize::MAX, wanted);
+                    let result = run(&mut call);
+                    (result, call.events.told())
+                });
+                self.events = if result.is_ok() { events } else { Vec::new() };
+                result
+            }
+            Handler::Session(_) | Handler::Wait(_) | Handler::Container => panic!("{} can't run alone", command.name),
         });
         result.unwrap_or_else(|error| error.into_reply())
     }

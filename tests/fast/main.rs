@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it saw")]
 
 mod command_line;
+mod events;
 mod foreign_client;
 mod settings;
 #[path = "../support/mod.rs"]

@@ -1,53 +1,58 @@
-//! Keyspace events: what a write tells of its keys, as `notify-keyspace-events` names it. Knows nobody who listens.
+//! Keyspace events: what a write tells of its keys, by the names of Redis. Knows nobody who listens.
 
-/// What kind of event it is: the letter by which `notify-keyspace-events` asks for it. `K` and `E` say where an event is published, and
-/// `A` stands for all of these but `m` and `n`: neither is the class of an event.
+/// What kind of event it is: the letters by which `notify-keyspace-events` asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// `g`: whatever the key holds (DEL, EXPIRE, RENAME).
+    /// Whatever the key holds: DEL, EXPIRE, RENAME.
     Generic,
-    /// `$`
     String,
-    /// `l`
     List,
-    /// `s`
     Set,
-    /// `h`
     Hash,
-    /// `z`
     SortedSet,
-    /// `x`: its time had passed.
-    Expired,
-    /// `e`: it made room.
-    Evicted,
-    /// `t`
     Stream,
-    /// `d`: what a module's type tells.
+    /// The key's time had passed.
+    Expired,
+    /// The key was removed to make room.
+    Evicted,
+    /// Of a type that a module has brought.
     Module,
-    /// `m`: a key that is not there was read.
+    /// A key that is not there was read.
     Miss,
-    /// `n`: a key that was not there is there now.
+    /// A key that was not there is there now.
     New,
 }
 
-impl Class {
-    /// The letter of the configuration.
+/// The letter of each class, in the order of the classes.
+const LETTERS: &[u8; 12] = b"g$lshztxedmn";
+/// `A` stands for all classes but the two that come with every other call.
+const ALL_BUT_MISS_AND_NEW: u16 = (1 << Class::Miss as u16) - 1;
+
+/// A set of classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Classes(u16);
+
+impl Classes {
+    pub const NONE: Classes = Classes(0);
+
+    /// The classes that a value of `notify-keyspace-events` names; `None` for a letter that it does not know. `K` and `E` say where
+    /// events are published: without either nobody listens, whatever else there is.
     #[must_use]
-    pub const fn letter(self) -> char {
-        match self {
-            Class::Generic => 'g',
-            Class::String => '$',
-            Class::List => 'l',
-            Class::Set => 's',
-            Class::Hash => 'h',
-            Class::SortedSet => 'z',
-            Class::Expired => 'x',
-            Class::Evicted => 'e',
-            Class::Stream => 't',
-            Class::Module => 'd',
-            Class::Miss => 'm',
-            Class::New => 'n',
+    pub fn parse(letters: &[u8]) -> Option<Classes> {
+        let (mut classes, mut is_published) = (0, false);
+        for letter in letters {
+            match letter {
+                b'K' | b'E' => is_published = true,
+                b'A' => classes |= ALL_BUT_MISS_AND_NEW,
+                letter => classes |= 1 << LETTERS.iter().position(|known| known == letter)?,
+            }
         }
+        Some(Classes(if is_published { classes } else { 0 }))
+    }
+
+    #[must_use]
+    pub const fn has(self, class: Class) -> bool {
+        self.0 & 1 << class as u16 != 0
     }
 }
 
@@ -61,39 +66,63 @@ pub struct Event {
     pub key: Vec<u8>,
 }
 
-/// What one call tells, in order. It costs next to nothing while nobody wants it.
+/// What one call tells, in order. It costs a comparison where nobody wants to hear it.
 #[derive(Debug, Default)]
 pub struct Events {
-    /// `None`: nobody listens.
-    told: Option<Vec<Event>>,
+    wanted: Classes,
+    told: Vec<Event>,
 }
 
 impl Events {
-    /// Of a call to which nobody listens.
+    /// Of a call of which somebody wants to hear these.
     #[must_use]
-    pub const fn unwanted() -> Events {
-        Events { told: None }
+    pub const fn wanted(wanted: Classes) -> Events {
+        Events { wanted, told: Vec::new() }
     }
 
+    /// True exactly when somebody listens: what a handler must look up only for an event it looks up only then.
     #[must_use]
-    pub const fn wanted() -> Events {
-        Events { told: Some(Vec::new()) }
+    pub const fn are_wanted(&self, class: Class) -> bool {
+        self.wanted.has(class)
     }
 
-    /// True exactly when somebody listens: what a handler must look up only for an event is not looked up otherwise.
-    #[must_use]
-    pub fn are_wanted(&self) -> bool {
-        self.told.is_some()
-    }
-
-    pub fn tell(&mut self, event: impl FnOnce() -> Event) {
-        if let Some(told) = &mut self.told {
-            told.push(event());
+    #[inline]
+    pub fn tell(&mut self, database: u8, class: Class, name: &'static str, key: &[u8]) {
+        if self.wanted.has(class) {
+            self.told.push(Event { database, class, name, key: key.to_vec() });
         }
     }
 
     #[must_use]
     pub fn told(self) -> Vec<Event> {
-        self.told.unwrap_or_default()
+        self.told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Class, Classes, Events};
+
+    #[test]
+    fn classes_are_asked_for_by_letter() {
+        let has = |letters: &str, class| Classes::parse(letters.as_bytes()).unwrap().has(class);
+        assert!(has("Kg", Class::Generic) && !has("Kg", Class::String));
+        assert!(has("E$x", Class::String) && has("E$x", Class::Expired) && !has("E$x", Class::Evicted));
+        assert!(has("KEA", Class::Generic) && has("KEA", Class::Module));
+        assert!(!has("KEA", Class::Miss) && !has("KEA", Class::New) && has("KEAn", Class::New));
+        assert_eq!(Classes::parse(b"Ag$"), Some(Classes::NONE), "published nowhere");
+        assert_eq!(Classes::parse(b""), Some(Classes::NONE));
+        assert_eq!(Classes::parse(b"Kq"), None);
+    }
+
+    #[test]
+    fn only_what_somebody_wants_is_kept() {
+        let mut events = Events::wanted(Classes::parse(b"K$").unwrap());
+        events.tell(0, Class::New, "new", b"a");
+        events.tell(0, Class::String, "set", b"a");
+        assert_eq!(events.told().iter().map(|event| event.name).collect::<Vec<_>>(), ["set"]);
+        let mut events = Events::default();
+        events.tell(0, Class::String, "set", b"a");
+        assert!(events.told().is_empty());
     }
 }

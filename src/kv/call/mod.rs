@@ -5,7 +5,7 @@ mod read;
 mod user;
 mod write;
 
-pub use event::{Class, Event, Events};
+pub use event::{Class, Classes, Event, Events};
 pub use read::{ReadCall, ReadResult};
 pub use user::User;
 pub use write::{Waited, WriteCall};

@@ -1,9 +1,9 @@
 //! A call that changes data, and one that may wait until it can.
 
-use crate::kv::call::{Class, Event, Events, User};
+use crate::kv::call::{Class, Events, User};
 use crate::kv::errors::{self, CommandError};
 use crate::resp::{Reply, Version};
-use crate::storage::Keyspace;
+use crate::storage::{Keyspace, StorageError};
 
 /// What the handler of a write may know and do. Its reply is a value: it leaves with the commit, when the call has changed what it changes.
 pub struct WriteCall<'a> {
@@ -39,7 +39,20 @@ impl WriteCall<'_> {
 
     /// The same of a key of another database.
     pub fn tell_in(&mut self, database: u8, class: Class, name: &'static str, key: &[u8]) {
-        self.events.tell(|| Event { database, class, name, key: key.to_vec() });
+        self.events.tell(database, class, name, key);
+    }
+
+    /// True exactly when the key is not there and somebody wants to hear of new keys: nobody else pays for the look. Before the change.
+    pub fn is_news(&self, key: &[u8]) -> Result<bool, StorageError> {
+        Ok(self.events.are_wanted(Class::New) && self.keyspace.entry(key)?.is_none())
+    }
+
+    /// A string was written; `is_news`: its key was not there before.
+    pub fn tell_of_string(&mut self, is_news: bool, name: &'static str, key: &[u8]) {
+        if is_news {
+            self.tell(Class::New, "new", key);
+        }
+        self.tell(Class::String, name, key);
     }
 
     /// The error where a reply of so many bytes is too large.

@@ -2,7 +2,7 @@
 
 use std::ops::{ControlFlow, Range};
 
-use crate::kv::call::{ReadCall, ReadResult};
+use crate::kv::call::{Class, ReadCall, ReadResult, WriteCall};
 use crate::kv::commands::args;
 use crate::kv::commands::lookup::{self, PIECE_BYTES, optional, pieces};
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, KeyPosition, Keys};
@@ -128,20 +128,20 @@ fn getbit(call: &mut ReadCall<'_>) -> ReadResult {
 }
 
 /// Writes when the bit changes or the string grows: a clear bit beyond its end lengthens it.
-fn setbit(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let (key, mask) = (args[1], mask_of);
-    let offset = parse_offset(args[2], None, keyspace.value_bytes_max())?;
+fn setbit(call: &mut WriteCall<'_>) -> CommandResult {
+    let (args, key, mask) = (call.args, call.args[1], mask_of);
+    let offset = parse_offset(args[2], None, call.keyspace.value_bytes_max())?;
     let is_set = match args::integer_or(args[3], errors::BIT_VALUE)? {
         0 => false,
         1 => true,
         _ => return Err(errors::BIT_VALUE.into()),
     };
-    let old = lookup::bytes(keyspace, key, offset / 8..offset / 8 + 1)?.first().copied();
+    let old = lookup::bytes(call.keyspace, key, offset / 8..offset / 8 + 1)?.first().copied();
     let was_set = old.is_some_and(|byte| byte & mask(offset) != 0);
     if old.is_none() || was_set != is_set {
         let rest = old.unwrap_or(0) & !mask(offset);
         let byte = if is_set { rest | mask(offset) } else { rest };
-        keyspace.write_string_range(key, offset / 8, &[byte])?;
+        lookup::write_range(call, key, offset / 8, &[byte], "setbit")?;
     }
     Ok(Reply::Integer(i64::from(was_set)))
 }
@@ -252,7 +252,8 @@ fn bitpos(call: &mut ReadCall<'_>) -> ReadResult {
 }
 
 /// The result is as long as the longest source. It replaces whatever the destination holds; an empty one removes it.
-fn bitop(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+fn bitop(call: &mut WriteCall<'_>) -> CommandResult {
+    let args = call.args;
     let operation = parse_operation(args[1])?;
     let (destination, sources) = (args[2], &args[3..]);
     if operation == Operation::Not && sources.len() != 1 {
@@ -260,20 +261,20 @@ fn bitop(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
     }
     let mut lengths = Vec::with_capacity(sources.len());
     for source in sources {
-        lengths.push(lookup::length(keyspace, source)?.unwrap_or(0));
+        lengths.push(lookup::length(call.keyspace, source)?.unwrap_or(0));
     }
     let length = lengths.iter().copied().max().unwrap_or(0);
     if length == 0 {
-        keyspace.delete(destination)?;
+        lookup::delete(call, destination)?;
         return Ok(Reply::Integer(0));
     }
     let mut result = Keyspace::zeros(length)?;
     for (index, (source, source_length)) in sources.iter().zip(&lengths).enumerate() {
         // The first source is copied: into zeros, OR does that.
         let operation = if index == 0 && operation != Operation::Not { Operation::Or } else { operation };
-        combine_source(keyspace, operation, &mut result, source, *source_length)?;
+        combine_source(call.keyspace, operation, &mut result, source, *source_length)?;
     }
-    keyspace.put_string(destination, &result, Expiry::Clear)?;
+    lookup::put(call, destination, &result, Expiry::Clear, "set")?;
     Ok(integer(length))
 }
 
@@ -347,41 +348,53 @@ fn bitfield_keys(args: &[&[u8]]) -> Vec<KeyPosition> {
     vec![KeyPosition { index: 1, flags: if reads_only { KeyFlags::RO_ACCESS } else { KeyFlags::RW_ACCESS_UPDATE } }]
 }
 
-fn bitfield(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let calls = parse_field_calls(&args[2..], keyspace.value_bytes_max())?;
-    let key = args[1];
-    let length = lookup::length(keyspace, key)?.unwrap_or(0);
-    let needed = calls.iter().filter(|call| !call.reads_only()).map(|call| call.bytes().end).max().unwrap_or(0);
-    if needed > length {
+fn bitfield(call: &mut WriteCall<'_>) -> CommandResult {
+    let fields = parse_field_calls(&call.args[2..], call.keyspace.value_bytes_max())?;
+    let key = call.args[1];
+    let length = lookup::length(call.keyspace, key)?.unwrap_or(0);
+    let needed = fields.iter().filter(|field| !field.reads_only()).map(|field| field.bytes().end).max().unwrap_or(0);
+    let is_news = call.is_news(key)?;
+    let grows = needed > length;
+    if grows {
         // Also when no operation will write, because all overflow: as in Redis.
-        keyspace.write_string_range(key, needed - 1, &[0])?;
+        call.keyspace.write_string_range(key, needed - 1, &[0])?;
     }
-    let mut replies = Vec::with_capacity(calls.len());
-    for call in &calls {
-        replies.push(run_field_call(keyspace, key, call)?);
+    let (mut replies, mut has_written) = (Vec::with_capacity(fields.len()), false);
+    for field in &fields {
+        let (reply, is_changed) = run_field_call(call.keyspace, key, field)?;
+        // In a string that has grown for it every value that is stored counts as one that has changed.
+        has_written |= is_changed || grows && !field.reads_only() && reply != Reply::Null;
+        replies.push(reply);
+    }
+    if grows && is_news {
+        call.tell(Class::New, "new", key);
+    }
+    if has_written {
+        call.tell(Class::String, "setbit", key);
     }
     Ok(Reply::Array(replies))
 }
 
-fn run_field_call(keyspace: &mut Keyspace, key: &[u8], call: &FieldCall) -> CommandResult {
-    let range = call.bytes();
+/// The reply, and whether the field has another value now.
+fn run_field_call(keyspace: &mut Keyspace, key: &[u8], field: &FieldCall) -> Result<(Reply, bool), CommandError> {
+    let range = field.bytes();
     let mut bytes = lookup::bytes(keyspace, key, range.clone())?;
-    let within = call.offset % 8;
-    let old = call.integer.read(&bytes, within);
-    let (new, reply) = match call.action {
-        FieldAction::Get => return Ok(Reply::Integer(old)),
-        FieldAction::Set(value, overflow) => (call.integer.store(value, overflow), old),
+    let within = field.offset % 8;
+    let old = field.integer.read(&bytes, within);
+    let (new, reply) = match field.action {
+        FieldAction::Get => return Ok((Reply::Integer(old), false)),
+        FieldAction::Set(value, overflow) => (field.integer.store(value, overflow), old),
         FieldAction::Increment(increment, overflow) => {
-            let new = call.integer.add(old, increment, overflow);
+            let new = field.integer.add(old, increment, overflow);
             (new, new.unwrap_or(0))
         }
     };
-    let Some(new) = new else { return Ok(Reply::Null) };
+    let Some(new) = new else { return Ok((Reply::Null, false)) };
     if new != old {
-        call.integer.write(&mut bytes, within, new);
+        field.integer.write(&mut bytes, within, new);
         keyspace.write_string_range(key, range.start, &bytes)?;
     }
-    Ok(Reply::Integer(reply))
+    Ok((Reply::Integer(reply), new != old))
 }
 
 fn bitfield_ro(call: &mut ReadCall<'_>) -> ReadResult {

@@ -1,7 +1,8 @@
 //! Strings as numbers: INCR, INCRBY, DECR, DECRBY, INCRBYFLOAT.
 
+use crate::kv::call::WriteCall;
 use crate::kv::commands::args;
-use crate::kv::commands::lookup::optional;
+use crate::kv::commands::lookup::{self, optional};
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::formats::float_text::TEXT_BYTES_MAX;
@@ -65,42 +66,44 @@ const ROW: Command = Command {
     ..Command::ROW
 };
 
-fn incr(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    add(keyspace, args[1], 1)
+fn incr(call: &mut WriteCall<'_>) -> CommandResult {
+    add(call, 1)
 }
 
-fn decr(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    add(keyspace, args[1], -1)
+fn decr(call: &mut WriteCall<'_>) -> CommandResult {
+    add(call, -1)
 }
 
-fn incrby(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    add(keyspace, args[1], args::integer(args[2])?)
+fn incrby(call: &mut WriteCall<'_>) -> CommandResult {
+    add(call, args::integer(call.args[2])?)
 }
 
-fn decrby(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let increment = args::integer(args[2])?.checked_neg().ok_or(errors::DECREMENT_OVERFLOW)?;
-    add(keyspace, args[1], increment)
+fn decrby(call: &mut WriteCall<'_>) -> CommandResult {
+    let increment = args::integer(call.args[2])?.checked_neg().ok_or(errors::DECREMENT_OVERFLOW)?;
+    add(call, increment)
 }
 
-fn add(keyspace: &mut Keyspace, key: &[u8], increment: i64) -> CommandResult {
-    let old = match beginning(keyspace, key, INTEGER_BYTES_MAX)? {
+fn add(call: &mut WriteCall<'_>, increment: i64) -> CommandResult {
+    let key = call.args[1];
+    let old = match beginning(call.keyspace, key, INTEGER_BYTES_MAX)? {
         Some(text) => args::integer(&text)?,
         None => 0,
     };
     let sum = old.checked_add(increment).ok_or(errors::INCREMENT_OVERFLOW)?;
-    keyspace.put_string(key, itoa::Buffer::new().format(sum).as_bytes(), Expiry::Keep)?;
+    lookup::put(call, key, itoa::Buffer::new().format(sum).as_bytes(), Expiry::Keep, "incrby")?;
     Ok(Reply::Integer(sum))
 }
 
-fn incrbyfloat(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+fn incrbyfloat(call: &mut WriteCall<'_>) -> CommandResult {
+    let args = call.args;
     let number = |text: &[u8]| LongDouble::parse(text).ok_or(errors::NOT_A_FLOAT);
-    let old = match beginning(keyspace, args[1], TEXT_BYTES_MAX)? {
+    let old = match beginning(call.keyspace, args[1], TEXT_BYTES_MAX)? {
         Some(text) => number(&text)?,
         None => LongDouble::ZERO,
     };
     let sum = old.checked_add(number(args[2])?).ok_or(errors::INCREMENT_NAN_OR_INFINITY)?;
     let text = sum.to_text().into_bytes();
-    keyspace.put_string(args[1], &text, Expiry::Keep)?;
+    lookup::put(call, args[1], &text, Expiry::Keep, "incrbyfloat")?;
     Ok(Reply::Bulk(text))
 }
 

@@ -1,11 +1,10 @@
 //! Whole databases: DBSIZE, FLUSHDB, FLUSHALL, SWAPDB. All of them are O(1), whatever the number of keys.
 
-use crate::kv::call::{ReadCall, ReadResult};
+use crate::kv::call::{ReadCall, ReadResult, WriteCall};
 use crate::kv::commands::args;
 use crate::kv::commands::table::{Command, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::resp::reply::Reply;
-use crate::storage::Keyspace;
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -72,15 +71,15 @@ fn dbsize(call: &mut ReadCall<'_>) -> ReadResult {
     Ok(call.reply.count(call.keyspace.key_count()?)?)
 }
 
-fn flushdb(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    check_flush_mode(&args[1..])?;
-    keyspace.flush_database()?;
+fn flushdb(call: &mut WriteCall<'_>) -> CommandResult {
+    check_flush_mode(&call.args[1..])?;
+    call.keyspace.flush_database()?;
     Ok(Reply::Ok)
 }
 
-fn flushall(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    check_flush_mode(&args[1..])?;
-    keyspace.flush_all()?;
+fn flushall(call: &mut WriteCall<'_>) -> CommandResult {
+    check_flush_mode(&call.args[1..])?;
+    call.keyspace.flush_all()?;
     Ok(Reply::Ok)
 }
 
@@ -93,13 +92,14 @@ fn check_flush_mode(args: &[&[u8]]) -> Result<(), CommandError> {
     }
 }
 
-fn swapdb(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+fn swapdb(call: &mut WriteCall<'_>) -> CommandResult {
+    let args = call.args;
     // Both must be integers before either is looked up.
     args::integer_32_or(args[1], errors::INVALID_FIRST_DB_INDEX)?;
     args::integer_32_or(args[2], errors::INVALID_SECOND_DB_INDEX)?;
     let (first, second) = (args::database(args[1])?, args::database(args[2])?);
     if first != second {
-        keyspace.swap_databases(first, second)?;
+        call.keyspace.swap_databases(first, second)?;
     }
     Ok(Reply::Ok)
 }

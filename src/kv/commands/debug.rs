@@ -41,7 +41,7 @@ pub const PARTS: &[Command] = &[
         arity: 3,
         flags: Flags::WRITE,
         group: Group::Server,
-        handler: Handler::Write(|_, _| panic!("{PANIC_TEXT}")),
+        handler: Handler::Write(|_| panic!("{PANIC_TEXT}")),
         ..Command::ROW
     },
 ];

@@ -1,12 +1,13 @@
 //! DUMP and RESTORE: a value as bytes that carry a version and a checksum. The format is in kv::formats::rdb.
 
-use crate::kv::call::{ReadCall, ReadResult};
+use crate::kv::call::{Class, ReadCall, ReadResult, WriteCall};
 use crate::kv::commands::args;
+use crate::kv::commands::lookup;
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::formats::rdb::{self, RestoreError};
 use crate::resp::reply::Reply;
-use crate::storage::{Expiry, Keyspace, Lookup};
+use crate::storage::{Expiry, Lookup};
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -60,9 +61,10 @@ fn dump(call: &mut ReadCall<'_>) -> ReadResult {
 }
 
 /// The checks come in the order of Redis: options, the key, the time, the payload.
-fn restore(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+fn restore(call: &mut WriteCall<'_>) -> CommandResult {
+    let (args, key) = (call.args, call.args[1]);
     let options = RestoreOptions::parse(&args[4..])?;
-    if !options.replace && keyspace.entry(args[1])?.is_some() {
+    if !options.replace && call.keyspace.entry(key)?.is_some() {
         return Err(errors::BUSY_KEY.into());
     }
     let ttl_ms = args::integer(args[2])?;
@@ -73,21 +75,22 @@ fn restore(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
         0 => None,
         _ if options.absttl => Some(ttl_ms),
         // Redis lets it overflow, and then the key has ended already.
-        _ => Some(ttl_ms.checked_add(keyspace.now_ms()).ok_or_else(|| errors::invalid_expire_time("restore"))?),
+        _ => Some(ttl_ms.checked_add(call.now_ms).ok_or_else(|| errors::invalid_expire_time("restore"))?),
     };
-    let value = rdb::restore_string(args[3], keyspace.value_bytes_max()).map_err(|error| match error {
+    let value = rdb::restore_string(args[3], call.keyspace.value_bytes_max()).map_err(|error| match error {
         RestoreError::VersionOrChecksum => errors::BAD_DUMP,
         RestoreError::Format => errors::BAD_DUMP_FORMAT,
         RestoreError::TooLong => errors::STRING_TOO_LONG,
     })?;
-    match expires_at_ms {
+    if expires_at_ms.is_some_and(|at_ms| at_ms <= call.now_ms) {
         // The time has passed already: the old value goes, no new one comes.
-        Some(at_ms) if at_ms <= keyspace.now_ms() => {
-            keyspace.delete(args[1])?;
-        }
-        Some(at_ms) => keyspace.put_string(args[1], &value, Expiry::At(at_ms))?,
-        None => keyspace.put_string(args[1], &value, Expiry::Clear)?,
+        lookup::delete(call, key)?;
+        return Ok(Reply::Ok);
     }
+    call.keyspace.put_string(key, &value, expires_at_ms.map_or(Expiry::Clear, Expiry::At))?;
+    // Redis deletes what was there first: the key is always a new one.
+    call.tell(Class::New, "new", key);
+    call.tell(Class::Generic, "restore", key);
     Ok(Reply::Ok)
 }
 

@@ -1,11 +1,13 @@
 //! A key's time to live: EXPIRE and its family, TTL and its family, PERSIST.
 
+use crate::kv::call::{Class, WriteCall};
 use crate::kv::commands::args;
+use crate::kv::commands::lookup;
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::table::look::{Look, LookResult, Shape, Told};
 use crate::resp::reply::Reply;
-use crate::storage::{Entry, Keyspace};
+use crate::storage::Entry;
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -135,20 +137,20 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-fn expire(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    expire_at("expire", keyspace.now_ms(), Unit::Seconds, keyspace, args)
+fn expire(call: &mut WriteCall<'_>) -> CommandResult {
+    expire_at("expire", call.now_ms, Unit::Seconds, call)
 }
 
-fn pexpire(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    expire_at("pexpire", keyspace.now_ms(), Unit::Milliseconds, keyspace, args)
+fn pexpire(call: &mut WriteCall<'_>) -> CommandResult {
+    expire_at("pexpire", call.now_ms, Unit::Milliseconds, call)
 }
 
-fn expireat(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    expire_at("expireat", 0, Unit::Seconds, keyspace, args)
+fn expireat(call: &mut WriteCall<'_>) -> CommandResult {
+    expire_at("expireat", 0, Unit::Seconds, call)
 }
 
-fn pexpireat(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    expire_at("pexpireat", 0, Unit::Milliseconds, keyspace, args)
+fn pexpireat(call: &mut WriteCall<'_>) -> CommandResult {
+    expire_at("pexpireat", 0, Unit::Milliseconds, call)
 }
 
 fn ttl(_: &[&[u8]], key: Option<&Entry>, now_ms: i64) -> LookResult {
@@ -167,10 +169,12 @@ fn pexpiretime(_: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
     expiry_of(key, |time_ms| time_ms)
 }
 
-fn persist(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let has_expiry = keyspace.entry(args[1])?.is_some_and(|entry| entry.expires_at_ms.is_some());
+fn persist(call: &mut WriteCall<'_>) -> CommandResult {
+    let key = call.args[1];
+    let has_expiry = call.keyspace.entry(key)?.is_some_and(|entry| entry.expires_at_ms.is_some());
     if has_expiry {
-        keyspace.set_expiry(args[1], None)?;
+        call.keyspace.set_expiry(key, None)?;
+        call.tell(Class::Generic, "persist", key);
     }
     Ok(Reply::Integer(i64::from(has_expiry)))
 }
@@ -183,17 +187,19 @@ enum Unit {
 }
 
 /// Redis: expireGenericCommand. The options are read before the time, and both before the key.
-fn expire_at(command: &str, base_ms: i64, unit: Unit, keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+fn expire_at(command: &str, base_ms: i64, unit: Unit, call: &mut WriteCall<'_>) -> CommandResult {
+    let (args, key) = (call.args, call.args[1]);
     let condition = Condition::parse(&args[3..])?;
     let at_ms = deadline_ms(command, base_ms, unit, args::integer(args[2])?)?;
-    let Some(entry) = keyspace.entry(args[1])? else { return Ok(Reply::Integer(0)) };
+    let Some(entry) = call.keyspace.entry(key)? else { return Ok(Reply::Integer(0)) };
     if !condition.allows(entry.expires_at_ms, at_ms) {
         return Ok(Reply::Integer(0));
     }
-    if at_ms <= keyspace.now_ms() {
-        keyspace.delete(args[1])?;
+    if at_ms <= call.now_ms {
+        lookup::delete(call, key)?;
     } else {
-        keyspace.set_expiry(args[1], Some(at_ms))?;
+        call.keyspace.set_expiry(key, Some(at_ms))?;
+        call.tell(Class::Generic, "expire", key);
     }
     Ok(Reply::Integer(1))
 }

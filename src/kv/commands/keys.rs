@@ -2,13 +2,14 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use crate::kv::call::{ReadCall, ReadResult};
+use crate::kv::call::{Class, ReadCall, ReadResult, WriteCall};
 use crate::kv::commands::args;
+use crate::kv::commands::lookup;
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
-use crate::kv::errors::{self, CommandResult};
+use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::table::look::{Look, LookResult, Shape, Told};
 use crate::resp::reply::Reply;
-use crate::storage::{Entry, Keyspace, Kind};
+use crate::storage::{Entry, Kind};
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -166,10 +167,10 @@ pub const fn kind_name(kind: Kind) -> &'static str {
 }
 
 /// DEL and UNLINK: a deletion is O(1) at once, whatever the size; the sweeper does the rest.
-fn del(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+fn del(call: &mut WriteCall<'_>) -> CommandResult {
     let mut deleted = 0;
-    for key in &args[1..] {
-        deleted += i64::from(keyspace.delete(key)?);
+    for key in &call.args[1..] {
+        deleted += i64::from(lookup::delete(call, key)?);
     }
     Ok(Reply::Integer(deleted))
 }
@@ -183,26 +184,37 @@ fn type_(_: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
     Ok(Told::Simple(key.map_or("none", |key| kind_name(key.kind))))
 }
 
-fn rename(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let (from, to) = (args[1], args[2]);
-    let is_renamed = if from == to { keyspace.entry(from)?.is_some() } else { keyspace.rename(from, to)? };
-    if is_renamed { Ok(Reply::Ok) } else { Err(errors::NO_SUCH_KEY.into()) }
+fn rename(call: &mut WriteCall<'_>) -> CommandResult {
+    let (from, to) = (call.args[1], call.args[2]);
+    let is_there = if from == to { call.keyspace.entry(from)?.is_some() } else { give_name(call, from, to)? };
+    if is_there { Ok(Reply::Ok) } else { Err(errors::NO_SUCH_KEY.into()) }
 }
 
-fn renamenx(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let (from, to) = (args[1], args[2]);
-    if keyspace.entry(from)?.is_none() {
+fn renamenx(call: &mut WriteCall<'_>) -> CommandResult {
+    let (from, to) = (call.args[1], call.args[2]);
+    if call.keyspace.entry(from)?.is_none() {
         return Err(errors::NO_SUCH_KEY.into());
     }
-    if from == to || keyspace.entry(to)?.is_some() {
+    if from == to || call.keyspace.entry(to)?.is_some() {
         return Ok(Reply::Integer(0));
     }
-    Ok(Reply::Integer(i64::from(keyspace.rename(from, to)?)))
+    Ok(Reply::Integer(i64::from(give_name(call, from, to)?)))
 }
 
-fn copy(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let (from, to) = (args[1], args[2]);
-    let (mut database, mut replace) = (keyspace.database(), false);
+/// False when there is no `from`. As in Redis `to` is a new key, also where it replaces one.
+fn give_name(call: &mut WriteCall<'_>, from: &[u8], to: &[u8]) -> Result<bool, CommandError> {
+    let is_renamed = call.keyspace.rename(from, to)?;
+    if is_renamed {
+        call.tell(Class::New, "new", to);
+        call.tell(Class::Generic, "rename_from", from);
+        call.tell(Class::Generic, "rename_to", to);
+    }
+    Ok(is_renamed)
+}
+
+fn copy(call: &mut WriteCall<'_>) -> CommandResult {
+    let (args, from, to) = (call.args, call.args[1], call.args[2]);
+    let (mut database, mut replace) = (call.database, false);
     let mut options = args[3..].iter();
     while let Some(option) = options.next() {
         if args::is_word(option, "replace") {
@@ -215,18 +227,29 @@ fn copy(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
             return Err(errors::SYNTAX.into());
         }
     }
-    if database == keyspace.database() && from == to {
+    if database == call.database && from == to {
         return Err(errors::SAME_OBJECT.into());
     }
-    Ok(Reply::Integer(i64::from(keyspace.copy(from, database, to, replace)?)))
+    let is_copied = call.keyspace.copy(from, database, to, replace)?;
+    if is_copied {
+        call.tell_in(database, Class::New, "new", to);
+        call.tell_in(database, Class::Generic, "copy_to", to);
+    }
+    Ok(Reply::Integer(i64::from(is_copied)))
 }
 
-fn move_(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let database = args::database(args[2])?;
-    if database == keyspace.database() {
+fn move_(call: &mut WriteCall<'_>) -> CommandResult {
+    let (key, database) = (call.args[1], args::database(call.args[2])?);
+    if database == call.database {
         return Err(errors::SAME_OBJECT.into());
     }
-    Ok(Reply::Integer(i64::from(keyspace.move_key(args[1], database)?)))
+    let is_moved = call.keyspace.move_key(key, database)?;
+    if is_moved {
+        call.tell_in(database, Class::New, "new", key);
+        call.tell(Class::Generic, "move_from", key);
+        call.tell_in(database, Class::Generic, "move_to", key);
+    }
+    Ok(Reply::Integer(i64::from(is_moved)))
 }
 
 fn randomkey(call: &mut ReadCall<'_>) -> ReadResult {

@@ -2,9 +2,10 @@
 
 use std::ops::{ControlFlow, Range};
 
+use crate::kv::call::{Class, WriteCall};
 use crate::kv::errors::{self, CommandError};
 use crate::resp::reply::Reply;
-use crate::storage::{Keyspace, Lookup};
+use crate::storage::{Expiry, Keyspace, Lookup};
 
 /// How much of a big value is in memory at once.
 pub const PIECE_BYTES: u64 = 1 << 20;
@@ -19,15 +20,55 @@ pub fn optional<T>(lookup: Lookup<T>) -> Result<Option<T>, CommandError> {
 }
 
 /// The whole string, for the reply: the error where that may not be so large, before anything is changed.
-pub fn whole(keyspace: &Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
-    let value = optional(keyspace.string(key)?)?;
-    check_answer(keyspace, value.as_ref().map_or(0, Vec::len))?;
+pub fn whole(call: &WriteCall<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
+    let value = optional(call.keyspace.string(key)?)?;
+    call.check_reply(value.as_ref().map_or(0, Vec::len))?;
     Ok(value)
 }
 
-/// The error where a reply of so many bytes is too large.
-pub fn check_answer(keyspace: &Keyspace, bytes: usize) -> Result<(), CommandError> {
-    if bytes <= keyspace.answer_bytes_max() { Ok(()) } else { Err(errors::REPLY_TOO_LARGE.into()) }
+/// Sets the key to a string, and tells of it by this name.
+pub fn put(
+    call: &mut WriteCall<'_>,
+    key: &[u8],
+    value: &[u8],
+    expiry: Expiry,
+    event: &'static str,
+) -> Result<(), CommandError> {
+    let is_news = call.is_news(key)?;
+    call.keyspace.put_string(key, value, expiry)?;
+    call.tell_of_string(is_news, event, key);
+    Ok(())
+}
+
+/// Writes bytes at an offset of the string, and tells of it by this name. Returns the new length.
+pub fn write_range(
+    call: &mut WriteCall<'_>,
+    key: &[u8],
+    offset: u64,
+    bytes: &[u8],
+    event: &'static str,
+) -> Result<u64, CommandError> {
+    let is_news = call.is_news(key)?;
+    let length = call.keyspace.write_string_range(key, offset, bytes)?;
+    call.tell_of_string(is_news, event, key);
+    Ok(length)
+}
+
+/// Tells that the key got this time to end. One that has passed already has ended it.
+pub fn tell_expiry(call: &mut WriteCall<'_>, key: &[u8], expires_at_ms: i64) {
+    call.tell(Class::Generic, "expire", key);
+    if expires_at_ms <= call.now_ms {
+        call.tell(Class::Expired, "expired", key);
+    }
+}
+
+/// Deletes the key and tells of it. False when there was none.
+pub fn delete(call: &mut WriteCall<'_>, key: &[u8]) -> Result<bool, CommandError> {
+    let is_deleted = call.keyspace.delete(key)?;
+    if is_deleted {
+        call.tell(Class::Generic, "del", key);
+    }
+    Ok(is_deleted)
 }
 
 /// The string as a reply, nil where there is none.

@@ -17,6 +17,8 @@ pub mod debug;
 pub mod dump;
 #[cfg(test)]
 mod dump_tests;
+#[cfg(test)]
+mod events_tests;
 pub mod expire;
 #[cfg(test)]
 mod expire_tests;

@@ -1,7 +1,7 @@
 //! Strings as a whole and by ranges: GET, SET and their relatives, MGET, MSET, APPEND, GETRANGE, SETRANGE, LCS.
 //! The options of SET and GETEX are read in kv::commands::set_options.
 
-use crate::kv::call::{ReadCall, ReadResult};
+use crate::kv::call::{Class, ReadCall, ReadResult, WriteCall};
 use crate::kv::commands::args;
 use crate::kv::commands::lookup::{self, bulk_or_null, check_length, optional};
 use crate::kv::commands::set_options::{Condition, SetOptions, Time, TimeOption, parse_getex, parse_set};
@@ -11,7 +11,7 @@ use crate::kv::formats::bits::clamp_range;
 use crate::kv::formats::lcs::{self, LcsError, Match};
 use crate::kv::table::look::{self, Look, LookResult, Shape, Told};
 use crate::resp::{Reply, ReplyWriter, Written};
-use crate::storage::{Entry, Expiry, Keyspace, Kind};
+use crate::storage::{Entry, Expiry, Kind};
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -267,21 +267,22 @@ fn set_keys(args: &[&[u8]]) -> Vec<KeyPosition> {
     vec![KeyPosition { index: 1, flags: if reads { KeyFlags::RW_ACCESS_UPDATE } else { KeyFlags::OW_UPDATE } }]
 }
 
-fn set(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
+fn set(call: &mut WriteCall<'_>) -> CommandResult {
+    let args = call.args;
     let options = parse_set(&args[3..])?;
     let SetOptions { condition, returns_old, time } = options;
     let expiry = match time {
         TimeOption::None | TimeOption::Persist => Expiry::Clear,
         TimeOption::Keep => Expiry::Keep,
-        TimeOption::Time(time) => Expiry::At(time.resolve("set", keyspace.now_ms())?),
+        TimeOption::Time(time) => Expiry::At(time.resolve("set", call.now_ms)?),
     };
     let (key, value) = (args[1], args[2]);
     let mut old = None;
     let is_present = if returns_old {
-        old = lookup::whole(keyspace, key)?;
+        old = lookup::whole(call, key)?;
         old.is_some()
     } else {
-        condition.is_some() && keyspace.entry(key)?.is_some()
+        condition.is_some() && call.keyspace.entry(key)?.is_some()
     };
     let is_met = match condition {
         None => true,
@@ -289,7 +290,10 @@ fn set(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
         Some(Condition::Present) => is_present,
     };
     if is_met {
-        keyspace.put_string(key, value, expiry)?;
+        lookup::put(call, key, value, expiry, "set")?;
+        if let Expiry::At(at_ms) = expiry {
+            lookup::tell_expiry(call, key, at_ms);
+        }
     }
     Ok(match (returns_old, is_met) {
         (true, _) => bulk_or_null(old),
@@ -298,75 +302,90 @@ fn set(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
     })
 }
 
-fn setnx(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let is_absent = keyspace.entry(args[1])?.is_none();
+fn setnx(call: &mut WriteCall<'_>) -> CommandResult {
+    let (key, value) = (call.args[1], call.args[2]);
+    let is_absent = call.keyspace.entry(key)?.is_none();
     if is_absent {
-        keyspace.put_string(args[1], args[2], Expiry::Clear)?;
+        lookup::put(call, key, value, Expiry::Clear, "set")?;
     }
     Ok(Reply::Integer(i64::from(is_absent)))
 }
 
-fn setex(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    set_for(keyspace, args, "setex", Time::after_seconds(args[2]))
+fn setex(call: &mut WriteCall<'_>) -> CommandResult {
+    set_for(call, "setex", Time::after_seconds(call.args[2]))
 }
 
-fn psetex(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    set_for(keyspace, args, "psetex", Time::after_milliseconds(args[2]))
+fn psetex(call: &mut WriteCall<'_>) -> CommandResult {
+    set_for(call, "psetex", Time::after_milliseconds(call.args[2]))
 }
 
-fn set_for(keyspace: &mut Keyspace, args: &[&[u8]], name: &str, time: Time<'_>) -> CommandResult {
-    let expires_at_ms = time.resolve(name, keyspace.now_ms())?;
-    keyspace.put_string(args[1], args[3], Expiry::At(expires_at_ms))?;
+fn set_for(call: &mut WriteCall<'_>, name: &str, time: Time<'_>) -> CommandResult {
+    let (key, value) = (call.args[1], call.args[3]);
+    let expires_at_ms = time.resolve(name, call.now_ms)?;
+    lookup::put(call, key, value, Expiry::At(expires_at_ms), "set")?;
+    lookup::tell_expiry(call, key, expires_at_ms);
     Ok(Reply::Ok)
 }
 
-fn getset(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let old = lookup::whole(keyspace, args[1])?;
-    keyspace.put_string(args[1], args[2], Expiry::Clear)?;
+fn getset(call: &mut WriteCall<'_>) -> CommandResult {
+    let (key, value) = (call.args[1], call.args[2]);
+    let old = lookup::whole(call, key)?;
+    lookup::put(call, key, value, Expiry::Clear, "set")?;
     Ok(bulk_or_null(old))
 }
 
-fn getdel(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let old = lookup::whole(keyspace, args[1])?;
+fn getdel(call: &mut WriteCall<'_>) -> CommandResult {
+    let key = call.args[1];
+    let old = lookup::whole(call, key)?;
     if old.is_some() {
-        keyspace.delete(args[1])?;
+        lookup::delete(call, key)?;
     }
     Ok(bulk_or_null(old))
 }
 
 /// The time is looked at only when there is a key. One that has passed removes it.
-fn getex(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let key = args[1];
-    let time = parse_getex(&args[2..])?;
-    let Some(value) = lookup::whole(keyspace, key)? else { return Ok(Reply::Null) };
+fn getex(call: &mut WriteCall<'_>) -> CommandResult {
+    let key = call.args[1];
+    let time = parse_getex(&call.args[2..])?;
+    let Some(value) = lookup::whole(call, key)? else { return Ok(Reply::Null) };
     match time {
         TimeOption::None | TimeOption::Keep => {}
         TimeOption::Persist => {
-            keyspace.set_expiry(key, None)?;
+            if call.events.are_wanted(Class::Generic)
+                && call.keyspace.entry(key)?.is_some_and(|entry| entry.expires_at_ms.is_some())
+            {
+                call.tell(Class::Generic, "persist", key);
+            }
+            call.keyspace.set_expiry(key, None)?;
         }
         TimeOption::Time(time) => {
-            let expires_at_ms = time.resolve("getex", keyspace.now_ms())?;
-            keyspace.set_expiry(key, Some(expires_at_ms))?;
+            let expires_at_ms = time.resolve("getex", call.now_ms)?;
+            if expires_at_ms <= call.now_ms {
+                lookup::delete(call, key)?;
+            } else {
+                call.keyspace.set_expiry(key, Some(expires_at_ms))?;
+                call.tell(Class::Generic, "expire", key);
+            }
         }
     }
     Ok(Reply::Bulk(value))
 }
 
-fn mset(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    for (key, value) in pairs(args, "mset")? {
-        keyspace.put_string(key, value, Expiry::Clear)?;
+fn mset(call: &mut WriteCall<'_>) -> CommandResult {
+    for (key, value) in pairs(call.args, "mset")? {
+        lookup::put(call, key, value, Expiry::Clear, "set")?;
     }
     Ok(Reply::Ok)
 }
 
-fn msetnx(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    for (key, _) in pairs(args, "msetnx")? {
-        if keyspace.entry(key)?.is_some() {
+fn msetnx(call: &mut WriteCall<'_>) -> CommandResult {
+    for (key, _) in pairs(call.args, "msetnx")? {
+        if call.keyspace.entry(key)?.is_some() {
             return Ok(Reply::Integer(0));
         }
     }
-    for (key, value) in pairs(args, "msetnx")? {
-        keyspace.put_string(key, value, Expiry::Clear)?;
+    for (key, value) in pairs(call.args, "msetnx")? {
+        lookup::put(call, key, value, Expiry::Clear, "set")?;
     }
     Ok(Reply::Integer(1))
 }
@@ -376,24 +395,24 @@ fn pairs<'a>(args: &'a [&'a [u8]], name: &str) -> Result<impl Iterator<Item = (&
     if rest.is_empty() { Ok(pairs.iter().map(|[key, value]| (*key, *value))) } else { Err(errors::wrong_arity(name)) }
 }
 
-fn append(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let (key, value) = (args[1], args[2]);
-    let Some(length) = lookup::length(keyspace, key)? else {
-        keyspace.put_string(key, value, Expiry::Clear)?;
+fn append(call: &mut WriteCall<'_>) -> CommandResult {
+    let (key, value) = (call.args[1], call.args[2]);
+    let Some(length) = lookup::length(call.keyspace, key)? else {
+        lookup::put(call, key, value, Expiry::Clear, "append")?;
         return Ok(integer(value.len() as u64));
     };
-    check_length(keyspace, length, value.len())?;
+    check_length(call.keyspace, length, value.len())?;
     if value.is_empty() {
         // Nothing changes, but WATCH sees it, as in Redis: the first bytes are written over themselves.
-        let first = lookup::bytes(keyspace, key, 0..1)?;
+        let first = lookup::bytes(call.keyspace, key, 0..1)?;
         if first.is_empty() {
-            keyspace.put_string(key, b"", Expiry::Keep)?;
+            lookup::put(call, key, b"", Expiry::Keep, "append")?;
         } else {
-            keyspace.write_string_range(key, 0, &first)?;
+            lookup::write_range(call, key, 0, &first, "append")?;
         }
         return Ok(integer(length));
     }
-    Ok(integer(keyspace.write_string_range(key, length, value)?))
+    Ok(integer(lookup::write_range(call, key, length, value, "append")?))
 }
 
 fn strlen(_: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
@@ -410,15 +429,15 @@ fn getrange(args: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
     Ok(Told::Part(if is_backwards { 0..0 } else { clamp_range(start, end, length) }))
 }
 
-fn setrange(keyspace: &mut Keyspace, args: &[&[u8]]) -> CommandResult {
-    let (key, value) = (args[1], args[3]);
-    let offset = u64::try_from(args::integer(args[2])?).map_err(|_| errors::OFFSET_OUT_OF_RANGE)?;
-    let length = lookup::length(keyspace, key)?;
+fn setrange(call: &mut WriteCall<'_>) -> CommandResult {
+    let (key, value) = (call.args[1], call.args[3]);
+    let offset = u64::try_from(args::integer(call.args[2])?).map_err(|_| errors::OFFSET_OUT_OF_RANGE)?;
+    let length = lookup::length(call.keyspace, key)?;
     if value.is_empty() {
         return Ok(integer(length.unwrap_or(0)));
     }
-    check_length(keyspace, offset, value.len())?;
-    Ok(integer(keyspace.write_string_range(key, offset, value)?))
+    check_length(call.keyspace, offset, value.len())?;
+    Ok(integer(lookup::write_range(call, key, offset, value, "setrange")?))
 }
 
 fn integer(value: u64) -> Reply {

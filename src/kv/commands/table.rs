@@ -4,14 +4,13 @@ pub use crate::kv::table::{Begin, Category, Find, Flags, Group, KeyFlags, KeyPos
 
 use std::sync::LazyLock;
 
-use crate::kv::call::{ReadCall, ReadResult};
+use crate::kv::call::{ReadCall, ReadResult, Waited, WriteCall};
 use crate::kv::commands::{FAMILIES, PARTS};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::jobs::job::Call;
 use crate::kv::jobs::{HEAVY, READ, WRITE};
 use crate::kv::table::look::Look;
 use crate::server::LaneId;
-use crate::storage::Keyspace;
 
 /// One command, or one subcommand of a container.
 #[derive(Clone, Copy)]
@@ -66,7 +65,9 @@ pub enum Handler {
     /// On the loop where its cache knows the keys, else on a reader thread.
     Look(Look),
     /// In the writer.
-    Write(fn(&mut Keyspace, &[&[u8]]) -> CommandResult),
+    Write(fn(&mut WriteCall<'_>) -> CommandResult),
+    /// In the writer, where it may wait: it answers, or it is to run again when something has come for it. Refused until waiting is built.
+    Wait(fn(&mut WriteCall<'_>) -> Result<Waited, CommandError>),
     /// Nowhere: only its subcommands run. `resolve` never returns such a row.
     Container,
 }
@@ -118,7 +119,7 @@ impl Command {
     #[must_use]
     pub fn lane(&self, args: &[&[u8]]) -> Option<LaneId> {
         match self.handler {
-            Handler::Write(_) => Some(WRITE),
+            Handler::Write(_) | Handler::Wait(_) => Some(WRITE),
             Handler::Read(_) | Handler::Look(_) if self.is_heavy(args) => Some(HEAVY),
             Handler::Read(_) | Handler::Look(_) => Some(READ),
             Handler::Session(_) | Handler::Pure(_) | Handler::Container => None,

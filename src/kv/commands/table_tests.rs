@@ -53,6 +53,8 @@ fn the_handler_agrees_with_the_flags() {
         let (write, read) = (row.flags.has(Flags::WRITE), row.flags.has(Flags::READONLY));
         match row.handler {
             Handler::Write(_) => assert!(write && !read, "{}", row.name),
+            // XREAD waits and changes nothing.
+            Handler::Wait(_) => assert!(write != read && row.flags.has(Flags::BLOCKING), "{}", row.name),
             Handler::Read(_) | Handler::Look(_) => assert!(read && !write, "{}", row.name),
             Handler::Pure(_) | Handler::Container => assert!(!write && !read, "{}", row.name),
             Handler::Session(_) => assert!(!write, "{}", row.name),

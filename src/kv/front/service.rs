@@ -360,7 +360,7 @@ impl KvService {
             Handler::Session(handler) => {
                 handler(&mut SessionCall { session, worker: &mut self.worker, effects, is_executing }, args)
             }
-            Handler::Read(_) | Handler::Look(_) | Handler::Write(_) | Handler::Container => {
+            Handler::Read(_) | Handler::Look(_) | Handler::Write(_) | Handler::Wait(_) | Handler::Container => {
                 Outcome::error(errors::INTERNAL)
             }
         };
@@ -568,7 +568,7 @@ impl Session {
     /// What is left of a run that was cut: its reads up to the next change go to this lane, a change and all behind it to the writer.
     fn go_on_with_run(&mut self, mut running: Running, reads: LaneId, mut calls: Calls) -> Step<Job> {
         calls.append(&std::mem::take(&mut running.rest));
-        let is_read = |call: &Call<'_>| !matches!(call.command().handler, Handler::Write(_));
+        let is_read = |call: &Call<'_>| !matches!(call.command().handler, Handler::Write(_) | Handler::Wait(_));
         let count = calls.iter().take_while(is_read).count();
         running.lane = if count == 0 { WRITE } else { reads };
         if (1..calls.len()).contains(&count) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::kv::cache::{Learning, Seen, asked};
-use crate::kv::call::{ReadCall, ReadResult, User};
+use crate::kv::call::{Classes, Events, ReadCall, ReadResult, User, WriteCall};
 use crate::kv::commands::lookup;
 use crate::kv::commands::table::{Command, Handler};
 use crate::kv::errors::{self, CommandError};
@@ -151,15 +151,16 @@ impl Calls {
 
     /// Runs a call in the writer.
     pub fn run(&mut self, keyspace: &mut Keyspace, call: &Call<'_>, answer: Answer<'_>) -> Ran {
-        let Handler::Write(handler) = call.command().handler else {
-            return self.read(keyspace, call, answer, &mut Learning::of(&Seen::default()));
-        };
-        keyspace.set_answer_bytes_max(answer.bytes_max);
-        self.guard(keyspace, call, answer, |keyspace, answer| {
-            let reply = handler(keyspace, &call.args)?;
-            encode::encode(&reply, answer.version, answer.replies);
-            Ok(())
-        })
+        match call.command().handler {
+            Handler::Write(handler) => self.guard(keyspace, call, answer, |keyspace, answer| {
+                // Nobody listens to events yet: they go with the call.
+                let call = &mut write_call(keyspace, &call.args, answer.version, answer.bytes_max, Classes::NONE);
+                encode::encode(&handler(call)?, answer.version, answer.replies);
+                Ok(())
+            }),
+            Handler::Wait(_) => self.guard(keyspace, call, answer, |_, _| Err(errors::WAITING_NOT_BUILT.into())),
+            _ => self.read(keyspace, call, answer, &mut Learning::of(&Seen::default())),
+        }
     }
 
     /// Runs a call that only reads; what was seen of its keys goes to `learning`.
@@ -293,6 +294,19 @@ pub fn read_call<'a>(keyspace: &'a Keyspace, args: &'a [&'a [u8]], reply: ReplyW
         database: keyspace.database(),
         reply,
     }
+}
+
+/// A call as the handler of a write sees it, in the database and at the time of the keyspace.
+pub fn write_call<'a>(
+    keyspace: &'a mut Keyspace,
+    args: &'a [&'a [u8]],
+    version: Version,
+    reply_bytes_max: usize,
+    wanted: Classes,
+) -> WriteCall<'a> {
+    let (now_ms, database) = (keyspace.now_ms(), keyspace.database());
+    let events = Events::wanted(wanted);
+    WriteCall { keyspace, args, user: &User::DEFAULT, version, now_ms, database, reply_bytes_max, events }
 }
 
 /// A call that reads its first key's whole string is refused where that is too long.
