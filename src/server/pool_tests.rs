@@ -230,3 +230,148 @@ impl<J, D> Pool<J, D> {
         (pool, (jobs_end, answers_end))
     }
 }
+
+/// `wait` parks; `give` answers the oldest that waits, `panic` panics after that; `tell` says a kilobyte to all.
+#[derive(Default)]
+struct Waiter {
+    waiting: BTreeMap<u64, TaskId>,
+    log: Arc<std::sync::Mutex<Vec<String>>>,
+}
+
+impl Executor for Waiter {
+    type Job = &'static str;
+    type Done = &'static str;
+
+    fn run(&mut self, tasks: &[Task<&'static str>], responder: &mut dyn Responder<&'static str>) {
+        for task in tasks {
+            match task.job {
+                "wait" => {
+                    self.waiting.insert(task.id.number, task.id);
+                    responder.park(task.id);
+                    continue;
+                }
+                "give" => {
+                    let (_, id) = self.waiting.pop_first().expect("somebody waits");
+                    responder.answer(id, "given");
+                }
+                "panic" => panic!("as it was told"),
+                _ => responder.notify(Audience::All, &[b'x'; 1024]),
+            }
+            responder.answer(task.id, task.job);
+        }
+    }
+    fn refuse(&self, _job: &&'static str, _why: Refusal) -> &'static str {
+        "refused"
+    }
+    fn register(&mut self, task: &Task<&'static str>) {
+        self.log.lock().unwrap().push(format!("register {}", task.id.number));
+        self.waiting.insert(task.id.number, task.id);
+    }
+    fn all_registered(&mut self) {
+        self.log.lock().unwrap().push("all".to_owned());
+    }
+    fn cancel(&mut self, id: TaskId) {
+        self.waiting.remove(&id.number).expect("it waits");
+    }
+    fn acknowledged(&mut self, incarnation: u64, number: u64) {
+        self.log.lock().unwrap().push(format!("acknowledged {incarnation} {number}"));
+    }
+}
+
+struct Threaded {
+    pool: Pool<&'static str, &'static str>,
+    log: Arc<std::sync::Mutex<Vec<String>>>,
+    number: u64,
+}
+
+impl Threaded {
+    fn new(notice_bytes_max: usize) -> Threaded {
+        let (waker, _wakes) = waker().unwrap();
+        let (orders, orders_end) = unbounded();
+        let (arrived_end, arrived) = unbounded();
+        let notice_bytes = Arc::new(AtomicUsize::new(0));
+        let notices = NoticeBound { unread: Arc::clone(&notice_bytes), bytes_max: notice_bytes_max };
+        let mut source = QueueSource::new(orders_end, arrived_end, waker, 64, Some(notices));
+        let log = Arc::default();
+        let logged = Arc::clone(&log);
+        let build = move || Ok(Waiter { log: Arc::clone(&logged), ..Waiter::default() });
+        let thread = std::thread::spawn(move || run(build().unwrap(), build, &mut source));
+        let pool = Pool { orders: Some(orders), arrived, notice_bytes, threads: vec![thread], batch_max: 64 };
+        Threaded { pool, log, number: 0 }
+    }
+
+    fn submit(&mut self, jobs: &[&'static str]) {
+        for job in jobs {
+            self.number += 1;
+            self.pool.submit(&mut vec![local_task(ConnectionId(self.number), self.number, *job)]);
+        }
+    }
+
+    /// All that arrives until the answer to the last job.
+    fn settled(&mut self, last: &'static str) -> Vec<String> {
+        self.submit(&[last]);
+        let mut all = Vec::new();
+        loop {
+            let Ok(one) = self.pool.arrived.recv_timeout(Duration::from_secs(10)) else { panic!("no answer: {all:?}") };
+            all.push(match one {
+                Arrived::Answer(id, _) if id.0 == self.number => return all,
+                Arrived::Answer(id, done) => format!("{} {done}", id.0),
+                Arrived::ParkedAnswer(id, done) => format!("{} at last {done}", id.0),
+                Arrived::Parked(id, number) => format!("{} parked as {number}", id.0),
+                Arrived::Cancelled(id) => format!("{} cancelled", id.0),
+                Arrived::Notice(notice) => {
+                    // As `next_arrived` does.
+                    self.pool.notice_bytes.fetch_sub(notice.len(), Ordering::Relaxed);
+                    "notice".to_owned()
+                }
+                Arrived::Missed => "missed".to_owned(),
+                Arrived::AnswerLost(id) | Arrived::ParkedLost(id) => format!("{} lost", id.0),
+            });
+        }
+    }
+
+    fn log(self) -> Vec<String> {
+        drop(self.pool);
+        std::mem::take(&mut self.log.lock().unwrap())
+    }
+}
+
+#[test]
+fn within_a_process_a_job_is_parked_answered_and_cancelled_as_in_another() {
+    let mut here = Threaded::new(1 << 20);
+    here.submit(&["wait", "wait", "wait"]);
+    assert_eq!(here.settled("give"), ["missed", "1 parked as 1", "2 parked as 2", "3 parked as 3", "1 at last given"]);
+    here.pool.cancel(ConnectionId(1), 1);
+    here.pool.cancel(ConnectionId(2), 2);
+    assert_eq!(here.settled("give"), ["2 cancelled", "3 at last given"]);
+    assert_eq!(here.log(), ["all", "acknowledged 0 1", "acknowledged 0 3"]);
+}
+
+#[test]
+fn within_a_process_too_an_executor_that_panicked_is_told_of_all_parked_jobs_again() {
+    let mut here = Threaded::new(1 << 20);
+    here.submit(&["wait", "wait"]);
+    here.settled("tell");
+    here.submit(&["wait", "panic", "wait"]);
+    let all = here.settled("give");
+    assert!(all.contains(&"5 refused".to_owned()) && all.contains(&"1 at last given".to_owned()), "{all:?}");
+    assert_eq!(here.settled("give"), ["2 at last given"]);
+    assert_eq!(here.settled("give"), ["4 at last given"]);
+    assert_eq!(here.settled("give"), ["6 at last given"]);
+    let log = here.log();
+    let last = log.iter().rposition(|line| line == "all").unwrap();
+    assert!(log[..last].ends_with(&["register 1", "register 2", "register 4"].map(str::to_owned)), "{log:?}");
+}
+
+#[test]
+fn within_a_process_too_notices_have_a_bound_and_a_gap_is_told_in_its_place() {
+    let mut here = Threaded::new(10 << 10);
+    here.submit(&["tell"; 30]);
+    // Nothing is read until all are run.
+    while here.pool.arrived.len() < 30 + 10 + 2 {
+        std::thread::yield_now();
+    }
+    let all: Vec<String> = here.settled("tell").into_iter().filter(|one| !one.contains("tell")).collect();
+    assert_eq!(all[..12], ["missed"].into_iter().chain(["notice"; 10]).chain(["missed"]).collect::<Vec<_>>());
+    assert_eq!(here.settled("tell"), ["notice"]);
+}

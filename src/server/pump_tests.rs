@@ -1,10 +1,14 @@
 //! The pump with a small application: which interleaving happens is written down in the test.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::server::service::{LaneSpec, Refusal, Responder, Runs, Wire};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Answers a digit at once, upper-case letters by a lane, `P` parks after that; `p` parks until woken, `t` for a time, `w` wakes all, `v` the first connection; `q` closes.
+/// Answers a digit at once, upper-case letters by a lane, `P` parks after that; `p` parks until woken, `t` for a time, `w` wakes all, `v` the first
+/// connection; `q` closes. The job `W` is parked until a `G` is run, which answers the oldest with `*`; `u` cancels that of the first
+/// connection. `N` is told to all.
 struct Letters;
 
 #[derive(Debug, PartialEq)]
@@ -30,10 +34,10 @@ impl Application for Letters {
         vec![LaneSpec { name: "case", runs: Runs::Threads(1), jobs_max: 8, batch_max: 8, niceness: 0 }]
     }
     fn service(&self, _context: &WorkerContext) -> Result<WorkerState, StartError> {
-        Ok(WorkerState { parked: Vec::new(), closed: 0 })
+        Ok(WorkerState { parked: Vec::new(), closed: 0, heard: String::new() })
     }
     fn executor(&self, _lane: LaneId, _context: &ExecutorContext) -> Result<Caser, StartError> {
-        Ok(Caser)
+        Ok(Caser { waiting: BTreeMap::new(), is_complete: false })
     }
     fn turned_away(&self) -> &'static [u8] {
         b""
@@ -43,6 +47,7 @@ impl Application for Letters {
 struct WorkerState {
     parked: Vec<ConnectionId>,
     closed: usize,
+    heard: String,
 }
 
 impl Service for WorkerState {
@@ -75,6 +80,7 @@ impl Service for WorkerState {
                 effects.send(Slot(1), b"w".into());
             }
             b'v' => effects.wake(ConnectionId(0)),
+            b'u' => effects.cancel(ConnectionId(0)),
             b'q' => return Step::Close,
             digit => out.buffer().push(digit),
         }
@@ -91,6 +97,23 @@ impl Service for WorkerState {
         Step::NeedInput
     }
 
+    fn parked(&mut self, _: &mut ConnectionId, _: &mut Effects) -> Option<Instant> {
+        Some(crate::sys::clock::monotonic() + Duration::from_secs(60))
+    }
+
+    fn cancelled(&mut self, _: &mut ConnectionId, out: &mut Outbox, _: &mut Effects) -> Step<Letter> {
+        out.buffer().push(b'x');
+        Step::NeedInput
+    }
+
+    fn notice(&mut self, from: LaneId, notice: &[u8], _: &mut Effects) {
+        self.heard += &format!("{}{} ", from.0, String::from_utf8_lossy(notice));
+    }
+
+    fn missed_notices(&mut self, _: LaneId, _: &mut Effects) {
+        self.heard += "missed ";
+    }
+
     fn close(&mut self, _: ConnectionId, _: &mut Effects) {
         self.closed += 1;
     }
@@ -105,14 +128,43 @@ impl Service for WorkerState {
     }
 }
 
-struct Caser;
+struct Caser {
+    waiting: BTreeMap<u64, TaskId>,
+    is_complete: bool,
+}
 
 impl Executor for Caser {
     type Job = Letter;
     type Done = Letter;
 
     fn run(&mut self, tasks: &[Task<Letter>], responder: &mut dyn Responder<Letter>) {
-        tasks.iter().for_each(|task| responder.answer(task.id, Letter(task.job.0.to_ascii_lowercase())));
+        for task in tasks {
+            match task.job.0 {
+                b'W' => {
+                    self.waiting.insert(task.id.number, task.id);
+                    responder.park(task.id);
+                    continue;
+                }
+                b'G' if self.is_complete => {
+                    if let Some((_, id)) = self.waiting.pop_first() {
+                        responder.answer(id, Letter(b'*'));
+                    }
+                }
+                b'N' => responder.notify(Audience::All, b"N"),
+                _ => {}
+            }
+            responder.answer(task.id, Letter(task.job.0.to_ascii_lowercase()));
+        }
+    }
+    fn register(&mut self, task: &Task<Letter>) {
+        assert_eq!((task.job.0, self.is_complete), (b'W', false));
+        self.waiting.insert(task.id.number, task.id);
+    }
+    fn all_registered(&mut self) {
+        self.is_complete = true;
+    }
+    fn cancel(&mut self, id: TaskId) {
+        self.waiting.remove(&id.number);
     }
     fn refuse(&self, _job: &Letter, _why: Refusal) -> Letter {
         Letter(b'?')
@@ -211,4 +263,91 @@ fn a_long_pipeline_needs_no_deep_stack() {
     let mut pump = pump();
     let connection = pump.connect();
     assert_eq!(pump.call(connection, &vec![b'7'; 1_000_000]).len(), 1_000_000);
+}
+
+#[test]
+fn a_parked_job_is_answered_by_a_later_one_and_the_connection_goes_on_then() {
+    let mut pump = pump();
+    let (first, second, third) = (pump.connect(), pump.connect(), pump.connect());
+    pump.receive(first, b"W1");
+    pump.receive(second, b"W2");
+    pump.settle();
+    assert_eq!((pump.parked(LaneId(0)), pump.queued(LaneId(0))), (2, 0));
+    assert_eq!((pump.sent_to(first), pump.sent_to(second)), (b"".to_vec(), b"".to_vec()));
+    assert_eq!(pump.call(third, b"NG"), b"ng");
+    assert_eq!((pump.sent_to(first), pump.sent_to(second)), (b"*1".to_vec(), b"".to_vec()));
+    assert_eq!(pump.service.heard, "0N ");
+}
+
+/// One connection's job is parked, and another one's is about to answer it.
+fn about_to_be_served() -> (Pump<Letters>, usize, usize) {
+    let mut pump = pump();
+    let (waits, gives) = (pump.connect(), pump.connect());
+    pump.receive(waits, b"W1");
+    pump.settle();
+    pump.receive(gives, b"G");
+    (pump, waits, gives)
+}
+
+#[test]
+fn whichever_way_an_answer_and_a_cancel_cross_there_is_one_outcome() {
+    // The lane has answered when the time is over, and nobody has heard of it.
+    let (mut pump, waits, gives) = about_to_be_served();
+    pump.work(LaneId(0), 1);
+    assert!(pump.expire(waits));
+    assert!(!pump.expire(waits), "a cancel is on its way");
+    pump.work(LaneId(0), 0);
+    pump.settle();
+    assert_eq!((pump.sent_to(waits), pump.sent_to(gives)), (b"*1".to_vec(), b"g".to_vec()));
+    // The cancel is heard first, and the other job gives nothing away.
+    let (mut pump, waits, gives) = about_to_be_served();
+    assert!(pump.expire(waits));
+    pump.work(LaneId(0), 1);
+    assert_eq!(pump.sent_to(waits), b"", "the lane's word is on its way");
+    pump.settle();
+    assert_eq!((pump.sent_to(waits), pump.sent_to(gives)), (b"x1".to_vec(), b"g".to_vec()));
+    // It is asked for, twice.
+    let (mut pump, waits, gives) = about_to_be_served();
+    let asks = pump.connect();
+    pump.receive(asks, b"uu");
+    pump.settle();
+    assert_eq!((pump.sent_to(waits), pump.sent_to(gives)), (b"x1".to_vec(), b"g".to_vec()));
+    assert_eq!(pump.parked(LaneId(0)), 0);
+}
+
+#[test]
+fn a_connection_that_is_gone_takes_its_parked_job_with_it_also_before_it_has_heard_of_it() {
+    let (mut pump, waits, gives) = about_to_be_served();
+    let next = pump.connect();
+    pump.receive(next, b"W");
+    pump.disconnect(waits);
+    pump.settle();
+    assert_eq!(pump.parked(LaneId(0)), 1, "only the other one's");
+    assert_eq!(pump.call(gives, b"G"), b"gg");
+    assert_eq!(pump.sent_to(next), b"*");
+    pump.receive(next, b"W");
+    pump.work(LaneId(0), 1);
+    pump.disconnect(next);
+    pump.settle();
+    pump.settle();
+    pump.work(LaneId(0), 0);
+    assert_eq!(pump.parked(LaneId(0)), 0);
+}
+
+#[test]
+fn a_new_executor_is_told_of_those_that_wait_and_not_of_those_that_are_cancelled() {
+    let (mut pump, waits, gives) = about_to_be_served();
+    let (next, last) = (pump.connect(), pump.connect());
+    pump.settle();
+    assert_eq!(pump.sent_to(waits), b"*1");
+    for connection in [waits, next, last] {
+        pump.receive(connection, b"W");
+        pump.settle();
+    }
+    assert!(pump.expire(next));
+    pump.replace_executor(&Letters, LaneId(0)).unwrap();
+    pump.settle();
+    assert_eq!((pump.sent_to(next), pump.service.heard.as_str()), (b"x".to_vec(), "missed "));
+    assert_eq!(pump.call(gives, b"GG"), b"ggg");
+    assert_eq!((pump.sent_to(waits), pump.sent_to(last)), (b"*".to_vec(), b"*".to_vec()));
 }

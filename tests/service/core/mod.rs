@@ -6,3 +6,4 @@ mod deaths;
 mod draining;
 mod flow;
 mod peers;
+mod waiting;
