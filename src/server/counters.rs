@@ -3,9 +3,9 @@
 //! Words are atomics and each is written by one process at a time, so a process that dies leaves nothing locked.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys;
+use crate::sys::atomic::{AtomicU64, Ordering};
 
 /// A process's place: workers first, then the process lane, the sidecar and the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

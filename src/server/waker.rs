@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::sys::atomic::{AtomicBool, Ordering};
 use crate::sys::socket;
 
 /// The end that wakes; clones wake the same loop.
@@ -50,7 +50,8 @@ impl Wakes {
         if let Err(error) = socket::receive(self.receiver.as_fd(), &mut bytes, 16) {
             tracing::error!(%error, "the wakes of a loop can't be read");
         }
-        self.shared.is_woken.store(false, Ordering::SeqCst);
+        // Not a store: what reads the flag as others have set it also sees what they had queued before.
+        self.shared.is_woken.swap(false, Ordering::SeqCst);
     }
 }
 
@@ -76,5 +77,36 @@ mod tests {
         wakes.clear();
         waker.wake();
         assert!(socket::is_readable(wakes.as_fd()));
+    }
+}
+
+#[cfg(all(test, feature = "models"))]
+mod models {
+    use super::*;
+    use crate::sys::atomic::AtomicU64;
+
+    use loom::thread;
+
+    #[test]
+    fn what_was_queued_before_a_wake_is_drained_or_wakes_again() {
+        loom::model(|| {
+            let (waker, wakes) = waker().unwrap();
+            let queue = Arc::new(AtomicU64::new(0));
+            waker.wake();
+            let producers = [1, 2].map(|entry| {
+                let (waker, queue) = (waker.clone(), Arc::clone(&queue));
+                thread::spawn(move || {
+                    queue.fetch_or(entry, Ordering::Release);
+                    waker.wake();
+                })
+            });
+            wakes.clear();
+            let mut drained = queue.load(Ordering::Acquire);
+            producers.into_iter().for_each(|producer| producer.join().unwrap());
+            if socket::is_readable(wakes.as_fd()) {
+                drained = queue.load(Ordering::Acquire);
+            }
+            assert_eq!(drained, 3, "a wake is lost");
+        });
     }
 }

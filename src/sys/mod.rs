@@ -2,6 +2,7 @@
 //!
 //! Descriptors are handed out as `OwnedFd`, failures as `io::Result`. Nothing here knows connections, jobs or lanes.
 
+pub mod atomic;
 pub mod clock;
 pub mod container;
 pub mod descriptors;

@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -18,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
 use nix::sys::stat::{SFlag, fstat};
 
+use super::atomic::AtomicU64;
 use super::{clock, shared};
 
 /// Longest line that goes out in one piece, whoever else writes to the stream (pipe(7), PIPE_BUF).

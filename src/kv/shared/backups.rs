@@ -4,9 +4,9 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::{clock, shared};
 
 /// So long without progress in the directory of backups, and it is said.

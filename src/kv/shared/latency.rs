@@ -3,10 +3,10 @@
 //! A sample is one word, so that no process sees half of one; of two samples of one second the larger stays, as in Redis.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::kv::shared::runtime::{Knob, Runtime};
+use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::{clock, shared};
 
 /// What is watched.

@@ -2,10 +2,10 @@
 //! that was started again. They end with the service.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kv::shared::settings::Settings;
 use crate::server::Slot;
+use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::shared;
 
 /// What can be set, each one word.
@@ -41,8 +41,8 @@ pub enum Knob {
 }
 const KNOBS: usize = Knob::WalIsHeld as usize + 1;
 
-/// Longest password that CONFIG SET takes.
-pub const PASSWORD_BYTES_MAX: usize = 512;
+/// Longest password that CONFIG SET takes; in a model test two words.
+pub const PASSWORD_BYTES_MAX: usize = if cfg!(feature = "models") { 16 } else { 512 };
 /// Changes while one password is read: each takes a client's command, so that more are no accident.
 const READ_ATTEMPTS_MAX: u32 = 10_000;
 const PASSWORD_WORDS: usize = PASSWORD_BYTES_MAX / 8;
@@ -322,5 +322,46 @@ mod tests {
         assert_eq!(runtime.password(), b"second");
         assert!(runtime.set_password(Slot(0), b"third"));
         assert_eq!(runtime.password(), b"third");
+    }
+}
+
+#[cfg(all(test, feature = "models"))]
+mod models {
+    use super::*;
+    use loom::thread;
+
+    const OLD: &[u8] = b"old old old old ";
+    const ONE: &[u8] = b"one one one one ";
+    const TWO: &[u8] = b"two two two two ";
+
+    /// Each worker makes these changes, while the password is read: it is one of them, or the old one, whole.
+    fn every_password_is_whole(changes: [&'static [&'static [u8]]; 2]) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(move || {
+            let runtime = Runtime::with_copies(2).unwrap();
+            assert!(runtime.set_password(Slot(0), OLD));
+            let workers = [0, 1].map(|worker| {
+                let runtime = runtime.clone();
+                thread::spawn(move || {
+                    changes[worker].iter().for_each(|password| assert!(runtime.set_password(Slot(worker), password)));
+                })
+            });
+            let seen = runtime.password();
+            assert!([OLD, ONE, TWO].contains(&seen.as_slice()), "{}", seen.escape_ascii());
+            workers.into_iter().for_each(|worker| worker.join().unwrap());
+            let seen = runtime.password();
+            assert!([ONE, TWO].contains(&seen.as_slice()), "{}", seen.escape_ascii());
+        });
+    }
+
+    #[test]
+    fn changes_by_two_workers_at_once_do_not_mix() {
+        every_password_is_whole([&[ONE], &[TWO]]);
+    }
+
+    #[test]
+    fn a_worker_that_comes_round_to_the_copy_that_is_read_does_not_mix() {
+        every_password_is_whole([&[ONE, TWO], &[]]);
     }
 }

@@ -2,9 +2,10 @@
 //! whether a key has expired.
 
 use std::io;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::kv::shared::versions::Versions;
+use crate::sys::atomic::AtomicU64;
 use crate::sys::{clock, shared};
 
 /// The clock may go back by this much without anybody noticing; after a larger step the service follows it.

@@ -14,13 +14,14 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kv::shared::broken::{self, Variant};
 use crate::storage::DATABASES;
+use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::{memory, shared};
 
-pub const SLOTS: usize = 1 << 20;
+/// A model test has one key.
+pub const SLOTS: usize = if cfg!(feature = "models") { 1 } else { 1 << 20 };
 
 /// What readers see. A copy is as good as the original, in every process forked after it was made.
 #[derive(Clone)]
@@ -243,5 +244,69 @@ mod tests {
         drop(Marks::take_over(versions.clone()));
         assert_eq!(versions.read(slot), before + 2);
         assert!(versions.epoch() > epoch && versions.epoch().is_multiple_of(2));
+    }
+}
+
+#[cfg(all(test, feature = "models"))]
+mod models {
+    use super::*;
+    use std::sync::Arc;
+
+    use loom::thread;
+
+    /// A reader remembers what it has read of a row while `change` changes it; whoever finds that current has seen nothing newer.
+    fn nothing_older_is_current(change: fn(Versions, &AtomicU64)) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(move || {
+            let versions = Versions::new().unwrap();
+            let row = Arc::new(AtomicU64::new(0));
+            let writer = {
+                let (versions, row) = (versions.clone(), Arc::clone(&row));
+                thread::spawn(move || change(versions, &row))
+            };
+            let (version, epoch) = (versions.read(0), versions.epoch());
+            let remembered = row.load(Ordering::Acquire);
+            let seen = row.load(Ordering::Acquire);
+            if versions.is_current(0, version, epoch) {
+                assert_eq!(remembered, seen, "new then old");
+            }
+            writer.join().unwrap();
+            if versions.is_current(0, version, epoch) {
+                assert_eq!(remembered, row.load(Ordering::Acquire), "older than what was acknowledged");
+            }
+        });
+    }
+
+    #[test]
+    fn a_change_of_a_key() {
+        nothing_older_is_current(|versions, row| {
+            let mut marks = Marks { versions, marked: Vec::new(), marked_words: Vec::new() };
+            for value in 1..=2 {
+                marks.mark(0, b"key");
+                row.store(value, Ordering::Release);
+                marks.unmark();
+            }
+        });
+    }
+
+    #[test]
+    fn a_change_of_everything() {
+        nothing_older_is_current(|versions, row| {
+            let mut marks = Marks { versions, marked: Vec::new(), marked_words: Vec::new() };
+            marks.mark_flush(1);
+            row.store(1, Ordering::Release);
+            marks.unmark();
+        });
+    }
+
+    #[test]
+    fn a_writer_that_dies_behind_its_commit_and_the_one_after_it() {
+        nothing_older_is_current(|versions, row| {
+            let mut dying = Marks { versions: versions.clone(), marked: Vec::new(), marked_words: Vec::new() };
+            dying.mark(0, b"key");
+            row.store(1, Ordering::Release);
+            drop(Marks::take_over(versions));
+        });
     }
 }
