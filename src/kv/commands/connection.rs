@@ -32,7 +32,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "echo",
         arity: 2,
-        flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST),
+        flags: Flags::LOADING.or(Flags::STALE).or(Flags::FAST).or(Flags::INERT),
         group: Group::Connection,
         since: "1.0.0",
         complexity: "O(1)",
@@ -66,7 +66,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "ping",
         arity: -1,
-        flags: Flags::FAST,
+        flags: Flags::FAST.or(Flags::INERT),
         group: Group::Connection,
         since: "1.0.0",
         complexity: "O(1)",

@@ -7,7 +7,7 @@ use crate::kv::commands::args::is_word;
 use crate::kv::commands::help;
 use crate::kv::commands::table::{self, Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors;
-use crate::kv::jobs::job::{Calls, Job, Kind};
+use crate::kv::jobs::job::{Calls, Job, Kind, Unit};
 use crate::kv::jobs::{READ, WRITE};
 use crate::kv::sessions::session::{Outcome, Pending, Polled, Running, SessionCall, Wait};
 use crate::kv::shared::faults::Point;
@@ -123,7 +123,8 @@ fn on_lane(call: &SessionCall<'_>, lane: LaneId, part: &str, args: &[&[u8]]) -> 
         return Outcome::error(errors::NOT_IN_MULTI);
     }
     let mut calls = Calls::default();
-    calls.push_muted(table::number(table::part(part)), call.session.database(), call.session.is_muted(), args);
+    let row = table::number(table::part(part));
+    calls.push(row, call.session.admits(Unit::Alone), args);
     Outcome::Submit(lane, Job::new(Kind::Run, call.session.version, calls), Pending::Run(Running::on(lane)))
 }
 

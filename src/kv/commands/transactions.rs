@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use crate::kv::commands::table::{self, Command, Handler, LIGHT_ARGS_MAX};
 use crate::kv::errors;
-use crate::kv::jobs::job::{Calls, Job, Kind, Watched};
+use crate::kv::jobs::job::{Admitted, Calls, Job, Kind, Watched};
 use crate::kv::jobs::{HEAVY, READ};
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::session::{Outcome, Pending, Session, SessionCall};
@@ -28,7 +28,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "exec",
-        flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::SKIP_SLOWLOG),
+        flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::SKIP_SLOWLOG).or(Flags::EXECUTES),
         group: Group::Transactions,
         since: "1.2.0",
         complexity: "Depends on commands in the transaction",
@@ -124,7 +124,7 @@ fn watch(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     let watches = watches.collect();
     let mut calls = Calls::default();
     let row = table::lookup(args[0]).expect("this row was found by that name");
-    calls.push(table::number(row), database, args);
+    calls.push(table::number(row), Admitted::to(database), args);
     let job = Job::new(Kind::Watch, call.session.version, calls);
     let lane = if args.len() > LIGHT_ARGS_MAX { HEAVY } else { READ };
     Outcome::Submit(lane, job, Pending::Watch(watches))

@@ -28,9 +28,11 @@ pub enum Admission {
 impl Admission {
     /// True exactly when the request may ride in a run: it is answered at once, and nobody else can see that.
     #[must_use]
-    pub fn is_inert(&self) -> bool {
+    pub fn is_inert(&self, session: &Session) -> bool {
         match self {
             Admission::Refused(..) | Admission::Queue(_) => true,
+            // EXEC without anything to run is an error.
+            Admission::Run(command) if command.flags.has(Flags::EXECUTES) => !session.transaction.is_queuing(),
             Admission::Run(command) => command.is_inert(),
             Admission::Hostile | Admission::Later(_) => false,
         }
@@ -100,7 +102,7 @@ fn is_pause_command(command: &Command) -> bool {
 /// Of the command, and for EXEC of all that it runs.
 fn flags_of(session: &Session, command: &Command) -> Flags {
     match &session.transaction.state {
-        State::Queuing(queue) if command.name == "exec" => command.flags.or(queue.flags),
+        State::Queuing(queue) if command.flags.has(Flags::EXECUTES) => command.flags.or(queue.flags),
         _ => command.flags,
     }
 }

@@ -25,11 +25,11 @@ fn what_nobody_else_can_see_rides_in_a_run() {
     let mut stage = stage();
     let one = stage.pump.connect();
     let calls = "SET a 1 / PING / PING 2 / SELECT 2 / SET a 2 / BOGUS / GET / SELECT 99 / ECHO x / GET a / SELECT 0 / GET a / \
-                 CLIENT ID / CLIENT GETNAME / UNWATCH / DISCARD / EXEC / OBJECT BOGUS / MULTI / DISCARD";
+                 CLIENT ID / CLIENT GETNAME / UNWATCH / DISCARD / EXEC / OBJECT BOGUS / MULTI / DISCARD / SET z 1";
     let replies = "+OK +PONG $1 2 +OK +OK -ERR unknown command 'BOGUS', with args beginning with:  -ERR \
                    wrong number of arguments for 'get' command -ERR DB index is out of range $1 x $1 2 +OK $1 1 :1 $-1 +OK \
                    -ERR DISCARD without MULTI -ERR EXEC without MULTI \
-                   -ERR unknown subcommand 'BOGUS'. Try OBJECT HELP. +OK +OK";
+                   -ERR unknown subcommand 'BOGUS'. Try OBJECT HELP. +OK +OK +OK";
     assert_eq!(stage.one_job(one, calls), replies);
     // What comes first is answered at once, and what comes alone does not wait for anybody.
     assert_eq!(stage.send(one, "PING / SET a 3 / PING"), "+PONG");
@@ -132,4 +132,106 @@ fn riding_replies_count_as_what_the_client_makes_the_worker_keep() {
     // A turn ends when they are many, before the whole pipeline is answered, and they wait for the writer.
     assert_eq!((stage.pump.queued(WRITE), stage.replies(one)), (1, String::new()));
     assert_eq!(stage.call(one, "CLIENT ID").matches(&echo).count(), 100);
+}
+
+#[test]
+fn a_small_transaction_is_a_part_of_the_run() {
+    let mut stage = stage();
+    let one = stage.pump.connect();
+    let calls = "SET a 1 / MULTI / INCR a / PING / SELECT 2 / GET a / SET a 5 / ECHO x / EXEC / GET a / SELECT 0 / PING / MULTI / \
+                 EXEC / MULTI / PING / EXEC / MULTI / GET / GET a / EXEC / MULTI / SET a 7 / DISCARD / MULTI / GET a / EXEC";
+    let replies = "+OK +OK +QUEUED +QUEUED +QUEUED +QUEUED +QUEUED +QUEUED *6 :2 +PONG +OK $-1 +OK $1 x $1 5 +OK +PONG +OK *0 +OK \
+                   +QUEUED *1 +PONG +OK -ERR wrong number of arguments for 'get' command +QUEUED -EXECABORT Transaction discarded \
+                   because of previous errors. +OK +QUEUED +OK +OK +QUEUED *1 $1 2";
+    assert_eq!(stage.one_job(one, calls), replies);
+    // Muted as a whole, and one by one.
+    let calls = "INCR a / CLIENT REPLY SKIP / MULTI / INCR a / CLIENT REPLY OFF / EXEC";
+    assert_eq!(stage.one_job(one, calls).matches('-').count(), 2, "CLIENT REPLY is refused in a transaction");
+    let calls = "CLIENT REPLY OFF / INCR a / MULTI / INCR a / PING / EXEC / CLIENT REPLY ON / MULTI / GET a / EXEC";
+    assert_eq!(stage.one_job(one, calls), "+OK +OK +QUEUED *1 $1 5");
+}
+
+#[test]
+fn a_transaction_of_reads_rides_with_reads_and_with_changes() {
+    let mut stage = stage();
+    let one = stage.pump.connect();
+    assert_eq!(stage.call(one, "MSET a 1 b 2"), "+OK");
+    assert_eq!(
+        stage.send(one, &"MULTI / GET a / PING / MGET a b / EXEC / GET a / ".repeat(5)),
+        "+OK +QUEUED +QUEUED +QUEUED"
+    );
+    assert_eq!((stage.pump.queued(READ), stage.pump.run_lane(READ, 1)), (1, 1));
+    let replies = "*3 $1 1 +PONG *2 $1 1 $1 2 $1 1";
+    assert_eq!(stage.replies(one), format!("{replies}{}", format!(" +OK +QUEUED +QUEUED +QUEUED {replies}").repeat(4)));
+    assert_eq!(stage.one_job(one, "SET a 2 / MULTI / GET a / EXEC / INCR a"), "+OK +OK +QUEUED *1 $1 2 :3");
+    // What may take long stays where it belongs.
+    assert_eq!(stage.send(one, "SET a 2 / MULTI / BITCOUNT a / EXEC / INCR a"), "");
+    assert_eq!(stage.pump.run_lane(WRITE, 1), 1);
+    assert_eq!((stage.pump.queued(HEAVY), stage.pump.queued(WRITE)), (1, 0));
+    stage.pump.settle();
+    assert_eq!(stage.replies(one), "+OK +OK +QUEUED *1 :3 :3");
+}
+
+#[test]
+fn a_transaction_that_needs_more_than_the_lane_cuts_the_run() {
+    for call in ["INFO server", "CLIENT SETNAME x", "TIME", "CLIENT LIST ID 99"] {
+        let mut stage = stage();
+        let one = stage.pump.connect();
+        assert_eq!(stage.send(one, &format!("SET a 1 / MULTI / SET a 2 / {call} / EXEC / SET a 3")), "");
+        stage.pump.run_lane(WRITE, 1);
+        assert_eq!(stage.replies(one), "+OK +OK +QUEUED +QUEUED", "{call}");
+        assert_eq!(stage.pump.queued(WRITE), 1, "{call}");
+    }
+    let mut stage = stage();
+    let one = stage.pump.connect();
+    assert_eq!(stage.call(one, "WATCH a"), "+OK");
+    assert_eq!(stage.send(one, "SET b 1 / MULTI / SET a 2 / EXEC / SET a 3"), "");
+    stage.pump.run_lane(WRITE, 1);
+    assert_eq!(stage.replies(one), "+OK +OK +QUEUED");
+    stage.pump.settle();
+    assert_eq!(stage.replies(one), "*1 +OK +OK");
+}
+
+#[test]
+fn a_run_is_never_cut_within_a_transaction() {
+    let mut stage = stage();
+    let one = stage.pump.connect();
+    assert_eq!(stage.call(one, "SETRANGE big 299999 x"), ":300000");
+    let big = format!("$300000 {}x", "\0".repeat(299_999));
+    // Each has more replies than one answer of a run.
+    let calls = "MULTI / GET big / GET big / INCR a / PING / EXEC / PING / ".repeat(3);
+    let replies = format!("+OK +QUEUED +QUEUED +QUEUED +QUEUED *4 {big} {big} :0 +PONG +PONG ");
+    let expected: String = (1..4).map(|number| replies.replace(":0", &format!(":{number}"))).collect();
+    assert!(stage.call(one, &calls) == expected.trim_end());
+    let calls = "MULTI / GET big / GET big / PING / STRLEN big / EXEC / GET a / ".repeat(3);
+    let replies = format!("+OK +QUEUED +QUEUED +QUEUED +QUEUED *4 {big} {big} +PONG :300000 $1 3 ");
+    assert!(stage.call(one, &calls) == replies.repeat(3).trim_end());
+    // The limit of a reply is that of the transaction, not of the run.
+    let too_large = "-ERR the reply is larger than EMPTYSERVER_OUTPUT_BYTES_MAX allows";
+    let calls = format!("SET a 1 / MULTI{} / EXEC / GET big", " / GET big".repeat(4));
+    let replies = stage.call(one, &calls);
+    assert!(replies.ends_with(&format!("*4 {big} {big} {big} {too_large} {big}")));
+}
+
+#[test]
+fn a_pipeline_of_small_transactions_is_a_handful_of_jobs() {
+    let mut stage = stage();
+    let one = stage.pump.connect();
+    stage.send(one, &"MULTI / INCR a / EXEC / ".repeat(1000));
+    let mut jobs = 0;
+    while stage.pump.queued(WRITE) > 0 {
+        jobs += stage.pump.run_lane(WRITE, 9);
+    }
+    assert!((1..30).contains(&jobs), "{jobs} jobs");
+    assert_eq!(stage.replies(one).matches("*1 :").count(), 1000);
+    assert_eq!(stage.call(one, "GET a"), "$4 1000");
+}
+
+#[test]
+fn a_call_that_fails_leaves_the_rest_of_its_transaction_and_of_the_run() {
+    let mut stage = stage();
+    let one = stage.pump.connect();
+    let calls = "SET a x / MULTI / INCR a / SET b 1 / EXEC / PING / DEBUG PANIC write / MULTI / GET b / EXEC";
+    let replies = "+OK +OK +QUEUED +QUEUED *2 -ERR value is not an integer or out of range +OK +PONG";
+    assert!(stage.call(one, calls).starts_with(replies));
 }

@@ -7,33 +7,33 @@ mod executing;
 mod holding;
 mod point_lookup;
 mod prefetching;
+mod riding;
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use crate::kv::cache::{Cache, Found, Seen};
+use crate::kv::cache::{Cache, Found};
 use crate::kv::commands::table::{self, Command, Handler};
 use crate::kv::errors;
 use crate::kv::front::admission::{self, Admission};
 use crate::kv::front::monitor;
 use crate::kv::front::slowlog;
-use crate::kv::jobs::job::{Call, Calls, Done, DoneOutcome, Job, Kind};
+use crate::kv::jobs::job::{Calls, Done, DoneOutcome, Job, Kind, Unit};
 use crate::kv::jobs::{HEAVY, READ, WRITE};
 use crate::kv::lanes::calls::event_of;
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::metrics::tally::Tally;
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::questions;
-use crate::kv::sessions::riders::Riders;
 use crate::kv::sessions::scatter_gather::{self, MessageKind};
 use crate::kv::sessions::session::{Outcome, Pending, Polled, Running, Session, SessionCall, Wait};
 use crate::kv::sessions::slow_log;
 use crate::kv::sessions::transaction::State;
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::runtime::Knob;
-use crate::kv::shared::settings::{JOB_BYTES_MAX, JOB_CALLS_MAX, RIDING_ARGUMENTS_MAX};
+use crate::kv::shared::settings::RIDING_ARGUMENTS_MAX;
 use crate::kv::table::flags::Flags;
 use crate::resp::encode;
 use crate::resp::protocol_error::ProtocolError;
@@ -45,6 +45,7 @@ use crate::server::{
 use crate::sys::clock;
 use executing::TurnLength;
 use prefetching::Prefetch;
+use riding::Run;
 
 /// Who waits for the end of a pause looks again after this long at the latest.
 const PAUSE_LOOK: Duration = Duration::from_secs(60);
@@ -74,14 +75,6 @@ pub struct Conversation {
     held: Option<usize>,
     /// The bytes can't be understood; answered when what came before is.
     failed: Option<ProtocolError>,
-}
-
-/// A job under construction.
-struct Run {
-    lane: LaneId,
-    calls: Calls,
-    seen: Seen,
-    riders: Riders,
 }
 
 /// What the handling of one request came to.
@@ -201,18 +194,16 @@ impl KvService {
             }
             return self.add_to_run(session, command, lane, args, run, effects);
         }
+        if let Admission::Run(command) = admission
+            && command.flags.has(Flags::EXECUTES)
+            && !self.is_monitored
+            && let Some(lane) = session.transaction.rides_on()
+        {
+            return self.execute_in_run(session, command, args, lane, run, out, effects);
+        }
         match run {
             None => self.answer_here(session, admission, args, out, effects),
-            Some(run) if admission.is_inert() => {
-                let mut aside = std::mem::take(&mut self.aside);
-                let turn = self.answer_here(session, admission, args, &mut aside, effects);
-                let replies = aside.buffer();
-                self.turn.riding += replies.len();
-                run.riders.add(run.calls.len(), replies);
-                replies.clear();
-                self.aside = aside;
-                turn
-            }
+            Some(run) if admission.is_inert(session) => self.ride(session, admission, args, run, effects),
             Some(_) => Turn::AfterRun,
         }
     }
@@ -246,7 +237,7 @@ impl KvService {
             Admission::Run(command) => {
                 session.client.last_command.set(command.name);
                 // EXEC is shown behind the calls that it runs.
-                let is_executing = command.name == "exec" && session.transaction.is_queuing();
+                let is_executing = command.flags.has(Flags::EXECUTES) && session.transaction.is_queuing();
                 let step = self.run_here(session, command, args, false, out, effects);
                 if !is_executing {
                     let out = (step != Some(Step::Close)).then_some(out);
@@ -279,7 +270,7 @@ impl KvService {
         }
         session.transaction.fail();
         match command {
-            Some(command) if command.name == "exec" => {
+            Some(command) if command.flags.has(Flags::EXECUTES) => {
                 session.end_transaction();
                 self.reply(session, &Reply::Error(errors::exec_abort_because_of(&text)), out);
                 self.feed_monitors(session, command, args, Some(out), effects);
@@ -301,11 +292,8 @@ impl KvService {
         effects: &mut Effects,
     ) -> Turn {
         if let Some(run) = run {
-            let goes_along = run.lane == lane || (run.lane == WRITE && rides(command, args));
-            // A large call is the only one of its job: the rest of a run that is cut goes to its lane again, each time that it is.
-            let bytes = run.calls.bytes_len() + args.iter().map(|arg| arg.len()).sum::<usize>();
-            let is_full = run.calls.len() >= JOB_CALLS_MAX || bytes >= JOB_BYTES_MAX;
-            if !goes_along || is_full {
+            let bytes = args.iter().map(|arg| arg.len()).sum();
+            if !run.has_room(lane, rides(command, args), 1, bytes) {
                 return Turn::AfterRun;
             }
         }
@@ -317,7 +305,7 @@ impl KvService {
         {
             self.cache.note(&self.found, &mut run.seen);
         }
-        run.calls.push_muted(table::number(command), session.database(), session.is_muted(), args);
+        run.calls.push(table::number(command), session.admits(Unit::Alone), args);
         session.command_ended();
         Turn::Consumed
     }
@@ -491,7 +479,7 @@ impl KvService {
                 self.begin_executing(session, execution, out, effects)
             }
             (Pending::Run(mut running), outcome) => {
-                running.riders.merge(done.replies, &done.ends, out);
+                running.riders.merge(done.replies, &done.ends, outcome == DoneOutcome::Refused, out);
                 Some(match outcome {
                     DoneOutcome::Cut(calls) => {
                         let reads = if running.lane == WRITE { READ } else { running.lane };
@@ -550,12 +538,6 @@ impl Conversation {
     }
 }
 
-impl Run {
-    fn on(lane: LaneId) -> Run {
-        Run { lane, calls: Calls::default(), seen: Seen::default(), riders: Riders::default() }
-    }
-}
-
 impl Session {
     /// Sends the run, if there is one, on its way.
     fn submit(&mut self, run: Option<Run>) -> Option<Step<Job>> {
@@ -568,8 +550,7 @@ impl Session {
     /// What is left of a run that was cut: its reads up to the next change go to this lane, a change and all behind it to the writer.
     fn go_on_with_run(&mut self, mut running: Running, reads: LaneId, mut calls: Calls) -> Step<Job> {
         calls.append(&std::mem::take(&mut running.rest));
-        let is_read = |call: &Call<'_>| !matches!(call.command().handler, Handler::Write(_) | Handler::Wait(_));
-        let count = calls.iter().take_while(is_read).count();
+        let count = reads_before_a_change(&calls);
         running.lane = if count == 0 { WRITE } else { reads };
         if (1..calls.len()).contains(&count) {
             running.rest = calls.after(count);
@@ -580,6 +561,20 @@ impl Session {
         // Others come first, and a peer that reads takes the replies.
         Step::Continue
     }
+}
+
+/// How many calls come before the first unit that changes anything.
+fn reads_before_a_change(calls: &Calls) -> usize {
+    let mut unit = 0;
+    for (number, call) in calls.iter().enumerate() {
+        if call.unit != Unit::GoesOn {
+            unit = number;
+        }
+        if matches!(call.command().handler, Handler::Write(_) | Handler::Wait(_)) {
+            return unit;
+        }
+    }
+    calls.len()
 }
 
 /// True for a read that may go along with the changes before it. What turns out to be large there is cut off after all.

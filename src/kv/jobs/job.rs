@@ -7,6 +7,7 @@ use crate::kv::cache::{Learned, Seen};
 use crate::kv::shared::versions::Versions;
 use crate::resp::reply::Version;
 use crate::server::{Block, Wire};
+use crate::storage::DATABASES;
 
 /// A run of calls of one connection for one lane.
 #[derive(Debug, PartialEq)]
@@ -88,7 +89,7 @@ impl Watched {
 }
 
 /// Calls one behind the other, as bytes: the form in which they cross to another process.
-/// Each: row (u16), database (u8), whether it is muted (u8), count of arguments (u32), their lengths (u32 each), their bytes.
+/// Each: row (u16), database and what else was settled (u8), count of arguments (u32), their lengths (u32 each), their bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calls {
     count: u32,
@@ -102,7 +103,58 @@ pub struct Call<'a> {
     pub database: u8,
     /// Its reply is not sent.
     pub is_muted: bool,
+    pub unit: Unit,
     pub args: Args<'a>,
+}
+
+/// What a call is a part of. A unit is run as a whole, and answered by one lane from one view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// It is one by itself.
+    #[default]
+    Alone,
+    /// The first call of a transaction.
+    Begins,
+    /// A further call of the same transaction.
+    GoesOn,
+}
+
+/// What is settled of a call when it is admitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Admitted {
+    pub database: u8,
+    pub is_muted: bool,
+    pub unit: Unit,
+}
+
+impl Call<'_> {
+    #[must_use]
+    pub fn admitted(&self) -> Admitted {
+        Admitted { database: self.database, is_muted: self.is_muted, unit: self.unit }
+    }
+}
+
+impl Admitted {
+    /// In this database, and nothing special.
+    #[must_use]
+    pub fn to(database: u8) -> Admitted {
+        Admitted { database, ..Admitted::default() }
+    }
+
+    /// Four bits for the database, one for the muting, the rest for the unit.
+    fn encode(self) -> u8 {
+        const { assert!(DATABASES <= 16) };
+        self.database | (u8::from(self.is_muted) << 4) | ((self.unit as u8) << 5)
+    }
+
+    fn decode(byte: u8) -> Admitted {
+        let unit = match byte >> 5 {
+            0 => Unit::Alone,
+            1 => Unit::Begins,
+            _ => Unit::GoesOn,
+        };
+        Admitted { database: byte & 15, is_muted: byte & 16 != 0, unit }
+    }
 }
 
 pub type Args<'a> = SmallVec<[&'a [u8]; 8]>;
@@ -115,25 +167,20 @@ impl Calls {
     }
 
     /// `push` for a list that may grow large: it never has much more memory than it uses.
-    pub fn push_tight(&mut self, row: u16, database: u8, args: &[&[u8]]) {
+    pub fn push_tight(&mut self, row: u16, admitted: Admitted, args: &[&[u8]]) {
         let (used, added) = (self.bytes.len(), Calls::bytes_of(args));
         let bytes = self.bytes.own();
         if bytes.capacity() - used < added {
             bytes.reserve_exact(added.max(used / 4));
         }
-        self.push(row, database, args);
+        self.push(row, admitted, args);
     }
 
-    pub fn push(&mut self, row: u16, database: u8, args: &[&[u8]]) {
-        self.push_muted(row, database, false, args);
-    }
-
-    /// `push` for a call whose reply may be dropped.
-    pub fn push_muted(&mut self, row: u16, database: u8, is_muted: bool, args: &[&[u8]]) {
+    pub fn push(&mut self, row: u16, admitted: Admitted, args: &[&[u8]]) {
         self.count += 1;
         let bytes = self.bytes.own();
         bytes.extend_from_slice(&row.to_le_bytes());
-        bytes.extend_from_slice(&[database, u8::from(is_muted)]);
+        bytes.push(admitted.encode());
         bytes.extend_from_slice(&(args.len() as u32).to_le_bytes());
         for arg in args {
             bytes.extend_from_slice(&(arg.len() as u32).to_le_bytes());
@@ -168,7 +215,7 @@ impl Calls {
     #[must_use]
     pub fn after(&self, count: usize) -> Calls {
         let mut rest = Calls::default();
-        self.iter().skip(count).for_each(|call| rest.push_muted(call.row, call.database, call.is_muted, &call.args));
+        self.iter().skip(count).for_each(|call| rest.push(call.row, call.admitted(), &call.args));
         rest
     }
 
@@ -176,7 +223,7 @@ impl Calls {
     #[must_use]
     pub fn before(&self, count: usize) -> Calls {
         let mut first = Calls::default();
-        self.iter().take(count).for_each(|call| first.push_muted(call.row, call.database, call.is_muted, &call.args));
+        self.iter().take(count).for_each(|call| first.push(call.row, call.admitted(), &call.args));
         first
     }
 
@@ -191,6 +238,15 @@ impl Calls {
         (0..self.count).map(move |_| next_call(&mut rest))
     }
 
+    /// The calls of the transaction that begins at this byte, each with where it begins and where the next one does.
+    pub fn transaction(&self, begin: usize) -> impl Iterator<Item = (usize, Call<'_>, usize)> {
+        let mut at = begin;
+        std::iter::from_fn(move || {
+            let (call, next) = self.at(at).filter(|(call, _)| at == begin || call.unit == Unit::GoesOn)?;
+            Some((std::mem::replace(&mut at, next), call, next))
+        })
+    }
+
     /// The call that begins at this byte, and where the next one does; `None` behind the last. The first is at 0.
     #[must_use]
     pub fn at(&self, begin: usize) -> Option<(Call<'_>, usize)> {
@@ -200,13 +256,13 @@ impl Calls {
     }
 }
 
-/// Row, database, whether it is muted, and count of arguments; the length of each argument.
-const HEAD_BYTES: usize = 2 + 1 + 1 + 4;
+/// Row, what was settled, and count of arguments; the length of each argument.
+const HEAD_BYTES: usize = 2 + 1 + 4;
 const LENGTH_BYTES: usize = 4;
 
 fn next_call<'a>(rest: &mut &'a [u8]) -> Call<'a> {
     let row = u16::from_le_bytes(take(rest));
-    let [database, is_muted] = take(rest);
+    let Admitted { database, is_muted, unit } = Admitted::decode(take::<1>(rest)[0]);
     let count = u32::from_le_bytes(take(rest)) as usize;
     let mut lengths = *rest;
     *rest = &rest[LENGTH_BYTES * count..];
@@ -216,7 +272,7 @@ fn next_call<'a>(rest: &mut &'a [u8]) -> Call<'a> {
         args.push(arg);
         *rest = behind;
     }
-    Call { row, database, is_muted: is_muted != 0, args }
+    Call { row, database, is_muted, unit, args }
 }
 
 /// What a lane answers.
@@ -236,7 +292,7 @@ pub struct Done {
 pub enum DoneOutcome {
     /// All calls were answered.
     Run,
-    /// Nothing of it was run: an error for each call of a run, or one for what is answered as a whole.
+    /// Nothing of it was run: an error for each unit of a run, or one for what is answered as a whole.
     Refused,
     /// A run whose replies are large, or that takes long: these calls of it were not run yet.
     Cut(Calls),
@@ -474,7 +530,7 @@ mod tests {
     use crate::kv::shared::versions::Marks;
 
     fn call(calls: &mut Calls, database: u8, args: &[&[u8]]) {
-        calls.push(table::number(table::lookup(args[0]).unwrap()), database, args);
+        calls.push(table::number(table::lookup(args[0]).unwrap()), Admitted::to(database), args);
     }
 
     fn encoded(value: &mut impl Wire) -> Bytes {
@@ -512,7 +568,8 @@ mod tests {
     fn jobs_and_answers_cross_to_another_process_unchanged() {
         let mut calls = Calls::default();
         call(&mut calls, 0, &[b"SET", b"", b"\r\n\0"]);
-        calls.push_muted(table::number(table::lookup(b"get").unwrap()), 15, true, &[b"get", &[b'k'; 70_000]]);
+        let last = Admitted { database: 15, is_muted: true, unit: Unit::GoesOn };
+        calls.push(table::number(table::lookup(b"get").unwrap()), last, &[b"get", &[b'k'; 70_000]]);
         let seen: Vec<(&str, u8, bool, usize)> = calls
             .iter()
             .map(|call| {
@@ -531,7 +588,7 @@ mod tests {
         assert_eq!(calls.at(second).map(|(call, next)| (call.database, next)), Some((15, calls.bytes_len())));
         assert!(calls.at(calls.bytes_len()).is_none());
         let rest = calls.after(1);
-        assert_eq!(rest.iter().map(|call| (call.command().name, call.is_muted)).collect::<Vec<_>>(), [("get", true)]);
+        assert_eq!(rest.iter().map(|call| (call.command().name, call.admitted())).collect::<Vec<_>>(), [("get", last)]);
         for outcome in [
             DoneOutcome::Run,
             DoneOutcome::Cut(rest.clone()),

@@ -11,7 +11,7 @@ use crate::kv::call::{Classes, Events, ReadCall, ReadResult, User, WriteCall};
 use crate::kv::commands::lookup;
 use crate::kv::commands::table::{Command, Handler};
 use crate::kv::errors::{self, CommandError};
-use crate::kv::jobs::job::{Call, Job, Kind, SlowCall};
+use crate::kv::jobs::job::{Call, Job, SlowCall, Unit};
 use crate::kv::metrics::statistics::{Counted, Statistics, Totals};
 use crate::kv::metrics::tally::Tally;
 use crate::kv::sessions::slow_log;
@@ -79,13 +79,30 @@ pub struct Answers {
     pub slow: Vec<SlowCall>,
     /// The next call is too much for this lane.
     pub is_heavy: bool,
+    /// Where the transaction at hand begins in `replies`.
+    pub begun: usize,
 }
 
 impl Answers {
     /// For the job's next call.
-    pub fn next<'a>(&'a mut self, calls: &Calls, job: &Job, weight: Weight) -> Answer<'a> {
-        let bytes_max = calls.answer_bytes_max(job, self.replies.len());
+    pub fn next<'a>(&'a mut self, calls: &Calls, job: &Job, call: &Call<'_>, weight: Weight) -> Answer<'a> {
+        if call.unit == Unit::Begins {
+            self.begun = self.replies.len();
+        }
+        let bytes_max = calls.answer_bytes_max(call, self.replies.len() - self.begun);
         Answer { version: job.version, weight, bytes_max, replies: &mut self.replies, slow: &mut self.slow }
+    }
+
+    /// How far they have come, to go back to.
+    #[must_use]
+    pub fn place(&self) -> [usize; 3] {
+        [self.replies.len(), self.ends.len(), self.slow.len()]
+    }
+
+    pub fn go_back(&mut self, [replies, ends, slow]: [usize; 3]) {
+        self.replies.truncate(replies);
+        self.ends.truncate(ends);
+        self.slow.truncate(slow);
     }
 
     /// The call is answered. What nobody is to get goes again.
@@ -128,14 +145,16 @@ impl Calls {
         keyspace.set_mapped(may_map && data_bytes <= self.shared.settings.memory_bytes / 2)
     }
 
-    /// What the reply to a job's next call may have, behind so many bytes of replies. A reply is never larger than the output limit of
+    /// What the reply to a call may have, behind so many bytes of replies of its transaction. A reply is never larger than the output limit of
     /// a client, and the replies of an EXEC together are not; a small one always fits, so that the client knows what was done.
     #[must_use]
-    pub fn answer_bytes_max(&self, job: &Job, before: usize) -> usize {
+    pub fn answer_bytes_max(&self, call: &Call<'_>, before: usize) -> usize {
         let output_bytes_max = self.shared.settings.output_bytes_max;
-        match job.kind {
-            Kind::Run | Kind::Watch => output_bytes_max,
-            Kind::Exec(_) => output_bytes_max.saturating_sub(before + LEFT_FOR_ERRORS_BYTES).max(SMALL_BYTES),
+        match call.unit {
+            Unit::Alone => output_bytes_max,
+            Unit::Begins | Unit::GoesOn => {
+                output_bytes_max.saturating_sub(before + LEFT_FOR_ERRORS_BYTES).max(SMALL_BYTES)
+            }
         }
     }
 

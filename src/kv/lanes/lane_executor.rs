@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kv::errors;
-use crate::kv::jobs::job::{Done, DoneOutcome, Job, Kind};
+use crate::kv::jobs::job::{Done, DoneOutcome, Job, Kind, Unit};
 use crate::kv::lanes::file_watch;
 use crate::kv::lanes::reader::Reader;
 use crate::kv::lanes::writer::Writer;
@@ -108,13 +108,13 @@ impl Executor for LaneExecutor {
     }
 }
 
-/// The answer to a job of which nothing was applied: this error for each call, or one for what is answered as a whole.
+/// The answer to a job of which nothing was applied: this error for each unit, or one for what is answered as a whole.
 #[must_use]
 pub fn refused(job: &Job, text: &str) -> Done {
     let (mut replies, mut ends) = (Vec::new(), Vec::new());
     if job.kind == Kind::Run {
         for call in job.calls.iter() {
-            if !call.is_muted {
+            if !call.is_muted && call.unit != Unit::GoesOn {
                 encode::error(text, &mut replies);
             }
             ends.push(replies.len() as u64);

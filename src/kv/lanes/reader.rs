@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::kv::cache::{Learning, Seen};
 use crate::kv::errors;
-use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Presence};
+use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Presence, Unit};
 use crate::kv::lanes::calls::{Answers, Calls, Ran};
 use crate::kv::lanes::file_watch;
 use crate::kv::lanes::lane_executor::refused;
@@ -163,10 +163,8 @@ impl Reader {
                 Done { slow: answers.slow, ends, learned, ..Done::new(outcome, answers.replies) }
             }
             Kind::Exec(_) => {
-                // All of it from one snapshot.
-                self.keyspace.hold_snapshot(true);
-                let answers = self.execute(job);
-                self.keyspace.hold_snapshot(false);
+                let mut answers = Answers::default();
+                self.execute(job, 0, &mut answers);
                 let Answers { replies, ends, slow, .. } = answers;
                 Done { slow, ends, ..Done::new(DoneOutcome::Executed, replies) }
             }
@@ -178,18 +176,25 @@ impl Reader {
         let mut answers = Answers::default();
         let begun = self.calls.ended();
         let weight = self.is_light.then_some(LIGHT_BYTES_MAX);
-        for call in job.calls.iter() {
+        let mut at = 0;
+        while let Some((call, next)) = job.calls.at(at) {
             let has_had_its_turn = self.calls.ended().saturating_duration_since(begun) >= JOB_TIME_MAX;
             if answers.replies.len() >= JOB_REPLY_BYTES_MAX || has_had_its_turn {
                 break;
             }
-            // Each call may see what is new since the one before it: only an EXEC is promised one view.
-            if let Err(error) = self.renew() {
+            // Each unit may see what is new since the one before it.
+            let renewed = self.renew();
+            self.limit.set(self.calls.ended() + READ_TIME_MAX);
+            if call.unit == Unit::Begins && renewed.is_ok() {
+                at = self.execute(job, at, &mut answers);
+                continue;
+            }
+            at = next;
+            if let Err(error) = renewed {
                 self.failed(&call, &error, &mut answers);
                 continue;
             }
-            self.limit.set(self.calls.ended() + READ_TIME_MAX);
-            let answer = answers.next(&self.calls, job, weight);
+            let answer = answers.next(&self.calls, job, &call, weight);
             match self.calls.read(&mut self.keyspace, &call, answer, learning) {
                 Ran::Answered => answers.end(&call),
                 Ran::Failed(error) => self.failed(&call, &error, &mut answers),
@@ -203,39 +208,54 @@ impl Reader {
         answers
     }
 
-    /// All calls, from one snapshot. Where an error has made SQLite end it, all of them begin anew without the call that failed.
-    fn execute(&mut self, job: &Job) -> Answers {
+    /// All calls of the transaction that begins at this byte, from one snapshot. Where an error has made SQLite end it, all of them begin
+    /// anew without the call that failed. Returns where the next call begins.
+    fn execute(&mut self, job: &Job, begin: usize, answers: &mut Answers) -> usize {
         let mut left_out: HashMap<usize, StorageError> = HashMap::new();
-        let seen = Seen::default();
+        let before = answers.place();
         loop {
-            let mut answers = Answers::default();
-            let mut lost = None;
-            for (number, call) in job.calls.iter().enumerate() {
-                if let Some(error) = left_out.get(&number) {
-                    self.failed(&call, error, &mut answers);
-                    continue;
-                }
-                let learning = &mut Learning::of(&seen);
-                let answer = answers.next(&self.calls, job, None);
-                match self.calls.read(&mut self.keyspace, &call, answer, learning) {
-                    Ran::Answered => answers.end(&call),
-                    Ran::Failed(error) if self.keyspace.is_in_transaction() => self.failed(&call, &error, &mut answers),
-                    Ran::Failed(error) => {
-                        lost = Some((number, error));
-                        break;
-                    }
-                    Ran::Panicked | Ran::TooHeavy => self.panicked(&call, &mut answers),
-                }
-            }
-            let Some((number, error)) = lost else { return answers };
-            if left_out.len() >= EXECUTIONS_MAX || self.renew().is_err() {
-                let mut answers = Answers::default();
-                job.calls.iter().for_each(|call| self.failed(&call, &error, &mut answers));
-                return answers;
-            }
             self.keyspace.hold_snapshot(true);
-            left_out.insert(number, error);
+            let executed = self.try_to_execute(job, begin, &left_out, answers);
+            self.keyspace.hold_snapshot(false);
+            let (at, error) = match executed {
+                Ok(next) => return next,
+                Err(lost) => lost,
+            };
+            answers.go_back(before);
+            if left_out.len() >= EXECUTIONS_MAX || self.renew().is_err() {
+                return job.calls.transaction(begin).fold(begin, |_, (_, call, next)| {
+                    self.failed(&call, &error, answers);
+                    next
+                });
+            }
+            left_out.insert(at, error);
         }
+    }
+
+    /// The error is that of the call at this byte, which has ended the snapshot.
+    fn try_to_execute(
+        &mut self,
+        job: &Job,
+        begin: usize,
+        left_out: &HashMap<usize, StorageError>,
+        answers: &mut Answers,
+    ) -> Result<usize, (usize, StorageError)> {
+        let (seen, mut end) = (Seen::default(), begin);
+        for (at, call, next) in job.calls.transaction(begin) {
+            end = next;
+            if let Some(error) = left_out.get(&at) {
+                self.failed(&call, error, answers);
+                continue;
+            }
+            let answer = answers.next(&self.calls, job, &call, None);
+            match self.calls.read(&mut self.keyspace, &call, answer, &mut Learning::of(&seen)) {
+                Ran::Answered => answers.end(&call),
+                Ran::Failed(error) if self.keyspace.is_in_transaction() => self.failed(&call, &error, answers),
+                Ran::Failed(error) => return Err((at, error)),
+                Ran::Panicked | Ran::TooHeavy => self.panicked(&call, answers),
+            }
+        }
+        Ok(end)
     }
 
     fn failed(&self, call: &Call<'_>, error: &StorageError, answers: &mut Answers) {

@@ -68,7 +68,7 @@ pub fn is_of_sets(job: &Job) -> bool {
 mod tests {
     use super::*;
     use crate::kv::commands::table;
-    use crate::kv::jobs::job::Calls;
+    use crate::kv::jobs::job::{Admitted, Calls};
     use crate::resp::reply::Version;
     use crate::server::{ConnectionId, TaskId};
 
@@ -83,7 +83,8 @@ mod tests {
             for call in line.split(" / ") {
                 let (database, call) = call.split_once(' ').unwrap();
                 let args: Vec<&[u8]> = call.split(' ').map(str::as_bytes).collect();
-                calls.push(table::number(table::lookup(args[0]).unwrap()), database.parse().unwrap(), &args);
+                let database = Admitted::to(database.parse().unwrap());
+                calls.push(table::number(table::lookup(args[0]).unwrap()), database, &args);
             }
             let id = TaskId { incarnation: 1, connection: ConnectionId(1), number: 1 };
             Task { id, job: Job::new(kind, Version::Resp2, calls) }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::kv::errors;
-use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Watched};
+use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Unit, Watched};
 use crate::kv::lanes::calls::{Answer, Answers, Calls, Ran};
 use crate::kv::lanes::file_watch::SharedFileWatch;
 use crate::kv::lanes::lane_executor::refused;
@@ -290,7 +290,7 @@ impl Writer {
         for (number, call) in job.calls.iter().enumerate() {
             let is_over = answers.replies.len() >= JOB_REPLY_BYTES_MAX || self.has_used(begun, JOB_TIME_MAX);
             // What a later call of it makes unseen is written by that one.
-            if is_run && number > 0 && is_over && (unseen.is_none() || !is_of_sets(job)) {
+            if is_run && number > 0 && is_over && call.unit != Unit::GoesOn && (unseen.is_none() || !is_of_sets(job)) {
                 break;
             }
             if let Some(text) = left_out.call((index, number)) {
@@ -298,14 +298,14 @@ impl Writer {
                 continue;
             }
             if unseen.is_some_and(|unseen| unseen[number]) {
-                let answer = answers.next(&self.calls, job, None);
+                let answer = answers.next(&self.calls, job, &call, None);
                 self.calls.answer_unseen(&call, answer);
                 answers.end(&call);
                 continue;
             }
-            // All of an EXEC belongs together, whatever it reads.
-            let weight = (is_run && number > 0).then_some(RIDING_BYTES_MAX);
-            let answer = answers.next(&self.calls, job, weight);
+            // All of a transaction belongs together, whatever it reads.
+            let weight = (call.unit == Unit::Alone && number > 0).then_some(RIDING_BYTES_MAX);
+            let answer = answers.next(&self.calls, job, &call, weight);
             match self.call((index, number), &call, answer)? {
                 // A reader has it, and what is behind it, when this group is committed.
                 Attempt::Done(Called::TooHeavy) => break,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::kv::jobs::job::{Calls, Job, Watched};
+use crate::kv::jobs::job::{Admitted, Calls, Job, Unit, Watched};
 use crate::kv::sessions::riders::Riders;
 use crate::kv::sessions::transaction::{Execution, Transaction};
 use crate::kv::sessions::worker_state::WorkerState;
@@ -212,6 +212,12 @@ impl Session {
     #[must_use]
     pub fn is_muted(&self) -> bool {
         matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip)
+    }
+
+    /// What is settled of a call that comes now.
+    #[must_use]
+    pub fn admits(&self, unit: Unit) -> Admitted {
+        Admitted { database: self.database(), is_muted: self.is_muted(), unit }
     }
 
     /// After each command: a skip lasts for one.

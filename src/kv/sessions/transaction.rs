@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use crate::kv::errors;
-use crate::kv::jobs::job::{Call, Calls, Watched};
+use crate::kv::jobs::job::{Admitted, Call, Calls, Unit, Watched};
 use crate::kv::jobs::{HEAVY, READ, WRITE};
+use crate::kv::shared::settings::{JOB_BYTES_MAX, RIDING_ARGUMENTS_MAX, RIDING_QUEUE_MAX};
 use crate::kv::table::flags::Flags;
 use crate::resp::encode;
 use crate::resp::reply::Version;
@@ -48,6 +49,10 @@ pub struct Queue {
     lane: Option<LaneId>,
     pub flags: Flags,
     has_hello: bool,
+    /// One of its calls does more on the loop than to be answered at once.
+    has_detours: bool,
+    /// One of its calls can't go along with changes that it is no part of.
+    has_long_reads: bool,
 }
 
 /// Whose turn it is: so many calls of the lane, so many on the loop, and so on.
@@ -105,6 +110,8 @@ impl Queue {
             lane: None,
             flags: Flags::NONE,
             has_hello: false,
+            has_detours: false,
+            has_long_reads: false,
         }
     }
 
@@ -114,13 +121,16 @@ impl Queue {
             Some(lane) => {
                 // What turns out to be long can't be sent elsewhere from the midst of it.
                 let lane = if lane == READ && flags.has(Flags::BY_SIZE) { HEAVY } else { lane };
-                self.lane_calls.push_tight(row, self.database, args);
+                let unit = if self.lane_calls.is_empty() { Unit::Begins } else { Unit::GoesOn };
+                self.lane_calls.push_tight(row, Admitted { unit, ..Admitted::to(self.database) }, args);
+                self.has_long_reads |= lane == HEAVY || args.len() > RIDING_ARGUMENTS_MAX;
                 // Their numbers are in the order of what they can do.
                 self.lane = Some(self.lane.map_or(lane, |before| LaneId(before.0.max(lane.0))));
                 self.order.push(true);
             }
             None => {
-                self.own_calls.push_tight(row, self.database, args);
+                self.own_calls.push_tight(row, Admitted::to(self.database), args);
+                self.has_detours |= !(flags.has(Flags::FAST) && flags.has(Flags::INERT));
                 self.order.push(false);
             }
         }
@@ -136,6 +146,31 @@ impl Queue {
     #[must_use]
     pub fn count(&self) -> usize {
         self.order.calls
+    }
+
+    /// Where it runs, if it may run as a part of a run: it is small, and what of it runs on the loop is answered at once. `None`: a
+    /// transaction without anything for a lane.
+    #[must_use]
+    pub fn rides_on(&self) -> Option<Option<LaneId>> {
+        let is_small = self.count() <= RIDING_QUEUE_MAX && self.bytes_with(&[]) <= JOB_BYTES_MAX;
+        (is_small && !self.has_detours).then_some(self.lane)
+    }
+
+    /// True when it may go along with the changes before it.
+    #[must_use]
+    pub fn goes_along_with_changes(&self) -> bool {
+        self.lane == Some(WRITE) || !self.has_long_reads
+    }
+
+    /// The calls in their order; true for one of a lane.
+    pub fn calls(&self) -> impl Iterator<Item = (bool, Call<'_>)> {
+        let (mut lane_calls, mut own_calls) = (self.lane_calls.iter(), self.own_calls.iter());
+        let turns = self.order.runs.iter().enumerate();
+        let turns = turns.flat_map(|(number, count)| std::iter::repeat_n(number % 2 == 0, *count as usize));
+        turns.filter_map(move |is_lanes| {
+            let call = if is_lanes { lane_calls.next() } else { own_calls.next() };
+            call.map(|call| (is_lanes, call))
+        })
     }
 
     /// The memory that it takes.
@@ -295,6 +330,15 @@ impl Transaction {
         matches!(self.state, State::Queuing(_))
     }
 
+    /// As `Queue::rides_on`; what has to be compared with what WATCH saw does not ride.
+    #[must_use]
+    pub fn rides_on(&self) -> Option<Option<LaneId>> {
+        match &self.state {
+            State::Queuing(queue) if self.watched.is_empty() => queue.rides_on(),
+            _ => None,
+        }
+    }
+
     /// A command could not be queued.
     pub fn fail(&mut self) {
         if self.is_open() {
@@ -341,6 +385,7 @@ mod tests {
                 push(&mut queue, args);
             }
             prop_assert_eq!(queue.count(), calls.len());
+            prop_assert!(queue.calls().map(|(is_lanes, _)| is_lanes).eq(calls.iter().copied()));
             let (mut execution, lane) = queue.execution(b"exec", Version::Resp2, false, shown);
             let lane_calls = lane.map_or(0, |(_, _, calls)| calls.len());
             prop_assert_eq!(lane_calls, calls.iter().filter(|is_for_a_lane| **is_for_a_lane).count());
@@ -368,7 +413,8 @@ mod tests {
         (0..100_000).for_each(|_| push(&mut queue, &[b"PING"]));
         assert!(queue.bytes_kept() < 100_000 * 20, "{}", queue.bytes_kept());
         assert!(queue.bytes_kept() >= queue.bytes_with(&[]) - 100);
-        let keys = vec![&b""[..]; 100_000];
+        let mut keys = vec![&b""[..]; 100_000];
+        keys[0] = b"exists";
         push(&mut queue, &keys);
         assert!(queue.bytes_kept() < 100_000 * 26, "{}", queue.bytes_kept());
     }

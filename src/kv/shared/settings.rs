@@ -64,6 +64,8 @@ pub const JOB_TIME_MAX: Duration = Duration::from_millis(5);
 pub const GROUP_TIME_MAX: Duration = Duration::from_millis(20);
 /// A read with more arguments does not go along with the changes before it.
 pub const RIDING_ARGUMENTS_MAX: usize = 64;
+/// A transaction of more calls is a job of its own: what of it runs on the loop can give way in between.
+pub const RIDING_QUEUE_MAX: usize = 128;
 /// Nor does one that reads so much of its strings: the run is cut there.
 pub const RIDING_BYTES_MAX: u64 = 64 << 10;
 /// A read of so much goes to the heavy lane.

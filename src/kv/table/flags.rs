@@ -50,6 +50,8 @@ impl Flags {
     pub const SELECTS: Flags = Flags(1 << 43);
     /// The call may change the protocol's version for the replies behind its own.
     pub const SETS_VERSION: Flags = Flags(1 << 44);
+    /// The call runs what the transaction has queued.
+    pub const EXECUTES: Flags = Flags(1 << 45);
     /// The answer follows from the arguments and the session, and nobody else can see what the call did: it does not cut a pipeline's
     /// run. What `Handler::Pure` runs is so by itself.
     pub const INERT: Flags = Flags(1 << 42);
