@@ -9,6 +9,7 @@
 //! ```
 //! The tables are drawn in `schema.sql`; where a key lives in them is said in `slots.rs`.
 
+pub mod copies;
 mod error;
 pub mod file_system;
 pub mod files;

@@ -1,6 +1,8 @@
 //! The thread beside the writer that makes a backup of its copy. It alone touches the directory of backups: that may be on a network,
 //! and hang for as long as the network does. The writer waits for none of it.
 //!
+//! Here: the directory, names, what is kept, what is told. How a file is written back, carried and removed is `storage::copies`.
+//!
 //! ```text
 //! look      at the start   what is there, and what an interrupted one left
 //! prepare   before         makes the directory; says where the writer copies to, and the largest number there
@@ -9,7 +11,7 @@
 //! ```
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,39 +19,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::kv::lanes::backup_files::{self, part_of, remove_part};
+use crate::kv::lanes::backup_files::{self, part_of};
 use crate::kv::shared::Shared;
 use crate::kv::shared::backups::{BackupName, Backups, Failure, Kind};
-use crate::storage::StorageError;
-use crate::storage::backup;
+use crate::storage::copies::{WriteBackOrders, WriteBacks, carry, discard_gradually, write_backs};
 use crate::storage::file_system::{self, FileSystem};
-use crate::sys::{disk, thread};
+use crate::storage::{StorageError, backup};
+use crate::sys::thread;
 
-/// How many steps the thread may be behind in writing back: then the disk sets the pace.
-const BITES_BEHIND_MAX: usize = 4;
-/// What is given to the disk at once: a commit's sync waits behind it.
-const WRITE_BACK_BYTES: u64 = 256 << 10;
-/// What is carried between two syncs: they are what a slow network is seen by.
-const CARRIED_PER_SYNC: u64 = 1 << 20;
 /// The thread gives way to all that somebody waits for.
 const NICENESS: i32 = 10;
 
 pub(super) type Failed = (Failure, StorageError);
 
 pub(super) struct Carrier {
-    orders: Sender<Order>,
+    /// What the thread follows while the writer copies.
+    orders: WriteBackOrders,
     reports: Receiver<Report>,
     /// The thread may end long after that.
     is_given_up: Arc<AtomicBool>,
-}
-
-pub(super) enum Order {
-    /// The writer has made this file and copies to it.
-    Begin(PathBuf),
-    /// So many bytes have been copied.
-    WriteBack(u64),
-    /// All is copied.
-    Finish,
 }
 
 pub(super) enum Report {
@@ -100,8 +88,8 @@ impl Carrier {
     }
 
     pub(super) fn make(shared: &Arc<Shared>, lineage: u64, alive: &Arc<()>, name: BackupName) -> io::Result<Carrier> {
-        Self::start(shared, lineage, alive, move |work, orders| match work.prepare(name) {
-            Ok(place) => work.make(name, &place, orders),
+        Self::start(shared, lineage, alive, move |work, write_backs| match work.prepare(name) {
+            Ok(place) => work.make(name, &place, write_backs),
             Err(failed) => work.report(Report::Failed(failed)),
         })
     }
@@ -110,9 +98,9 @@ impl Carrier {
         shared: &Arc<Shared>,
         lineage: u64,
         alive: &Arc<()>,
-        body: impl FnOnce(&Work, &Receiver<Order>) + Send + 'static,
+        body: impl FnOnce(&Work, &WriteBacks) + Send + 'static,
     ) -> io::Result<Carrier> {
-        let (orders, orders_end) = bounded(BITES_BEHIND_MAX + 2);
+        let (orders, write_backs) = write_backs();
         let (reports_end, reports) = bounded(4);
         let is_given_up = Arc::new(AtomicBool::new(false));
         let work = Work {
@@ -127,18 +115,13 @@ impl Carrier {
             if let Err(error) = thread::set_niceness(NICENESS) {
                 tracing::debug!(%error, "the backup's thread runs like any other");
             }
-            body(&work, &orders_end);
+            body(&work, &write_backs);
         })?;
         Ok(Carrier { orders, reports, is_given_up })
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.orders.len() < BITES_BEHIND_MAX
-    }
-
-    pub(super) fn order(&self, order: Order) {
-        // There is room for it, or the thread has failed and reports that.
-        drop(self.orders.try_send(order));
+    pub(super) fn orders(&self) -> WriteBackOrders {
+        self.orders.clone()
     }
 
     /// `Err` once the thread has ended without a word.
@@ -155,7 +138,7 @@ impl Carrier {
     pub(super) fn give_up(self, place: Option<&Place>) {
         self.is_given_up.store(true, Ordering::SeqCst);
         let Some(part) = place.filter(|place| place.is_carried).map(|place| place.part.clone()) else { return };
-        if let Err(error) = thread::spawn("backup-left", move || remove_part(&part, &|| {})) {
+        if let Err(error) = thread::spawn("backup-left", move || discard_gradually(&part, &|| {})) {
             tracing::warn!(%error, "what a backup has left stays until its thread goes on");
         }
     }
@@ -235,9 +218,12 @@ impl Work {
         Ok(place)
     }
 
-    fn make(&self, name: BackupName, place: &Place, orders: &Receiver<Order>) {
+    fn make(&self, name: BackupName, place: &Place, write_backs: &WriteBacks) {
         let file = self.directory().join(name.to_string());
-        let made = self.follow(orders, &place.part).and_then(|is_complete| {
+        let followed = write_backs
+            .follow(&place.part)
+            .map_err(|error| (Failure::Finishing, StorageError::Io(format!("{}: {error}", place.part.display()))));
+        let made = followed.and_then(|is_complete| {
             if !is_complete {
                 return Ok(None);
             }
@@ -267,7 +253,7 @@ impl Work {
     }
 
     fn remove(&self, part: &Path) {
-        remove_part(part, &|| self.backups().move_on());
+        discard_gradually(part, &|| self.backups().move_on());
     }
 
     fn remove_oldest(&self, name: BackupName) -> io::Result<()> {
@@ -282,75 +268,33 @@ impl Work {
         }
     }
 
-    /// Until all is copied (true), or it was given up (false).
-    fn follow(&self, orders: &Receiver<Order>, part: &Path) -> Result<bool, Failed> {
-        let failed = |error: io::Error| (Failure::Finishing, StorageError::Io(format!("{}: {error}", part.display())));
-        let mut copy = None;
-        let mut written = 0;
-        while let Ok(order) = orders.recv() {
-            match order {
-                Order::Begin(part) => copy = Some(File::open(part).map_err(failed)?),
-                Order::WriteBack(bytes) => {
-                    if let Some(file) = &copy {
-                        write_back(file, written, bytes).map_err(failed)?;
-                        written = written.max(bytes);
-                    }
-                }
-                Order::Finish => {
-                    // Pages that were copied again, all over the file: else the sync would give them to the disk at once.
-                    if let Some(file) = &copy {
-                        write_back(file, 0, file.metadata().map_err(failed)?.len()).map_err(failed)?;
-                    }
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    /// Into the directory of backups, in pieces of which each is progress.
+    /// Into the directory of backups.
     fn carry(&self, from: &Path, file: &Path) -> Result<(), Failed> {
         let part = part_of(file, self.lineage);
-        let carried = self.carry_pieces(from, &part).and_then(|()| {
+        let mut given_up = Ok(());
+        let carried = carry(from, &part, &mut || {
+            self.mind_giving_up().map_err(|failed| {
+                let error = failed.1.clone();
+                given_up = Err(failed);
+                error
+            })
+        });
+        let named = given_up.and(carried.map_err(moving)).and_then(|()| {
             backup::give_name(&part, file).map_err(finishing)?;
             self.backups().move_on();
             Ok(())
         });
-        if carried.is_err() {
+        if named.is_err() {
             self.remove(&part);
         }
-        carried
+        named
     }
+}
 
-    fn carry_pieces(&self, from: &Path, part: &Path) -> Result<(), Failed> {
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (Failure::NoRoom, StorageError::Full),
-            _ => (Failure::Moving, StorageError::Io(format!("{}: {error}", part.display()))),
-        };
-        let mut source = File::open(from).map_err(failed)?;
-        let total = source.metadata().map_err(failed)?.len();
-        let mut target = backup::create(part).map_err(|error| (Failure::Moving, error))?;
-        let mut piece = vec![0; WRITE_BACK_BYTES as usize];
-        let (mut carried, mut synced) = (0, 0);
-        loop {
-            self.mind_giving_up()?;
-            let length = source.read(&mut piece).map_err(failed)?;
-            target.write_all(&piece[..length]).map_err(failed)?;
-            carried += length as u64;
-            if length == 0 || carried - synced >= CARRIED_PER_SYNC {
-                target.sync_all().map_err(failed)?;
-                synced = carried;
-            }
-            if length == 0 {
-                break;
-            }
-        }
-        self.mind_giving_up()?;
-        let arrived = target.metadata().map_err(failed)?.len();
-        if carried != total || arrived != total {
-            return Err(failed(io::Error::other(format!("{arrived} of {total} bytes have arrived"))));
-        }
-        Ok(())
+fn moving(error: StorageError) -> Failed {
+    match error {
+        StorageError::Full => (Failure::NoRoom, StorageError::Full),
+        other => (Failure::Moving, other),
     }
 }
 
@@ -359,15 +303,4 @@ fn finishing(error: StorageError) -> Failed {
         StorageError::Full => (Failure::NoRoom, StorageError::Full),
         other => (Failure::Finishing, other),
     }
-}
-
-/// In pieces, so that a commit's sync waits for one of them at most.
-fn write_back(file: &File, from: u64, to: u64) -> io::Result<()> {
-    let mut written = from;
-    while written < to {
-        let length = WRITE_BACK_BYTES.min(to - written);
-        disk::write_back(file, written, length)?;
-        written += length;
-    }
-    Ok(())
 }

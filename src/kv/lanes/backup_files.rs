@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::kv::shared::backups::{BackupName, Kind};
 use crate::kv::shared::settings::BackupSettings;
 use crate::storage::backup::{self, Origin};
+use crate::storage::copies::{discard_gradually, remove_gradually};
 use crate::storage::{StorageError, file_system};
-use crate::sys::{clock, disk};
+use crate::sys::disk;
 
 /// A file that is named as a backup.
 #[derive(Clone, Debug)]
@@ -27,9 +27,6 @@ pub struct Found {
 
 /// Of backups that are made for one who takes them away, so many of the same data stay.
 const ONCE_KEEP: usize = 2;
-/// Of an old backup, at once, then a pause.
-const REMOVE_BYTES: u64 = 1 << 20;
-const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 
 /// What is named as a backup, the oldest first. A directory that is not there has none.
 pub fn found_in(directory: &Path) -> io::Result<Vec<Found>> {
@@ -160,7 +157,7 @@ impl BackupSettings {
         let keep = if self.keep == 0 { usize::MAX } else { self.keep };
         let going = ours(Kind::Kept).skip(keep).chain(ours(Kind::Once).skip(ONCE_KEEP));
         for one in going.filter(|one| one.name != made) {
-            remove_by_and_by(&one.path, &part_of(&one.path, lineage), tick)?;
+            remove_gradually(&one.path, &part_of(&one.path, lineage), tick)?;
             tracing::info!(name = %one.name, "an old backup was removed");
         }
         Ok(())
@@ -187,37 +184,5 @@ fn paths_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn discard(part: &Path, tick: &dyn Fn()) {
     tracing::info!(file = %part.display(), "what an interrupted backup left is removed");
-    remove_part(part, tick);
-}
-
-/// The file system frees a large file's blocks in one go, and every sync waits for that. Under another name first: what is
-/// left of it must not look like a backup. Whoever copies it at this moment, or has linked to it, keeps the whole of it.
-fn remove_by_and_by(file: &Path, part: &Path, tick: &dyn Fn()) -> io::Result<()> {
-    fs::rename(file, part)?;
-    if part.symlink_metadata()?.is_file() {
-        let going = File::options().write(true).open(part)?;
-        shrink(&going, true, tick)?;
-    }
-    fs::remove_file(part)
-}
-
-/// The same for one that was not finished, also while a thread that hangs has it open.
-pub fn remove_part(part: &Path, tick: &dyn Fn()) {
-    if let Ok(going) = File::options().write(true).open(part)
-        && let Err(error) = shrink(&going, false, tick)
-    {
-        tracing::debug!(%error, file = %part.display(), "it is removed in one go");
-    }
-    backup::discard(part);
-}
-
-fn shrink(going: &File, minds_others: bool, tick: &dyn Fn()) -> io::Result<()> {
-    let mut length = going.metadata()?.len();
-    while length > 0 && (!minds_others || disk::is_known_to_nobody_else(going)?) {
-        length = length.saturating_sub(REMOVE_BYTES);
-        going.set_len(length)?;
-        tick();
-        clock::pause(REMOVE_PAUSE);
-    }
-    Ok(())
+    discard_gradually(part, tick);
 }

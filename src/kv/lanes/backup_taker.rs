@@ -1,21 +1,18 @@
 //! The writer makes a backup beside its groups: a few pages after each, then a thread of its own does the rest (`backup_carrier`).
-//! Also when the next one is due. The writer itself touches no directory but the data's, or one on a disk of this machine.
+//! Here: when one is due, whether there is room, what BACKUP, INFO and the status page show. How pages are copied is
+//! `storage::copies`. The writer itself touches no directory but the data's, or one on a disk of this machine.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::kv::lanes::backup_carrier::{Carrier, Failed, Looked, Order, Place, Report};
+use crate::kv::lanes::backup_carrier::{Carrier, Failed, Looked, Place, Report};
 use crate::kv::lanes::writer::end_if_sync_failed;
 use crate::kv::shared::Shared;
 use crate::kv::shared::backups::{BackupName, Failure, Finished, Kind, Phase, Room, STALL_SAID};
-use crate::storage::backup::{self, Backup};
-use crate::storage::{Keyspace, PAGE_BYTES, StorageError, file_system};
+use crate::storage::copies::{Copier, Step};
+use crate::storage::{Keyspace, StorageError, backup, file_system};
 use crate::sys::clock;
 
-/// How long a step copies; a busy writer has its groups for as long in between.
-const BITE: Duration = Duration::from_millis(2);
-/// Pages between two looks at the clock.
-const PAGES_AT_ONCE: u32 = 16;
 /// While nothing is to be copied.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// After a scheduled backup that failed.
@@ -38,8 +35,6 @@ pub struct BackupTaker {
     scheduled_ms: u64,
     /// Not before then, after a failure.
     not_before: Instant,
-    /// When the WAL restart ended, and how long it took.
-    bitten: (Instant, Duration),
     room_looked_at: Option<Instant>,
     /// The next backup takes its room from the data's disk.
     is_on_data_disk: bool,
@@ -62,7 +57,7 @@ struct Running {
 enum Stage {
     /// The thread looks at the directory.
     Preparing,
-    Copying(Backup, Place),
+    Copying(Copier, Place),
     /// The thread has the rest.
     Finishing(Place),
 }
@@ -82,7 +77,6 @@ impl BackupTaker {
             is_stall_said: false,
             scheduled_ms: 0,
             not_before: clock::monotonic(),
-            bitten: (clock::monotonic(), Duration::ZERO),
             room_looked_at: None,
             is_on_data_disk: false,
             disk_reserve_bytes: 2 * shared.settings.storage.wal_bytes_max,
@@ -273,51 +267,46 @@ impl BackupTaker {
             end_if_sync_failed(&self.shared, &error);
             (if error == StorageError::Full { Failure::NoRoom } else { Failure::Copying }, error)
         })?;
-        let copy = Backup::begin(keyspace, &place.part).map_err(|error| (Failure::Directory, error))?;
         if let Some(running) = &mut self.running {
+            let copier = Copier::begin(keyspace, &place.part, running.thread.orders())
+                .map_err(|error| (Failure::Directory, error))?;
             tracing::info!(name = %running.name, "a backup begins");
-            running.thread.order(Order::Begin(place.part.clone()));
-            running.stage = Stage::Copying(copy, place);
+            running.stage = Stage::Copying(copier, place);
             self.shared.backups.enter(Phase::Copying);
         }
         Ok(())
     }
 
     fn copy(&mut self, is_idle: bool) -> Duration {
-        let Some(Running { name, stage: Stage::Copying(copy, place), thread, .. }) = &mut self.running else {
+        let Some(Running { name, stage: Stage::Copying(copier, place), .. }) = &mut self.running else {
             return LOOK_EVERY;
         };
         let name = *name;
-        let now = clock::monotonic();
-        let (ended, took) = self.bitten;
-        if !thread.has_room() || !is_idle && now.duration_since(ended) < took {
-            return BITE;
+        let stepped = copier.step(clock::monotonic(), is_idle);
+        if let Ok(Step::Waits(time)) = stepped {
+            return time;
         }
-        let advanced = copy_for(BITE, copy);
-        let copied = copy.copied();
+        let copied = copier.copied();
         self.shared.backups.copied(copied.pages, copied.pages_total);
-        let end = clock::monotonic();
-        self.bitten = (end, end.duration_since(now));
         // The data's own growth needs what is left.
         let has_room = || {
             let room = file_system::available_bytes(backup::parent(&place.part));
             room.map_or(true, |room| room >= self.disk_reserve_bytes)
         };
-        match advanced {
-            Ok(false) if has_room() => {
-                thread.order(Order::WriteBack(copied.pages * u64::from(PAGE_BYTES)));
-                return Duration::ZERO;
-            }
-            Ok(true) => {
-                thread.order(Order::Finish);
+        match stepped {
+            Ok(Step::Copied | Step::Waits(_)) if has_room() => return Duration::ZERO,
+            Ok(Step::Complete) => {
                 self.shared.backups.enter(Phase::Checking);
-                // What was committed up to now is in it: the copy is dropped.
                 let place = place.clone();
-                if let Some(running) = &mut self.running {
-                    running.stage = Stage::Finishing(place);
+                if let Some(running) = &mut self.running
+                    && let Stage::Copying(copier, _) = std::mem::replace(&mut running.stage, Stage::Finishing(place))
+                {
+                    copier.finish();
                 }
             }
-            Ok(false) | Err(StorageError::Full) => self.fail(name, (Failure::NoRoom, StorageError::Full)),
+            Ok(Step::Copied | Step::Waits(_)) | Err(StorageError::Full) => {
+                self.fail(name, (Failure::NoRoom, StorageError::Full));
+            }
             Err(error) => self.fail(name, (Failure::Copying, error)),
         }
         LOOK_EVERY
@@ -374,18 +363,6 @@ impl BackupTaker {
         self.not_before = clock::monotonic() + FAILED_AGAIN;
         self.room_looked_at = None;
         self.shared.backups.fail(name, failure, now_ms());
-    }
-}
-
-fn copy_for(time: Duration, copy: &mut Backup) -> Result<bool, StorageError> {
-    let begun = clock::monotonic();
-    loop {
-        if copy.advance(PAGES_AT_ONCE)? {
-            return Ok(true);
-        }
-        if clock::monotonic().duration_since(begun) >= time {
-            return Ok(false);
-        }
     }
 }
 
