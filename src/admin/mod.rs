@@ -4,6 +4,8 @@
 //! one thing that it can change is a word that asks the writer for a backup.
 
 mod exposition;
+#[cfg(test)]
+mod figures_tests;
 mod hosts;
 mod metrics;
 mod places;

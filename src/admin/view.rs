@@ -147,9 +147,8 @@ pub(super) mod tests {
     use crate::kv::commands::table;
     use crate::kv::metrics::statistics;
 
-    /// A service with two workers, all of it at work.
-    pub(in crate::admin) fn serving() -> View {
-        let facts = Facts {
+    pub(in crate::admin) fn facts() -> Facts {
+        Facts {
             listen: SocketAddr::from(([127, 0, 0, 1], 6379)),
             durability: "always",
             workers: 2,
@@ -160,9 +159,13 @@ pub(super) mod tests {
             backup_interval_seconds: 3600,
             hosts: Hosts::default(),
             token: None,
-        };
+        }
+    }
+
+    /// A service with two workers, all of it at work.
+    pub(in crate::admin) fn serving() -> View {
         let scoreboard = Scoreboard::new(2, statistics::counters(table::rows().len())).unwrap();
-        let view = View::new(facts, scoreboard, Backups::new().unwrap());
+        let view = View::new(facts(), scoreboard, Backups::new().unwrap());
         for process in view.processes() {
             view.scoreboard.set(process.slot, Counter::State, counters::SERVING);
             view.scoreboard.set(process.slot, Counter::HeartbeatMs, clock::uptime_ms());
