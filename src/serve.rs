@@ -50,7 +50,8 @@ pub(crate) fn serve(settings: &Settings, container: &Container) -> Result<ExitCo
     // Tickets of an earlier run must never match: any number will do that is not drawn twice.
     shared.scoreboard.global(Global::Boot).store(RandomState::new().build_hasher().finish() >> 1, Ordering::SeqCst);
     let scoreboard = shared.scoreboard;
-    let view = View::new(facts(settings, &shared.settings), scoreboard, shared.backups.clone());
+    let view =
+        View::new(facts(settings, &shared.settings), scoreboard, shared.backups.clone(), shared.hand_offs.clone());
     let sidecar = admin_listener.map(|listener| sidecar(listener, view));
     let application = Arc::new(KeyValue { shared });
     let start = supervisor::Start { application, config, scoreboard, lock: Some(lock), listener, sidecar };

@@ -141,7 +141,8 @@ fn figures_are_shown_as_they_always_were() {
     let mut stage = Stage::with(|settings| settings.workers = 2);
     let client = stage.pump.connect();
     fill(&stage.shared);
-    let view = View::new(facts(), stage.shared.scoreboard, stage.shared.backups.clone());
+    let view =
+        View::new(facts(), stage.shared.scoreboard, stage.shared.backups.clone(), stage.shared.hand_offs.clone());
     let heartbeat =
         |process: &Process| view.scoreboard.set(process.slot, Counter::HeartbeatMs, crate::sys::clock::uptime_ms());
     view.processes().iter().for_each(heartbeat);

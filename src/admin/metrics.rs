@@ -5,6 +5,7 @@ use super::readiness;
 use super::view::{Kind, View};
 use crate::kv::commands::table;
 use crate::kv::metrics::statistics::{Counted, ERROR_CODES, Measured, OfCommand};
+use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::version::{COMMIT, EMPTYSERVER_VERSION};
 use crate::server::counters::{self, Counter, Global};
 use crate::sys::{clock, stderr};
@@ -184,7 +185,12 @@ fn writer(view: &View, out: &mut Exposition) {
         "1 after a checkpoint that failed.",
         sum(Counted::LastCheckpointFailed),
     );
-    out.single(Gauge, "writes_failing", "1 while the disk takes no writes.", sum(Counted::WritesFailing));
+    out.single(
+        Gauge,
+        "writes_failing",
+        "1 while the disk takes no writes.",
+        view.hand_offs.read(HandOff::WritesFailing),
+    );
 }
 
 fn disk(view: &View, out: &mut Exposition) {
@@ -193,7 +199,7 @@ fn disk(view: &View, out: &mut Exposition) {
     out.single(Gauge, "wal_limit_bytes", "Its budget.", view.facts.wal_bytes_max);
     out.single(Gauge, "data_bytes", "The data file.", sum(Counted::DataBytes));
     out.single(Gauge, "disk_free_bytes", "What the disk has left.", sum(Counted::DiskFreeBytes));
-    let is_nearly_full = sum(Counted::DiskNearlyFull);
+    let is_nearly_full = view.hand_offs.read(HandOff::DiskNearlyFull);
     out.single(Gauge, "disk_nearly_full", "1 while nothing may grow because the disk is nearly full.", is_nearly_full);
 }
 

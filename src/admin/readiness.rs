@@ -1,7 +1,7 @@
 //! Whether the service can do its work, and if not, why: every reason at once.
 
 use super::view::{Kind, Process, View};
-use crate::kv::metrics::statistics::Counted;
+use crate::kv::shared::hand_offs::HandOff;
 use crate::server::counters::{self, Counter};
 
 /// A process that was not seen at work for longer does not serve. A loop is seen twenty times a second, the writer after each
@@ -25,7 +25,7 @@ pub(super) fn reasons(view: &View) -> Vec<String> {
             reasons.push(format!("{what} does not serve"));
         }
     }
-    if view.totals.sum(Counted::WritesFailing) > 0 {
+    if view.hand_offs.is_set(HandOff::WritesFailing) {
         reasons.push("writes fail".to_owned());
     }
     reasons
@@ -45,7 +45,6 @@ fn is_at_work(view: &View, process: Process) -> bool {
 mod tests {
     use super::super::view::tests::serving;
     use super::*;
-    use crate::kv::metrics::statistics::Statistics;
     use crate::server::counters::{Global, Slot};
     use std::sync::atomic::Ordering;
 
@@ -61,10 +60,9 @@ mod tests {
     #[test]
     fn the_end_and_a_disk_that_takes_no_writes_are_reasons_and_a_full_disk_is_none() {
         let view = serving();
-        let writer = Statistics::new(view.scoreboard, view.scoreboard.lane_slot());
-        writer.set(Counted::DiskNearlyFull, 1);
+        view.hand_offs.set(HandOff::DiskNearlyFull, 1);
         assert_eq!(reasons(&view), [""; 0]);
-        writer.set(Counted::WritesFailing, 1);
+        view.hand_offs.set(HandOff::WritesFailing, 1);
         view.scoreboard.global(Global::Draining).store(1, Ordering::Relaxed);
         view.scoreboard.set(Slot(0), Counter::State, counters::DRAINING);
         assert_eq!(reasons(&view), ["draining", "writes fail"]);

@@ -7,6 +7,7 @@ use super::readiness;
 use super::view::{Process, View, state_name};
 use crate::kv::commands::table;
 use crate::kv::metrics::statistics::{BUCKETS, Counted, Measured, OfCommand, percentile};
+use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::version::{COMMIT, EMPTYSERVER_VERSION};
 use crate::server::counters::{Counter, Global};
 use crate::sys::clock;
@@ -61,7 +62,7 @@ pub(super) fn json(view: &View) -> Json {
         "disk": {
             "data_bytes": sum(Counted::DataBytes),
             "free_bytes": sum(Counted::DiskFreeBytes),
-            "is_nearly_full": sum(Counted::DiskNearlyFull) > 0,
+            "is_nearly_full": view.hand_offs.is_set(HandOff::DiskNearlyFull),
         },
         "memory": {
             "limit_bytes": view.facts.memory_bytes,
@@ -146,7 +147,7 @@ fn writer(view: &View) -> Json {
         "jobs_total": sum(Counted::GroupJobsTotal),
         "commands_total": sum(Counted::GroupCommandsTotal),
         "failures_total": sum(Counted::GroupFailuresTotal),
-        "writes_failing": sum(Counted::WritesFailing) > 0,
+        "writes_failing": view.hand_offs.is_set(HandOff::WritesFailing),
         "commit_buckets": buckets(Measured::Commit),
         "sync_buckets": buckets(Measured::Sync),
         "group_buckets": groups,

@@ -7,6 +7,7 @@ use super::hosts::Hosts;
 use super::recent::Recent;
 use crate::kv::metrics::statistics::Totals;
 use crate::kv::shared::backups::Backups;
+use crate::kv::shared::hand_offs::HandOffs;
 use crate::server::counters::{self, Counter, Global, Scoreboard, Slot};
 use crate::sys::clock;
 
@@ -35,6 +36,7 @@ pub struct View {
     pub scoreboard: Scoreboard,
     pub totals: Totals,
     pub backups: Backups,
+    pub hand_offs: HandOffs,
     /// The texts of `/metrics`, in both formats, and of `/status.json`.
     pub(super) metrics: [Recent; 2],
     pub(super) status: Recent,
@@ -57,12 +59,13 @@ pub(super) enum Kind {
 
 impl View {
     #[must_use]
-    pub fn new(facts: Facts, scoreboard: Scoreboard, backups: Backups) -> View {
+    pub fn new(facts: Facts, scoreboard: Scoreboard, backups: Backups, hand_offs: HandOffs) -> View {
         View {
             facts,
             scoreboard,
             totals: Totals(scoreboard),
             backups,
+            hand_offs,
             metrics: Default::default(),
             status: Recent::default(),
         }
@@ -165,7 +168,7 @@ pub(super) mod tests {
     /// A service with two workers, all of it at work.
     pub(in crate::admin) fn serving() -> View {
         let scoreboard = Scoreboard::new(2, statistics::counters(table::rows().len())).unwrap();
-        let view = View::new(facts(), scoreboard, Backups::new().unwrap());
+        let view = View::new(facts(), scoreboard, Backups::new().unwrap(), HandOffs::new().unwrap());
         for process in view.processes() {
             view.scoreboard.set(process.slot, Counter::State, counters::SERVING);
             view.scoreboard.set(process.slot, Counter::HeartbeatMs, clock::uptime_ms());

@@ -140,7 +140,7 @@ pub const COMMANDS: &[Command] = &[
             Command {
                 name: "client|pause",
                 arity: -3,
-                flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+                flags: Flags::DURING_PAUSE.or(Flags::ADMIN).or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
                 group: Group::Connection,
                 since: "3.0.0",
                 complexity: "O(1)",
@@ -191,7 +191,7 @@ pub const COMMANDS: &[Command] = &[
             Command {
                 name: "client|unpause",
                 arity: 2,
-                flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+                flags: Flags::DURING_PAUSE.or(Flags::ADMIN).or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
                 group: Group::Connection,
                 since: "6.2.0",
                 complexity: "O(N) Where N is the number of paused clients",

@@ -79,7 +79,8 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "quit",
         arity: -1,
-        flags: Flags::NOSCRIPT
+        flags: Flags::NOT_QUEUED
+            .or(Flags::NOSCRIPT)
             .or(Flags::LOADING)
             .or(Flags::STALE)
             .or(Flags::FAST)
@@ -96,7 +97,8 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "reset",
         arity: 1,
-        flags: Flags::NOSCRIPT
+        flags: Flags::NOT_QUEUED
+            .or(Flags::NOSCRIPT)
             .or(Flags::LOADING)
             .or(Flags::STALE)
             .or(Flags::FAST)

@@ -11,6 +11,7 @@ use crate::kv::jobs::job::{Calls, Job, Kind, Unit};
 use crate::kv::jobs::{READ, WRITE};
 use crate::kv::sessions::session::{Outcome, Pending, Polled, Running, SessionCall, Wait};
 use crate::kv::shared::faults::Point;
+use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::runtime::Knob;
 use crate::resp::reply::Reply;
 use crate::server::LaneId;
@@ -51,7 +52,7 @@ pub const COMMANDS: &[Command] = &[Command {
     name: "debug",
     arity: -2,
     // Its subcommands are no rows: in Redis they are not either.
-    flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+    flags: Flags::DEBUGS.or(Flags::ADMIN).or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
     group: Group::Server,
     since: "1.0.0",
     complexity: "Depends on subcommand.",
@@ -82,7 +83,7 @@ fn debug(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     if is("kill-writer", 3)
         && let Some((_, point)) = Point::ALL.iter().find(|(name, _)| is_word(args[2], name))
     {
-        call.worker.shared.runtime.set(Knob::KillAt, *point as u64);
+        call.worker.shared.hand_offs.set(HandOff::KillAt, *point as u64);
         return Outcome::Reply(Reply::Ok);
     }
     if is("object", 3) {

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use crate::kv::commands::table;
 use crate::kv::metrics::statistics::{Counted, ERROR_CODES, OfCommand, percentile};
 use crate::kv::sessions::worker_state::WorkerState;
+use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::parameters::is_log_synced;
-use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::version::{COMMIT, EMPTYSERVER_VERSION, REDIS_VERSION};
 use crate::server::{Counter, Global, Slot, counters};
 use crate::storage::{DATABASES, Durability};
@@ -213,9 +213,9 @@ fn memory(worker: &WorkerState, report: &mut Report) {
 }
 
 fn persistence(worker: &WorkerState, report: &mut Report) {
-    let (totals, runtime) = (&worker.totals, &worker.shared.runtime);
+    let (totals, hand_offs) = (&worker.totals, &worker.shared.hand_offs);
     let ok = |has_failed: bool| if has_failed { "err" } else { "ok" };
-    let is_saving = runtime.read(Knob::CheckpointsAsked) > runtime.read(Knob::CheckpointsDone);
+    let is_saving = hand_offs.read(HandOff::CheckpointsAsked) > hand_offs.read(HandOff::CheckpointsDone);
     let has_log = is_log_synced(&worker.shared);
     report.line("loading", 0);
     report.line("async_loading", 0);
@@ -233,7 +233,7 @@ fn persistence(worker: &WorkerState, report: &mut Report) {
     report.line("aof_last_rewrite_time_sec", -1);
     report.line("aof_current_rewrite_time_sec", -1);
     report.line("aof_last_bgrewrite_status", "ok");
-    report.line("aof_last_write_status", ok(totals.sum(Counted::WritesFailing) > 0));
+    report.line("aof_last_write_status", ok(hand_offs.is_set(HandOff::WritesFailing)));
     report.line("aof_last_cow_size", 0);
     let backups = &worker.shared.backups;
     report.line("backup_in_progress", u8::from(backups.running().is_some()));
@@ -446,8 +446,8 @@ fn writer(worker: &WorkerState, report: &mut Report) {
     report.line("wal_bytes", totals.sum(Counted::WalBytes));
     report.line("data_bytes", totals.sum(Counted::DataBytes));
     report.line("disk_free_bytes", totals.sum(Counted::DiskFreeBytes));
-    report.line("disk_nearly_full", totals.sum(Counted::DiskNearlyFull));
-    report.line("writes_failing", totals.sum(Counted::WritesFailing));
+    report.line("disk_nearly_full", worker.shared.hand_offs.read(HandOff::DiskNearlyFull));
+    report.line("writes_failing", worker.shared.hand_offs.read(HandOff::WritesFailing));
     report.line("panics", totals.sum(Counted::PanicsTotal));
 }
 

@@ -8,9 +8,8 @@ use crate::kv::commands::args::{self, is_word};
 use crate::kv::commands::info_sections;
 use crate::kv::commands::table::{Command, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandError};
-use crate::kv::metrics::statistics::Counted;
 use crate::kv::sessions::session::{Outcome, Polled, SessionCall, Wait};
-use crate::kv::shared::runtime::Knob;
+use crate::kv::shared::hand_offs::HandOff;
 use crate::resp::reply::Reply;
 use crate::server::Global;
 use crate::storage::Durability;
@@ -114,7 +113,7 @@ fn save(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
     let number = ask_for_checkpoint(call);
     let deadline = clock::monotonic() + SAVE_WITHIN;
     wait_for(Some(deadline), move |call, is_over| {
-        if call.worker.shared.runtime.read(Knob::CheckpointsDone) >= number {
+        if call.worker.shared.hand_offs.read(HandOff::CheckpointsDone) >= number {
             return Some(Outcome::Reply(Reply::Ok));
         }
         is_over.then(|| Outcome::error(errors::SAVE_FAILED))
@@ -127,8 +126,8 @@ fn bgsave(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         [_, option] if is_word(option, "schedule") => true,
         _ => return Outcome::error(errors::SYNTAX),
     };
-    let runtime = &call.worker.shared.runtime;
-    let is_running = runtime.read(Knob::CheckpointsAsked) > runtime.read(Knob::CheckpointsDone);
+    let hand_offs = &call.worker.shared.hand_offs;
+    let is_running = hand_offs.read(HandOff::CheckpointsAsked) > hand_offs.read(HandOff::CheckpointsDone);
     if is_running && !is_scheduled {
         return Outcome::error(errors::SAVE_IN_PROGRESS);
     }
@@ -140,7 +139,7 @@ fn bgsave(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
 
 /// The number of the checkpoint that includes everything up to now.
 fn ask_for_checkpoint(call: &SessionCall<'_>) -> u64 {
-    call.worker.shared.runtime.next(Knob::CheckpointsAsked) + 1
+    call.worker.shared.hand_offs.next(HandOff::CheckpointsAsked) + 1
 }
 
 fn lastsave(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
@@ -171,7 +170,7 @@ fn waitaof(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
             let now_ms = clock::uptime_ms();
             let deadline = (timeout_ms > 0).then(|| clock::monotonic() + Duration::from_millis(timeout_ms));
             wait_for(deadline, move |call, is_over| {
-                let is_synced = call.worker.totals.max(Counted::SyncedUntilMs) > now_ms;
+                let is_synced = call.worker.shared.hand_offs.read(HandOff::SyncedUntilMs) > now_ms;
                 (is_synced || is_over).then(|| synced(is_synced))
             })
         }

@@ -19,7 +19,7 @@ const IN_TRANSACTIONS: Flags = Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STAL
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "multi",
-        flags: IN_TRANSACTIONS.or(Flags::FAST).or(Flags::INERT),
+        flags: Flags::NOT_QUEUED.or(IN_TRANSACTIONS).or(Flags::FAST).or(Flags::INERT),
         group: Group::Transactions,
         since: "1.2.0",
         summary: "Starts a transaction.",
@@ -28,7 +28,12 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "exec",
-        flags: Flags::NOSCRIPT.or(Flags::LOADING).or(Flags::STALE).or(Flags::SKIP_SLOWLOG).or(Flags::EXECUTES),
+        flags: Flags::EXECUTES
+            .or(Flags::NOT_QUEUED)
+            .or(Flags::NOSCRIPT)
+            .or(Flags::LOADING)
+            .or(Flags::STALE)
+            .or(Flags::SKIP_SLOWLOG),
         group: Group::Transactions,
         since: "1.2.0",
         complexity: "Depends on commands in the transaction",
@@ -38,7 +43,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "discard",
-        flags: IN_TRANSACTIONS.or(Flags::FAST).or(Flags::INERT),
+        flags: Flags::NOT_QUEUED.or(IN_TRANSACTIONS).or(Flags::FAST).or(Flags::INERT),
         group: Group::Transactions,
         since: "2.0.0",
         complexity: "O(N), when N is the number of queued commands",
@@ -49,7 +54,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "watch",
         arity: -2,
-        flags: IN_TRANSACTIONS.or(Flags::FAST),
+        flags: Flags::NOT_QUEUED.or(IN_TRANSACTIONS).or(Flags::FAST),
         keys: Keys::Specs(&[KeyFlags::RO.range(1, -1, 1)]),
         group: Group::Transactions,
         since: "2.2.0",

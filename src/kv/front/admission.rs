@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use crate::kv::commands::table::{self, Command};
 use crate::kv::errors::{self, CommandError};
-use crate::kv::metrics::statistics::Counted;
 use crate::kv::sessions::session::Session;
 use crate::kv::sessions::transaction::State;
 use crate::kv::sessions::worker_state::WorkerState;
+use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::runtime::Pausing;
 use crate::kv::table::flags::Flags;
 
@@ -52,7 +52,7 @@ pub fn admit(session: &Session, worker: &WorkerState, args: &[&[u8]]) -> Admissi
     };
     let refuse = |text: &'static str| Admission::Refused(Some(command), Cow::Borrowed(text));
     // Dangerous commands are there only when the operator said so.
-    if command.name.starts_with("debug") && !worker.shared.settings.debug_commands {
+    if command.flags.has(Flags::DEBUGS) && !worker.shared.settings.debug_commands {
         return refuse(errors::DEBUG_NOT_ALLOWED);
     }
     // Who has not logged in may do nothing but log in.
@@ -65,7 +65,7 @@ pub fn admit(session: &Session, worker: &WorkerState, args: &[&[u8]]) -> Admissi
     // From here on EXEC counts as what it is going to run.
     let flags = flags_of(session, command);
     // A disk that is nearly full takes nothing that makes the data grow; one that fails takes no change at all.
-    if flags.has(Flags::DENYOOM) && worker.totals.sum(Counted::DiskNearlyFull) > 0 {
+    if flags.has(Flags::DENYOOM) && worker.shared.hand_offs.is_set(HandOff::DiskNearlyFull) {
         return refuse(errors::DISK_NEARLY_FULL);
     }
     let may_write = flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE);
@@ -77,26 +77,16 @@ pub fn admit(session: &Session, worker: &WorkerState, args: &[&[u8]]) -> Admissi
     } else {
         // Paused clients wait.
         match worker.shared.runtime.pausing(|| worker.shared.clock.now_ms()) {
-            (Pausing::All, until) if !is_pause_command(command) => return Admission::Later(until),
+            (Pausing::All, until) if !command.flags.has(Flags::DURING_PAUSE) => return Admission::Later(until),
             (Pausing::Writes, until) if may_write => return Admission::Later(until),
             _ => {}
         }
     }
     // A transaction queues everything but what ends it.
-    if session.transaction.is_open() && !is_transaction_command(command) {
+    if session.transaction.is_open() && !command.flags.has(Flags::NOT_QUEUED) {
         return Admission::Queue(command);
     }
     Admission::Run(command)
-}
-
-/// Those that MULTI does not queue.
-fn is_transaction_command(command: &Command) -> bool {
-    matches!(command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
-}
-
-/// Those that must work while all are paused: else nobody could end it.
-fn is_pause_command(command: &Command) -> bool {
-    matches!(command.name, "client|unpause" | "client|pause")
 }
 
 /// Of the command, and for EXEC of all that it runs.

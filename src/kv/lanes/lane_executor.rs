@@ -8,8 +8,8 @@ use crate::kv::jobs::job::{Done, DoneOutcome, Job, Kind, Unit};
 use crate::kv::lanes::file_watch;
 use crate::kv::lanes::reader::Reader;
 use crate::kv::lanes::writer::Writer;
-use crate::kv::metrics::statistics::{Counted, Statistics};
 use crate::kv::shared::Shared;
+use crate::kv::shared::hand_offs::HandOff;
 use crate::resp::encode;
 use crate::server::{Executor, ExecutorContext, Refusal, Responder, Task, TaskId};
 use crate::storage::StorageError;
@@ -36,7 +36,7 @@ impl LaneExecutor {
 
     pub fn writer(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<LaneExecutor, StorageError> {
         if file_watch::are_lost(shared) {
-            Statistics::new(context.scoreboard, context.slot).set(Counted::WritesFailing, 1);
+            shared.hand_offs.set(HandOff::WritesFailing, 1);
             return Ok(Self::lost(
                 "the data files are not the service's any more: nothing is written until it is started again",
             ));

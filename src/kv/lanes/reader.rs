@@ -15,7 +15,7 @@ use crate::kv::lanes::lane_executor::refused;
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::shared::Shared;
 use crate::kv::shared::broken::{self, Variant};
-use crate::kv::shared::runtime::Knob;
+use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::settings::{
     JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, LIGHT_BYTES_MAX, READ_TIME_MAX, SNAPSHOT_AGE_MAX,
 };
@@ -115,13 +115,13 @@ impl Reader {
     /// Long reads that follow one another hold the `-wal` for ever, however new each snapshot is: it begins anew only while nobody reads
     /// from it, or all who do have ended a few milliseconds later. So they wait for that once it is far beyond its budget.
     fn give_way(&mut self) -> Result<(), StorageError> {
-        let runtime = &self.calls.shared.runtime;
-        if self.is_light || runtime.read(Knob::WalIsHeld) == 0 {
+        let hand_offs = &self.calls.shared.hand_offs;
+        if self.is_light || hand_offs.read(HandOff::WalIsHeld) == 0 {
             return Ok(());
         }
         self.keyspace.end_read()?;
         let until = clock::monotonic() + GIVE_WAY_MAX;
-        while runtime.read(Knob::WalIsHeld) != 0 && clock::monotonic() < until {
+        while hand_offs.read(HandOff::WalIsHeld) != 0 && clock::monotonic() < until {
             clock::pause(GIVE_WAY_LOOK);
         }
         self.calls.begin();

@@ -8,6 +8,7 @@ use crate::kv::lanes::backup_taker::BackupTaker;
 use crate::kv::lanes::writer::end_if_sync_failed;
 use crate::kv::metrics::statistics::{Counted, Measured, Statistics};
 use crate::kv::shared::Shared;
+use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::latency::Event as Latency;
 use crate::kv::shared::runtime::Knob;
 use crate::server::ExecutorContext;
@@ -44,8 +45,8 @@ impl WriterUpkeep {
     /// # Errors
     /// Those of a commit or a checkpoint.
     pub fn step(&mut self, keyspace: &mut Keyspace, is_idle: bool) -> Result<Duration, StorageError> {
-        let runtime = &self.shared.runtime;
-        let (asked, done) = (runtime.read(Knob::CheckpointsAsked), runtime.read(Knob::CheckpointsDone));
+        let (runtime, hand_offs) = (&self.shared.runtime, &self.shared.hand_offs);
+        let (asked, done) = (hand_offs.read(HandOff::CheckpointsAsked), hand_offs.read(HandOff::CheckpointsDone));
         let wishes = Wishes {
             now_ms: self.shared.clock.now_ms(),
             is_idle,
@@ -125,13 +126,13 @@ impl WriterUpkeep {
         let statistics = &self.statistics;
         if let Some(disk) = report.disk {
             statistics.set(Counted::DiskFreeBytes, disk.free_bytes);
-            statistics.set(Counted::DiskNearlyFull, u64::from(disk.is_short));
+            self.shared.hand_offs.set(HandOff::DiskNearlyFull, u64::from(disk.is_short));
         }
         if let Some(bytes) = report.wal_bytes {
             statistics.set(Counted::WalBytes, bytes);
         }
         if let Some(is_held) = report.is_wal_held {
-            self.shared.runtime.set(Knob::WalIsHeld, u64::from(is_held));
+            self.shared.hand_offs.set(HandOff::WalIsHeld, u64::from(is_held));
         }
         if let Some(bytes) = report.data_bytes {
             statistics.set(Counted::DataBytes, bytes);
@@ -157,7 +158,7 @@ impl WriterUpkeep {
                     statistics.set(Counted::LastCheckpointSeconds, now_seconds());
                 }
                 if let Some(done) = done {
-                    self.shared.runtime.set(Knob::CheckpointsDone, done);
+                    self.shared.hand_offs.set(HandOff::CheckpointsDone, done);
                 }
                 self.shared.latency.consider_duration(Latency::Checkpoint, duration);
                 let duration_us = duration.as_micros() as u64;
@@ -181,12 +182,12 @@ impl WriterUpkeep {
 /// What the threads beside the writer tell at once.
 fn hooks(shared: &Arc<Shared>, context: &ExecutorContext) -> Hooks {
     let statistics = Statistics::new(context.scoreboard, context.slot);
-    let shared = Arc::clone(shared);
+    let (hand_offs, shared) = (shared.hand_offs.clone(), Arc::clone(shared));
     Hooks {
         failed: Arc::new(move |error| end_if_sync_failed(&shared, error)),
         synced: Arc::new(move |synced| {
             // Whoever was committed before the sync began may be told.
-            statistics.set(Counted::SyncedUntilMs, synced.begun_ms);
+            hand_offs.set(HandOff::SyncedUntilMs, synced.begun_ms);
             statistics.add(Counted::SyncsTotal, 1);
             statistics.measured(Measured::Sync, synced.duration.as_micros() as u64);
         }),

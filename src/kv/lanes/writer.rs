@@ -20,8 +20,8 @@ use crate::kv::metrics::statistics::{Counted, Measured, Statistics};
 use crate::kv::shared::Shared;
 use crate::kv::shared::broken::{self, Variant};
 use crate::kv::shared::faults::{Point, reach};
+use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::latency::Event;
-use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::settings::{
     GROUP_REPLY_BYTES_MAX, GROUP_TIME_MAX, JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, RIDING_BYTES_MAX,
 };
@@ -104,8 +104,8 @@ impl Writer {
         // A predecessor that died of SIGBUS met a page that can't be read: without a map that is an error of the read.
         options.mmap &= context.scoreboard.read(context.slot, Counter::BusErrorsTotal) == 0;
         let options = &options;
-        let opened = upkeep::prepare_to_write(options, shared.runtime.read(Knob::MustCheckpoint) != 0)?;
-        shared.runtime.set(Knob::MustCheckpoint, 0);
+        let opened = upkeep::prepare_to_write(options, shared.hand_offs.read(HandOff::MustCheckpoint) != 0)?;
+        shared.hand_offs.set(HandOff::MustCheckpoint, 0);
         if let FileSystem::Shared(name) = opened.file_system {
             tracing::warn!(
                 file_system = name,
@@ -195,7 +195,7 @@ impl Writer {
                 for (index, (task, applied)) in tasks.iter().zip(applied).enumerate() {
                     answer(task.id, done(&task.job, applied));
                     if index == tasks.len() / 2 {
-                        reach(&self.calls.shared.runtime, Point::AmidReplies);
+                        reach(&self.calls.shared.hand_offs, Point::AmidReplies);
                     }
                 }
             }
@@ -258,13 +258,13 @@ impl Writer {
             clock::pause(Duration::from_millis(12));
         }
         let tasks = &tasks[..applied.len()];
-        reach(&self.calls.shared.runtime, Point::BeforeCommit);
+        reach(&self.calls.shared.hand_offs, Point::BeforeCommit);
         let has_marks = self.marks.lock().expect("marking does not panic").has_marks();
         let has_changes = has_marks || broken::is(Variant::NeverMarked);
         let last = if has_changes { self.record_tickets(tasks)? } else { HashMap::new() };
         publish_sizes(&mut self.keyspace, &self.calls.statistics);
         self.upkeep.commit(&mut self.keyspace)?;
-        reach(&self.calls.shared.runtime, Point::AfterCommit);
+        reach(&self.calls.shared.hand_offs, Point::AfterCommit);
         self.applied.extend(last);
         if has_changes {
             self.old_tickets_than = None;
@@ -378,7 +378,7 @@ impl Writer {
     }
 
     fn unmark(&mut self) {
-        reach(&self.calls.shared.runtime, Point::BeforeUnmark);
+        reach(&self.calls.shared.hand_offs, Point::BeforeUnmark);
         self.marks.lock().expect("marking does not panic").unmark();
     }
 
@@ -392,7 +392,7 @@ impl Writer {
         self.calls.statistics.add(Counted::GroupFailuresTotal, 1);
         // The next group may need less memory; anything else it meets as well.
         if *error != StorageError::OutOfMemory {
-            self.calls.statistics.set(Counted::WritesFailing, 1);
+            self.calls.shared.hand_offs.set(HandOff::WritesFailing, 1);
         }
         self.roll_back();
     }
@@ -410,7 +410,7 @@ impl Writer {
         let commands = tasks.iter().map(|task| task.job.calls.len() as u64).sum();
         let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
         self.calls.shared.latency.consider(Event::Commit, duration_us);
-        statistics.set(Counted::WritesFailing, 0);
+        self.calls.shared.hand_offs.set(HandOff::WritesFailing, 0);
         statistics.add(Counted::GroupsTotal, 1);
         statistics.add(Counted::GroupJobsTotal, tasks.len() as u64);
         statistics.add(Counted::GroupCommandsTotal, commands);
@@ -448,7 +448,7 @@ impl Writer {
         let options = &self.calls.shared.settings.storage;
         if self.rescue.is_none() {
             let changed = self.files.look()?;
-            self.calls.statistics.set(Counted::WritesFailing, 1);
+            self.calls.shared.hand_offs.set(HandOff::WritesFailing, 1);
             self.rescue = Some(Rescue::begin(&self.keyspace, &changed, &options.directory));
         }
         self.upkeep.await_pass();
@@ -465,7 +465,7 @@ impl Writer {
     /// While writes fail the service says that it is not ready, so perhaps nobody sends one any more: whether the disk takes
     /// them again must not depend on that.
     fn try_to_write(&mut self) {
-        if self.calls.statistics.read(Counted::WritesFailing) == 0 {
+        if !self.calls.shared.hand_offs.is_set(HandOff::WritesFailing) {
             return;
         }
         match self.upkeep.try_to_write(&mut self.keyspace, self.old_tickets_than) {
@@ -473,7 +473,7 @@ impl Writer {
             Some(Ok(())) => {
                 self.old_tickets_than = None;
                 tracing::info!("the disk takes writes again");
-                self.calls.statistics.set(Counted::WritesFailing, 0);
+                self.calls.shared.hand_offs.set(HandOff::WritesFailing, 0);
             }
             Some(Err(error)) => {
                 end_if_sync_failed(&self.calls.shared, &error);
@@ -560,7 +560,7 @@ const RETRY: Duration = Duration::from_millis(100);
 pub fn end_if_sync_failed(shared: &Shared, error: &StorageError) {
     if let StorageError::SyncFailed(_) = error {
         tracing::error!(%error, "a sync failed: the writer ends, and the next one checkpoints first");
-        shared.runtime.set(Knob::MustCheckpoint, 1);
+        shared.hand_offs.set(HandOff::MustCheckpoint, 1);
         if let Err(error) = failed_sync::note(&shared.settings.storage) {
             // The shared memory has it too, for as long as the service lives.
             tracing::error!(%error, "a failed sync can't be noted in the data directory");

@@ -43,16 +43,10 @@ pub enum Counted {
     CheckpointMicrosecondsMax,
     LastCheckpointSeconds,
     LastCheckpointFailed,
-    /// Writes that failed since the last that succeeded: the disk may not take any.
-    WritesFailing,
-    /// 1 while less than the reserve is free: nothing that makes the data grow is accepted.
-    DiskNearlyFull,
     WalBytes,
     DataBytes,
     DiskFreeBytes,
     SyncsTotal,
-    /// What was committed before this time (milliseconds of the machine's uptime) is on the disk, with durability `everysec`.
-    SyncedUntilMs,
     ChangesSinceCheckpoint,
     PanicsTotal,
     /// The most memory of all processes together that this worker has seen.
@@ -303,12 +297,9 @@ impl Totals {
             Counted::WalBytes,
             Counted::DataBytes,
             Counted::DiskFreeBytes,
-            Counted::WritesFailing,
-            Counted::DiskNearlyFull,
             Counted::LastCheckpointSeconds,
             Counted::LastCheckpointFailed,
             Counted::ChangesSinceCheckpoint,
-            Counted::SyncedUntilMs,
             Counted::MemoryBytesMax,
             Counted::CacheKeys,
             Counted::CacheBytes,

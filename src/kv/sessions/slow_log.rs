@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use crate::kv::jobs::job::SlowCall;
 use crate::kv::sessions::session::Client;
 use crate::kv::sessions::worker_state::WorkerState;
+use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::runtime::Knob;
 use crate::kv::table::redaction::{REDACTED, is_secret};
 
@@ -66,7 +67,7 @@ pub struct Entry {
 pub fn remember(worker: &mut WorkerState, client: &Client, call: SlowCall) {
     let entries_max = worker.shared.runtime.read(Knob::SlowlogEntriesMax) as usize;
     let entry = Entry {
-        number: worker.shared.runtime.next(Knob::SlowlogNext),
+        number: worker.shared.hand_offs.next(HandOff::SlowlogNext),
         started_us: call.started_us,
         duration_us: call.duration_us,
         args: call.args,

@@ -1,7 +1,7 @@
 //! Named points at which the writer can be told to die: how the tests prove that no point of its life loses or repeats a
 //! write. Set by DEBUG KILL-WRITER, which is there only when the operator allows DEBUG.
 
-use crate::kv::shared::runtime::{Knob, Runtime};
+use crate::kv::shared::hand_offs::{HandOff, HandOffs};
 use crate::sys::process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +22,9 @@ impl Point {
 }
 
 /// The writer is here. Ends the process, once, if it was told to die here.
-pub fn reach(runtime: &Runtime, point: Point) {
-    if runtime.read(Knob::KillAt) == point as u64 {
-        runtime.set(Knob::KillAt, 0);
+pub fn reach(hand_offs: &HandOffs, point: Point) {
+    if hand_offs.read(HandOff::KillAt) == point as u64 {
+        hand_offs.set(HandOff::KillAt, 0);
         process::kill_self();
     }
 }

@@ -3,6 +3,7 @@
 pub mod backups;
 pub mod broken;
 pub mod faults;
+pub mod hand_offs;
 mod host;
 pub mod latency;
 pub mod parameters;

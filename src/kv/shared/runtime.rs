@@ -22,24 +22,8 @@ pub enum Knob {
     ProtectedMode,
     /// Expired keys are removed by the writer on its own (1) or only when they are met (0).
     ActiveExpire,
-    /// 1 after a failed sync, until a checkpoint was complete.
-    MustCheckpoint,
-    /// Where the writer is to die; see `faults`.
-    KillAt,
-    /// The number of the next entry of the slow log.
-    SlowlogNext,
-    /// Checkpoints that clients have asked for, and the number of the last one that is done.
-    CheckpointsAsked,
-    CheckpointsDone,
-    /// What the data file, its `-wal` and its `-shm` were when they were opened; 1 once the names mean others. See `file_watch`.
-    DataFile,
-    WalFile,
-    IndexFile,
-    FilesLost,
-    /// 1 while the `-wal` is far beyond its budget, for readers keep it from beginning anew.
-    WalIsHeld,
 }
-const KNOBS: usize = Knob::WalIsHeld as usize + 1;
+const KNOBS: usize = Knob::ActiveExpire as usize + 1;
 
 /// Longest password that CONFIG SET takes; in a model test two words.
 pub const PASSWORD_BYTES_MAX: usize = if cfg!(feature = "models") { 16 } else { 512 };
@@ -132,12 +116,6 @@ impl Runtime {
 
     pub fn set(&self, knob: Knob, value: u64) {
         self.knobs[knob as usize].store(value, Ordering::SeqCst);
-    }
-
-    /// Counts: the value before.
-    #[must_use]
-    pub fn next(&self, knob: Knob) -> u64 {
-        self.knobs[knob as usize].fetch_add(1, Ordering::SeqCst)
     }
 
     /// What is held back now, and until when.

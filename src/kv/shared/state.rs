@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::kv::shared::backups::Backups;
+use crate::kv::shared::hand_offs::HandOffs;
 use crate::kv::shared::host::Host;
 use crate::kv::shared::latency::LatencyMonitor;
 use crate::kv::shared::runtime::Runtime;
@@ -17,6 +18,7 @@ pub struct Shared {
     pub versions: Versions,
     pub clock: ServiceClock,
     pub runtime: Runtime,
+    pub hand_offs: HandOffs,
     pub backups: Backups,
     pub latency: LatencyMonitor,
     pub host: Host,
@@ -33,6 +35,7 @@ impl Shared {
             versions,
             latency: LatencyMonitor::new(runtime.clone())?,
             runtime,
+            hand_offs: HandOffs::new()?,
             backups: Backups::new()?,
             host: Host::look(&settings),
             scoreboard: Scoreboard::new(settings.workers.max(1), counters)?,

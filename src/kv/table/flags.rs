@@ -46,12 +46,18 @@ impl Flags {
     /// its header announces.
     pub const MUTES: Flags = Flags(1 << 40);
 
+    /// Run at once inside MULTI, where others are queued.
+    pub const NOT_QUEUED: Flags = Flags(1 << 45);
+    /// Runs what MULTI has queued: admitted as all of that together.
+    pub const EXECUTES: Flags = Flags(1 << 46);
+    /// Runs while all clients are paused: else nobody could end the pause.
+    pub const DURING_PAUSE: Flags = Flags(1 << 47);
+    /// There only where the operator allows DEBUG.
+    pub const DEBUGS: Flags = Flags(1 << 48);
     /// The call chooses the database of those behind it.
     pub const SELECTS: Flags = Flags(1 << 43);
     /// The call may change the protocol's version for the replies behind its own.
     pub const SETS_VERSION: Flags = Flags(1 << 44);
-    /// The call runs what the transaction has queued.
-    pub const EXECUTES: Flags = Flags(1 << 45);
     /// The answer follows from the arguments and the session, and nobody else can see what the call did: it does not cut a pipeline's
     /// run. What `Handler::Pure` runs is so by itself.
     pub const INERT: Flags = Flags(1 << 42);
