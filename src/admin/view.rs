@@ -150,7 +150,7 @@ pub(super) mod tests {
     use crate::kv::commands::table;
     use crate::kv::metrics::statistics;
 
-    pub(in crate::admin) fn facts() -> Facts {
+    fn facts() -> Facts {
         Facts {
             listen: SocketAddr::from(([127, 0, 0, 1], 6379)),
             durability: "always",

@@ -1,6 +1,8 @@
 //! The loop's half: bytes become requests, requests pass the gates, and what needs the keyspace becomes jobs.
 
 pub mod admission;
+#[cfg(test)]
+mod figures_tests;
 pub mod monitor;
 #[cfg(test)]
 mod riding_tests;

@@ -1,5 +1,7 @@
 //! What is counted, and the texts made of it.
 
+#[cfg(test)]
+pub(crate) mod golden;
 pub mod sampler;
 pub mod statistics;
 pub mod tally;
