@@ -27,6 +27,8 @@ pub const FAMILIES: &[&[Command]] = &[
     commands::slowlog::COMMANDS,
     commands::strings::COMMANDS,
     commands::transactions::COMMANDS,
+    #[cfg(test)]
+    commands::test_rows::ROWS,
 ];
 
 /// Rows that no name leads to: what other commands let a lane run for them.

@@ -46,6 +46,8 @@ pub mod strings;
 pub mod table;
 #[cfg(test)]
 mod table_tests;
+#[cfg(test)]
+pub mod test_rows;
 pub mod transactions;
 
 pub use crate::kv::table::args;

@@ -171,7 +171,7 @@ fn calls_without_a_row_are_refused_as_redis_words_it() {
 
 /// What Redis does not have.
 fn is_ours(row: &Command) -> bool {
-    row.name.split('|').next() == Some("backup")
+    matches!(row.name.split('|').next(), Some("backup" | "testwait"))
 }
 
 /// (row, column, why it differs).
