@@ -83,6 +83,22 @@ impl<'a> ReplyWriter<'a> {
         self.write(bytes.len(), |out, _| encode::bulk(bytes, out))
     }
 
+    /// A bulk string of so many bytes that comes in parts: `append` appends exactly as many.
+    pub fn bulk_of_parts<E: From<TooLarge>>(
+        &mut self,
+        bytes: usize,
+        append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.check(bytes as u64)?;
+        self.out.reserve(bytes);
+        encode::bulk_header(bytes, self.out);
+        let begin = self.out.len();
+        append(self.out)?;
+        assert_eq!(self.out.len() - begin, bytes, "the parts are as long as the whole");
+        self.out.extend_from_slice(b"\r\n");
+        Ok(self.check(0)?)
+    }
+
     /// The absent bulk string.
     pub fn null(&mut self) -> Written {
         self.write(0, |out, version| encode::null(version, out))
@@ -193,6 +209,16 @@ mod tests {
             (|reply| reply.integer(i64::MIN), Reply::Integer(i64::MIN)),
             (|reply| reply.count(u64::MAX), Reply::Integer(i64::MAX)),
             (|reply| reply.bulk(b"a\r\nb"), Reply::Bulk(b"a\r\nb".to_vec())),
+            (
+                |reply| {
+                    reply.bulk_of_parts(3, |out| {
+                        out.extend_from_slice(b"a");
+                        out.extend_from_slice(b"bc");
+                        Ok(())
+                    })
+                },
+                Reply::Bulk(b"abc".to_vec()),
+            ),
             (|reply| reply.null(), Reply::Null),
             (|reply| reply.null_array(), Reply::NullArray),
             (|reply| reply.boolean(true), Reply::Bool(true)),
@@ -243,6 +269,8 @@ mod tests {
         // What is long is not copied first.
         let (result, text) = written(Version::Resp2, 200, |reply| reply.bulk(&[0; 1 << 20]));
         assert_eq!((result, text.as_str()), (Err(TooLarge), ""));
+        let parts = |reply: &mut ReplyWriter<'_>| reply.bulk_of_parts(1 << 20, |_| panic!("nothing is fetched"));
+        assert_eq!(written(Version::Resp2, 200, parts), (Err(TooLarge), String::new()));
         let check = |bytes| written(Version::Resp2, 20, |reply| reply.array(0).and_then(|()| reply.check(bytes))).0;
         assert_eq!((check(16), check(17), check(u64::MAX)), (Ok(()), Err(TooLarge), Err(TooLarge)));
     }

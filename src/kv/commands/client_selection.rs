@@ -1,9 +1,9 @@
 //! The options of CLIENT LIST and CLIENT KILL: which clients are meant.
 
+use crate::kv::call::User;
 use crate::kv::commands::args::{self, is_word};
 use crate::kv::errors::{self, CommandError};
 use crate::kv::sessions::clients::Selection;
-use crate::kv::sessions::login;
 use crate::resp::number::parse_integer;
 use crate::sys::socket;
 
@@ -95,7 +95,7 @@ impl KillOptions {
             option if is_word(option, "addr") => selection.address = Some(as_shown(value)),
             option if is_word(option, "laddr") => selection.local = Some(as_shown(value)),
             option if is_word(option, "user") => {
-                if value != login::USER {
+                if value != User::DEFAULT.name.as_bytes() {
                     return Err(errors::no_such_user(value));
                 }
             }

@@ -1,10 +1,11 @@
 //! How a client introduces itself and leaves: AUTH, HELLO, RESET, QUIT; and the small talk: PING, ECHO, SELECT.
 
+use crate::kv::call::User;
 use crate::kv::commands::args;
 use crate::kv::commands::client::client_name;
 use crate::kv::commands::table::{Command, Deprecated, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::sessions::login::{self, log_in};
+use crate::kv::sessions::login::log_in;
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::kv::shared::version::REDIS_VERSION;
@@ -128,7 +129,7 @@ pub const COMMANDS: &[Command] = &[
 fn auth(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     let (user, password) = match args {
         [_, _] if !call.worker.shared.runtime.has_password() => return Outcome::error(errors::NO_PASSWORD_SET),
-        [_, password] => (login::USER, *password),
+        [_, password] => (User::DEFAULT.name.as_bytes(), *password),
         [_, user, password] => (*user, *password),
         _ => return Outcome::error(errors::SYNTAX),
     };

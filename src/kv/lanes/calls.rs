@@ -2,6 +2,7 @@
 //! handler ends here.
 
 use std::borrow::Cow;
+use std::ops::{ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +22,7 @@ use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::versions::Versions;
 use crate::kv::table::flags::Flags;
 use crate::kv::table::look::{Look, Shape, Told, part};
-use crate::resp::{Reply, ReplyWriter, Version, encode};
+use crate::resp::{Reply, ReplyWriter, TooLarge, Version, encode};
 use crate::server::{ExecutorContext, Scoreboard};
 use crate::storage::{Entry, Keyspace, Lookup, StorageError};
 use crate::sys::clock;
@@ -302,6 +303,23 @@ fn read(
     }
 }
 
+/// A part of a big string, which is never in memory beside the reply.
+fn write_string(
+    reply: &mut ReplyWriter<'_>,
+    keyspace: &Keyspace,
+    key: &[u8],
+    range: Range<u64>,
+) -> Result<(), CommandError> {
+    let bytes = usize::try_from(range.end - range.start).map_err(|_| TooLarge)?;
+    reply.bulk_of_parts(bytes, |out| {
+        lookup::pieces(keyspace, key, range, |_, piece| {
+            out.extend_from_slice(piece);
+            ControlFlow::<()>::Continue(())
+        })?;
+        Ok(())
+    })
+}
+
 /// A call as the handler of a read sees it, in the database and at the time of the keyspace.
 pub fn read_call<'a>(keyspace: &'a Keyspace, args: &'a [&'a [u8]], reply: ReplyWriter<'a>) -> ReadCall<'a> {
     ReadCall {
@@ -373,7 +391,7 @@ pub fn look_at_keys(
             let bytes = range.end - range.start;
             reply.check(bytes)?;
             bytes_left = bytes_left.checked_sub(bytes).ok_or(CommandError::TooHeavy)?;
-            reply.bulk(&lookup::bytes(keyspace, key, range)?)?;
+            write_string(reply, keyspace, key, range)?;
             seen(number, entry.as_ref(), None);
         }
     }

@@ -1,6 +1,7 @@
 //! Clients as CLIENT LIST and CLIENT KILL see them: which ones are meant, and what is told of each. Each worker speaks for
 //! its own; `questions` brings it together.
 
+use crate::kv::call::User;
 use crate::kv::sessions::session::Client;
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::resp::reply::Version;
@@ -137,7 +138,7 @@ pub fn line(client: &Client, now_ms: i64) -> Vec<u8> {
     line.extend_from_slice(&client.name.borrow());
     let rest = format!(
         " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=0 \
-         rbp=0 obl={in_buffer} oll={} omem={in_list} tot-mem={} events={} cmd={} user=default redir=-1 resp={} lib-name=",
+         rbp=0 obl={in_buffer} oll={} omem={in_list} tot-mem={} events={} cmd={} user={} redir=-1 resp={} lib-name=",
         seconds_since(client.created_ms),
         seconds_since(client.active_ms.get()),
         flags(client),
@@ -151,6 +152,7 @@ pub fn line(client: &Client, now_ms: i64) -> Vec<u8> {
         CLIENT_BYTES + client.bytes_kept.get() + client.args_bytes.get(),
         if unsent > 0 { "rw" } else { "r" },
         client.last_command.get(),
+        User::DEFAULT.name,
         if client.version.get() == Version::Resp3 { 3 } else { 2 },
     );
     line.extend_from_slice(rest.as_bytes());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::kv::call::User;
 use crate::kv::errors;
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::sessions::session::{Outcome, Session};
@@ -13,8 +14,6 @@ use crate::kv::shared::runtime::PASSWORD_BYTES_MAX;
 use crate::resp::reply::Reply;
 use crate::server::LogLimit;
 use crate::sys::clock;
-
-pub const USER: &[u8] = b"default";
 
 /// The answer to the first wrong password of a connection comes after so long, to each further one after twice the time, up to a bound.
 const FIRST_DELAY: Duration = Duration::from_millis(1);
@@ -26,7 +25,7 @@ pub fn log_in(session: &mut Session, worker: &WorkerState, user: &[u8], password
     static WRONG: LogLimit = LogLimit::new();
     let needed = worker.shared.runtime.password();
     let is_right = needed.is_empty() || is_same(password, &needed);
-    if user == USER && is_right {
+    if user == User::DEFAULT.name.as_bytes() && is_right {
         session.is_authenticated = true;
         session.login_failures = 0;
         return Ok(());
