@@ -1,4 +1,4 @@
-//! The writer: all workers' jobs become groups, a group is one transaction, and no reply exists before its COMMIT returned.
+//! The writer: all workers' jobs become groups, a group is one transaction, and no reply leaves before its COMMIT returned.
 //!
 //! While a group commits, the next gathers in the sockets: group commit, with no timers and no added latency.
 
