@@ -10,6 +10,7 @@ mod clients;
 mod core;
 mod life;
 mod logging;
+mod pipelines;
 mod server_family;
 #[path = "../support/mod.rs"]
 mod support;
