@@ -261,7 +261,7 @@ fn beside_busy_readers_the_wal_stays_near_its_budget() {
     let mut largest = 0;
     std::thread::scope(|scope| {
         scope.spawn(|| read_until(&options, &is_over, &is_held));
-        for round in 0..400u64 {
+        for round in 0..600u64 {
             fill(&mut stage.fixture, 4096 * (1 + round % 13));
             largest = largest.max(stage.wal_bytes());
             stage.now = clock::monotonic();
@@ -270,7 +270,7 @@ fn beside_busy_readers_the_wal_stays_near_its_budget() {
         }
         is_over.store(true, Ordering::SeqCst);
     });
-    assert!(largest < 8 << 20, "{largest}");
+    assert!((1 << 20..6 << 20).contains(&largest), "{largest}");
     stage.write(|keyspace| assert_eq!(keyspace.verify().unwrap().problems, [""; 0]));
 }
 
