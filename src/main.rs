@@ -43,7 +43,7 @@ enum Command {
         /// For programs
         #[arg(long, group = "form")]
         json: bool,
-        /// For the README: without present values
+        /// For docs/configuration.md: without present values
         #[arg(long, group = "form")]
         markdown: bool,
         /// For docs/configuration.md: the same, each at length

@@ -21,7 +21,7 @@ pub fn text(values: &Values) -> String {
     out
 }
 
-/// The table for the README: the same on every machine.
+/// The table for docs/configuration.md: the same on every machine.
 #[must_use]
 pub fn markdown() -> String {
     let mut out = String::from("| setting | default | meaning |\n|---|---|---|\n");

@@ -1,4 +1,4 @@
-//! The one table of settings. A row is all that there is to say about a setting; `emptyserver config`, the README, the
+//! The one table of settings. A row is all that there is to say about a setting; `emptyserver config`, docs/configuration.md, the
 //! compose file and the chart follow it, and the tests compare them.
 
 use super::units::{GIBI, MEBI, Unit};

@@ -21,12 +21,12 @@ fn between_the_marks(text: &str) -> Option<&str> {
 }
 
 #[test]
-fn the_readme_has_the_table_that_the_program_prints() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(path).unwrap();
-    let written = between_the_marks(&readme).expect("README.md has both marks");
+fn the_table_at_a_glance_is_what_the_program_prints() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let written = between_the_marks(&document).expect("docs/configuration.md has both marks");
     let printed = printed("--markdown");
-    assert!(written == printed, "put this between the marks of README.md:\n{printed}");
+    assert!(written == printed, "put this between the marks of docs/configuration.md:\n{printed}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub const DATA_FILE: &str = "data.db";
 /// "emSv": says in the file's header whose it is.
 pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"emSv");
 
-/// Fixed when a file is made. The measurements behind it: src/ARCHITECTURE.md.
+/// Fixed when a file is made. The measurements behind it: docs/decisions/storage-layout.md.
 pub const PAGE_BYTES: u32 = 2048;
 
 /// Strings up to this length lie in their key's row; longer ones in chunks.
