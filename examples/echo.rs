@@ -5,7 +5,7 @@
 //! - `lane wait` and `lane wait MS` are parked jobs: the oldest on any worker gets the next number for each `lane give`; `unblock`
 //!   cancels those of the own worker. `lane tell …` is a notice to every worker, and `notices` says what has come of these.
 //! - `park MS` comes back after that time, `park` when anybody, on any worker, says `wake`.
-//! - `bytes N` is answered with that many, `processes` with what each process says of itself; `quit` closes.
+//! - `origin` says over which listener the client has come. `bytes N` is answered with that many bytes, `processes` with what each process says of itself; `quit` closes.
 //!
 //! ```text
 //! cargo run --example echo -- --listen 127.0.0.1:7000 --workers 2
@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use emptyserver::server::{
-    Application, Audience, ConnectionId, Counter, Effects, Executor, ExecutorContext, Input, LaneId, LaneSpec, Outbox,
-    Peer, Refusal, Responder, Runs, Scoreboard, Service, Slot, StartError, Step, Task, TaskId, Tickets, Wire,
-    WorkerContext,
+    Application, Audience, ConnectionId, Counter, Effects, Executor, ExecutorContext, Input, LaneId, LaneSpec,
+    ListenerKind, Outbox, Peer, Refusal, Responder, Runs, Scoreboard, Service, Slot, StartError, Step, Task, TaskId,
+    Tickets, Wire, WorkerContext,
 };
 use emptyserver::sys;
 
@@ -117,6 +117,7 @@ impl EchoService {
                 self.waiting.iter().for_each(|&id| effects.cancel(id));
                 reply(line, out);
             }
+            [b"origin"] => reply(format!("{} {:?}", session.origin.0, session.origin.1).as_bytes(), out),
             [b"notices"] => {
                 let last = String::from_utf8_lossy(&self.last_notice);
                 reply(format!("{} missed {} last {last}", self.notices, self.missed).as_bytes(), out);
@@ -183,6 +184,7 @@ impl EchoService {
 
 struct Session {
     id: ConnectionId,
+    origin: (usize, ListenerKind),
     /// Until when its parked job is waited for, if that is a question of time.
     waits_until: Option<Instant>,
 }
@@ -198,7 +200,7 @@ impl Service for EchoService {
     type Done = Line;
 
     fn open(&mut self, peer: Peer, _effects: &mut Effects) -> Session {
-        Session { id: peer.id, waits_until: None }
+        Session { id: peer.id, origin: (peer.listener, peer.kind), waits_until: None }
     }
 
     fn receive(

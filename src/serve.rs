@@ -17,7 +17,7 @@ use emptyserver::kv::application::{self, KeyValue};
 use emptyserver::kv::jobs::LANES;
 use emptyserver::kv::shared::settings::{BackupSettings, Settings as KvSettings, queued_bytes_max};
 use emptyserver::server::supervisor::Sidecar;
-use emptyserver::server::{Global, Limits, ServerConfig, StartError, supervisor};
+use emptyserver::server::{Global, Limits, Listener, ListenerKind, ServerConfig, StartError, supervisor};
 use emptyserver::storage::{self, DATA_FILE, Keyspace, file_system};
 use emptyserver::sys::clock;
 use emptyserver::sys::container::Container;
@@ -54,7 +54,8 @@ pub(crate) fn serve(settings: &Settings, container: &Container) -> Result<ExitCo
         View::new(facts(settings, &shared.settings), scoreboard, shared.backups.clone(), shared.hand_offs.clone());
     let sidecar = admin_listener.map(|listener| sidecar(listener, view));
     let application = Arc::new(KeyValue { shared });
-    let start = supervisor::Start { application, config, scoreboard, lock: Some(lock), listener, sidecar };
+    let listeners = vec![Listener { fd: listener, kind: ListenerKind::Tcp }];
+    let start = supervisor::Start { application, config, scoreboard, lock: Some(lock), listeners, sidecar };
     let code = supervisor::run(start)?;
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }

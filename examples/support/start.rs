@@ -5,13 +5,19 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use clap::Parser;
-use emptyserver::server::{Application, Input, Limits, Scoreboard, ServerConfig, supervisor};
+use emptyserver::server::{Application, Input, Limits, Listener, ListenerKind, Scoreboard, ServerConfig, supervisor};
 use emptyserver::sys;
 
 #[derive(Parser)]
 struct Flags {
     #[arg(long, default_value = "127.0.0.1:7000")]
     listen: std::net::SocketAddr,
+    /// Another address to listen on.
+    #[arg(long)]
+    also_listen: Vec<std::net::SocketAddr>,
+    /// A Unix-domain socket to listen on.
+    #[arg(long)]
+    listen_path: Vec<std::path::PathBuf>,
     /// Worker processes; 0 = everything in one process.
     #[arg(long, default_value_t = 2)]
     workers: usize,
@@ -46,14 +52,18 @@ pub(crate) fn serve(application: impl Application) -> Result<(), Box<dyn Error>>
             ..Limits::default()
         },
     };
-    let listener = supervisor::bind(&mut config)?;
+    let of = |kind| move |fd| Listener { fd, kind };
+    let first = supervisor::bind(&mut config).map(of(ListenerKind::Tcp));
+    let others = flags.also_listen.iter().map(|address| supervisor::listen(*address).map(of(ListenerKind::Tcp)));
+    let paths = flags.listen_path.iter().map(|path| supervisor::listen_on_path(path).map(of(ListenerKind::Unix)));
+    let listeners = std::iter::once(first).chain(others).chain(paths).collect::<Result<_, _>>()?;
     let scoreboard = Scoreboard::new(config.workers.max(1), 0)?;
     let code = supervisor::run(supervisor::Start {
         application: Arc::new(application),
         config,
         scoreboard,
         lock: None,
-        listener,
+        listeners,
         sidecar: None,
     })?;
     sys::process::exit_at_once(code)

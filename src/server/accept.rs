@@ -6,15 +6,17 @@
 //! listening: the one with the fewest connections of those that count is never above the smallest count.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use super::config::{ACCEPT_SLACK, DESCRIPTORS_RESERVED, HEARTBEAT_FRESH_MS};
 use super::counters::{Counter, Scoreboard, Slot};
+use super::listener::Listener;
 use crate::sys::descriptors;
 use crate::sys::epoll::{Epoll, Watch};
 
 pub(super) struct Acceptor {
-    listener: OwnedFd,
+    /// By their place; each has the token `token` and its place.
+    listeners: Vec<Listener>,
     own: Slot,
     scoreboard: Scoreboard,
     token: u64,
@@ -42,9 +44,9 @@ const MUTE_MS: u64 = 100;
 const WARN_EVERY_MS: u64 = 10_000;
 
 impl Acceptor {
-    pub(super) fn new(listener: OwnedFd, own: Slot, scoreboard: Scoreboard, token: u64) -> Acceptor {
+    pub(super) fn new(listeners: Vec<Listener>, own: Slot, scoreboard: Scoreboard, token: u64) -> Acceptor {
         Acceptor {
-            listener,
+            listeners,
             own,
             scoreboard,
             token,
@@ -56,8 +58,13 @@ impl Acceptor {
         }
     }
 
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+    pub(super) fn listener(&self, place: usize) -> &Listener {
+        &self.listeners[place]
+    }
+
+    /// The listeners' places.
+    pub(super) fn places(&self) -> std::ops::Range<usize> {
+        0..self.listeners.len()
     }
 
     /// Reads the limit of descriptors again: it may be changed from outside.
@@ -84,23 +91,31 @@ impl Acceptor {
         self.is_listening = should_listen;
         self.scoreboard.set(self.own, Counter::Listening, u64::from(should_listen));
         if should_listen {
-            epoll.add(&self.listener, self.token, Watch::ReadableExclusive)?;
+            for (place, listener) in self.listeners.iter().enumerate() {
+                epoll.add(listener, self.token + place as u64, Watch::ReadableExclusive)?;
+            }
             return Ok(None);
         }
-        epoll.remove(&self.listener)?;
-        Ok(fewest.map(|(_, slot)| Ring { slot, leaves_some: crate::sys::socket::is_readable(self.fd()) }))
+        for listener in &self.listeners {
+            epoll.remove(listener)?;
+        }
+        Ok(fewest.map(|(_, slot)| Ring { slot, leaves_some: self.places().any(|place| self.is_readable(place)) }))
     }
 
     /// True when a connection may be waiting for a worker that was woken for it but does not run (stopped, or dead): then
     /// one that runs has to look by itself, for the kernel wakes only one.
     pub(super) fn must_look(&self, now_ms: u64) -> bool {
         let is_missing = |slot| slot != self.own && !self.is_alive(slot, now_ms);
-        self.scoreboard.workers().any(is_missing) && self.has_waiting()
+        self.scoreboard.workers().any(is_missing) && self.places().any(|place| self.has_waiting(place))
     }
 
-    /// True when this worker listens and a connection waits, whoever was woken for it.
-    pub(super) fn has_waiting(&self) -> bool {
-        self.is_listening && crate::sys::socket::is_readable(self.fd())
+    /// True when this worker listens and a connection waits there, whoever was woken for it.
+    pub(super) fn has_waiting(&self, place: usize) -> bool {
+        self.is_listening && self.is_readable(place)
+    }
+
+    fn is_readable(&self, place: usize) -> bool {
+        crate::sys::socket::is_readable(self.listeners[place].as_fd())
     }
 
     /// Nothing can be accepted (no descriptors, no memory): others may be able to, and this one tries again later.
@@ -134,6 +149,7 @@ pub(super) fn connections_within(descriptors: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::super::counters::SERVING;
+    use super::super::listener::ListenerKind;
     use super::*;
     use crate::sys::socket;
 
@@ -154,8 +170,14 @@ mod tests {
             scoreboard.set(slot, Counter::HasRoom, 1);
             scoreboard.set(slot, Counter::Connections, count);
         }
-        let listener = socket::listen_on(([127, 0, 0, 1], 0).into(), 8).unwrap();
-        Fixture { acceptor: Acceptor::new(listener, Slot(0), scoreboard, 1), epoll: Epoll::new(4).unwrap(), scoreboard }
+        let listener =
+            || Listener { fd: socket::listen_on(([127, 0, 0, 1], 0).into(), 8).unwrap(), kind: ListenerKind::Tcp };
+        let listeners = vec![listener(), listener()];
+        Fixture {
+            acceptor: Acceptor::new(listeners, Slot(0), scoreboard, 1),
+            epoll: Epoll::new(4).unwrap(),
+            scoreboard,
+        }
     }
 
     impl Fixture {
@@ -194,7 +216,8 @@ mod tests {
         here.scoreboard.set(Slot(2), Counter::HasRoom, 0);
         assert!(here.evaluate(NOW_MS).0);
         assert!(!here.acceptor.must_look(NOW_MS), "nothing waits");
-        let _client = std::net::TcpStream::connect(socket::local_address(here.acceptor.fd()).unwrap()).unwrap();
+        let _client =
+            std::net::TcpStream::connect(socket::local_address(here.acceptor.listener(1).as_fd()).unwrap()).unwrap();
         assert!(here.acceptor.must_look(NOW_MS), "one was perhaps woken and is stopped");
     }
 

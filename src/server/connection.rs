@@ -13,14 +13,14 @@
 //!   └─────────┘
 //! ```
 
-use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use super::input::Input;
 use super::outbox::Outbox;
+use super::transport::Transport;
 
 pub(super) struct Connection<S> {
-    pub(super) socket: OwnedFd,
+    pub(super) transport: Transport,
     pub(super) session: S,
     pub(super) input: Input,
     pub(super) out: Outbox,
@@ -76,9 +76,9 @@ pub(super) enum State {
 }
 
 impl<S> Connection<S> {
-    pub(super) fn new(socket: OwnedFd, session: S, now: Instant, unsent_allowed: usize) -> Connection<S> {
+    pub(super) fn new(transport: Transport, session: S, now: Instant, unsent_allowed: usize) -> Connection<S> {
         Connection {
-            socket,
+            transport,
             session,
             input: Input::default(),
             out: Outbox::default(),

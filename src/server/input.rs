@@ -1,9 +1,9 @@
 //! The received bytes of one connection that are not consumed yet.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 
-use crate::sys::socket::{self, Moved};
+use super::transport::Transport;
+use crate::sys::socket::Moved;
 
 /// Bytes that are copied rather than let them keep a large buffer.
 const SMALL_BYTES_MAX: usize = 4 << 10;
@@ -54,7 +54,12 @@ impl Input {
     }
 
     /// Reads once, at most `bytes_max` bytes. `spare` lends its buffer while this one has none.
-    pub(super) fn fill(&mut self, fd: BorrowedFd<'_>, bytes_max: usize, spare: &mut Vec<Vec<u8>>) -> io::Result<Moved> {
+    pub(super) fn fill(
+        &mut self,
+        transport: &mut Transport,
+        bytes_max: usize,
+        spare: &mut Vec<Vec<u8>>,
+    ) -> io::Result<Moved> {
         if self.buffer.capacity() <= SMALL_BYTES_MAX
             && let Some(mut large) = spare.pop()
         {
@@ -71,7 +76,7 @@ impl Input {
         if self.buffer.len() >= LARGE_BYTES && self.buffer.capacity() - self.buffer.len() < bytes_max {
             self.buffer.reserve_exact(bytes_max.max(self.buffer.len() / 4));
         }
-        socket::receive(fd, &mut self.buffer, bytes_max)
+        transport.receive(&mut self.buffer, bytes_max)
     }
 
     /// An idle connection holds no memory: an empty buffer goes to `spare`, or is freed when it grew. One that waits for the rest
@@ -90,17 +95,20 @@ impl Input {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::listener::ListenerKind;
+    use crate::sys::socket;
     use std::os::fd::AsFd;
 
     #[test]
     fn what_waits_for_the_rest_of_a_frame_takes_memory_in_proportion() {
         let (here, there) = socket::stream_pair().unwrap();
+        let mut here = Transport::new(here, ListenerKind::Tcp);
         let (mut input, mut spare) = (Input::default(), Vec::new());
         let mut sent = 0;
         for _ in 0..4000 {
             let Moved::Bytes(count) = socket::send(there.as_fd(), &[7; 1000]).unwrap() else { panic!("no room") };
             sent += count;
-            input.fill(here.as_fd(), 64 << 10, &mut spare).unwrap();
+            input.fill(&mut here, 64 << 10, &mut spare).unwrap();
             input.release(&mut spare);
             assert_eq!(input.len(), sent);
             assert!(input.capacity() <= (4 * sent).min(sent + sent / 4 + (2 << 20)), "{} for {sent}", input.capacity());

@@ -5,10 +5,10 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use super::block::Block;
-use crate::sys::socket::{self, Moved};
+use super::transport::Transport;
+use crate::sys::socket::Moved;
 
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -89,14 +89,14 @@ impl Outbox {
     }
 
     /// Sends what the socket takes now, and not more than is fair: mostly one write.
-    pub(super) fn flush(&mut self, fd: BorrowedFd<'_>) -> io::Result<Flushed> {
+    pub(super) fn flush(&mut self, transport: &mut Transport) -> io::Result<Flushed> {
         let mut count = 0;
         while !self.is_empty() {
             if count >= FLUSH_BYTES_MAX {
                 return Ok(Flushed::More(count));
             }
             let first = self.blocks.front().unwrap_or(&self.buffer);
-            match socket::send(fd, &first[self.sent..])? {
+            match transport.send(&first[self.sent..])? {
                 Moved::Closed => return Ok(Flushed::Closed),
                 Moved::WouldBlock => return Ok(Flushed::Partly(count)),
                 Moved::Bytes(bytes) => {
@@ -108,6 +108,14 @@ impl Outbox {
                     }
                     self.drop_first();
                 }
+            }
+        }
+        // Only a wrapping transport holds something back.
+        if transport.has_unsent() {
+            match transport.flush()? {
+                Moved::Closed => return Ok(Flushed::Closed),
+                Moved::WouldBlock => return Ok(Flushed::Partly(count)),
+                Moved::Bytes(_) => {}
             }
         }
         Ok(Flushed::Wholly(count))
@@ -193,15 +201,18 @@ pub(super) fn give_back(mut buffer: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::listener::ListenerKind;
+    use crate::sys::socket;
     use std::os::fd::AsFd;
 
     /// Sends and receives until all has left; what came.
     fn drained(out: &mut Outbox, mut before_each: impl FnMut(&mut Outbox)) -> Vec<u8> {
         let (here, there) = socket::stream_pair().unwrap();
+        let mut here = Transport::new(here, ListenerKind::Unix);
         let mut received = Vec::new();
         loop {
             before_each(out);
-            let flushed = out.flush(here.as_fd()).unwrap();
+            let flushed = out.flush(&mut here).unwrap();
             while let Moved::Bytes(_) = socket::receive(there.as_fd(), &mut received, 1 << 20).unwrap() {}
             if let Flushed::Wholly(_) = flushed {
                 return received;
@@ -241,7 +252,8 @@ mod tests {
         out.append(vec![1; 3 << 20]);
         out.append(vec![2; 10]);
         let (here, _there) = socket::stream_pair().unwrap();
-        let Flushed::Partly(sent) = out.flush(here.as_fd()).unwrap() else { panic!("the socket takes all") };
+        let mut here = Transport::new(here, ListenerKind::Unix);
+        let Flushed::Partly(sent) = out.flush(&mut here).unwrap() else { panic!("the socket takes all") };
         assert_eq!((sent + out.len(), out.take().len()), ((3 << 20) + 10, (3 << 20) + 10 - sent));
         assert!(out.is_empty() && out.capacity() == 0);
     }

@@ -9,6 +9,7 @@ use super::control::{Control, Heard, Message};
 use super::counters::{self, Counter, Scoreboard, Slot};
 use super::lane_server::{Doorway, LinkSource};
 use super::lanes::{End, Lane};
+use super::listener::Listener;
 use super::pool::{self, Place, Pool};
 use super::process_lane::ProcessLane;
 use super::service::{Application, ExecutorContext, LaneId, LaneSpec, Runs, StartError, WorkerContext};
@@ -40,7 +41,7 @@ pub(super) fn worker<A: Application>(
     frame: &Frame<A>,
     slot: Slot,
     incarnation: u64,
-    listener: OwnedFd,
+    listeners: Vec<Listener>,
     control: Control,
 ) -> i32 {
     name_thread(&format!("worker-{}", slot.0));
@@ -53,13 +54,13 @@ pub(super) fn worker<A: Application>(
     if !frame.cpus.is_empty() {
         pool::set_place(Some(frame.cpus[slot.0 % frame.cpus.len()]), 0);
     }
-    serve(build_worker(frame, &place, incarnation, listener, Chief::Supervisor(control)), || {})
+    serve(build_worker(frame, &place, incarnation, listeners, Chief::Supervisor(control)), || {})
 }
 
 /// The only process: all lanes are threads, signals come here. `on_ready` is called when it serves.
 pub(super) fn alone<A: Application>(
     frame: &Frame<A>,
-    listener: OwnedFd,
+    listeners: Vec<Listener>,
     signals: Signals,
     on_ready: impl FnOnce(),
 ) -> i32 {
@@ -69,7 +70,7 @@ pub(super) fn alone<A: Application>(
     }
     let drain = Duration::from_secs(frame.config.drain_seconds);
     let incarnation = frame.scoreboard.next_incarnation();
-    serve(build_worker(frame, &place, incarnation, listener, Chief::Signals { signals, drain }), on_ready)
+    serve(build_worker(frame, &place, incarnation, listeners, Chief::Signals { signals, drain }), on_ready)
 }
 
 fn serve<A: Application>(started: Result<Worker<A>, StartError>, on_ready: impl FnOnce()) -> i32 {
@@ -102,7 +103,7 @@ fn build_worker<A: Application>(
     frame: &Frame<A>,
     place: &Place,
     incarnation: u64,
-    listener: OwnedFd,
+    listeners: Vec<Listener>,
     chief: Chief,
 ) -> Result<Worker<A>, StartError> {
     let (slot, scoreboard) = (place.slot, frame.scoreboard);
@@ -132,7 +133,7 @@ fn build_worker<A: Application>(
         service,
         lanes: ends.into_iter().flatten().collect(),
         wakes,
-        listener,
+        listeners,
         chief,
         slot,
         scoreboard,

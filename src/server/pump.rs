@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::arrived::Arrived;
 use super::counters::{Scoreboard, Slot};
 use super::input::Input;
+use super::listener::ListenerKind;
 use super::outbox::Outbox;
 use super::service::{
     Application, Audience, ConnectionId, Effect, Effects, Executor, ExecutorContext, LaneId, Peer, Responder, Service,
@@ -128,7 +129,8 @@ impl<A: Application> Pump<A> {
         let index = self.connections.len();
         let id = ConnectionId(index as u64);
         let address = SocketAddr::from(([127, 0, 0, 1], 50_000));
-        let peer = Peer { id, number: index as u64 + 1, address, local: address, descriptor: 8 };
+        let (number, listener, kind) = (index as u64 + 1, 0, ListenerKind::Tcp);
+        let peer = Peer { id, number, address, local: address, descriptor: 8, listener, kind };
         let mut effects = Effects::default();
         let session = self.service.open(peer, &mut effects);
         let (input, out) = (Input::default(), Outbox::default());

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::counters::{Scoreboard, Slot};
 use super::input::Input;
+use super::listener::ListenerKind;
 use super::outbox::Outbox;
 
 /// Names one connection of one worker, for as long as the connection lives and never again: a generation and a slab index.
@@ -87,6 +88,10 @@ pub struct Peer {
     pub address: SocketAddr,
     pub local: SocketAddr,
     pub descriptor: i32,
+    /// Over which of the service's listeners it has come, by its place, and what kind of one that is. Of a Unix socket both addresses
+    /// are 0.0.0.0:0.
+    pub listener: usize,
+    pub kind: ListenerKind,
 }
 
 /// The event-loop half. One per worker, called by one thread only: no locks, and nothing that waits.

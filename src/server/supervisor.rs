@@ -1,10 +1,11 @@
-//! The first process: binds the listener, maps the counters, starts the others, and starts them again.
+//! The first process: binds the listeners, maps the counters, starts the others, and starts them again.
 //!
 //! It has one thread, opens no database and reads no client. Its whole life is `Supervisor::live`.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use super::config::ServerConfig;
 use super::control::{Control, Heard, Message};
 use super::counters::{self, Counter, Global, Scoreboard, Slot};
 use super::lanes;
+use super::listener::{self, Listener};
 use super::process::{self as bodies, Frame};
 use super::service::{Application, Runs, StartError};
 use super::watchdog::Watchdog;
@@ -31,7 +33,8 @@ pub struct Start<A> {
     pub scoreboard: Scoreboard,
     /// Held by every process of the service, so that it is free only when the last is gone.
     pub lock: Option<FileLock>,
-    pub listener: OwnedFd,
+    /// At least one. `Peer::listener` is a place here.
+    pub listeners: Vec<Listener>,
     /// What runs beside the service, if anything does.
     pub sidecar: Option<Sidecar>,
 }
@@ -50,6 +53,7 @@ pub fn run<A: Application>(start: Start<A>) -> Result<i32, StartError> {
     memory::give_back_large_buffers();
     let lanes = start.application.lanes();
     lanes::check(&lanes, &start.config.limits)?;
+    listener::check(&start.listeners)?;
     let failed = |what: &'static str| move |error: io::Error| StartError::new(format!("can't {what}: {error}"));
     let cpus = match start.config.cpu_affinity {
         true => thread::allowed_cpus().map_err(failed("read the allowed CPUs"))?,
@@ -66,7 +70,8 @@ pub fn run<A: Application>(start: Start<A>) -> Result<i32, StartError> {
         start.scoreboard.global(global).store(value, Ordering::Relaxed);
     }
     let signals = Signals::open().map_err(failed("block signals"))?;
-    let address = socket::local_address(start.listener.as_fd()).map_err(failed("read the listener's address"))?;
+    let addresses: io::Result<Vec<String>> = start.listeners.iter().map(Listener::address).collect();
+    let addresses = addresses.map_err(failed("read a listener's address"))?;
     let is_alone = start.config.workers == 0;
     let frame =
         Frame { application: start.application, config: start.config, scoreboard: start.scoreboard, lanes, cpus };
@@ -74,10 +79,10 @@ pub fn run<A: Application>(start: Start<A>) -> Result<i32, StartError> {
         if let Some(sidecar) = start.sidecar {
             bodies::sidecar_thread(sidecar, frame.scoreboard).map_err(failed("start a thread"))?;
         }
-        return Ok(bodies::alone(&frame, start.listener, signals, || announce(address, &frame.config)));
+        return Ok(bodies::alone(&frame, start.listeners, signals, || announce(&addresses, &frame.config)));
     }
-    let mut supervisor = Supervisor::new(frame, start.listener, start.lock, start.sidecar, signals)?;
-    supervisor.live(address).map_err(failed("supervise"))
+    let mut supervisor = Supervisor::new(frame, start.listeners, start.lock, start.sidecar, signals)?;
+    supervisor.live(&addresses).map_err(failed("supervise"))
 }
 
 /// Binds the listener, lowering the number of connections to what the descriptors allow.
@@ -98,6 +103,12 @@ pub fn listen(address: SocketAddr) -> Result<OwnedFd, StartError> {
     socket::listen_on(address, BACKLOG).map_err(|error| StartError::new(format!("can't listen on {address}: {error}")))
 }
 
+/// Listens on a Unix-domain socket. A socket that an earlier service left there is replaced.
+pub fn listen_on_path(path: &Path) -> Result<OwnedFd, StartError> {
+    socket::listen_on_path(path, BACKLOG)
+        .map_err(|error| StartError::new(format!("can't listen on {}: {error}", path.display())))
+}
+
 const BACKLOG: i32 = 1024;
 /// A process that lived at least so long starts again at once.
 const STABLE: Duration = Duration::from_secs(2);
@@ -113,7 +124,7 @@ const LANE_SHARE: u32 = 4;
 
 struct Supervisor<A> {
     frame: Frame<A>,
-    listener: OwnedFd,
+    listeners: Vec<Listener>,
     lock: Option<FileLock>,
     sidecar: Option<Sidecar>,
     signals: Signals,
@@ -164,7 +175,7 @@ const SIGNALS: u64 = u64::MAX;
 impl<A: Application> Supervisor<A> {
     fn new(
         frame: Frame<A>,
-        listener: OwnedFd,
+        listeners: Vec<Listener>,
         lock: Option<FileLock>,
         sidecar: Option<Sidecar>,
         signals: Signals,
@@ -187,11 +198,11 @@ impl<A: Application> Supervisor<A> {
         let (phase, sampled_at) = (Phase::Starting, now);
         // A look is a second: SAMPLE_EVERY.
         let watchdog = Watchdog::new(scoreboard.workers().count(), frame.config.limits.loop_stall_seconds_max);
-        Ok(Supervisor { frame, listener, lock, sidecar, signals, epoll, children, phase, sampled_at, watchdog })
+        Ok(Supervisor { frame, listeners, lock, sidecar, signals, epoll, children, phase, sampled_at, watchdog })
     }
 
     /// The whole life of the service.
-    fn live(&mut self, address: SocketAddr) -> io::Result<i32> {
+    fn live(&mut self, addresses: &[String]) -> io::Result<i32> {
         loop {
             let now = clock::monotonic();
             self.start_absent(now);
@@ -206,7 +217,7 @@ impl<A: Application> Supervisor<A> {
             let events: Vec<u64> = self.epoll.wait(Some(self.timeout(now)))?.map(|event| event.token).collect();
             for token in events {
                 if token != SIGNALS {
-                    self.hear(Slot(token as usize), address)?;
+                    self.hear(Slot(token as usize), addresses)?;
                 }
             }
             while let Some(asked) = self.signals.next()? {
@@ -290,28 +301,27 @@ impl<A: Application> Supervisor<A> {
         self.frame.scoreboard.set(slot, Counter::Incarnation, incarnation);
         let (is_lane, is_sidecar) = (self.lane_slot() == Some(slot), slot == self.frame.scoreboard.sidecar_slot());
         let (frame, sidecar) = (&self.frame, self.sidecar.as_ref().filter(|_| is_sidecar));
-        let listener = match sidecar {
-            Some(sidecar) => Some(&sidecar.listener),
-            None => (!is_lane).then_some(&self.listener),
-        };
+        let listeners = if is_lane || is_sidecar { &[][..] } else { &self.listeners };
         // The sidecar touches no data: the next service on it need not wait for that.
         let lock = self.lock.as_ref().filter(|_| !is_sidecar);
         let pid = process::spawn(move || {
             let prepared = crate::sys::signals::ignore_in_child().and_then(|()| {
-                let listener = listener.map(OwnedFd::try_clone).transpose()?;
-                let own = [Some(childs_control.as_fd()), lock.map(AsFd::as_fd), listener.as_ref().map(AsFd::as_fd)];
+                let listeners = listeners.iter().map(Listener::try_clone).collect::<io::Result<Vec<_>>>()?;
+                let sidecars = sidecar.map(|sidecar| sidecar.listener.try_clone()).transpose()?;
+                let own = [Some(childs_control.as_fd()), lock.map(AsFd::as_fd), sidecars.as_ref().map(AsFd::as_fd)];
+                let own = own.into_iter().flatten().chain(listeners.iter().map(AsFd::as_fd));
                 // Everything else that this process inherited is its parent's.
-                descriptors::close_all_but(&own.into_iter().flatten().collect::<Vec<_>>())?;
-                Ok(listener)
+                descriptors::close_all_but(&own.collect::<Vec<_>>())?;
+                Ok((listeners, sidecars))
             });
             match (prepared, sidecar) {
                 (Err(error), _) => {
                     tracing::error!(%error, "a child can't be prepared");
                     bodies::FAILED
                 }
-                (Ok(None), _) => bodies::lane(frame, &childs_control),
-                (Ok(Some(listener)), Some(sidecar)) => bodies::sidecar(sidecar, frame.scoreboard, listener),
-                (Ok(Some(listener)), None) => bodies::worker(frame, slot, incarnation, listener, childs_control),
+                (Ok((_, Some(listener))), Some(sidecar)) => bodies::sidecar(sidecar, frame.scoreboard, listener),
+                (Ok(_), _) if is_lane => bodies::lane(frame, &childs_control),
+                (Ok((listeners, _)), _) => bodies::worker(frame, slot, incarnation, listeners, childs_control),
             }
         })?;
         tracing::debug!(process = self.name(slot), pid, incarnation, "started");
@@ -380,7 +390,7 @@ impl<A: Application> Supervisor<A> {
         }
     }
 
-    fn hear(&mut self, slot: Slot, address: SocketAddr) -> io::Result<()> {
+    fn hear(&mut self, slot: Slot, addresses: &[String]) -> io::Result<()> {
         loop {
             let ChildState::Running { control, is_ready, .. } = &mut self.children[slot.0].state else { return Ok(()) };
             match control.receive()? {
@@ -396,7 +406,7 @@ impl<A: Application> Supervisor<A> {
                     let all_ready = self.children[..sidecar].iter().all(is_ready);
                     if matches!(self.phase, Phase::Starting) && all_ready {
                         self.phase = Phase::Serving;
-                        announce(address, &self.frame.config);
+                        announce(addresses, &self.frame.config);
                     }
                 }
                 Heard::Message(Message::DrainAll, _) => self.drain(),
@@ -613,7 +623,9 @@ pub(super) fn tell_of_dropped_lines() {
 }
 
 /// The line that says where the service is: a person's, and a test's that asked for port 0.
-fn announce(address: SocketAddr, config: &ServerConfig) {
+fn announce(addresses: &[String], config: &ServerConfig) {
+    let (address, others) = addresses.split_first().expect("there is a listener");
+    others.iter().for_each(|address| tracing::info!(%address, "listens here, too"));
     tracing::info!(%address, workers = config.workers, "ready to accept connections");
 }
 

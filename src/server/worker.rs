@@ -23,6 +23,7 @@ use super::connection::{Connection, State};
 use super::control::{Control, Heard, Message};
 use super::counters::{self, Counter, Global, Scoreboard, Slot};
 use super::lanes::Lane;
+use super::listener::{LISTENERS_MAX, Listener, ListenerKind};
 use super::log_limit::LogLimit;
 use super::outbox::Flushed;
 use super::service::{
@@ -30,6 +31,7 @@ use super::service::{
 };
 use super::slab::Slab;
 use super::timers::Timers;
+use super::transport::Transport;
 use super::waker::Wakes;
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Event, Watch};
@@ -50,7 +52,7 @@ pub(super) struct Parts<A: Application> {
     pub(super) service: A::Service,
     pub(super) lanes: Vec<Lane<A::Job, A::Done>>,
     pub(super) wakes: Wakes,
-    pub(super) listener: OwnedFd,
+    pub(super) listeners: Vec<Listener>,
     pub(super) chief: Chief,
     pub(super) slot: Slot,
     pub(super) scoreboard: Scoreboard,
@@ -59,9 +61,10 @@ pub(super) struct Parts<A: Application> {
 }
 
 /// Tokens below those of connections (which are at least 2^32).
-const LISTENER: u64 = 1;
-const WAKES: u64 = 2;
-const CHIEF: u64 = 3;
+const WAKES: u64 = 1;
+const CHIEF: u64 = 2;
+const LISTENERS: u64 = 0x10;
+const LISTENERS_END: u64 = LISTENERS + LISTENERS_MAX as u64;
 const LANES: u64 = 0x100;
 const BUS: u64 = 0x1_0000;
 const CONNECTIONS: u64 = 1 << 32;
@@ -112,7 +115,7 @@ pub(super) struct Worker<A: Application> {
 
 impl<A: Application> Worker<A> {
     pub(super) fn new(parts: Parts<A>) -> Result<Worker<A>, StartError> {
-        let Parts { service, lanes, wakes, listener, chief, slot, scoreboard, limits, turned_away } = parts;
+        let Parts { service, lanes, wakes, listeners, chief, slot, scoreboard, limits, turned_away } = parts;
         let now = clock::monotonic();
         let epoll = Epoll::new(EVENTS_MAX).map_err(cannot("make an epoll"))?;
         epoll.add(&wakes, WAKES, Watch::Readable).map_err(cannot("watch its wakes"))?;
@@ -130,7 +133,7 @@ impl<A: Application> Worker<A> {
             scoreboard,
             turned_away,
             epoll,
-            acceptor: Acceptor::new(listener, slot, scoreboard, LISTENER),
+            acceptor: Acceptor::new(listeners, slot, scoreboard, LISTENERS),
             bus: Bus::new(slot, scoreboard, limits.bus_bytes_max),
             limits,
             connections: Slab::new(),
@@ -195,7 +198,7 @@ impl<A: Application> Worker<A> {
     fn dispatch(&mut self, event: Event) -> io::Result<()> {
         match event.token {
             CONNECTIONS.. => self.note(ConnectionId(event.token), event),
-            LISTENER => self.accept()?,
+            LISTENERS..LISTENERS_END => self.accept((event.token - LISTENERS) as usize)?,
             WAKES => {
                 self.wakes.clear();
                 for lane in 0..self.lanes.len() {
@@ -246,10 +249,20 @@ impl<A: Application> Worker<A> {
         }
     }
 
-    fn accept(&mut self) -> io::Result<()> {
+    /// Accepts from each listener where something waits.
+    fn accept_waiting(&mut self) -> io::Result<()> {
+        for place in self.acceptor.places() {
+            if self.acceptor.has_waiting(place) {
+                self.accept(place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, listener: usize) -> io::Result<()> {
         for turn in 0..ACCEPTS_MAX {
-            match socket::accept(self.acceptor.fd()) {
-                Ok(Some(fd)) => self.welcome(fd),
+            match socket::accept(self.acceptor.listener(listener).as_fd()) {
+                Ok(Some(fd)) => self.welcome(fd, listener),
                 Ok(None) => {
                     // The first attempt follows a wake-up: somebody else was faster.
                     if turn == 0 {
@@ -264,14 +277,14 @@ impl<A: Application> Worker<A> {
             }
             self.look_at_counts()?;
             // Another look costs a wake-up of nobody, and is made only when there is something to see.
-            if !self.acceptor.has_waiting() {
+            if !self.acceptor.has_waiting(listener) {
                 break;
             }
         }
         self.look_at_counts()
     }
 
-    fn welcome(&mut self, fd: OwnedFd) {
+    fn welcome(&mut self, fd: OwnedFd, listener: usize) {
         let connections_max = self.scoreboard.global(Global::ConnectionsMax).load(Ordering::Relaxed);
         if self.scoreboard.sum(Counter::Connections) >= connections_max {
             self.scoreboard.add(self.slot, Counter::TurnedAwayTotal, 1);
@@ -284,34 +297,38 @@ impl<A: Application> Worker<A> {
                 );
             }
             // It is told why if its socket takes that much, and closed either way.
-            if let Err(error) = socket::send(fd.as_fd(), self.turned_away) {
+            let mut transport = Transport::new(fd, self.acceptor.listener(listener).kind);
+            if let Err(error) = transport.send(self.turned_away) {
                 tracing::debug!(%error, "a connection was turned away without a word");
             }
             return;
         }
-        if let Err(error) = self.open(fd) {
+        if let Err(error) = self.open(fd, listener) {
             tracing::debug!(%error, "a connection was gone before it began");
         }
     }
 
-    fn open(&mut self, fd: OwnedFd) -> io::Result<()> {
-        socket::set_no_delay(fd.as_fd())?;
-        if self.limits.keep_alive_seconds > 0 {
-            socket::set_keep_alive(fd.as_fd(), self.limits.keep_alive_seconds)?;
+    fn open(&mut self, fd: OwnedFd, listener: usize) -> io::Result<()> {
+        let kind = self.acceptor.listener(listener).kind;
+        if kind != ListenerKind::Unix {
+            socket::set_no_delay(fd.as_fd())?;
+            if self.limits.keep_alive_seconds > 0 {
+                socket::set_keep_alive(fd.as_fd(), self.limits.keep_alive_seconds)?;
+            }
         }
-        let (address, local) = socket::addresses(fd.as_fd())?;
+        let (address, local) = self.acceptor.listener(listener).addresses(fd.as_fd())?;
         let number = self.scoreboard.global(Global::Connections).fetch_add(1, Ordering::Relaxed) + 1;
         let descriptor = fd.as_raw_fd();
         let (service, effects, now) = (&mut self.service, &mut self.effects, self.now);
         let unsent_allowed = self.limits.output_bytes_pause;
         let id = self.connections.insert(|id| {
-            let session = service.open(Peer { id, number, address, local, descriptor }, effects);
-            Connection::new(fd, session, now, unsent_allowed)
+            let session = service.open(Peer { id, number, address, local, descriptor, listener, kind }, effects);
+            Connection::new(Transport::new(fd, kind), session, now, unsent_allowed)
         });
         self.scoreboard.add(self.slot, Counter::AcceptedTotal, 1);
         self.scoreboard.set(self.slot, Counter::Connections, self.connections.len() as u64);
         let connection = self.connections.find(id).expect("just inserted");
-        if let Err(error) = self.epoll.add(&connection.socket, id.0, Watch::Changes) {
+        if let Err(error) = self.epoll.add(&connection.transport, id.0, Watch::Changes) {
             self.remove(id);
             return Err(error);
         }
@@ -372,12 +389,13 @@ impl<A: Application> Worker<A> {
     /// One read. False when the connection is to be removed.
     fn read(&mut self, id: ConnectionId) -> bool {
         let Some(connection) = self.connections.find(id) else { return false };
-        match connection.input.fill(connection.socket.as_fd(), READ_BYTES, &mut self.spare) {
+        match connection.input.fill(&mut connection.transport, READ_BYTES, &mut self.spare) {
             Ok(Moved::Bytes(count)) => {
                 connection.active_at = self.now;
                 // A short read has emptied the socket, and the next bytes make epoll speak again; but an end of file that
                 // epoll has announced already is still to be read.
-                connection.is_readable = count == READ_BYTES || connection.has_ended;
+                connection.is_readable =
+                    count == READ_BYTES || connection.has_ended || connection.transport.may_have_more();
                 self.scoreboard.add(self.slot, Counter::InputBytesTotal, count as u64);
                 self.scoreboard.raise(self.slot, Counter::InputBytesMax, connection.input.len() as u64);
             }
@@ -390,6 +408,11 @@ impl<A: Application> Worker<A> {
                 tracing::debug!(%error, connection = id.0, "a connection failed");
                 return false;
             }
+        }
+        if connection.transport.is_wrapping() {
+            // Sending may have waited for that, and it may have to send by itself.
+            connection.is_writable = true;
+            mark_dirty(connection, id, &mut self.dirty);
         }
         let bytes = connection.input.len();
         let is_too_much = bytes > self.limits.input_bytes_max;
@@ -472,7 +495,7 @@ impl<A: Application> Worker<A> {
         }
         self.service.close(connection.session, &mut self.effects);
         // Closing the descriptor takes it out of epoll: it was never shared.
-        drop(connection.socket);
+        drop(connection.transport);
     }
 
     // ---- lanes
@@ -570,8 +593,8 @@ impl<A: Application> Worker<A> {
                     self.relieve();
                     self.look_at_counts()?;
                     // This one may have listened before, and then nobody is woken again for what waits.
-                    if accept && self.acceptor.has_waiting() {
-                        self.accept()?;
+                    if accept {
+                        self.accept_waiting()?;
                     }
                 }
             }
@@ -636,7 +659,7 @@ impl<A: Application> Worker<A> {
     fn flush_and_remove(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.find(id)
             && !connection.out.is_empty()
-            && let Err(error) = connection.out.flush(connection.socket.as_fd())
+            && let Err(error) = connection.out.flush(&mut connection.transport)
         {
             tracing::debug!(%error, "a closed connection's last replies are lost");
         }

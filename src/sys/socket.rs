@@ -4,12 +4,15 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 
 use bytes::BytesMut;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage,
-    accept4, bind, getpeername, getsockname, listen, recvmsg, sendmsg, setsockopt, socket, socketpair, sockopt,
+    UnixAddr, accept4, bind, getpeername, getsockname, listen, recvmsg, sendmsg, setsockopt, socket, socketpair,
+    sockopt,
 };
 
 /// What one read or write of a socket that never waits came to.
@@ -31,6 +34,24 @@ pub fn listen_on(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
     listen(&fd, Backlog::new(backlog)?)?;
     Ok(fd)
+}
+
+/// The same for a path: a socket of the Unix domain. One that is left there is removed first, but nothing else is.
+pub fn listen_on_path(path: &Path, backlog: i32) -> io::Result<OwnedFd> {
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        std::fs::remove_file(path)?;
+    }
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    listen(&fd, Backlog::new(backlog)?)?;
+    Ok(fd)
+}
+
+/// The path that a listener of the Unix domain is bound to.
+pub fn local_path(fd: BorrowedFd<'_>) -> io::Result<String> {
+    let address: UnixAddr = getsockname(fd.as_raw_fd())?;
+    Ok(address.path().map_or_else(String::new, |path| path.display().to_string()))
 }
 
 /// Accepts one connection, if one waits. One that was reset or failed while it waited is skipped: accept(2) reports

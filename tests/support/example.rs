@@ -61,6 +61,13 @@ impl Server {
         self.log.lines().iter().any(|line| line.contains(text))
     }
 
+    /// The first address that was logged with this text.
+    pub fn logged_address(&self, text: &str) -> SocketAddr {
+        let lines = self.log.lines();
+        let line = lines.iter().find(|line| line.contains(text)).unwrap();
+        line.split(' ').find_map(|word| word.strip_prefix("address=")).unwrap().parse().unwrap()
+    }
+
     /// Waits for the end of the supervisor; the exit code, or the signal as a negative number.
     pub fn wait(&mut self) -> i32 {
         let status = wait_until("the supervisor ends", PATIENCE, || self.child.try_wait().unwrap());

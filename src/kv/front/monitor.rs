@@ -77,12 +77,13 @@ mod tests {
     use super::*;
     use crate::kv::commands::table;
     use crate::kv::sessions::session::Session;
-    use crate::server::{ConnectionId, Peer};
+    use crate::server::{ConnectionId, ListenerKind, Peer};
 
     #[test]
     fn a_line_is_short_whatever_the_call_is() {
         let address = "127.0.0.1:7".parse().unwrap();
-        let peer = Peer { id: ConnectionId(1), number: 1, address, local: address, descriptor: 3 };
+        let (listener, kind) = (0, ListenerKind::Tcp);
+        let peer = Peer { id: ConnectionId(1), number: 1, address, local: address, descriptor: 3, listener, kind };
         let client = Session::new(&peer, 0).client;
         let long = vec![0; 8 << 20];
         let set = line(&client, table::lookup(b"set").unwrap(), &[b"set", b"k", &long, b"EX", b"1"]);

@@ -45,11 +45,12 @@ impl<A: Application> Worker<A> {
         let until = self.drain_until?;
         for id in self.connections.ids() {
             let Some(connection) = self.connections.find(id) else { continue };
+            let is_sent = connection.out.is_empty() && !connection.transport.has_unsent();
             let is_idle = match connection.state {
                 State::InFlight => false,
-                State::Open => connection.out.is_empty() && !connection.is_readable && !connection.is_queued,
+                State::Open => is_sent && !connection.is_readable && !connection.is_queued,
                 State::Parked { .. } | State::Waiting { .. } => true,
-                State::Closing => connection.out.is_empty(),
+                State::Closing => is_sent,
             };
             if is_idle {
                 self.flush_and_remove(id);

@@ -11,10 +11,10 @@ impl<A: Application> Worker<A> {
     pub(super) fn send(&mut self, id: ConnectionId) -> usize {
         let Some(connection) = self.connections.find(id) else { return 0 };
         connection.is_dirty = false;
-        let flushed = if connection.out.is_empty() {
+        let flushed = if connection.out.is_empty() && !connection.transport.has_unsent() {
             Flushed::Wholly(0)
         } else if connection.is_writable {
-            connection.out.flush(connection.socket.as_fd()).unwrap_or_else(|error| {
+            connection.out.flush(&mut connection.transport).unwrap_or_else(|error| {
                 tracing::debug!(%error, connection = id.0, "a connection failed");
                 Flushed::Closed
             })

@@ -17,7 +17,7 @@ impl<A: Application> Worker<A> {
         self.look_at_counts()?;
         self.look_at_idle_timeout();
         if self.acceptor.must_look(clock::uptime_ms()) {
-            self.accept()?;
+            self.accept_waiting()?;
         }
         // Where there is a supervisor, it tells.
         if let Chief::Signals { .. } = self.chief {

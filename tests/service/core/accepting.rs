@@ -277,3 +277,41 @@ fn eighteen_thousand_connections_are_served_by_four_workers() {
     }
     until("all are closed", || numbers(&server.status()["connections"]).iter().sum::<u64>() == 1);
 }
+
+#[test]
+fn a_service_listens_on_several_addresses_and_each_client_is_known_by_its_own() {
+    use std::os::unix::net::UnixStream;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("echo.sock");
+    for workers in ["0", "3"] {
+        // The second start finds the socket that the first one has left.
+        let flags = ["--workers", workers, "--also-listen", "127.0.0.1:0", "--listen-path", path.to_str().unwrap()];
+        let server = Server::start("echo", &flags);
+        let second = server.logged_address("listens here, too");
+        let local = || {
+            let stream = UnixStream::connect(&path).unwrap();
+            (BufReader::new(stream.try_clone().unwrap()), stream)
+        };
+        let (mut firsts, mut seconds, mut locals) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..12 {
+            firsts.push(server.client());
+            seconds.push(Client::connect(second));
+            locals.push(local());
+        }
+        firsts.iter_mut().for_each(|client| assert_eq!(client.ask("origin"), "0 Tcp"));
+        seconds.iter_mut().for_each(|client| assert_eq!(client.ask("origin"), "1 Tcp"));
+        for (reader, writer) in &mut locals {
+            writer.write_all(b"origin\nlane by the writer\n").unwrap();
+            let mut text = String::new();
+            (0..2).for_each(|_| _ = reader.read_line(&mut text).unwrap());
+            assert_eq!(text, "2 Unix\nlane by the writer\n");
+        }
+        let counts = numbers(&status(&mut firsts[0])["connections"]);
+        assert_eq!(counts.iter().sum::<u64>(), 36);
+        let workers = workers.parse::<usize>().unwrap().max(1);
+        assert!(counts[..workers].iter().all(|&count| count >= 36 / workers as u64 - 6), "{counts:?}");
+        drop((firsts, seconds, locals));
+        server.assert_idle();
+    }
+}
