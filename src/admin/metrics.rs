@@ -4,8 +4,8 @@ use super::exposition::{Exposition, Format, Kind::Counter as Count, Kind::Gauge,
 use super::readiness;
 use super::view::{Kind, View};
 use crate::kv::commands::table;
+use crate::kv::metrics::figures::{self, Figure};
 use crate::kv::metrics::statistics::{Counted, ERROR_CODES, Measured, OfCommand};
-use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::version::{COMMIT, EMPTYSERVER_VERSION};
 use crate::server::counters::{self, Counter, Global};
 use crate::sys::{clock, stderr};
@@ -26,6 +26,13 @@ pub(super) fn text(view: &View, format: Format) -> String {
     backup(view, &mut out);
     processes(view, &mut out);
     out.finish()
+}
+
+/// A family of one sample, as the table of figures has it.
+fn figure(view: &View, out: &mut Exposition, family: &'static str) {
+    let figure = Figure::of_metric(family);
+    let kind = if figure.kind == figures::Kind::Counter { Count } else { Gauge };
+    out.single(kind, family, figure.help, figure.value(&view.totals, &view.hand_offs));
 }
 
 fn service(view: &View, out: &mut Exposition) {
@@ -79,12 +86,10 @@ fn connections(view: &View, out: &mut Exposition) {
         "Memory that clients may take together; 0 = no limit.",
         view.global(Global::ConnectionsBytesMax),
     );
-    let evicted = view.totals.sum(Counted::EvictedClientsTotal);
-    out.single(Count, "clients_evicted", "Clients closed because all together took too much memory.", evicted);
+    figure(view, out, "clients_evicted");
     let over = view.totals.sum(Counted::OutputLimitTotal) + view.totals.sum(Counted::QueryLimitTotal);
     out.single(Count, "clients_over_limit", "Clients closed for a too long request, or too many unread replies.", over);
-    let failures = view.totals.sum(Counted::AuthFailuresTotal);
-    out.single(Count, "auth_failures", "Wrong passwords.", failures);
+    figure(view, out, "auth_failures");
 }
 
 /// Commands that were never called have no series.
@@ -118,24 +123,20 @@ fn commands(view: &View, out: &mut Exposition) {
             out.sample(&[("code", code)], count);
         }
     }
-    let panics = view.totals.sum(Counted::PanicsTotal);
-    out.single(Count, "panics", "Commands that failed by a fault of the program.", panics);
+    figure(view, out, "panics");
 }
 
 fn cache(view: &View, out: &mut Exposition) {
-    let sum = |which| view.totals.sum(which);
-    out.single(Count, "cache_hits", "Reads answered from the cache.", sum(Counted::CacheHitsTotal));
-    out.single(Count, "cache_misses", "Reads that the cache could not answer.", sum(Counted::CacheMissesTotal));
-    out.single(Gauge, "cache_keys", "Keys in the cache.", sum(Counted::CacheKeys));
-    out.single(Gauge, "cache_bytes", "Memory of the cache in use.", sum(Counted::CacheBytes));
+    for family in ["cache_hits", "cache_misses", "cache_keys", "cache_bytes"] {
+        figure(view, out, family);
+    }
     out.single(Gauge, "cache_limit_bytes", "Memory that the cache may use.", view.facts.cache_bytes_max);
 }
 
 fn keyspace(view: &View, out: &mut Exposition) {
-    let sum = |which| view.totals.sum(which);
-    out.single(Count, "keyspace_hits", "Reads that found their key.", sum(Counted::KeyHitsTotal));
-    out.single(Count, "keyspace_misses", "Reads that found no key.", sum(Counted::KeyMissesTotal));
-    out.single(Count, "expired_keys", "Keys removed because their time was over.", sum(Counted::ExpiredKeysTotal));
+    for family in ["keyspace_hits", "keyspace_misses", "expired_keys"] {
+        figure(view, out, family);
+    }
     let sizes = || (0..DATABASES).map(|database| (database.to_string(), view.totals.keys(database)));
     out.family(Gauge, "keys", "Keys.");
     for (database, (keys, _)) in sizes() {
@@ -148,10 +149,9 @@ fn keyspace(view: &View, out: &mut Exposition) {
 }
 
 fn writer(view: &View, out: &mut Exposition) {
-    let sum = |which| view.totals.sum(which);
-    out.single(Count, "groups", "Groups of commands that were committed.", sum(Counted::GroupsTotal));
-    out.single(Count, "group_jobs", "Jobs in them: a pipeline is one.", sum(Counted::GroupJobsTotal));
-    out.single(Count, "group_failures", "Groups that failed and were undone.", sum(Counted::GroupFailuresTotal));
+    for family in ["groups", "group_jobs", "group_failures"] {
+        figure(view, out, family);
+    }
     let histograms = [
         ("group_commands", "Commands of a group.", Measured::Group, 1.0),
         (
@@ -172,35 +172,18 @@ fn writer(view: &View, out: &mut Exposition) {
     for (number, name) in view.facts.lanes.iter().enumerate() {
         out.sample(&[("lane", name)], view.lane_jobs(number));
     }
-    let checkpoint_seconds = view.totals.max(Counted::LastCheckpointSeconds);
-    out.single(
-        Gauge,
-        "last_checkpoint_timestamp_seconds",
-        "When all was last in the data file; 0: not since the start.",
-        checkpoint_seconds,
-    );
-    out.single(
-        Gauge,
-        "last_checkpoint_failed",
-        "1 after a checkpoint that failed.",
-        sum(Counted::LastCheckpointFailed),
-    );
-    out.single(
-        Gauge,
-        "writes_failing",
-        "1 while the disk takes no writes.",
-        view.hand_offs.read(HandOff::WritesFailing),
-    );
+    for family in ["last_checkpoint_timestamp_seconds", "last_checkpoint_failed", "writes_failing"] {
+        figure(view, out, family);
+    }
 }
 
 fn disk(view: &View, out: &mut Exposition) {
-    let sum = |which| view.totals.sum(which);
-    out.single(Gauge, "wal_bytes", "What the write-ahead file holds.", sum(Counted::WalBytes));
+    figure(view, out, "wal_bytes");
     out.single(Gauge, "wal_limit_bytes", "Its budget.", view.facts.wal_bytes_max);
-    out.single(Gauge, "data_bytes", "The data file.", sum(Counted::DataBytes));
-    out.single(Gauge, "disk_free_bytes", "What the disk has left.", sum(Counted::DiskFreeBytes));
-    let is_nearly_full = view.hand_offs.read(HandOff::DiskNearlyFull);
-    out.single(Gauge, "disk_nearly_full", "1 while nothing may grow because the disk is nearly full.", is_nearly_full);
+    for family in ["data_bytes", "disk_free_bytes"] {
+        figure(view, out, family);
+    }
+    figure(view, out, "disk_nearly_full");
 }
 
 fn backup(view: &View, out: &mut Exposition) {

@@ -6,8 +6,8 @@ use serde_json::{Value as Json, json};
 use super::readiness;
 use super::view::{Process, View, state_name};
 use crate::kv::commands::table;
+use crate::kv::metrics::figures::{FIGURES, Unit};
 use crate::kv::metrics::statistics::{BUCKETS, Counted, Measured, OfCommand, percentile};
-use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::version::{COMMIT, EMPTYSERVER_VERSION};
 use crate::server::counters::{Counter, Global};
 use crate::sys::clock;
@@ -19,7 +19,7 @@ const GROUP_BUCKETS: usize = 16;
 pub(super) fn json(view: &View) -> Json {
     let sum = |which| view.totals.sum(which);
     let reasons = readiness::reasons(view);
-    json!({
+    let mut status = json!({
         "version": EMPTYSERVER_VERSION,
         "commit": COMMIT,
         "now_ms": clock::wall_ms(),
@@ -41,35 +41,36 @@ pub(super) fn json(view: &View) -> Json {
             "sent_total": view.scoreboard.sum(Counter::OutputBytesTotal),
         },
         "cache": {
-            "hits_total": sum(Counted::CacheHitsTotal),
-            "misses_total": sum(Counted::CacheMissesTotal),
-            "keys": sum(Counted::CacheKeys),
-            "bytes": sum(Counted::CacheBytes),
             "limit_bytes": view.facts.cache_bytes_max,
         },
         "keyspace": keyspace(view),
         "processes": view.processes().into_iter().map(|one| process(view, one)).collect::<Vec<_>>(),
         "writer": writer(view),
         "lanes": lanes(view),
-        "wal": { "bytes": sum(Counted::WalBytes), "limit_bytes": view.facts.wal_bytes_max },
+        "wal": { "limit_bytes": view.facts.wal_bytes_max },
         "checkpoints": {
-            "total": sum(Counted::CheckpointsTotal),
-            "us_total": sum(Counted::CheckpointMicrosecondsTotal),
             "last_ms": view.totals.max(Counted::LastCheckpointSeconds) * 1000,
-            "last_failed": sum(Counted::LastCheckpointFailed) > 0,
         },
         "backup": backup(view),
-        "disk": {
-            "data_bytes": sum(Counted::DataBytes),
-            "free_bytes": sum(Counted::DiskFreeBytes),
-            "is_nearly_full": view.hand_offs.is_set(HandOff::DiskNearlyFull),
-        },
+        "disk": {},
         "memory": {
             "limit_bytes": view.facts.memory_bytes,
             "resident_bytes": view.scoreboard.sum(Counter::ResidentBytes),
             "anonymous_bytes": view.scoreboard.sum(Counter::AnonymousBytes),
         },
-    })
+    });
+    put_figures(view, &mut status);
+    status
+}
+
+/// What the table of figures has for this page.
+fn put_figures(view: &View, status: &mut Json) {
+    for figure in FIGURES {
+        if let Some((object, member)) = figure.status.split_once('.') {
+            let value = figure.value(&view.totals, &view.hand_offs);
+            status[object][member] = if figure.unit == Unit::Flag { json!(value > 0) } else { json!(value) };
+        }
+    }
 }
 
 fn commands(view: &View) -> Json {
@@ -99,8 +100,6 @@ fn commands(view: &View) -> Json {
     }
     by_name.sort_by_key(|(microseconds, _)| std::cmp::Reverse(*microseconds));
     json!({
-        "total": view.totals.sum(Counted::CommandsTotal),
-        "errors_total": view.totals.sum(Counted::ErrorRepliesTotal),
         "buckets": all,
         "by_name": by_name.into_iter().map(|(_, object)| object).collect::<Vec<_>>(),
     })
@@ -113,9 +112,6 @@ fn keyspace(view: &View) -> Json {
         .map(|(database, (keys, expires))| json!({ "database": database, "keys": keys, "expires": expires }))
         .collect();
     json!({
-        "hits_total": view.totals.sum(Counted::KeyHitsTotal),
-        "misses_total": view.totals.sum(Counted::KeyMissesTotal),
-        "expired_total": view.totals.sum(Counted::ExpiredKeysTotal),
         "databases": databases,
     })
 }
@@ -137,17 +133,11 @@ fn process(view: &View, process: Process) -> Json {
 }
 
 fn writer(view: &View) -> Json {
-    let sum = |which| view.totals.sum(which);
     let buckets = |which| view.totals.measured(which).1;
     let groups = buckets(Measured::Group);
     let (small, large) = groups.split_at(GROUP_BUCKETS - 1);
     let groups: Vec<u64> = small.iter().copied().chain([large.iter().sum()]).collect();
     json!({
-        "groups_total": sum(Counted::GroupsTotal),
-        "jobs_total": sum(Counted::GroupJobsTotal),
-        "commands_total": sum(Counted::GroupCommandsTotal),
-        "failures_total": sum(Counted::GroupFailuresTotal),
-        "writes_failing": view.hand_offs.is_set(HandOff::WritesFailing),
         "commit_buckets": buckets(Measured::Commit),
         "sync_buckets": buckets(Measured::Sync),
         "group_buckets": groups,

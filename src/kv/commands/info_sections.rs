@@ -7,6 +7,7 @@ use std::fmt::{self, Display, Write};
 use std::sync::atomic::Ordering;
 
 use crate::kv::commands::table;
+use crate::kv::metrics::figures::Figure;
 use crate::kv::metrics::statistics::{Counted, ERROR_CODES, OfCommand, percentile};
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::hand_offs::HandOff;
@@ -71,6 +72,14 @@ struct Report(String);
 impl Report {
     fn line(&mut self, name: impl Display, value: impl Display) {
         self.text(format_args!("{name}:{value}"));
+    }
+
+    fn figure(&mut self, worker: &WorkerState, field: &str) {
+        self.line(field, Figure::of_info(field).value(&worker.totals, &worker.shared.hand_offs));
+    }
+
+    fn figures(&mut self, worker: &WorkerState, fields: &[&str]) {
+        fields.iter().for_each(|field| self.figure(worker, field));
     }
 
     /// A number of bytes, and once more for people.
@@ -160,18 +169,18 @@ fn server(worker: &WorkerState, report: &mut Report) {
 }
 
 fn clients(worker: &WorkerState, report: &mut Report) {
-    let (scoreboard, totals) = (worker.context.scoreboard, &worker.totals);
+    let scoreboard = worker.context.scoreboard;
     let largest = |which| scoreboard.workers().map(|slot| scoreboard.read(slot, which)).max().unwrap_or(0);
     report.line("connected_clients", scoreboard.sum(Counter::Connections));
     report.line("cluster_connections", 0);
     report.line("maxclients", scoreboard.global(Global::ConnectionsMax).load(Ordering::Relaxed));
     report.line("client_recent_max_input_buffer", largest(Counter::InputBytesMax));
     report.line("client_recent_max_output_buffer", largest(Counter::OutputBytesMax));
-    report.line("blocked_clients", totals.sum(Counted::BlockedClients));
+    report.figure(worker, "blocked_clients");
     report.line("tracking_clients", 0);
-    report.line("watching_clients", totals.sum(Counted::WatchingClients));
+    report.figure(worker, "watching_clients");
     report.line("clients_in_timeout_table", 0);
-    report.line("total_watched_keys", totals.sum(Counted::WatchedKeys));
+    report.figure(worker, "total_watched_keys");
     report.line("total_blocking_keys", 0);
     report.line("total_blocking_keys_on_nokey", 0);
 }
@@ -203,8 +212,7 @@ fn memory(worker: &WorkerState, report: &mut Report) {
     report.line("mem_clients_normal", scoreboard.sum(Counter::ConnectionsBytes));
     report.line("mem_cluster_links", 0);
     report.line("mem_aof_buffer", 0);
-    report.line("cache_keys", worker.totals.sum(Counted::CacheKeys));
-    report.line("cache_bytes", worker.totals.sum(Counted::CacheBytes));
+    report.figures(worker, &["cache_keys", "cache_bytes"]);
     report.line("cache_bytes_max", worker.shared.settings.cache_bytes);
     report.line("mem_allocator", "libc");
     report.line("active_defrag_running", 0);
@@ -219,13 +227,13 @@ fn persistence(worker: &WorkerState, report: &mut Report) {
     let has_log = is_log_synced(&worker.shared);
     report.line("loading", 0);
     report.line("async_loading", 0);
-    report.line("rdb_changes_since_last_save", totals.sum(Counted::ChangesSinceCheckpoint));
+    report.figure(worker, "rdb_changes_since_last_save");
     report.line("rdb_bgsave_in_progress", u8::from(is_saving));
     report.line("rdb_last_save_time", last_checkpoint_seconds(worker));
     report.line("rdb_last_bgsave_status", ok(totals.sum(Counted::LastCheckpointFailed) > 0));
     report.line("rdb_last_bgsave_time_sec", if totals.sum(Counted::CheckpointsTotal) == 0 { -1 } else { 0 });
     report.line("rdb_current_bgsave_time_sec", -1);
-    report.line("rdb_saves", totals.sum(Counted::CheckpointsTotal));
+    report.figure(worker, "rdb_saves");
     report.line("rdb_last_cow_size", 0);
     report.line("aof_enabled", u8::from(has_log));
     report.line("aof_rewrite_in_progress", 0);
@@ -242,8 +250,7 @@ fn persistence(worker: &WorkerState, report: &mut Report) {
     report.line("module_fork_in_progress", 0);
     report.line("module_fork_last_cow_size", 0);
     if has_log {
-        report.line("aof_current_size", totals.sum(Counted::WalBytes));
-        report.line("aof_base_size", totals.sum(Counted::DataBytes));
+        report.figures(worker, &["aof_current_size", "aof_base_size"]);
         report.line("aof_pending_rewrite", 0);
         report.line("aof_buffer_length", 0);
         report.line("aof_pending_bio_fsync", 0);
@@ -254,7 +261,7 @@ fn persistence(worker: &WorkerState, report: &mut Report) {
 fn stats(worker: &WorkerState, report: &mut Report) {
     let (scoreboard, totals, rates) = (worker.context.scoreboard, &worker.totals, worker.sampler.rates());
     report.line("total_connections_received", scoreboard.sum(Counter::AcceptedTotal));
-    report.line("total_commands_processed", totals.sum(Counted::CommandsTotal));
+    report.figure(worker, "total_commands_processed");
     report.line("instantaneous_ops_per_sec", rates.commands.round());
     report.line("total_net_input_bytes", scoreboard.sum(Counter::InputBytesTotal));
     report.line("total_net_output_bytes", scoreboard.sum(Counter::OutputBytesTotal));
@@ -268,15 +275,11 @@ fn stats(worker: &WorkerState, report: &mut Report) {
     for none in ["sync_full", "sync_partial_ok", "sync_partial_err"] {
         report.line(none, 0);
     }
-    report.line("expired_keys", totals.sum(Counted::ExpiredKeysTotal));
+    report.figure(worker, "expired_keys");
     report.line("expired_stale_perc", "0.00");
     report.line("expired_time_cap_reached_count", 0);
     report.line("evicted_keys", 0);
-    report.line("evicted_clients", totals.sum(Counted::EvictedClientsTotal));
-    report.line("keyspace_hits", totals.sum(Counted::KeyHitsTotal));
-    report.line("keyspace_misses", totals.sum(Counted::KeyMissesTotal));
-    report.line("cache_hits", totals.sum(Counted::CacheHitsTotal));
-    report.line("cache_misses", totals.sum(Counted::CacheMissesTotal));
+    report.figures(worker, &["evicted_clients", "keyspace_hits", "keyspace_misses", "cache_hits", "cache_misses"]);
     for none in ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec", "total_forks"] {
         report.line(none, 0);
     }
@@ -287,13 +290,11 @@ fn stats(worker: &WorkerState, report: &mut Report) {
         report.line(none, 0);
     }
     report.line("tracking_total_prefixes", 0);
-    report.line("unexpected_error_replies", totals.sum(Counted::PanicsTotal));
-    report.line("total_error_replies", totals.sum(Counted::ErrorRepliesTotal));
+    report.figures(worker, &["unexpected_error_replies", "total_error_replies"]);
     report.line("log_lines_dropped", stderr::lines_dropped());
-    report.line("client_query_buffer_limit_disconnections", totals.sum(Counted::QueryLimitTotal));
-    report.line("client_output_buffer_limit_disconnections", totals.sum(Counted::OutputLimitTotal));
+    report.figures(worker, &["client_query_buffer_limit_disconnections", "client_output_buffer_limit_disconnections"]);
     report.line("dump_payload_sanitizations", 0);
-    report.line("acl_access_denied_auth", totals.sum(Counted::AuthFailuresTotal));
+    report.figure(worker, "acl_access_denied_auth");
     for none in ["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"] {
         report.line(none, 0);
     }
@@ -429,26 +430,27 @@ fn writer(worker: &WorkerState, report: &mut Report) {
     report.line("writer_state", state(worker, slot));
     report.line("writer_restarts", scoreboard.read(slot, Counter::RestartsTotal));
     report.line("writer_rss_bytes", scoreboard.read(slot, Counter::ResidentBytes));
-    report.line("groups", totals.sum(Counted::GroupsTotal));
-    report.line("group_jobs", totals.sum(Counted::GroupJobsTotal));
-    report.line("group_commands", totals.sum(Counted::GroupCommandsTotal));
+    report.figures(worker, &["groups", "group_jobs", "group_commands"]);
     report.line("group_commands_mean", mean(Counted::GroupCommandsTotal, Counted::GroupsTotal));
-    report.line("group_commands_max", totals.max(Counted::GroupCommandsMax));
-    report.line("group_failures", totals.sum(Counted::GroupFailuresTotal));
-    report.line("commit_usec", totals.sum(Counted::CommitMicrosecondsTotal));
+    report.figures(worker, &["group_commands_max", "group_failures", "commit_usec"]);
     report.line("commit_usec_mean", mean(Counted::CommitMicrosecondsTotal, Counted::GroupsTotal));
-    report.line("commit_usec_max", totals.max(Counted::CommitMicrosecondsMax));
-    report.line("checkpoints", totals.sum(Counted::CheckpointsTotal));
-    report.line("checkpoint_usec", totals.sum(Counted::CheckpointMicrosecondsTotal));
-    report.line("checkpoint_stall_usec_max", totals.max(Counted::CheckpointMicrosecondsMax));
-    report.line("changes_since_checkpoint", totals.sum(Counted::ChangesSinceCheckpoint));
-    report.line("syncs", totals.sum(Counted::SyncsTotal));
-    report.line("wal_bytes", totals.sum(Counted::WalBytes));
-    report.line("data_bytes", totals.sum(Counted::DataBytes));
-    report.line("disk_free_bytes", totals.sum(Counted::DiskFreeBytes));
-    report.line("disk_nearly_full", worker.shared.hand_offs.read(HandOff::DiskNearlyFull));
-    report.line("writes_failing", worker.shared.hand_offs.read(HandOff::WritesFailing));
-    report.line("panics", totals.sum(Counted::PanicsTotal));
+    report.figures(
+        worker,
+        &[
+            "commit_usec_max",
+            "checkpoints",
+            "checkpoint_usec",
+            "checkpoint_stall_usec_max",
+            "changes_since_checkpoint",
+            "syncs",
+            "wal_bytes",
+            "data_bytes",
+            "disk_free_bytes",
+            "disk_nearly_full",
+            "writes_failing",
+            "panics",
+        ],
+    );
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::kv::metrics::figures::{FIGURES, Figure};
 use crate::server::{Counter, Scoreboard, Slot};
 
 /// Counters that are not about one command.
@@ -287,24 +288,9 @@ impl Totals {
         (self.0.application_sum(first), std::array::from_fn(|bucket| self.0.application_sum(first + 1 + bucket)))
     }
 
-    /// CONFIG RESETSTAT: everything that grows begins anew. `rows`: of the command table.
+    /// CONFIG RESETSTAT: everything that grows begins anew (`figures` says what that is). `rows`: of the command table.
     pub fn reset(&self, rows: usize) {
-        let kept = [
-            Counted::Monitors,
-            Counted::BlockedClients,
-            Counted::WatchingClients,
-            Counted::WatchedKeys,
-            Counted::WalBytes,
-            Counted::DataBytes,
-            Counted::DiskFreeBytes,
-            Counted::LastCheckpointSeconds,
-            Counted::LastCheckpointFailed,
-            Counted::ChangesSinceCheckpoint,
-            Counted::MemoryBytesMax,
-            Counted::CacheKeys,
-            Counted::CacheBytes,
-        ]
-        .map(|which: Counted| which as usize);
+        let kept: Vec<usize> = FIGURES.iter().filter_map(Figure::kept).collect();
         let core = [
             Counter::AcceptedTotal,
             Counter::AcceptEmptyTotal,
