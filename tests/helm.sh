@@ -14,7 +14,7 @@ elif (($#)); then
     echo "usage: tests/helm.sh [--image NAME]" >&2
     exit 2
 fi
-program=${EMPTYSERVER_BIN:-target/release/emptyserver}
+program=${EMPTYSERVER_BIN:-${BINARY:-target/release/emptyserver}}
 [[ -x $program ]] || { echo "$program is not there: cargo build --release, or EMPTYSERVER_BIN" >&2; exit 2; }
 
 chart=helm/emptyserver
