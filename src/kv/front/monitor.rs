@@ -5,6 +5,7 @@ use crate::kv::metrics::statistics::Counted;
 use crate::kv::sessions::questions::Notice;
 use crate::kv::sessions::scatter_gather::{self, MessageKind};
 use crate::kv::sessions::session::Client;
+use crate::kv::sessions::wire;
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::table::flags::Flags;
 use crate::kv::table::redaction::{REDACTED, is_secret};
@@ -40,8 +41,10 @@ pub fn feed(
     }
     for slot in worker.context.scoreboard.workers() {
         if slot != worker.context.slot && worker.totals.of(slot, Counted::Monitors) > 0 {
-            effects
-                .send(slot, scatter_gather::message(MessageKind::Notice, 0, &Notice::Monitored(line.clone()).encode()));
+            effects.send(
+                slot,
+                scatter_gather::message(MessageKind::Notice, 0, &wire::encode(&Notice::Monitored(line.clone()))),
+            );
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::kv::front::stage::Stage;
 use crate::kv::jobs::{READ, WRITE};
 use crate::kv::sessions::questions::Notice;
 use crate::kv::sessions::scatter_gather::{self, MessageKind};
+use crate::kv::sessions::wire;
 use crate::server::counters::SERVING;
 use crate::server::{Counter, Slot};
 use crate::sys::clock;
@@ -197,7 +198,7 @@ fn a_pause_of_writes_holds_a_pipeline_at_its_first_write() {
     assert!(stage.replies(two).contains(" flags=b "));
     // The pause is over, as another worker tells.
     stage.shared.runtime.unpause();
-    stage.pump.hear(OTHER, &scatter_gather::message(MessageKind::Notice, 0, &Notice::Unpaused.encode()));
+    stage.pump.hear(OTHER, &scatter_gather::message(MessageKind::Notice, 0, &wire::encode(&Notice::Unpaused)));
     stage.pump.settle();
     assert_eq!(stage.replies(one), "+OK $1 1 +PONG");
 }
@@ -244,9 +245,10 @@ fn a_monitor_sees_each_call_once_and_a_transaction_behind_its_calls() {
     assert_eq!(seen(&mut stage), "MULTI INCR a SELECT 3 exec");
     assert_eq!(stage.call(one, "WATCH b / SET b 1 / MULTI / GET b / EXEC"), "+OK +OK +OK +QUEUED *-1");
     assert_eq!(seen(&mut stage), "WATCH b SET b 1 MULTI EXEC");
-    stage
-        .pump
-        .hear(OTHER, &scatter_gather::message(MessageKind::Notice, 0, &Notice::Monitored(b"+x\r\n".to_vec()).encode()));
+    stage.pump.hear(
+        OTHER,
+        &scatter_gather::message(MessageKind::Notice, 0, &wire::encode(&Notice::Monitored(b"+x\r\n".to_vec()))),
+    );
     assert_eq!(stage.replies(monitor), "+x");
     assert_eq!(stage.call(monitor, "RESET"), "+RESET");
     assert_eq!(stage.call(one, "PING"), "+PONG");

@@ -1,14 +1,17 @@
 //! Clients as CLIENT LIST and CLIENT KILL see them: which ones are meant, and what is told of each. Each worker speaks for
 //! its own; `questions` brings it together.
 
+use serde::{Deserialize, Serialize};
+
 use crate::kv::call::User;
 use crate::kv::sessions::session::Client;
+use crate::kv::sessions::wire;
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::resp::reply::Version;
 use crate::server::Effects;
 
 /// The clients that match everything that is named.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
     /// Their numbers, in order; empty: any.
     pub numbers: Vec<u64>,
@@ -41,73 +44,21 @@ impl Selection {
             && is_at(&self.address, &client.address)
             && is_at(&self.local, &client.local)
     }
-
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(u8::from(self.is_none));
-        out.extend_from_slice(&self.except.unwrap_or(0).to_le_bytes());
-        for text in [&self.address, &self.local] {
-            out.push(u8::from(text.is_some()));
-            put_bytes(text.as_deref().unwrap_or_default(), out);
-        }
-        self.numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
-    }
-
-    /// `None` when the bytes were not made by `encode`.
-    #[must_use]
-    pub fn decode(bytes: &[u8]) -> Option<Selection> {
-        let (&is_none, rest) = bytes.split_first()?;
-        let (except, rest) = rest.split_first_chunk()?;
-        let (address, rest) = take_text(rest)?;
-        let (local, rest) = take_text(rest)?;
-        let (numbers, rest) = rest.as_chunks();
-        let except = Some(u64::from_le_bytes(*except)).filter(|number| *number > 0);
-        let numbers = numbers.iter().map(|number| u64::from_le_bytes(*number)).collect();
-        rest.is_empty().then_some(Selection { numbers, address, local, is_none: is_none == 1, except })
-    }
-}
-
-fn take_text(bytes: &[u8]) -> Option<(Option<Vec<u8>>, &[u8])> {
-    let (&is_some, mut rest) = bytes.split_first()?;
-    let text = take_bytes(&mut rest)?;
-    Some(((is_some == 1).then(|| text.to_vec()), rest))
-}
-
-fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-    out.extend_from_slice(bytes);
-}
-
-fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, behind) = rest.split_first_chunk()?;
-    let (bytes, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    *rest = behind;
-    Some(bytes)
 }
 
 /// This worker's clients of the selection, for `merge_lists`: number and line of each.
 #[must_use]
 pub fn list(worker: &WorkerState, selection: &Selection) -> Vec<u8> {
     let now_ms = worker.clock.now_ms();
-    let mut list = Vec::new();
-    for client in worker.clients.values().filter(|client| selection.holds(client)) {
-        list.extend_from_slice(&client.number.to_le_bytes());
-        put_bytes(&line(client, now_ms), &mut list);
-    }
-    list
+    let clients = worker.clients.values().filter(|client| selection.holds(client));
+    wire::encode(&clients.map(|client| (client.number, line(client, now_ms))).collect::<Vec<_>>())
 }
 
 /// The lines of several workers by the number of their clients.
 #[must_use]
 pub fn merge_lists(lists: &[Vec<u8>]) -> Vec<(u64, Vec<u8>)> {
-    let mut lines = Vec::new();
-    for list in lists {
-        let mut rest = &list[..];
-        while let Some((number, behind)) = rest.split_first_chunk() {
-            rest = behind;
-            let Some(line) = take_bytes(&mut rest) else { break };
-            lines.push((u64::from_le_bytes(*number), line.to_vec()));
-        }
-    }
+    let lists = lists.iter().filter_map(|list| wire::decode::<Vec<(u64, Vec<u8>)>>(list));
+    let mut lines: Vec<_> = lists.flatten().collect();
     lines.sort();
     lines
 }
@@ -190,10 +141,9 @@ mod tests {
         };
         let empty = Selection { is_none: true, local: Some(Vec::new()), ..Selection::default() };
         for selection in [one, empty, Selection::default()] {
-            let mut bytes = Vec::new();
-            selection.encode(&mut bytes);
-            assert_eq!(Selection::decode(&bytes), Some(selection));
-            assert_eq!(Selection::decode(&bytes[..bytes.len() - 1]), None);
+            let bytes = wire::encode(&selection);
+            assert_eq!(wire::decode(&bytes), Some(selection));
+            assert_eq!(wire::decode::<Selection>(&bytes[..bytes.len() - 1]), None);
         }
     }
 }

@@ -9,4 +9,5 @@ pub mod scatter_gather;
 pub mod session;
 pub mod slow_log;
 pub mod transaction;
+pub mod wire;
 pub mod worker_state;

@@ -2,17 +2,20 @@
 
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use crate::kv::sessions::clients::{self, Selection};
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::scatter_gather::{self, MessageKind};
 use crate::kv::sessions::session::{Outcome, Polled, SessionCall, Wait};
+use crate::kv::sessions::wire;
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::server::counters::{DRAINING, SERVING};
 use crate::server::{Counter, Effects};
 use crate::sys::clock;
 
 /// What one worker asks all others.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum Question {
     /// What is there to tell of these clients? Answered as `clients::list`.
     ListClients(Selection),
@@ -26,35 +29,6 @@ pub enum Question {
     SlowLogReset,
 }
 
-impl Question {
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let about = |kind: u8, selection: &Selection| {
-            let mut bytes = vec![kind];
-            selection.encode(&mut bytes);
-            bytes
-        };
-        match self {
-            Question::ListClients(selection) => about(b'L', selection),
-            Question::KillClients(selection) => about(b'K', selection),
-            Question::SlowLog { count } => [b"S", &count.to_le_bytes()[..]].concat(),
-            Question::SlowLogLength => b"N".to_vec(),
-            Question::SlowLogReset => b"R".to_vec(),
-        }
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Question> {
-        match bytes.split_first()? {
-            (b'L', selection) => Selection::decode(selection).map(Question::ListClients),
-            (b'K', selection) => Selection::decode(selection).map(Question::KillClients),
-            (b'S', count) => Some(Question::SlowLog { count: u32::from_le_bytes(count.try_into().ok()?) }),
-            (b'N', []) => Some(Question::SlowLogLength),
-            (b'R', []) => Some(Question::SlowLogReset),
-            _ => None,
-        }
-    }
-}
-
 /// Asks all workers, this one included, and answers with what `finish` makes of what came within the time: this worker's
 /// answer first.
 pub fn ask(
@@ -62,7 +36,7 @@ pub fn ask(
     question: &Question,
     finish: impl FnOnce(&mut SessionCall<'_>, Vec<Vec<u8>>) -> Outcome + 'static,
 ) -> Outcome {
-    let mut asking = Asking { question: question.encode(), is_waiting: false, asked: None, finish: Some(finish) };
+    let mut asking = Asking { question: wire::encode(question), is_waiting: false, asked: None, finish: Some(finish) };
     match asking.poll(call) {
         Polled::Ready(outcome) => outcome,
         Polled::Pending(until) => Outcome::Gather(Wait { until, poll: Box::new(move |call| asking.poll(call)) }),
@@ -111,7 +85,7 @@ impl<F: FnOnce(&mut SessionCall<'_>, Vec<Vec<u8>>) -> Outcome> Asking<F> {
 
 /// Tells all workers, this one included.
 pub fn tell(worker: &mut WorkerState, notice: &Notice, effects: &mut Effects) {
-    let notice = notice.encode();
+    let notice = wire::encode(notice);
     for slot in worker.context.scoreboard.workers().filter(|slot| *slot != worker.context.slot) {
         effects.send(slot, scatter_gather::message(MessageKind::Notice, 0, &notice));
     }
@@ -119,6 +93,7 @@ pub fn tell(worker: &mut WorkerState, notice: &Notice, effects: &mut Effects) {
 }
 
 /// News for all workers.
+#[derive(Serialize, Deserialize)]
 pub enum Notice {
     /// A line for the monitors.
     Monitored(Vec<u8>),
@@ -126,27 +101,9 @@ pub enum Notice {
     Unpaused,
 }
 
-impl Notice {
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        match self {
-            Notice::Monitored(line) => [b"M", &line[..]].concat(),
-            Notice::Unpaused => b"U".to_vec(),
-        }
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Notice> {
-        match bytes.split_first()? {
-            (b'M', line) => Some(Notice::Monitored(line.to_vec())),
-            (b'U', []) => Some(Notice::Unpaused),
-            _ => None,
-        }
-    }
-}
-
 /// News has come from another worker.
 pub fn hear(worker: &mut WorkerState, notice: &[u8], effects: &mut Effects) {
-    match Notice::decode(notice) {
+    match wire::decode(notice) {
         Some(Notice::Monitored(line)) => monitors::show(worker, &line, effects),
         Some(Notice::Unpaused) => {
             let blocked = worker.clients.values().filter(|client| client.is_blocked.get());
@@ -158,7 +115,7 @@ pub fn hear(worker: &mut WorkerState, notice: &[u8], effects: &mut Effects) {
 
 /// This worker's answer to a question.
 pub fn answer(worker: &mut WorkerState, question: &[u8], effects: &mut Effects) -> Vec<u8> {
-    match Question::decode(question) {
+    match wire::decode(question) {
         Some(Question::ListClients(selection)) => clients::list(worker, &selection),
         Some(Question::KillClients(selection)) => clients::kill(worker, &selection, effects).to_le_bytes().to_vec(),
         Some(Question::SlowLog { count }) => worker.slow_log.newest(count as usize),

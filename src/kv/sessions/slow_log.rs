@@ -4,8 +4,11 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::kv::jobs::job::SlowCall;
 use crate::kv::sessions::session::Client;
+use crate::kv::sessions::wire;
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::runtime::Knob;
@@ -20,7 +23,7 @@ const BYTES_MAX: usize = 16 << 20;
 /// What an entry takes beside its bytes: its place in the queue, and the allocator's word.
 const ENTRY_BYTES: usize = 32;
 
-/// One worker's entries, newest first, each as `encode` writes it.
+/// One worker's entries, newest first, each as `wire` encodes it.
 #[derive(Default)]
 pub struct SlowLog {
     entries: VecDeque<Box<[u8]>>,
@@ -29,7 +32,7 @@ pub struct SlowLog {
 
 impl SlowLog {
     fn push(&mut self, entry: &Entry, entries_max: usize) {
-        let entry = encode(entry).into_boxed_slice();
+        let entry = wire::encode(entry).into_boxed_slice();
         self.bytes += ENTRY_BYTES + entry.len();
         self.entries.push_front(entry);
         while self.entries.len() > entries_max || self.bytes > BYTES_MAX {
@@ -54,7 +57,7 @@ impl SlowLog {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub number: u64,
     pub started_us: i64,
@@ -101,53 +104,10 @@ fn cut_argument(arg: &[u8]) -> Vec<u8> {
     cut
 }
 
-fn encode(entry: &Entry) -> Vec<u8> {
-    let mut out = Vec::new();
-    let put = |out: &mut Vec<u8>, bytes: &[u8]| {
-        out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        out.extend_from_slice(bytes);
-    };
-    out.extend_from_slice(&entry.number.to_le_bytes());
-    out.extend_from_slice(&entry.started_us.to_le_bytes());
-    out.extend_from_slice(&entry.duration_us.to_le_bytes());
-    out.extend_from_slice(&(entry.args.len() as u32).to_le_bytes());
-    entry.args.iter().for_each(|arg| put(&mut out, arg));
-    put(&mut out, entry.address.as_bytes());
-    put(&mut out, &entry.name);
-    out
-}
-
 /// What `SlowLog::newest` gave; what follows something else is left out.
 #[must_use]
 pub fn decode(mut bytes: &[u8]) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    while let Some(entry) = decode_entry(&mut bytes) {
-        entries.push(entry);
-    }
-    entries
-}
-
-fn decode_entry(rest: &mut &[u8]) -> Option<Entry> {
-    let number = u64::from_le_bytes(take(rest)?);
-    let started_us = i64::from_le_bytes(take(rest)?);
-    let duration_us = u64::from_le_bytes(take(rest)?);
-    let count = u32::from_le_bytes(take(rest)?);
-    let args = (0..count).map(|_| take_bytes(rest)).collect::<Option<_>>()?;
-    let address = String::from_utf8(take_bytes(rest)?).ok()?;
-    Some(Entry { number, started_us, duration_us, args, address, name: take_bytes(rest)? })
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (first, behind) = rest.split_first_chunk()?;
-    *rest = behind;
-    Some(*first)
-}
-
-fn take_bytes(rest: &mut &[u8]) -> Option<Vec<u8>> {
-    let length = u32::from_le_bytes(take(rest)?) as usize;
-    let (bytes, behind) = rest.split_at_checked(length)?;
-    *rest = behind;
-    Some(bytes.to_vec())
+    std::iter::from_fn(|| wire::decode_first(&mut bytes)).collect()
 }
 
 #[cfg(test)]
