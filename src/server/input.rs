@@ -1,6 +1,9 @@
 //! The received bytes of one connection that are not consumed yet.
 
 use std::io;
+use std::ops::Range;
+
+use bytes::Bytes;
 
 use super::transport::Transport;
 use crate::sys::socket::Moved;
@@ -30,6 +33,20 @@ impl Input {
             self.buffer.clear();
             self.start = 0;
         }
+    }
+
+    /// `consume`, and a part of what was consumed: in the memory in which it was received, unless too much else lies there.
+    pub fn take(&mut self, count: usize, part: Range<usize>) -> Bytes {
+        let behind = self.len() - count;
+        if behind > part.len() / 4 {
+            let part = Bytes::copy_from_slice(&self.bytes()[part]);
+            self.consume(count);
+            return part;
+        }
+        let rest = self.bytes()[count..].to_vec();
+        let taken = Bytes::from(std::mem::replace(&mut self.buffer, rest));
+        let begin = std::mem::take(&mut self.start);
+        taken.slice(begin + part.start..begin + part.end)
     }
 
     #[must_use]
@@ -98,6 +115,22 @@ mod tests {
     use crate::server::listener::ListenerKind;
     use crate::sys::socket;
     use std::os::fd::AsFd;
+
+    #[test]
+    fn a_part_is_taken_without_a_copy_unless_much_lies_behind_it() {
+        for behind in [0, 10, 100] {
+            let mut input = Input::default();
+            input.extend(&[1; 5]);
+            input.consume(4);
+            input.extend(&[2; 100]);
+            input.extend(&vec![3; behind]);
+            let place = input.bytes()[1..].as_ptr();
+            let part = input.take(101, 1..101);
+            assert_eq!(part, [2; 100][..]);
+            assert_eq!(part.as_ptr() == place, behind < 100);
+            assert_eq!(input.bytes(), vec![3; behind]);
+        }
+    }
 
     #[test]
     fn what_waits_for_the_rest_of_a_frame_takes_memory_in_proportion() {

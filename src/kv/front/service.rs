@@ -47,6 +47,8 @@ use executing::TurnLength;
 use prefetching::Prefetch;
 use riding::Run;
 
+/// From this length on an argument is not copied into its job: the job gets the memory in which it was received, of its size.
+const TAKEN_BYTES_MIN: usize = 1 << 20;
 /// Who waits for the end of a pause looks again after this long at the latest.
 const PAUSE_LOOK: Duration = Duration::from_secs(60);
 
@@ -81,6 +83,8 @@ pub struct Conversation {
 enum Turn {
     /// It is done, or part of the run.
     Consumed,
+    /// It is part of the run but for its last argument, which is large: that is to be taken out of the input.
+    LacksLast(usize),
     /// The run goes first; then this request again.
     AfterRun,
     /// It is done, and this is what the connection does next.
@@ -142,6 +146,12 @@ impl KvService {
             drop(args);
             match turn {
                 Turn::Consumed => input.consume(length),
+                Turn::LacksLast(bytes) => {
+                    let run = run.as_mut().expect("it is part of one");
+                    // It ends where the request does, but for a line end.
+                    let end = length - 2;
+                    run.calls.add_last(input.take(length, end - bytes..end));
+                }
                 Turn::AfterRun => {
                     talk.held = Some(length);
                     return talk.session.submit(run).expect("a run goes first only if there is one");
@@ -305,8 +315,14 @@ impl KvService {
         {
             self.cache.note(&self.found, &mut run.seen);
         }
-        run.calls.push(table::number(command), session.admits(Unit::Alone), args);
+        let (row, admitted) = (table::number(command), session.admits(Unit::Alone));
         session.command_ended();
+        let last_bytes = args.last().map_or(0, |last| last.len());
+        if last_bytes >= TAKEN_BYTES_MIN {
+            run.calls.push_but_last(row, admitted, args);
+            return Turn::LacksLast(last_bytes);
+        }
+        run.calls.push(row, admitted, args);
         Turn::Consumed
     }
 

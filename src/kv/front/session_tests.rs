@@ -444,3 +444,27 @@ fn a_command_that_would_wait_is_refused_where_it_would_run() {
     assert_eq!(stage.call(one, "TESTWAIT a 0"), "");
     assert_eq!(stage.call(two, "CLIENT UNPAUSE"), "+OK");
 }
+
+#[test]
+fn a_large_value_is_taken_with_the_memory_that_it_came_in_and_stored_whole_whatever_comes_with_it() {
+    let mut stage = Stage::with(|settings| settings.output_bytes_max = 64 << 20);
+    let client = stage.pump.connect();
+    let value: Vec<u8> = (0..2_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let set = [b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2000000\r\n", &value[..], b"\r\n"].concat();
+    // Nothing, a little, as much again, and half a request that is whole later.
+    let behind = [Vec::new(), b"PING\r\n".to_vec(), [&set[..], b"PING\r\n"].concat(), set[..1_500_000].to_vec()];
+    let replies = ["+OK ", "+OK +PONG ", "+OK +OK +PONG ", "+OK "];
+    for (behind, expected) in behind.iter().zip(replies) {
+        stage.pump.receive(client, &[b"DEL k\r\n", &set[..], behind].concat());
+        stage.pump.settle();
+        assert_eq!(stage.replies(client)[3..].trim(), expected.trim());
+    }
+    stage.pump.receive(client, &[&set[1_500_000..], b"STRLEN k\r\n"].concat());
+    stage.pump.settle();
+    assert_eq!(stage.replies(client), "+OK :2000000");
+    stage.pump.receive(client, b"GET k\r\n");
+    stage.pump.settle();
+    let sent = stage.pump.sent_to(client);
+    assert_eq!((sent.len(), &sent[..10]), (2_000_012, &b"$2000000\r\n"[..]));
+    assert!(sent[10..2_000_010] == value);
+}

@@ -94,6 +94,8 @@ impl Watched {
 pub struct Calls {
     count: u32,
     bytes: Block,
+    /// The last argument of the last call, where it lies apart: large, and in memory of its own. Else empty.
+    last: Bytes,
 }
 
 /// One call: its row, and its arguments with the name first.
@@ -168,6 +170,7 @@ impl Calls {
 
     /// `push` for a list that may grow large: it never has much more memory than it uses.
     pub fn push_tight(&mut self, row: u16, admitted: Admitted, args: &[&[u8]]) {
+        self.join_last();
         let (used, added) = (self.bytes.len(), Calls::bytes_of(args));
         let bytes = self.bytes.own();
         if bytes.capacity() - used < added {
@@ -177,6 +180,15 @@ impl Calls {
     }
 
     pub fn push(&mut self, row: u16, admitted: Admitted, args: &[&[u8]]) {
+        self.push_but_last(row, admitted, args);
+        if let Some(last) = args.last() {
+            self.bytes.own().extend_from_slice(last);
+        }
+    }
+
+    /// The same, but the bytes of the last argument are to follow: by `add_last`, before anything else.
+    pub fn push_but_last(&mut self, row: u16, admitted: Admitted, args: &[&[u8]]) {
+        self.join_last();
         self.count += 1;
         let bytes = self.bytes.own();
         bytes.extend_from_slice(&row.to_le_bytes());
@@ -185,8 +197,20 @@ impl Calls {
         for arg in args {
             bytes.extend_from_slice(&(arg.len() as u32).to_le_bytes());
         }
-        for arg in args {
+        for arg in &args[..args.len().saturating_sub(1)] {
             bytes.extend_from_slice(arg);
+        }
+    }
+
+    pub fn add_last(&mut self, last: Bytes) {
+        self.last = last;
+    }
+
+    /// What lies apart is put behind the others, since more is to come.
+    fn join_last(&mut self) {
+        if !self.last.is_empty() {
+            let last = std::mem::take(&mut self.last);
+            self.bytes.own().extend_from_slice(&last);
         }
     }
 
@@ -202,13 +226,13 @@ impl Calls {
 
     #[must_use]
     pub fn bytes_len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.last.len()
     }
 
     /// The memory that they take.
     #[must_use]
     pub fn bytes_kept(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.capacity() + self.last.len()
     }
 
     /// Those behind the first `count`.
@@ -229,13 +253,15 @@ impl Calls {
 
     /// Those of both, one behind the other.
     pub fn append(&mut self, others: &Calls) {
+        self.join_last();
         self.count += others.count;
         self.bytes.own().extend_from_slice(&others.bytes);
+        self.last = others.last.clone();
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Call<'_>> {
         let mut rest = &self.bytes[..];
-        (0..self.count).map(move |_| next_call(&mut rest))
+        (0..self.count).map(move |_| next_call(&mut rest, &self.last))
     }
 
     /// The calls of the transaction that begins at this byte, each with where it begins and where the next one does.
@@ -251,7 +277,7 @@ impl Calls {
     #[must_use]
     pub fn at(&self, begin: usize) -> Option<(Call<'_>, usize)> {
         let mut rest = self.bytes.get(begin..).filter(|rest| !rest.is_empty())?;
-        let call = next_call(&mut rest);
+        let call = next_call(&mut rest, &self.last);
         Some((call, self.bytes.len() - rest.len()))
     }
 }
@@ -260,7 +286,8 @@ impl Calls {
 const HEAD_BYTES: usize = 2 + 1 + 4;
 const LENGTH_BYTES: usize = 4;
 
-fn next_call<'a>(rest: &mut &'a [u8]) -> Call<'a> {
+/// `last` has the last argument of the last call, if `rest` ends before it.
+fn next_call<'a>(rest: &mut &'a [u8], last: &'a [u8]) -> Call<'a> {
     let row = u16::from_le_bytes(take(rest));
     let Admitted { database, is_muted, unit } = Admitted::decode(take::<1>(rest)[0]);
     let count = u32::from_le_bytes(take(rest)) as usize;
@@ -268,7 +295,8 @@ fn next_call<'a>(rest: &mut &'a [u8]) -> Call<'a> {
     *rest = &rest[LENGTH_BYTES * count..];
     let mut args = Args::with_capacity(count);
     for _ in 0..count {
-        let (arg, behind) = rest.split_at(u32::from_le_bytes(take(&mut lengths)) as usize);
+        let (arg, behind) =
+            rest.split_at_checked(u32::from_le_bytes(take(&mut lengths)) as usize).unwrap_or((last, &[]));
         args.push(arg);
         *rest = behind;
     }
@@ -391,7 +419,11 @@ impl Wire for Job {
             }
         }
         out.extend_from_slice(&self.calls.count.to_le_bytes());
-        encode_last(&mut self.calls.bytes, out)
+        if self.calls.last.is_empty() {
+            return encode_last(&mut self.calls.bytes, out);
+        }
+        out.extend_from_slice(&self.calls.bytes);
+        Some(self.calls.last.clone())
     }
 
     fn decode(bytes: &Bytes) -> Option<Job> {
@@ -416,7 +448,7 @@ impl Wire for Job {
             _ => return None,
         };
         let count = u32::from_le_bytes(take(rest));
-        let calls = Calls { count, bytes: bytes.slice_ref(rest).into() };
+        let calls = Calls { count, bytes: bytes.slice_ref(rest).into(), last: Bytes::new() };
         Some(Job { wants_ends: wants_ends == 1, ..Job::new(kind, version, calls) })
     }
 }
@@ -432,8 +464,9 @@ impl Wire for Done {
             DoneOutcome::NotExecuted => out.push(1),
             DoneOutcome::Cut(calls) | DoneOutcome::Reroute(calls) => {
                 list(out, if matches!(self.outcome, DoneOutcome::Cut(_)) { 4 } else { 5 }, calls.len());
-                out.extend_from_slice(&(calls.bytes.len() as u64).to_le_bytes());
+                out.extend_from_slice(&(calls.bytes_len() as u64).to_le_bytes());
                 out.extend_from_slice(&calls.bytes);
+                out.extend_from_slice(&calls.last);
             }
             DoneOutcome::Executed => out.push(2),
             DoneOutcome::Refused => out.push(6),
@@ -501,7 +534,7 @@ fn encode_last(bytes: &mut Block, out: &mut Vec<u8>) -> Option<Bytes> {
 fn take_calls(rest: &mut &[u8]) -> Calls {
     let count = u32::from_le_bytes(take(rest));
     let length = u64::from_le_bytes(take(rest)) as usize;
-    Calls { count, bytes: take_slice(rest, length).to_vec().into() }
+    Calls { count, bytes: take_slice(rest, length).to_vec().into(), last: Bytes::new() }
 }
 
 /// A length, and so many bytes.
@@ -562,6 +595,36 @@ mod tests {
             let frame = encoded(&mut done);
             assert_eq!(Done::decode(&frame).unwrap().replies.as_ptr_range().end, frame.as_ptr_range().end);
         }
+    }
+
+    #[test]
+    fn an_argument_that_lies_apart_is_part_of_its_call_and_is_never_copied_alone() {
+        let value = Bytes::from(vec![7; 3000]);
+        let (row, args) = (table::number(table::lookup(b"set").unwrap()), [&b"SET"[..], b"key", &value]);
+        let mut whole = Calls::default();
+        whole.push(row, Admitted::to(3), &args);
+        let mut apart = Calls::default();
+        apart.push_but_last(row, Admitted::to(3), &args);
+        apart.add_last(value.clone());
+        assert_eq!((apart.bytes_len(), apart.len()), (whole.bytes_len(), 1));
+        let (call, next) = apart.at(0).unwrap();
+        assert_eq!((&call.args[..], call.args[2].as_ptr()), (&args[..], value.as_ptr()));
+        drop(call);
+        assert!(apart.at(next).is_none());
+        assert_eq!(apart.iter().next().unwrap().args[2].as_ptr(), value.as_ptr());
+        let mut job = Job::new(Kind::Run, Version::Resp2, apart.clone());
+        assert_eq!(job.encode(&mut Vec::new()).unwrap().as_ptr(), value.as_ptr());
+        assert_eq!(Job::decode(&encoded(&mut job)).unwrap().calls, whole);
+        assert_eq!((apart.after(0), apart.before(1)), (whole.clone(), whole.clone()));
+        let mut done = Done::new(DoneOutcome::Cut(apart.clone()), Vec::new());
+        assert_eq!(Done::decode(&encoded(&mut done)), Some(Done::new(DoneOutcome::Cut(whole.clone()), Vec::new())));
+        let mut appended = whole.clone();
+        appended.append(&apart);
+        for calls in [&mut apart, &mut whole, &mut appended] {
+            calls.push(row, Admitted::to(1), &args);
+            assert!(calls.iter().all(|call| call.args[..] == args[..]));
+        }
+        assert_eq!((apart, appended.after(1)), (whole.clone(), whole));
     }
 
     #[test]
