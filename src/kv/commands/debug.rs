@@ -9,7 +9,7 @@ use crate::kv::commands::table::{self, Command, Flags, Group, Handler, KeyFlags,
 use crate::kv::errors;
 use crate::kv::jobs::job::{Calls, Job, Kind, Unit};
 use crate::kv::jobs::{READ, WRITE};
-use crate::kv::sessions::session::{Outcome, Pending, Polled, Running, SessionCall, Wait};
+use crate::kv::sessions::session::{Awaits, Outcome, Polled, Running, SessionCall, Wait};
 use crate::kv::shared::faults::Point;
 use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::runtime::Knob;
@@ -105,7 +105,7 @@ fn sleep(seconds: &[u8]) -> Outcome {
         true => Polled::Ready(Outcome::Reply(Reply::Ok)),
         false => Polled::Pending(Some(until)),
     };
-    Outcome::Wait(Wait { until: Some(until), poll: Box::new(poll) })
+    Outcome::Wait(Wait { until: Some(until), is_blocking: true, poll: Box::new(poll) })
 }
 
 /// What is no number is 0, as for `strtod`.
@@ -126,7 +126,7 @@ fn on_lane(call: &SessionCall<'_>, lane: LaneId, part: &str, args: &[&[u8]]) -> 
     let mut calls = Calls::default();
     let row = table::number(table::part(part));
     calls.push(row, call.session.admits(Unit::Alone), args);
-    Outcome::Submit(lane, Job::new(Kind::Run, call.session.version, calls), Pending::Run(Running::on(lane)))
+    Outcome::Submit(lane, Job::new(Kind::Run, call.session.version, calls), Awaits::Run(Running::on(lane)))
 }
 
 fn object(call: &mut ReadCall<'_>) -> ReadResult {

@@ -231,5 +231,5 @@ fn wait_for(
             None => Polled::Pending(Some(now + LOOK_EVERY)),
         }
     };
-    Outcome::Wait(Wait { until: Some(clock::monotonic()), poll: Box::new(poll) })
+    Outcome::Wait(Wait { until: Some(clock::monotonic()), is_blocking: true, poll: Box::new(poll) })
 }

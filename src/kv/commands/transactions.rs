@@ -8,7 +8,7 @@ use crate::kv::errors;
 use crate::kv::jobs::job::{Admitted, Calls, Job, Kind, Watched};
 use crate::kv::jobs::{HEAVY, READ};
 use crate::kv::sessions::monitors;
-use crate::kv::sessions::session::{Outcome, Pending, Session, SessionCall};
+use crate::kv::sessions::session::{Awaits, Outcome, Session, SessionCall};
 use crate::kv::sessions::transaction::{Queue, State, WATCH_BYTES, WATCHED_KEYS_MAX};
 use crate::kv::table::flags::{Flags, Group};
 use crate::kv::table::key_specs::{KeyFlags, Keys};
@@ -106,7 +106,7 @@ fn exec(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         Some((lane, version, calls)) => {
             let watched = watches.into_values().collect();
             let job = Job { wants_ends: true, ..Job::new(Kind::Exec(watched), version, calls) };
-            Outcome::Submit(lane, job, Pending::Execute(execution))
+            Outcome::Submit(lane, job, Awaits::Exec(execution))
         }
     }
 }
@@ -132,7 +132,7 @@ fn watch(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     calls.push(table::number(row), Admitted::to(database), args);
     let job = Job::new(Kind::Watch, call.session.version, calls);
     let lane = if args.len() > LIGHT_ARGS_MAX { HEAVY } else { READ };
-    Outcome::Submit(lane, job, Pending::Watch(watches))
+    Outcome::Submit(lane, job, Awaits::Watch(watches))
 }
 
 fn unwatch(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {

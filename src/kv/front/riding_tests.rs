@@ -206,6 +206,9 @@ fn a_run_is_never_cut_within_a_transaction() {
     let calls = "MULTI / GET big / GET big / PING / STRLEN big / EXEC / GET a / ".repeat(3);
     let replies = format!("+OK +QUEUED +QUEUED +QUEUED +QUEUED *4 {big} {big} +PONG :300000 $1 3 ");
     assert!(stage.call(one, &calls) == replies.repeat(3).trim_end());
+    // The writer has a transaction in one piece, whatever it answers.
+    let replies = format!("+OK +OK +QUEUED +QUEUED +QUEUED *3 {big} {big} :4");
+    assert!(stage.one_job(one, "SET z 1 / MULTI / GET big / GET big / INCR a / EXEC") == replies);
     // The limit of a reply is that of the transaction, not of the run.
     let too_large = "-ERR the reply is larger than EMPTYSERVER_OUTPUT_BYTES_MAX allows";
     let calls = format!("SET a 1 / MULTI{} / EXEC / GET big", " / GET big".repeat(4));

@@ -28,7 +28,7 @@ use crate::kv::metrics::tally::Tally;
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::questions;
 use crate::kv::sessions::scatter_gather::{self, MessageKind};
-use crate::kv::sessions::session::{Outcome, Pending, Polled, Running, Session, SessionCall, Wait};
+use crate::kv::sessions::session::{Awaits, Outcome, Polled, Running, Session, SessionCall, Wait};
 use crate::kv::sessions::slow_log;
 use crate::kv::sessions::transaction::State;
 use crate::kv::sessions::worker_state::WorkerState;
@@ -69,14 +69,22 @@ pub struct KvService {
     times_each: bool,
 }
 
-/// A session and the parser of its bytes: apart, since a call's arguments lie in the parser while the session changes.
-pub struct Conversation {
+/// A client as the loop serves it. Its session, whose `awaits` is the client's state, is apart from the parser of its bytes: a call's
+/// arguments lie in the parser while the session changes.
+pub struct ServedClient {
     session: Session,
     parser: RequestParser,
-    /// The length of a request that is complete in the parser, but waits for the job before it, or for the end of a pause.
-    held: Option<usize>,
-    /// The bytes can't be understood; answered when what came before is.
-    failed: Option<ProtocolError>,
+    next: NextRequest,
+}
+
+/// How far the bytes that are not handled yet were looked at.
+enum NextRequest {
+    /// The parser is to go on with them.
+    Unparsed,
+    /// A request of so many bytes is complete in the parser: it waits for the run before it, or for the end of a pause.
+    Held(usize),
+    /// They can't be understood; answered when what came before is.
+    Broken(ProtocolError),
 }
 
 /// What the handling of one request came to.
@@ -116,7 +124,7 @@ impl KvService {
     /// Requests until there is no whole one, or it is others' turn.
     fn turn(
         &mut self,
-        talk: &mut Conversation,
+        served: &mut ServedClient,
         input: &mut Input,
         out: &mut Outbox,
         effects: &mut Effects,
@@ -125,24 +133,27 @@ impl KvService {
         self.prefetch.begin();
         self.turn.begin(out);
         while !self.turn.is_over(out) {
-            let limits = talk.limits(&self.worker);
-            let ahead = self.prefetch.take(&mut talk.parser, &limits).map(|length| Ok(Parsed::Complete(length)));
-            let length = match ahead.unwrap_or_else(|| talk.next_request(input, &limits)) {
+            let limits = served.limits(&self.worker);
+            let ahead = self.prefetch.take(&mut served.parser, &limits).map(|length| Ok(Parsed::Complete(length)));
+            let length = match ahead.unwrap_or_else(|| served.next_request(input, &limits)) {
                 Ok(Parsed::Complete(length)) => length,
                 Ok(Parsed::Empty(length)) => {
                     input.consume(length);
                     continue;
                 }
-                Ok(Parsed::NeedMore) => return talk.session.submit(run).unwrap_or(Step::NeedInput),
+                Ok(Parsed::NeedMore) => return served.session.submit(run).unwrap_or(Step::NeedInput),
                 Err(error) => {
-                    talk.failed = Some(error);
-                    return talk.session.submit(run).unwrap_or_else(|| self.give_up(talk, out));
+                    if let Some(step) = served.session.submit(run) {
+                        served.next = NextRequest::Broken(error);
+                        return step;
+                    }
+                    return self.give_up(served, &error, out);
                 }
             };
-            let database = talk.session.database();
-            self.prefetch.read_ahead(&talk.parser, input.bytes(), length, database, &self.cache, &limits);
-            let args: SmallVec<[&[u8]; 8]> = talk.parser.args(input.bytes()).iter().collect();
-            let turn = self.request(&mut talk.session, &args, &mut run, out, effects);
+            let database = served.session.database();
+            self.prefetch.read_ahead(&served.parser, input.bytes(), length, database, &self.cache, &limits);
+            let args: SmallVec<[&[u8]; 8]> = served.parser.args(input.bytes()).iter().collect();
+            let turn = self.request(&mut served.session, &args, &mut run, out, effects);
             drop(args);
             match turn {
                 Turn::Consumed => input.consume(length),
@@ -153,34 +164,32 @@ impl KvService {
                     run.calls.add_last(input.take(length, end - bytes..end));
                 }
                 Turn::AfterRun => {
-                    talk.held = Some(length);
-                    return talk.session.submit(run).expect("a run goes first only if there is one");
+                    served.next = NextRequest::Held(length);
+                    return served.session.submit(run).expect("a run goes first only if there is one");
                 }
                 Turn::Step(step) => {
                     input.consume(length);
                     return step;
                 }
                 Turn::Hold(step) => {
-                    talk.held = Some(length);
+                    served.next = NextRequest::Held(length);
                     return step;
                 }
             }
         }
-        talk.session.submit(run).unwrap_or(Step::Continue)
+        served.session.submit(run).unwrap_or(Step::Continue)
     }
 
     /// The last words to a peer that does not speak the protocol.
-    fn give_up(&mut self, talk: &mut Conversation, out: &mut Outbox) -> Step<Job> {
-        if let Some(error) = talk.failed.take() {
-            let text = format!("ERR {error}");
-            static NOT_UNDERSTOOD: LogLimit = LogLimit::new();
-            if let Some(left_out) = NOT_UNDERSTOOD.admit() {
-                let peer = talk.session.client.address;
-                tracing::info!(%peer, %error, left_out, "a client does not speak the protocol; closed");
-            }
-            self.worker.statistics.error_replied(&text);
-            encode::error(&text, out.buffer());
+    fn give_up(&mut self, served: &ServedClient, error: &ProtocolError, out: &mut Outbox) -> Step<Job> {
+        let text = format!("ERR {error}");
+        static NOT_UNDERSTOOD: LogLimit = LogLimit::new();
+        if let Some(left_out) = NOT_UNDERSTOOD.admit() {
+            let peer = served.session.client.address;
+            tracing::info!(%peer, %error, left_out, "a client does not speak the protocol; closed");
         }
+        self.worker.statistics.error_replied(&text);
+        encode::error(&text, out.buffer());
         Step::Close
     }
 
@@ -242,7 +251,7 @@ impl KvService {
                 session.client.is_blocked.set(true);
                 let wait_ms = u64::try_from(until_ms - self.worker.shared.clock.now_ms()).unwrap_or(0);
                 let wait = Duration::from_millis(wait_ms).min(PAUSE_LOOK);
-                Turn::Hold(Step::Park(Some(clock::monotonic() + wait)))
+                Turn::Hold(park(session, Some(clock::monotonic() + wait), Awaits::PauseEnd))
             }
             Admission::Run(command) => {
                 session.client.last_command.set(command.name);
@@ -396,22 +405,21 @@ impl KvService {
                 self.reply(session, &reply, out);
                 Some(Step::Close)
             }
-            Outcome::Submit(lane, job, pending) => {
-                if let Pending::Run(_) = pending {
+            Outcome::Submit(lane, job, awaits) => {
+                if let Awaits::Run(_) = awaits {
                     session.command_ended();
                 }
-                session.pending = pending;
+                session.awaits = awaits;
                 Some(Step::Submit(lane, job))
             }
             Outcome::Execute(execution) => self.begin_executing(session, execution, out, effects),
             Outcome::Wait(wait) => {
-                session.client.is_blocked.set(true);
-                Some(park(session, wait.until, Pending::Wait(wait)))
+                session.client.is_blocked.set(wait.is_blocking);
+                Some(park(session, wait.until, Awaits::Event(wait)))
             }
             Outcome::ReplyAt(until, reply) => {
-                Some(park(session, Some(until), Pending::Wait(Wait::until(until, reply))))
+                Some(park(session, Some(until), Awaits::Event(Wait::until(until, reply))))
             }
-            Outcome::Gather(wait) => Some(park(session, wait.until, Pending::Wait(wait))),
         }
     }
 
@@ -476,8 +484,8 @@ impl KvService {
         out: &mut Outbox,
         effects: &mut Effects,
     ) -> Option<Step<Job>> {
-        match (std::mem::replace(&mut session.pending, Pending::None), done.outcome) {
-            (Pending::Watch(mut watches), DoneOutcome::Watched(found)) => {
+        match (std::mem::replace(&mut session.awaits, Awaits::Request), done.outcome) {
+            (Awaits::Watch(mut watches), DoneOutcome::Watched(found)) => {
                 for ((_, seen), found) in watches.iter_mut().zip(found) {
                     seen.found = found;
                 }
@@ -485,16 +493,16 @@ impl KvService {
                 self.reply(session, &Reply::Ok, out);
                 None
             }
-            (Pending::Execute(execution), DoneOutcome::NotExecuted) => {
+            (Awaits::Exec(execution), DoneOutcome::NotExecuted) => {
                 self.reply(session, &Reply::NullArray, out);
                 self.show_exec(session, &execution, out, effects);
                 None
             }
-            (Pending::Execute(mut execution), DoneOutcome::Executed) => {
+            (Awaits::Exec(mut execution), DoneOutcome::Executed) => {
                 execution.answered(done.replies, done.ends);
                 self.begin_executing(session, execution, out, effects)
             }
-            (Pending::Run(mut running), outcome) => {
+            (Awaits::Run(mut running), outcome) => {
                 running.riders.merge(done.replies, &done.ends, outcome == DoneOutcome::Refused, out);
                 Some(match outcome {
                     DoneOutcome::Cut(calls) => {
@@ -529,13 +537,12 @@ impl KvService {
     }
 }
 
-impl Conversation {
+impl ServedClient {
     fn next_request(&mut self, input: &Input, limits: &Limits) -> Result<Parsed, ProtocolError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
-        if let Some(length) = self.held.take() {
-            return Ok(Parsed::Complete(length));
+        match std::mem::replace(&mut self.next, NextRequest::Unparsed) {
+            NextRequest::Unparsed => {}
+            NextRequest::Held(length) => return Ok(Parsed::Complete(length)),
+            NextRequest::Broken(error) => return Err(error),
         }
         if input.is_empty() {
             return Ok(Parsed::NeedMore);
@@ -559,7 +566,7 @@ impl Session {
     fn submit(&mut self, run: Option<Run>) -> Option<Step<Job>> {
         let Run { lane, calls, seen, riders } = run?;
         let wants_ends = riders.are_waiting();
-        self.pending = Pending::Run(Running { riders, ..Running::on(lane) });
+        self.awaits = Awaits::Run(Running { riders, ..Running::on(lane) });
         Some(Step::Submit(lane, Job { seen, wants_ends, ..Job::new(Kind::Run, self.version, calls) }))
     }
 
@@ -573,7 +580,7 @@ impl Session {
             calls = calls.before(count);
         }
         let wants_ends = running.riders.are_waiting();
-        self.pending = Pending::Rest(running, Job { wants_ends, ..Job::new(Kind::Run, self.version, calls) });
+        self.awaits = Awaits::RunTurn(running, Job { wants_ends, ..Job::new(Kind::Run, self.version, calls) });
         // Others come first, and a peer that reads takes the replies.
         Step::Continue
     }
@@ -604,11 +611,11 @@ fn rides(command: &Command, args: &[&[u8]]) -> bool {
 }
 
 impl Service for KvService {
-    type Session = Conversation;
+    type Session = ServedClient;
     type Job = Job;
     type Done = Done;
 
-    fn open(&mut self, peer: Peer, effects: &mut Effects) -> Conversation {
+    fn open(&mut self, peer: Peer, effects: &mut Effects) -> ServedClient {
         let shared = &self.worker.shared;
         let mut session = Session::new(&peer, self.worker.clock.now_ms());
         // A password that is set later is asked of those who come later.
@@ -625,54 +632,54 @@ impl Service for KvService {
             effects.write(peer.id, errors::DENIED_LINE.to_vec());
             effects.close(peer.id);
         }
-        Conversation { session, parser: RequestParser::new(), held: None, failed: None }
+        ServedClient { session, parser: RequestParser::new(), next: NextRequest::Unparsed }
     }
 
     fn receive(
         &mut self,
-        talk: &mut Conversation,
+        served: &mut ServedClient,
         input: &mut Input,
         out: &mut Outbox,
         effects: &mut Effects,
     ) -> Step<Job> {
-        let client = &talk.session.client;
+        let client = &served.session.client;
         client.active_ms.set(self.worker.clock.now_ms());
         client.kept.set(Kept { unread: input.len(), ..client.kept.get() });
         self.look_for_observers();
         self.turn.begin(out);
-        match std::mem::replace(&mut talk.session.pending, Pending::None) {
-            Pending::Rest(running, job) => {
+        match std::mem::replace(&mut served.session.awaits, Awaits::Request) {
+            Awaits::RunTurn(running, job) => {
                 let lane = running.lane;
-                talk.session.pending = Pending::Run(running);
+                served.session.awaits = Awaits::Run(running);
                 return Step::Submit(lane, job);
             }
             // An EXEC had its turn, and goes on; what the client has sent since waits for its end.
-            Pending::Execute(execution) => {
-                let step = self.go_on_executing(&mut talk.session, execution, out, effects);
+            Awaits::ExecTurn(execution) => {
+                let step = self.go_on_executing(&mut served.session, execution, out, effects);
                 self.settle();
                 if step.is_none() {
-                    talk.session.command_ended();
+                    served.session.command_ended();
                 }
                 return step.unwrap_or(Step::Continue);
             }
-            other => talk.session.pending = other,
+            other => served.session.awaits = other,
         }
-        let step = self.turn(talk, input, out, effects);
+        let step = self.turn(served, input, out, effects);
         self.settle();
-        if talk.held.is_none() {
-            talk.parser.tidy();
+        if !matches!(served.next, NextRequest::Held(_)) {
+            served.parser.tidy();
         }
         step
     }
 
     fn complete(
         &mut self,
-        talk: &mut Conversation,
+        served: &mut ServedClient,
         mut done: Done,
         out: &mut Outbox,
         effects: &mut Effects,
     ) -> Step<Job> {
-        let session = &mut talk.session;
+        let session = &mut served.session;
         session.client.active_ms.set(self.worker.clock.now_ms());
         self.look_for_observers();
         self.turn.begin(out);
@@ -682,46 +689,45 @@ impl Service for KvService {
         self.went_on(session, step)
     }
 
-    fn resume(&mut self, talk: &mut Conversation, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
-        let session = &mut talk.session;
+    fn resume(&mut self, served: &mut ServedClient, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
+        let session = &mut served.session;
         self.look_for_observers();
         self.turn.begin(out);
-        let step = match std::mem::replace(&mut session.pending, Pending::None) {
-            Pending::Wait(wait) => match self.poll(session, wait, out, effects) {
+        let step = match std::mem::replace(&mut session.awaits, Awaits::Request) {
+            Awaits::Event(wait) => match self.poll(session, wait, out, effects) {
                 Ok(step) => step,
-                Err(wait) => return park(session, wait.until, Pending::Wait(wait)),
+                Err(wait) => return park(session, wait.until, Awaits::Event(wait)),
             },
-            Pending::Execute(mut execution) => {
-                let wait = execution.wait.take().expect("a parked execution waits for one of its calls");
-                match self.poll(session, wait, out, effects) {
-                    Ok(None) => self.go_on_executing(session, execution, out, effects),
-                    Ok(step) => step,
-                    Err(wait) => {
-                        let until = wait.until;
-                        execution.wait = Some(wait);
-                        return park(session, until, Pending::Execute(execution));
-                    }
-                }
-            }
-            // A pause is over: the held request is looked at again.
-            Pending::None | Pending::Run(_) | Pending::Rest(..) | Pending::Watch(_) => {
+            Awaits::ExecEvent(execution, wait) => match self.poll(session, wait, out, effects) {
+                Ok(None) => self.go_on_executing(session, execution, out, effects),
+                Ok(step) => step,
+                Err(wait) => return park(session, wait.until, Awaits::ExecEvent(execution, wait)),
+            },
+            // The held request is looked at again.
+            Awaits::PauseEnd => {
                 session.client.is_blocked.set(false);
                 return Step::NeedInput;
             }
+            Awaits::Request
+            | Awaits::Run(_)
+            | Awaits::RunTurn(..)
+            | Awaits::Watch(_)
+            | Awaits::Exec(_)
+            | Awaits::ExecTurn(_) => unreachable!("only a parked connection is resumed"),
         };
         self.went_on(session, step)
     }
 
-    fn account(&mut self, talk: &mut Conversation, kept: &Kept) -> Account {
-        holding::account(&self.worker, talk, kept)
+    fn account(&mut self, served: &mut ServedClient, kept: &Kept) -> Account {
+        holding::account(&self.worker, served, kept)
     }
 
-    fn overrun(&mut self, talk: &mut Conversation, excess: Excess) {
-        holding::tell(&self.worker, &talk.session.client, excess);
+    fn overrun(&mut self, served: &mut ServedClient, excess: Excess) {
+        holding::tell(&self.worker, &served.session.client, excess);
     }
 
-    fn close(&mut self, talk: Conversation, effects: &mut Effects) {
-        let client = &talk.session.client;
+    fn close(&mut self, served: ServedClient, effects: &mut Effects) {
+        let client = &served.session.client;
         monitors::end(&mut self.worker, client);
         self.worker.clients.remove(&client.number);
         self.worker.gathers.forget(client.id, effects);
@@ -766,7 +772,7 @@ impl Service for KvService {
     }
 }
 
-fn park(session: &mut Session, until: Option<Instant>, pending: Pending) -> Step<Job> {
-    session.pending = pending;
+fn park(session: &mut Session, until: Option<Instant>, awaits: Awaits) -> Step<Job> {
+    session.awaits = awaits;
     Step::Park(until)
 }

@@ -39,7 +39,10 @@ pub fn ask(
     let mut asking = Asking { question: wire::encode(question), is_waiting: false, asked: None, finish: Some(finish) };
     match asking.poll(call) {
         Polled::Ready(outcome) => outcome,
-        Polled::Pending(until) => Outcome::Gather(Wait { until, poll: Box::new(move |call| asking.poll(call)) }),
+        Polled::Pending(until) => {
+            // The other workers' answers are due within a moment.
+            Outcome::Wait(Wait { until, is_blocking: false, poll: Box::new(move |call| asking.poll(call)) })
+        }
     }
 }
 

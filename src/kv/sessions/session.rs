@@ -22,7 +22,7 @@ pub struct Session {
     pub login_failures: u32,
     pub reply_mode: ReplyMode,
     pub transaction: Transaction,
-    pub pending: Pending,
+    pub awaits: Awaits,
 }
 
 /// A client's name, and the name and version of its library, have at most so many bytes: they stand in each line of CLIENT LIST
@@ -74,19 +74,26 @@ pub enum ReplyMode {
     Skip,
 }
 
-/// What the session waits for, beyond bytes.
-pub enum Pending {
-    None,
-    /// The answer to a run of calls. All of them count as ended: what depends on that was settled when they were admitted.
+/// What a client waits for: its state. Nothing else of it is handled until then.
+pub enum Awaits {
+    /// Its next request, or its turn where there are more.
+    Request,
+    /// The end of a pause: then its request is looked at again.
+    PauseEnd,
+    /// A lane's answer to a run of calls. All of them count as ended: what depends on that was settled when they were admitted.
     Run(Running),
     /// That others had their turn: then the rest of the run goes to its lane.
-    Rest(Running, Job),
-    /// The answer to a WATCH of these keys.
+    RunTurn(Running, Job),
+    /// A lane's answer to a WATCH of these keys.
     Watch(Vec<(u64, Watched)>),
-    /// The answer to an EXEC, or its calls that run on the loop.
-    Execute(Box<Execution>),
+    /// A lane's answer to an EXEC.
+    Exec(Box<Execution>),
+    /// That others had their turn: then the next calls of the EXEC have theirs.
+    ExecTurn(Box<Execution>),
+    /// Something that a call of the EXEC waits for.
+    ExecEvent(Box<Execution>, Wait),
     /// Something that a command on the loop waits for.
-    Wait(Wait),
+    Event(Wait),
 }
 
 /// A run that was admitted and is not answered yet.
@@ -109,6 +116,8 @@ impl Running {
 /// A command that answers later: `poll` is asked at each wake-up and at the deadline.
 pub struct Wait {
     pub until: Option<Instant>,
+    /// The client counts as blocked: what it waits for may take long.
+    pub is_blocking: bool,
     pub poll: Box<dyn FnMut(&mut SessionCall<'_>) -> Polled>,
 }
 
@@ -137,13 +146,11 @@ pub enum Outcome {
     Silent,
     /// The reply, then the end of the connection.
     Close(Reply),
-    Submit(LaneId, Job, Pending),
+    Submit(LaneId, Job, Awaits),
     /// An EXEC without anything for a lane.
     Execute(Box<Execution>),
-    /// The client is blocked until something happens.
+    /// The reply, once something has happened.
     Wait(Wait),
-    /// The other workers' answers are due within a moment: nothing that counts as being blocked.
-    Gather(Wait),
 }
 
 impl Wait {
@@ -155,7 +162,7 @@ impl Wait {
             true => Polled::Ready(reply.take().map_or(Outcome::Silent, Outcome::Reply)),
             false => Polled::Pending(Some(until)),
         };
-        Wait { until: Some(until), poll: Box::new(poll) }
+        Wait { until: Some(until), is_blocking: false, poll: Box::new(poll) }
     }
 }
 
@@ -204,7 +211,7 @@ impl Session {
             login_failures: 0,
             reply_mode: ReplyMode::On,
             transaction: Transaction::default(),
-            pending: Pending::None,
+            awaits: Awaits::Request,
         }
     }
 

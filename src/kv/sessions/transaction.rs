@@ -75,8 +75,6 @@ pub struct Execution {
     /// Where the next one of them begins.
     own_at: usize,
     pub replies: LaneReplies,
-    /// What a call on the loop waits for.
-    pub wait: Option<crate::kv::sessions::session::Wait>,
 }
 
 /// What is next in an EXEC.
@@ -205,7 +203,6 @@ impl Queue {
             own_calls: self.own_calls,
             own_at: 0,
             replies: LaneReplies { version, ..LaneReplies::default() },
-            wait: None,
         };
         let lane = if is_watching { Some(WRITE) } else { self.lane };
         (Box::new(execution), lane.map(|lane| (lane, version, self.lane_calls)))

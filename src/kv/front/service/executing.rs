@@ -3,7 +3,7 @@
 use super::KvService;
 use crate::kv::commands::table;
 use crate::kv::jobs::job::Job;
-use crate::kv::sessions::session::{Pending, Session};
+use crate::kv::sessions::session::{Awaits, Session};
 use crate::kv::sessions::transaction::{Execution, Next};
 use crate::kv::shared::settings::REQUESTS_PER_TURN;
 use crate::resp::encode;
@@ -67,7 +67,7 @@ impl KvService {
     ) -> Option<Step<Job>> {
         loop {
             if self.turn.is_over(out) {
-                session.pending = Pending::Execute(execution);
+                session.awaits = Awaits::ExecTurn(execution);
                 return Some(Step::Continue);
             }
             let step = match execution.take_next() {
@@ -90,11 +90,10 @@ impl KvService {
             match step {
                 None => {}
                 Some(Step::Park(until)) => {
-                    let Pending::Wait(wait) = std::mem::replace(&mut session.pending, Pending::None) else {
+                    let Awaits::Event(wait) = std::mem::replace(&mut session.awaits, Awaits::Request) else {
                         unreachable!("a parked command has said what it waits for")
                     };
-                    execution.wait = Some(wait);
-                    session.pending = Pending::Execute(execution);
+                    session.awaits = Awaits::ExecEvent(execution, wait);
                     return Some(Step::Park(until));
                 }
                 // SHUTDOWN and its like: nothing comes after them.

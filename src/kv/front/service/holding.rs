@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Conversation;
+use super::ServedClient;
 use crate::kv::metrics::statistics::Counted;
-use crate::kv::sessions::session::{Client, Pending, Running, Session};
+use crate::kv::sessions::session::{Awaits, Client, Running, Session};
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::server::{Account, Excess, Global, Kept, LogLimit, Wire};
 
@@ -12,9 +12,9 @@ use crate::server::{Account, Excess, Global, Kept, LogLimit, Wire};
 const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 64 << 10;
 
 /// What the client's worker keeps beside buffers, for CLIENT LIST to show and for the bound over all clients.
-pub(super) fn account(worker: &WorkerState, talk: &Conversation, kept: &Kept) -> Account {
-    let (session, client) = (&talk.session, &talk.session.client);
-    let bytes = talk.parser.bytes_kept() + session.bytes_kept();
+pub(super) fn account(worker: &WorkerState, served: &ServedClient, kept: &Kept) -> Account {
+    let (session, client) = (&served.session, &served.session.client);
+    let bytes = served.parser.bytes_kept() + session.bytes_kept();
     client.kept.set(*kept);
     client.bytes_kept.set(kept.input + kept.output + kept.job + bytes);
     let is_stranger = !session.is_authenticated && worker.shared.runtime.has_password();
@@ -30,15 +30,17 @@ impl Session {
     fn bytes_kept(&self) -> usize {
         let client = &self.client;
         let names = [&client.name, &client.library_name, &client.library_version];
-        let pending = match &self.pending {
-            Pending::Run(running) => running.bytes_kept(),
-            Pending::Rest(running, job) => running.bytes_kept() + job.bytes_kept(),
-            Pending::Execute(execution) => execution.bytes_kept(),
-            Pending::Watch(watches) => size_of_val(watches.as_slice()),
-            Pending::None | Pending::Wait(_) => 0,
+        let awaits = match &self.awaits {
+            Awaits::Run(running) => running.bytes_kept(),
+            Awaits::RunTurn(running, job) => running.bytes_kept() + job.bytes_kept(),
+            Awaits::Exec(execution) | Awaits::ExecTurn(execution) | Awaits::ExecEvent(execution, _) => {
+                execution.bytes_kept()
+            }
+            Awaits::Watch(watches) => size_of_val(watches.as_slice()),
+            Awaits::Request | Awaits::PauseEnd | Awaits::Event(_) => 0,
         };
         let names: usize = names.iter().map(|name| name.borrow().capacity()).sum();
-        names + client.queued_bytes.get() + client.watched_bytes.get() + pending
+        names + client.queued_bytes.get() + client.watched_bytes.get() + awaits
     }
 }
 
