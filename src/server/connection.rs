@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!            receive: Submit                     complete
-//!   ┌──────┐ ───────────────> ┌───────────┐ ───────────────┐
-//!   │ Open │ <─────────────────────────────────────────────┘
-//!   └──────┘ ── receive: Park ──> ┌────────┐ ── wake, deadline: resume ──> Open
-//!      │                          │ Parked │
-//!      │ Close, end of file       └────────┘      InFlight ── the lane parks the job ──> Waiting ── complete, cancelled: as above
+//!   ┌──────┐ ───────────────> ┌───────────┐ ───────────────> Open
+//!   │ Open │                  │ InFlight  │
+//!   └──────┘                  └───────────┘ ── the lane parks the job ──> ┌─────────┐ ── complete, cancelled ──> Open
+//!      │  │                                                               │ Waiting │
+//!      │  └─ receive: Park ──> ┌────────┐ ── wake, deadline: resume       └─────────┘
+//!      │                       │ Parked │      ──> Open
+//!      │ Close, end of file    └────────┘
 //!      v
 //!   ┌─────────┐ all sent
 //!   │ Closing │ ────────> removed        (an error of the socket removes at once, from any state)

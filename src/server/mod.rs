@@ -1,11 +1,14 @@
 //! The core: bytes, sockets, processes, threads. It knows no protocol and no database.
 //!
 //! ```text
-//! supervisor            binds the listener, starts the others again; one thread
+//! supervisor            binds the listeners, starts the others again; one thread
 //!  ├─ worker 0..N-1     event loop ── lanes of threads (queue, waker)
 //!  │                        └──────── lane of a process (socketpair) ──┐
 //!  └─ lane process      one thread runs the jobs of all workers <──────┘
 //! ```
+//! A connection's bytes come by a `transport`. A lane's answers, notices and news of parked jobs come to the loop in the order in which
+//! they were said (`arrived`). What a process that dies owes to others is in `process_lane` and `lane_server`.
+//!
 //! An application implements the traits of [`service`]; `examples/` has two.
 
 mod accept;
