@@ -6,7 +6,7 @@ use super::view::{Kind, View};
 use crate::kv::commands::table;
 use crate::kv::metrics::figures::{self, Figure};
 use crate::kv::metrics::statistics::{Counted, ERROR_CODES, Measured, OfCommand};
-use crate::kv::shared::version::{COMMIT, EMPTYSERVER_VERSION};
+use crate::kv::shared::program::{COMMIT, EMPTYSERVER_VERSION};
 use crate::server::counters::{self, Counter, Global};
 use crate::sys::{clock, stderr};
 

@@ -8,7 +8,7 @@ use super::view::{Process, View, state_name};
 use crate::kv::commands::table;
 use crate::kv::metrics::figures::{FIGURES, Unit};
 use crate::kv::metrics::statistics::{BUCKETS, Counted, Measured, OfCommand, percentile};
-use crate::kv::shared::version::{COMMIT, EMPTYSERVER_VERSION};
+use crate::kv::shared::program::{COMMIT, EMPTYSERVER_VERSION};
 use crate::server::counters::{Counter, Global};
 use crate::sys::clock;
 

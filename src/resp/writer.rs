@@ -159,6 +159,7 @@ impl<'a> ReplyWriter<'a> {
 
     /// Writes into the gap what `write` writes, most of the time the header of an array. What stands behind it is moved, so this is for
     /// long replies once or twice.
+    #[expect(clippy::needless_pass_by_value, reason = "a gap is filled once")]
     pub fn fill(&mut self, gap: Gap, write: impl FnOnce(&mut Self) -> Written) -> Written {
         debug_assert_eq!(gap.depth, self.gaps, "the innermost gap is filled first");
         self.gaps -= 1;

@@ -8,7 +8,7 @@ use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::sessions::login::log_in;
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::session::{Outcome, SessionCall};
-use crate::kv::shared::version::REDIS_VERSION;
+use crate::kv::shared::program::REDIS_VERSION;
 use crate::resp::reply::{Reply, Version};
 
 pub const COMMANDS: &[Command] = &[

@@ -12,7 +12,7 @@ use crate::kv::metrics::statistics::{Counted, ERROR_CODES, OfCommand, percentile
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::parameters::is_log_synced;
-use crate::kv::shared::version::{COMMIT, EMPTYSERVER_VERSION, REDIS_VERSION};
+use crate::kv::shared::program::{COMMIT, EMPTYSERVER_VERSION, REDIS_VERSION};
 use crate::server::{Counter, Global, Slot, counters};
 use crate::storage::{DATABASES, Durability};
 use crate::sys::{clock, stderr};

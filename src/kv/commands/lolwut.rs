@@ -1,7 +1,7 @@
 //! The computer art of LOLWUT: a sea of characters, drawn by a few sines and dots of Braille. Ends with the version, which
 //! clients look for.
 
-use crate::kv::shared::version::REDIS_VERSION;
+use crate::kv::shared::program::REDIS_VERSION;
 
 const COLUMNS: i64 = 66;
 const ROWS: i64 = 12;

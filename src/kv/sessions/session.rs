@@ -121,6 +121,7 @@ pub struct Wait {
     pub poll: Box<dyn FnMut(&mut SessionCall<'_>) -> Polled>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "made once for a command, and moved into the session at once")]
 pub enum Polled {
     /// The command's outcome; not another wait.
     Ready(Outcome),
@@ -138,6 +139,7 @@ pub struct SessionCall<'a> {
 }
 
 /// What a command on the loop comes to.
+#[expect(clippy::large_enum_variant, reason = "made once for a command, and moved into the session at once")]
 pub enum Outcome {
     Reply(Reply),
     /// The reply, but not before then: nothing that counts as being blocked.

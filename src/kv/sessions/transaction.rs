@@ -25,6 +25,7 @@ pub const WATCHED_KEYS_MAX: usize = 1 << 17;
 /// What a watched key takes.
 pub const WATCH_BYTES: usize = 2 * size_of::<(u64, Watched)>();
 
+#[expect(clippy::large_enum_variant, reason = "one a session, and moved once a transaction")]
 #[derive(Default)]
 pub enum State {
     /// Commands run at once.

@@ -7,11 +7,11 @@ pub mod hand_offs;
 mod host;
 pub mod latency;
 pub mod parameters;
+pub mod program;
 pub mod runtime;
 pub mod settings;
 mod state;
 pub mod time;
-pub mod version;
 pub mod versions;
 
 pub use host::Host;

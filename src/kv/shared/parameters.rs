@@ -154,7 +154,7 @@ pub const PARAMETERS: &[Parameter] = &[
                 _ => Ok(()),
             },
             set: |shared, value| {
-                shared.scoreboard.global(Global::ConnectionsMax).store(value as u64, Ordering::Relaxed)
+                shared.scoreboard.global(Global::ConnectionsMax).store(value as u64, Ordering::Relaxed);
             },
         },
     },
@@ -234,7 +234,7 @@ pub const PARAMETERS: &[Parameter] = &[
         (0, i32::MAX as i64),
         |shared| global(shared, Global::IdleTimeoutSeconds),
         |shared, value| {
-            shared.scoreboard.global(Global::IdleTimeoutSeconds).store(value.cast_unsigned(), Ordering::Relaxed)
+            shared.scoreboard.global(Global::IdleTimeoutSeconds).store(value.cast_unsigned(), Ordering::Relaxed);
         },
     ),
     fixed("tls-port", "0", "there is no TLS"),

@@ -158,8 +158,8 @@ pub(crate) fn order(edges: &Edges) -> (Vec<String>, Vec<Vec<String>>) {
     (order, rings)
 }
 
-fn closure(start: &String, among: &BTreeSet<&String>, edges: &Edges) -> BTreeSet<String> {
-    let (mut reached, mut fresh) = (BTreeSet::from([start.clone()]), vec![start.clone()]);
+fn closure(start: &str, among: &BTreeSet<&String>, edges: &Edges) -> BTreeSet<String> {
+    let (mut reached, mut fresh) = (BTreeSet::from([start.to_owned()]), vec![start.to_owned()]);
     while let Some(room) = fresh.pop() {
         for (_, to) in edges.keys().filter(|(from, to)| *from == room && among.contains(to)) {
             if reached.insert(to.clone()) {
