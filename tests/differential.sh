@@ -37,5 +37,7 @@ for seed in $seeds; do
         ignore=/dev/null
         compare "$seed" $((ops / 3)) string,bit,expire,multi --resp "$protocol" --conns "$connections"
     done
+    # Pipelines in which calls of all kinds ride together.
+    python3 tests/tools/pipelines.py same "127.0.0.1:$redis_port" "$service_address" --seed "$seed" --rounds $((ops / 30)) || failed=1
 done
 exit "$failed"
