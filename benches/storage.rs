@@ -4,8 +4,9 @@
 use std::cell::Cell;
 use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use emptyserver::storage::{Durability, Expiry, Keyspace, Options, prepare};
+use criterion::measurement::WallTime;
+use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use emptyserver::storage::{Durability, Expiry, Keyspace, Lookup, Options, StorageError, prepare};
 
 const KEYS: u64 = 100_000;
 const NOW_MS: i64 = 1;
@@ -102,6 +103,8 @@ fn writes(criterion: &mut Criterion) {
         writer.rollback().expect("rollback");
     });
     drop(writer);
+    fills(&data, &mut group);
+    increments(&data, &mut group);
     group.throughput(Throughput::Elements(50));
     for (name, durability) in [("always", Durability::Always), ("os", Durability::Os)] {
         let mut writer = data.writer(durability);
@@ -120,6 +123,80 @@ fn writes(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// Groups of 800: the storage's share of a busy second.
+const GROUP: u64 = 800;
+
+fn fills(data: &Data, group: &mut BenchmarkGroup<'_, WallTime>) {
+    let mut writer = data.writer(Durability::Os);
+    let mut fresh = KEYS;
+    group.throughput(Throughput::Elements(GROUP));
+    group.bench_function("group_of_800_new_keys", |bencher| {
+        bencher.iter(|| {
+            writer.begin_write(NOW_MS).expect("begin");
+            for _ in 0..GROUP {
+                fresh += 1;
+                writer.put_string(&name(fresh), &[7; 128], Expiry::Clear).expect("put");
+            }
+            finish(data, &mut writer);
+        });
+    });
+    let mut n = 0;
+    for (what, keys) in [("random_keys", KEYS), ("one_key", 1)] {
+        group.bench_function(format!("group_of_800_puts/{what}"), |bencher| {
+            bencher.iter(|| {
+                writer.begin_write(NOW_MS).expect("begin");
+                for _ in 0..GROUP {
+                    let key = if keys == 1 { name(7) } else { data.key() };
+                    writer.put_string(&key, &value(&key, &mut n), Expiry::Clear).expect("put");
+                }
+                finish(data, &mut writer);
+            });
+        });
+    }
+}
+
+fn increments(data: &Data, group: &mut BenchmarkGroup<'_, WallTime>) {
+    let mut writer = data.writer(Durability::Os);
+    writer.begin_write(NOW_MS).expect("begin");
+    for n in 0..KEYS {
+        writer.put_string(&counter(&name(n)), b"1000000", Expiry::Clear).expect("put");
+    }
+    writer.commit().expect("commit");
+    group.throughput(Throughput::Elements(GROUP));
+    group.bench_function("group_of_800_increments", |bencher| {
+        bencher.iter(|| {
+            writer.begin_write(NOW_MS).expect("begin");
+            for _ in 0..GROUP {
+                increment(&mut writer, &counter(&data.key()));
+            }
+            finish(data, &mut writer);
+        });
+    });
+}
+
+fn counter(key: &[u8]) -> Vec<u8> {
+    [b"counter:", key].concat()
+}
+
+fn number(text: &[u8]) -> u64 {
+    std::str::from_utf8(text).expect("digits").parse().expect("digits")
+}
+
+fn increment(writer: &mut Keyspace, key: &[u8]) {
+    let change = |old: Lookup<&[u8]>| {
+        let sum = if let Lookup::Found(old) = old { number(old) + 1 } else { 1 };
+        Ok::<_, StorageError>((sum, sum.to_string().into_bytes()))
+    };
+    black_box(writer.update_string(key, 20, change).expect("increment"));
+}
+
+fn finish(data: &Data, writer: &mut Keyspace) {
+    writer.commit().expect("commit");
+    if writer.wal_progress().expect("look").log_bytes() > data.options.wal_bytes_max {
+        writer.restart_wal().expect("restart");
+    }
 }
 
 criterion_group!(benches, reads, writes);

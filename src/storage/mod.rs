@@ -1,4 +1,4 @@
-//! The durable keyspace on SQLite: keys, values, expiry, databases, the `-wal` and its checkpoints.
+//! The durable keyspace: keys, values, expiry, databases over rows; rows over SQLite, with its `-wal` and checkpoints.
 //! No sockets, no protocol, no command names, no clock: time is an argument.
 //!
 //! ```text
@@ -7,18 +7,29 @@
 //!                            Backup                  a copy by the writer's own connection, in small steps
 //! every other thread:        Keyspace::open_reader   snapshots: begin_read ... end_read
 //! ```
-//! The tables are drawn in `schema.sql`; where a key lives in them is said in `slots.rs`.
+//! `rows` knows nothing else, `keyspace` knows rows, `sqlite` is where rows rest, `engine` puts them together.
 
 pub mod copies;
+mod engine;
 mod error;
 pub mod file_system;
 pub mod files;
+#[cfg(test)]
+mod fixture;
+pub mod keyspace;
+#[cfg(test)]
+mod model;
+pub mod rows;
 pub mod sqlite;
 pub mod upkeep;
 
+pub use engine::Keyspace;
 pub use error::{Result, StorageError};
-pub use sqlite::{
-    CHUNK_BYTES, Change, ChangeHook, DATA_FILE, DATABASES, Durability, Entry, Expiry, ExpirySample, INLINE_BYTES_MAX,
-    Keyspace, Kind, Lookup, Opened, Options, PAGE_BYTES, SCHEMA_VERSION, inspect, prepare,
+pub use keyspace::{
+    CHUNK_BYTES, Change, ChangeHook, DATABASES, Expiry, ExpirySample, INLINE_BYTES_MAX, Lookup, SavePoint,
 };
-pub use sqlite::{backup, check, checkpoint, failed_sync, restore};
+pub use rows::{Head as Entry, Kind};
+pub use sqlite::{
+    DATA_FILE, Durability, Opened, Options, PAGE_BYTES, SCHEMA_VERSION, backup, check, checkpoint, failed_sync,
+    inspect, prepare, restore,
+};

@@ -2,13 +2,12 @@
 
 use crate::kv::call::WriteCall;
 use crate::kv::commands::args;
-use crate::kv::commands::lookup::{self, optional};
+use crate::kv::commands::lookup;
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
-use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::errors::{self, CommandResult};
 use crate::kv::formats::float_text::TEXT_BYTES_MAX;
 use crate::kv::formats::long_double::LongDouble;
 use crate::resp::reply::Reply;
-use crate::storage::{Expiry, Keyspace};
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -84,33 +83,23 @@ fn decrby(call: &mut WriteCall<'_>) -> CommandResult {
 }
 
 fn add(call: &mut WriteCall<'_>, increment: i64) -> CommandResult {
-    let key = call.args[1];
-    let old = match beginning(call.keyspace, key, INTEGER_BYTES_MAX)? {
-        Some(text) => args::integer(&text)?,
-        None => 0,
-    };
-    let sum = old.checked_add(increment).ok_or(errors::INCREMENT_OVERFLOW)?;
-    lookup::put(call, key, itoa::Buffer::new().format(sum).as_bytes(), Expiry::Keep, "incrby")?;
+    let sum = lookup::update(call, INTEGER_BYTES_MAX, "incrby", |old| {
+        let sum = old.map_or(Ok(0), args::integer)?.checked_add(increment).ok_or(errors::INCREMENT_OVERFLOW)?;
+        Ok((sum, itoa::Buffer::new().format(sum).as_bytes().to_vec()))
+    })?;
     Ok(Reply::Integer(sum))
 }
 
 fn incrbyfloat(call: &mut WriteCall<'_>) -> CommandResult {
     let args = call.args;
     let number = |text: &[u8]| LongDouble::parse(text).ok_or(errors::NOT_A_FLOAT);
-    let old = match beginning(call.keyspace, args[1], TEXT_BYTES_MAX)? {
-        Some(text) => number(&text)?,
-        None => LongDouble::ZERO,
-    };
-    let sum = old.checked_add(number(args[2])?).ok_or(errors::INCREMENT_NAN_OR_INFINITY)?;
-    let text = sum.to_text().into_bytes();
-    lookup::put(call, args[1], &text, Expiry::Keep, "incrbyfloat")?;
+    let text = lookup::update(call, TEXT_BYTES_MAX, "incrbyfloat", |old| {
+        let old = old.map_or(Ok(LongDouble::ZERO), number)?;
+        let sum = old.checked_add(number(args[2])?).ok_or(errors::INCREMENT_NAN_OR_INFINITY)?;
+        let text = sum.to_text().into_bytes();
+        Ok((text.clone(), text))
+    })?;
     Ok(Reply::Bulk(text))
-}
-
-/// The string when it has at most `bytes_max` bytes, otherwise one byte more of it: too long for a number, and a big value
-/// is not read for that.
-fn beginning(keyspace: &Keyspace, key: &[u8], bytes_max: usize) -> Result<Option<Vec<u8>>, CommandError> {
-    optional(keyspace.string_range(key, 0, bytes_max as u64 + 1)?)
 }
 
 #[cfg(test)]

@@ -54,6 +54,36 @@ pub fn write_range(
     Ok(length)
 }
 
+/// Writes bytes of a string at the offset that `place` finds by its length (`None`: there is none), and tells of it by
+/// this name: the row is read once. Returns the new length.
+pub fn write_at(
+    call: &mut WriteCall<'_>,
+    key: &[u8],
+    bytes: &[u8],
+    event: &'static str,
+    place: impl FnOnce(Option<u64>) -> Result<u64, CommandError>,
+) -> Result<u64, CommandError> {
+    let is_news = call.is_news(key)?;
+    let length = call.keyspace.write_string_at(key, bytes, |length| place(optional(length)?))?;
+    call.tell_of_string(is_news, event, key);
+    Ok(length)
+}
+
+/// Replaces the first key's string by what `change` makes of it, and tells of it by this name: the row is read once. One of more than
+/// `bytes_max` bytes is shown in part, and is too long.
+pub fn update<T>(
+    call: &mut WriteCall<'_>,
+    bytes_max: usize,
+    event: &'static str,
+    change: impl FnOnce(Option<&[u8]>) -> Result<(T, Vec<u8>), CommandError>,
+) -> Result<T, CommandError> {
+    let key = call.args[1];
+    let is_news = call.is_news(key)?;
+    let told = call.keyspace.update_string(key, bytes_max, |old| change(optional(old)?))?;
+    call.tell_of_string(is_news, event, key);
+    Ok(told)
+}
+
 /// Tells that the key got this time to end. One that has passed already has ended it.
 pub fn tell_expiry(call: &mut WriteCall<'_>, key: &[u8], expires_at_ms: i64) {
     call.tell(Class::Generic, "expire", key);
@@ -108,7 +138,7 @@ pub fn pieces<B>(
 }
 
 /// The error where a value of `length` bytes would grow by `added` beyond what is allowed.
-pub fn check_length(keyspace: &Keyspace, length: u64, added: usize) -> Result<(), CommandError> {
-    let fits = length.checked_add(added as u64).is_some_and(|total| total <= keyspace.value_bytes_max());
+pub fn check_length(value_bytes_max: u64, length: u64, added: usize) -> Result<(), CommandError> {
+    let fits = length.checked_add(added as u64).is_some_and(|total| total <= value_bytes_max);
     if fits { Ok(()) } else { Err(errors::STRING_TOO_LONG.into()) }
 }

@@ -397,11 +397,6 @@ fn pairs<'a>(args: &'a [&'a [u8]], name: &str) -> Result<impl Iterator<Item = (&
 
 fn append(call: &mut WriteCall<'_>) -> CommandResult {
     let (key, value) = (call.args[1], call.args[2]);
-    let Some(length) = lookup::length(call.keyspace, key)? else {
-        lookup::put(call, key, value, Expiry::Clear, "append")?;
-        return Ok(integer(value.len() as u64));
-    };
-    check_length(call.keyspace, length, value.len())?;
     if value.is_empty() {
         // Nothing changes, but WATCH sees it, as in Redis: the first bytes are written over themselves.
         let first = lookup::bytes(call.keyspace, key, 0..1)?;
@@ -410,9 +405,15 @@ fn append(call: &mut WriteCall<'_>) -> CommandResult {
         } else {
             lookup::write_range(call, key, 0, &first, "append")?;
         }
-        return Ok(integer(length));
+        return Ok(integer(lookup::length(call.keyspace, key)?.unwrap_or(0)));
     }
-    Ok(integer(lookup::write_range(call, key, length, value, "append")?))
+    let bytes_max = call.keyspace.value_bytes_max();
+    let length = lookup::write_at(call, key, value, "append", |length| {
+        let length = length.unwrap_or(0);
+        check_length(bytes_max, length, value.len())?;
+        Ok(length)
+    })?;
+    Ok(integer(length))
 }
 
 fn strlen(_: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
@@ -432,12 +433,15 @@ fn getrange(args: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {
 fn setrange(call: &mut WriteCall<'_>) -> CommandResult {
     let (key, value) = (call.args[1], call.args[3]);
     let offset = u64::try_from(args::integer(call.args[2])?).map_err(|_| errors::OFFSET_OUT_OF_RANGE)?;
-    let length = lookup::length(call.keyspace, key)?;
     if value.is_empty() {
-        return Ok(integer(length.unwrap_or(0)));
+        return Ok(integer(lookup::length(call.keyspace, key)?.unwrap_or(0)));
     }
-    check_length(call.keyspace, offset, value.len())?;
-    Ok(integer(lookup::write_range(call, key, offset, value, "setrange")?))
+    let bytes_max = call.keyspace.value_bytes_max();
+    let length = lookup::write_at(call, key, value, "setrange", |_| {
+        check_length(bytes_max, offset, value.len())?;
+        Ok(offset)
+    })?;
+    Ok(integer(length))
 }
 
 fn integer(value: u64) -> Reply {

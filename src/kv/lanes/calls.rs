@@ -22,7 +22,7 @@ use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::versions::Versions;
 use crate::kv::table::flags::Flags;
 use crate::kv::table::look::{Look, Shape, Told, part};
-use crate::resp::{Reply, ReplyWriter, TooLarge, Version, encode};
+use crate::resp::{ReplyWriter, TooLarge, Version, encode};
 use crate::server::{ExecutorContext, Scoreboard};
 use crate::storage::{Entry, Keyspace, Lookup, StorageError};
 use crate::sys::clock;
@@ -46,8 +46,10 @@ const SMALL_BYTES: usize = 128;
 
 /// What became of a call.
 pub enum Ran {
-    /// The answer is written; an error reply has left nothing else behind.
+    /// The answer is written.
     Answered,
+    /// The answer is written, and it is an error: what the call did, if anything, has to be undone.
+    Refused,
     /// The storage failed: in a group of changes what the call did has to be undone, or all of the group where the disk failed
     /// (`StorageError::is_of_the_call`).
     Failed(StorageError),
@@ -195,16 +197,6 @@ impl Calls {
         self.guard(keyspace, call, answer, |keyspace, answer| read(keyspace, call, answer, learning, &versions))
     }
 
-    /// The answer to a call of SET that need not be run.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "as for the calls that are run: it borrows what takes the answer"
-    )]
-    pub fn answer_unseen(&mut self, call: &Call<'_>, answer: Answer<'_>) {
-        encode::encode(&Reply::Ok, answer.version, answer.replies);
-        self.count(call, None, false, 0, answer.slow);
-    }
-
     /// `run` writes the reply to a call.
     fn guard(
         &mut self,
@@ -228,7 +220,7 @@ impl Calls {
             Ok(Ok(())) => (Ran::Answered, None),
             Ok(Err(CommandError::Reply(text))) => {
                 encode::error(&text, answer.replies);
-                (Ran::Answered, Some(text))
+                (Ran::Refused, Some(text))
             }
             Ok(Err(CommandError::Storage(error))) => {
                 let text = errors::storage_text(&error);

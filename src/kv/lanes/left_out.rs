@@ -15,6 +15,7 @@ pub struct LeftOut {
     /// EXECs that found nothing of what they watch changed. In the next attempt their own changes of the one before would look like others'.
     unchanged: HashSet<usize>,
     attempts: usize,
+    is_one_by_one: bool,
 }
 
 /// One job makes its group begin anew at most so often: then it goes as a whole.
@@ -23,10 +24,15 @@ const ATTEMPTS_OF_A_JOB: usize = 16;
 const ATTEMPTS_MAX: usize = 64;
 
 impl LeftOut {
-    /// True in a second attempt and after.
+    /// From now on each call's rows are written before the next call runs: the one whose rows can't be is found. False when that is
+    /// so already.
+    pub fn go_one_by_one(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_one_by_one, true)
+    }
+
     #[must_use]
-    pub fn has_any(&self) -> bool {
-        self.attempts > 0
+    pub fn is_one_by_one(&self) -> bool {
+        self.is_one_by_one
     }
 
     /// The call failed with this text. False when the group has been tried often enough.

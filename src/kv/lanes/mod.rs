@@ -8,6 +8,5 @@ pub mod file_watch;
 pub mod lane_executor;
 pub mod left_out;
 pub mod reader;
-pub mod unseen;
 pub mod upkeep;
 pub mod writer;

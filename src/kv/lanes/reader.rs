@@ -196,7 +196,7 @@ impl Reader {
             }
             let answer = answers.next(&self.calls, job, &call, weight);
             match self.calls.read(&mut self.keyspace, &call, answer, learning) {
-                Ran::Answered => answers.end(&call),
+                Ran::Answered | Ran::Refused => answers.end(&call),
                 Ran::Failed(error) => self.failed(&call, &error, &mut answers),
                 Ran::Panicked => self.panicked(&call, &mut answers),
                 Ran::TooHeavy => {
@@ -249,7 +249,7 @@ impl Reader {
             }
             let answer = answers.next(&self.calls, job, &call, None);
             match self.calls.read(&mut self.keyspace, &call, answer, &mut Learning::of(&seen)) {
-                Ran::Answered => answers.end(&call),
+                Ran::Answered | Ran::Refused => answers.end(&call),
                 Ran::Failed(error) if self.keyspace.is_in_transaction() => self.failed(&call, &error, answers),
                 Ran::Failed(error) => return Err((at, error)),
                 Ran::Panicked | Ran::TooHeavy => self.panicked(&call, answers),

@@ -14,7 +14,6 @@ use crate::kv::lanes::calls::{Answer, Answers, Calls, Ran};
 use crate::kv::lanes::file_watch::SharedFileWatch;
 use crate::kv::lanes::lane_executor::refused;
 use crate::kv::lanes::left_out::{LeftOut, Place};
-use crate::kv::lanes::unseen::{is_border, is_of_sets, unseen};
 use crate::kv::lanes::upkeep::WriterUpkeep;
 use crate::kv::metrics::statistics::{Counted, Measured, Statistics};
 use crate::kv::shared::Shared;
@@ -68,14 +67,22 @@ enum Group {
     Committed(Vec<Applied>),
     /// Rolled back, nothing applied.
     Failed(StorageError),
-    /// This call failed, with this as its answer, and what it did can't be undone by itself: all is to be rolled back.
-    Spoiled(Place, Cow<'static, str>),
+    /// All is to be rolled back and run again.
+    Spoiled(Spoiled),
 }
 
 /// How an attempt at a job, or at a call, ended.
 enum Attempt<T> {
     Done(T),
-    Spoiled(Place, Cow<'static, str>),
+    Spoiled(Spoiled),
+}
+
+/// What an attempt at a group met that is not the affair of all of it.
+enum Spoiled {
+    /// This call failed, with this as its answer, and a part of the group is lost with the transaction that it spoiled.
+    ByCall(Place, Cow<'static, str>),
+    /// A row that can't be written. Whose it is shows when each call's rows are written by themselves.
+    ByRow(StorageError),
 }
 
 /// What a call of a job came to.
@@ -166,7 +173,14 @@ impl Writer {
         let mut has_begun_anew = false;
         let group = loop {
             match self.group(tasks, &mut left_out) {
-                Group::Spoiled(place, text) => {
+                Group::Spoiled(Spoiled::ByRow(error)) => {
+                    self.roll_back();
+                    if !left_out.go_one_by_one() {
+                        self.failed(&error);
+                        break Group::Failed(error);
+                    }
+                }
+                Group::Spoiled(Spoiled::ByCall(place, text)) => {
                     // All of it runs again without that call.
                     self.roll_back();
                     if !left_out.leave_out(place, text) {
@@ -211,7 +225,7 @@ impl Writer {
     fn group(&mut self, tasks: &[Task<Job>], left_out: &mut LeftOut) -> Group {
         match self.apply(tasks, left_out) {
             Ok(Attempt::Done(applied)) => Group::Committed(applied),
-            Ok(Attempt::Spoiled(place, text)) => Group::Spoiled(place, text),
+            Ok(Attempt::Spoiled(spoiled)) => Group::Spoiled(spoiled),
             Err(error) => {
                 self.failed(&error);
                 Group::Failed(error)
@@ -223,17 +237,14 @@ impl Writer {
         // After the group's last job was taken, and before anything of it runs.
         self.keyspace.begin_write(self.calls.shared.clock.now_ms())?;
         self.calls.begin();
-        // What is left out may be what others were answered on the word of.
-        let unseen = if left_out.has_any() { None } else { unseen(tasks, self.keyspace.value_bytes_max()) };
         let mut applied = Vec::with_capacity(tasks.len());
-        let mut first = 0;
         let known_before: Option<Vec<bool>> = broken::is(Variant::ExecBlindToItsGroup)
             .then(|| tasks.iter().map(|task| self.must_not_execute(&task.job)).collect());
         let begun = self.calls.ended();
         self.reply_bytes = 0;
         for (index, task) in tasks.iter().enumerate() {
             let is_full = self.reply_bytes >= GROUP_REPLY_BYTES_MAX || self.has_used(begun, GROUP_TIME_MAX);
-            if is_full && may_end_before(tasks, index, first, unseen.is_some()) {
+            if is_full && index > 0 {
                 break;
             }
             if let Some(text) = left_out.job(index) {
@@ -244,14 +255,11 @@ impl Writer {
             let ask = || known_before.as_ref().map_or_else(|| self.must_not_execute(&task.job), |known| known[index]);
             if is_exec && left_out.must_not_execute(index, ask) {
                 applied.push(Applied::NotExecuted);
-                first += task.job.calls.len();
                 continue;
             }
-            let unseen = unseen.as_ref().map(|unseen| &unseen[first..]);
-            first += task.job.calls.len();
-            match self.job(index, &task.job, left_out, unseen)? {
+            match self.job(index, &task.job, left_out)? {
                 Attempt::Done(done) => applied.push(done),
-                Attempt::Spoiled(place, text) => return Ok(Attempt::Spoiled(place, text)),
+                Attempt::Spoiled(spoiled) => return Ok(Attempt::Spoiled(spoiled)),
             }
         }
         if broken::is(Variant::CountedPerWrite) {
@@ -262,6 +270,10 @@ impl Writer {
         let has_marks = self.marks.lock().expect("marking does not panic").has_marks();
         let has_changes = has_marks || broken::is(Variant::NeverMarked);
         let last = if has_changes { self.record_tickets(tasks)? } else { HashMap::new() };
+        match self.keyspace.spill() {
+            Err(error) if error.is_of_the_call() => return Ok(Attempt::Spoiled(Spoiled::ByRow(error))),
+            written => written?,
+        }
         publish_sizes(&mut self.keyspace, &self.calls.statistics);
         self.upkeep.commit(&mut self.keyspace)?;
         reach(&self.calls.shared.hand_offs, Point::AfterCommit);
@@ -276,31 +288,17 @@ impl Writer {
         self.calls.ended().saturating_duration_since(begun) >= time
     }
 
-    /// `unseen` says of the job's calls whether they are answered without being written.
-    fn job(
-        &mut self,
-        index: usize,
-        job: &Job,
-        left_out: &LeftOut,
-        unseen: Option<&[bool]>,
-    ) -> Result<Attempt<Applied>, StorageError> {
+    fn job(&mut self, index: usize, job: &Job, left_out: &LeftOut) -> Result<Attempt<Applied>, StorageError> {
         let mut answers = Answers { ends: Vec::with_capacity(job.calls.len()), ..Answers::default() };
         let begun = self.calls.ended();
         let is_run = job.kind == Kind::Run;
         for (number, call) in job.calls.iter().enumerate() {
             let is_over = answers.replies.len() >= JOB_REPLY_BYTES_MAX || self.has_used(begun, JOB_TIME_MAX);
-            // What a later call of it makes unseen is written by that one.
-            if is_run && number > 0 && is_over && call.unit != Unit::GoesOn && (unseen.is_none() || !is_of_sets(job)) {
+            if is_run && number > 0 && is_over && call.unit != Unit::GoesOn {
                 break;
             }
             if let Some(text) = left_out.call((index, number)) {
                 answers.fail(&call, text);
-                continue;
-            }
-            if unseen.is_some_and(|unseen| unseen[number]) {
-                let answer = answers.next(&self.calls, job, &call, None);
-                self.calls.answer_unseen(&call, answer);
-                answers.end(&call);
                 continue;
             }
             // All of a transaction belongs together, whatever it reads.
@@ -311,40 +309,66 @@ impl Writer {
                 Attempt::Done(Called::TooHeavy) => break,
                 Attempt::Done(Called::Answered) => answers.end(&call),
                 Attempt::Done(Called::Refused(text)) => answers.fail(&call, &text),
-                Attempt::Spoiled(place, text) => return Ok(Attempt::Spoiled(place, text)),
+                Attempt::Spoiled(spoiled) => return Ok(Attempt::Spoiled(spoiled)),
+            }
+            if let Some(spoiled) = self.bound_batch((index, number), left_out)? {
+                return Ok(Attempt::Spoiled(spoiled));
             }
         }
         self.reply_bytes += answers.replies.len();
         Ok(Attempt::Done(Applied::Answers(answers)))
     }
 
-    /// One call. One that failed in the middle of its changes spoils the attempt: a savepoint for each call would cost more than most
-    /// calls themselves.
+    /// One call. What one has changed that failed is undone, and nothing else.
     fn call(&mut self, place: Place, call: &Call<'_>, answer: Answer<'_>) -> Result<Attempt<Called>, StorageError> {
-        let before = self.keyspace.changed_rows();
-        let error = match self.calls.run(&mut self.keyspace, call, answer) {
-            Ran::Answered => return Ok(Attempt::Done(Called::Answered)),
+        let savepoint = self.keyspace.savepoint();
+        let (text, spoils) = match self.calls.run(&mut self.keyspace, call, answer) {
+            Ran::Answered => {
+                self.keyspace.keep_since(savepoint);
+                return Ok(Attempt::Done(Called::Answered));
+            }
+            Ran::Refused => {
+                self.keyspace.undo_to(savepoint)?;
+                return Ok(Attempt::Done(Called::Answered));
+            }
             Ran::TooHeavy => return Ok(Attempt::Done(Called::TooHeavy)),
             Ran::Panicked => {
                 self.calls.statistics.add(Counted::PanicsTotal, 1);
-                tracing::error!("a handler panicked; its group is run again without it");
-                return Ok(Attempt::Spoiled(place, errors::INTERNAL.into()));
+                tracing::error!("a handler panicked; what it did is undone");
+                (errors::INTERNAL.into(), false)
             }
-            Ran::Failed(error) if error.is_of_the_call() => error,
+            Ran::Failed(error) if error.is_of_the_call() => {
+                // A value that is too large is the peer's doing, and no news.
+                static CALL_FAILED: LogLimit = LogLimit::new();
+                if error.spoils_transaction()
+                    && let Some(left_out) = CALL_FAILED.admit()
+                {
+                    tracing::error!(%error, command = call.command().name, left_out, "a call failed and is undone");
+                }
+                (errors::storage_text(&error), error.spoils_transaction())
+            }
             Ran::Failed(error) => return Err(error),
         };
-        let text = errors::storage_text(&error);
-        // A value that is too large is the peer's doing, and no news.
-        if error == StorageError::TooLarge && self.keyspace.changed_rows() == before {
-            return Ok(Attempt::Done(Called::Refused(text)));
+        self.keyspace.undo_to(savepoint)?;
+        if spoils && !self.keyspace.recover()? {
+            return Ok(Attempt::Spoiled(Spoiled::ByCall(place, text)));
         }
-        // Where there is no memory, or a page can't be read, SQLite rolls back all of it by itself; and once it has met damage it lets
-        // no transaction be committed (its SQLITE_CorruptRdOnly), whatever it was that met it.
-        static CALL_FAILED: LogLimit = LogLimit::new();
-        if let Some(left_out) = CALL_FAILED.admit() {
-            tracing::error!(%error, command = call.command().name, left_out, "a call failed; its group is run again without it");
+        Ok(Attempt::Done(Called::Refused(text)))
+    }
+
+    /// After a call: a large batch is written to the tables. One call at a time, once some row of the group could not be written.
+    fn bound_batch(&mut self, place: Place, left_out: &LeftOut) -> Result<Option<Spoiled>, StorageError> {
+        let is_one_by_one = left_out.is_one_by_one();
+        let written = if is_one_by_one { self.keyspace.spill() } else { self.keyspace.spill_if_large() };
+        match written {
+            Ok(()) => Ok(None),
+            Err(error) if !error.is_of_the_call() => Err(error),
+            Err(error) if is_one_by_one => {
+                tracing::error!(%error, "what a call has changed can't be written; its group is run again without it");
+                Ok(Some(Spoiled::ByCall(place, errors::storage_text(&error))))
+            }
+            Err(error) => Ok(Some(Spoiled::ByRow(error))),
         }
-        Ok(Attempt::Spoiled(place, text))
     }
 
     /// True for an EXEC of which a watched key has changed.
@@ -567,15 +591,6 @@ pub fn end_if_sync_failed(shared: &Shared, error: &StorageError) {
         }
         process::exit_at_once(SYNC_FAILED);
     }
-}
-
-/// True when the job of this index, before whose first call there are so many, may wait for the next group. `has_unseen`: a run of SETs may
-/// count on the runs of SETs behind it, up to the end of a window.
-fn may_end_before(tasks: &[Task<Job>], index: usize, first: usize, has_unseen: bool) -> bool {
-    let Some(before) = index.checked_sub(1) else { return false };
-    !has_unseen
-        || is_border(first - tasks[before].job.calls.len(), first)
-        || !tasks[before..=index].iter().all(|task| is_of_sets(&task.job))
 }
 
 fn done(job: &Job, applied: Applied) -> Done {

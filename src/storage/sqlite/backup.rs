@@ -20,7 +20,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use self_cell::{MutBorrow, self_cell};
 
-use super::keyspace::Keyspace;
+use super::base::Base;
 use super::open::{check_tables, recognise, sync_directory};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::file_system::{self, FileSystem};
@@ -67,7 +67,7 @@ impl Backup {
     ///
     /// # Errors
     /// The file cannot be made, or there is one.
-    pub fn begin(keyspace: &Keyspace, to: &Path) -> Result<Self> {
+    pub fn begin(keyspace: &Base, to: &Path) -> Result<Self> {
         let destination = MutBorrow::new(make(to)?);
         let ends = Ends { source: Rc::clone(&keyspace.connection), destination };
         Ok(Self(Cell::try_new(ends, |ends| Copying::new(&ends.source, ends.destination.borrow_mut()))?))
@@ -111,7 +111,7 @@ pub fn origin_of_data(data: &Path) -> Result<Origin> {
 ///
 /// # Errors
 /// Reading failed.
-pub fn origin_of(keyspace: &Keyspace) -> Result<Origin> {
+pub fn origin_of(keyspace: &Base) -> Result<Origin> {
     read_origin(&keyspace.connection)
 }
 
@@ -131,7 +131,7 @@ fn read_origin(connection: &Connection) -> Result<Origin> {
 ///
 /// # Errors
 /// As of a commit.
-pub fn count(keyspace: &Keyspace, number_max: u64) -> Result<()> {
+pub fn count(keyspace: &Base, number_max: u64) -> Result<()> {
     raise_number(&keyspace.connection, origin_of(keyspace)?.number.max(number_max) + 1)
 }
 
@@ -364,9 +364,10 @@ pub(super) fn failed(what: &str, path: &Path, error: &std::io::Error) -> Storage
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Fixture, NOW_MS};
-    use super::super::{Expiry, Options, prepare};
     use super::*;
+    use crate::storage::Keyspace;
+    use crate::storage::fixture::{Fixture, NOW_MS};
+    use crate::storage::{Expiry, Options, prepare};
 
     fn put(fixture: &mut Fixture, keys: std::ops::Range<u32>, value: &[u8]) {
         fixture.write(|keyspace| {
@@ -418,9 +419,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let copy = opened(&name, directory.path());
         let value = |key: u32| copy.string(&key.to_le_bytes()).unwrap();
-        assert_eq!(value(3), super::super::Lookup::Found(round.to_string().into_bytes()));
-        assert_eq!(value(3001 + round), super::super::Lookup::Found(vec![2; 300]));
-        assert_eq!(value(9000), super::super::Lookup::Absent);
+        assert_eq!(value(3), crate::storage::Lookup::Found(round.to_string().into_bytes()));
+        assert_eq!(value(3001 + round), crate::storage::Lookup::Found(vec![2; 300]));
+        assert_eq!(value(9000), crate::storage::Lookup::Absent);
     }
 
     #[test]
@@ -466,7 +467,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let copy = opened(&place.path().join("b.db"), directory.path());
         assert_eq!(copy.key_count().unwrap(), 3000);
-        assert_eq!(copy.string(&0_u32.to_le_bytes()).unwrap(), super::super::Lookup::Found(vec![1; 200]));
+        assert_eq!(copy.string(&0_u32.to_le_bytes()).unwrap(), crate::storage::Lookup::Found(vec![1; 200]));
     }
 
     #[test]

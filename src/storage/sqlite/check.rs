@@ -3,11 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::databases::DATABASES;
-use super::keyspace::{Keyspace, Kind};
-use super::rows::Row;
-use super::slots::space_of;
+use super::base::Base;
+use super::slot_rows::head_of;
+use super::slots::{slot_at, space_of};
 use crate::storage::error::{Result, StorageError};
+use crate::storage::keyspace::DATABASES;
+use crate::storage::rows::Kind;
 
 /// What was found in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Report {
     }
 }
 
-impl Keyspace {
+impl Base {
     /// Reads everything, in the present read transaction: minutes for a large file.
     pub fn verify(&self) -> Result<Report> {
         let mut report = Report { data_bytes: self.data_bytes()?, ..Report::default() };
@@ -73,7 +74,7 @@ impl Keyspace {
         let mut rows = statement.query([])?;
         while let Some(columns) = rows.next()? {
             let slot: i64 = columns.get(6)?;
-            let row = match Row::from_columns(slot, columns) {
+            let row = match head_of(columns) {
                 Ok(row) => row,
                 // One such row says nothing of the others.
                 Err(error) if error.is_of_the_call() => {
@@ -88,7 +89,7 @@ impl Keyspace {
                 _ => slot,
             };
             walk.run = Some((slot, run_start));
-            let home = self.hash.home(space_of(slot), key);
+            let home = slot_at(space_of(slot), self.homes.position(key));
             // A flushed space is swept from its front: nobody looks there any more.
             if (home > slot || home < run_start) && !orphans.contains(&i64::from(space_of(slot))) {
                 report.complain(format!("slot {slot}: a lookup does not find its key"));
@@ -182,8 +183,8 @@ impl Keyspace {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Expiry;
-    use super::super::fixture::{Fixture, NOW_MS};
+    use crate::storage::Expiry;
+    use crate::storage::fixture::{Fixture, NOW_MS};
 
     fn problems_after(sql: &str) -> Vec<String> {
         let mut fixture = Fixture::crowded();
@@ -192,9 +193,9 @@ mod tests {
                 keyspace.put_string(&[n], &vec![n; usize::from(n)], Expiry::Clear).unwrap();
             }
             keyspace.set_expiry(&[3], Some(NOW_MS + 1)).unwrap();
-            keyspace.delete(&[19]).unwrap();
         });
-        fixture.writer.connection.execute_batch(sql).unwrap();
+        fixture.write(|keyspace| assert!(keyspace.delete(&[19]).unwrap()));
+        fixture.writer.connection().execute_batch(sql).unwrap();
         fixture.writer.begin_write(NOW_MS).unwrap();
         fixture.writer.verify().unwrap().problems
     }

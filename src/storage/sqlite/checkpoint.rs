@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::base::Base;
 use super::connection::{Options, Role, connect};
-use super::keyspace::Keyspace;
 use super::schema::PAGE_BYTES;
 use super::vfs;
 use crate::storage::error::{Result, StorageError};
@@ -136,7 +136,7 @@ impl Checkpointer {
     }
 }
 
-impl Keyspace {
+impl Base {
     /// The writer's WAL restart, between two groups: copies the rest and lets the next commit begin the -wal anew. False
     /// when a reader or a running pass was in the way for 10 ms: try again after a later group.
     pub fn restart_wal(&mut self) -> Result<bool> {
@@ -205,9 +205,9 @@ fn whole(connection: &Connection, mode: &str) -> Result<Progress> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Expiry;
-    use super::super::fixture::{Fixture, NOW_MS};
     use super::*;
+    use crate::storage::fixture::{Fixture, NOW_MS};
+    use crate::storage::{Expiry, Keyspace};
 
     /// Groups of twenty keys; a write of what is there already would leave no frame.
     fn fill(fixture: &mut Fixture, value: u8, groups: u32) {
@@ -275,7 +275,7 @@ mod tests {
         reader.key_count().unwrap();
         fill(&mut fixture, 5, 1);
         assert!(!fixture.writer.restart_wal().unwrap());
-        let usual: u64 = fixture.writer.connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
+        let usual: u64 = fixture.writer.connection().query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
         assert_eq!(usual, 5000);
         reader.renew_snapshot().unwrap();
         assert!(fixture.writer.restart_wal().unwrap(), "between its steps a reader holds nothing");

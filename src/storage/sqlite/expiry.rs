@@ -3,42 +3,35 @@
 
 use rusqlite::params;
 
-use super::keyspace::Keyspace;
+use super::base::Base;
 use super::slots::{first_slot, last_slot};
 use crate::storage::error::Result;
+use crate::storage::keyspace::ExpirySample;
 
 /// With so few entries the index is looked through whole.
 const INDEX_ENTRIES_MAX: u64 = 256;
 /// Rows that a sample looks at, at either end: few, since each may have to be read from the disk.
 const SAMPLED_ROWS: u64 = 20;
 
-/// When some keys of a database end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExpirySample {
-    pub expires_at_ms: Vec<i64>,
-    /// These are all that there are.
-    pub is_all: bool,
-}
-
-impl Keyspace {
-    pub(super) fn list_expiry(&mut self, expires_at_ms: i64, slot: i64) -> Result<()> {
+impl Base {
+    pub(super) fn list_expiry(&self, expires_at_ms: i64, slot: i64) -> Result<()> {
         let mut statement =
             self.connection.prepare_cached("INSERT INTO expiry (expires_at_ms, slot) VALUES (?1, ?2)")?;
         statement.execute([expires_at_ms, slot])?;
         Ok(())
     }
 
-    pub(super) fn unlist_expiry(&mut self, expires_at_ms: i64, slot: i64) -> Result<()> {
+    pub(super) fn unlist_expiry(&self, expires_at_ms: i64, slot: i64) -> Result<()> {
         let mut statement =
             self.connection.prepare_cached("DELETE FROM expiry WHERE expires_at_ms = ?1 AND slot = ?2")?;
         statement.execute([expires_at_ms, slot])?;
         Ok(())
     }
 
-    /// Brings index and count to a row whose time goes from `old` to `new`.
-    pub(super) fn relist_expiry(&mut self, database: u8, slot: i64, old: Option<i64>, new: Option<i64>) -> Result<()> {
+    /// Brings the index to a row whose time goes from `old` to `new`; by how many that changes the count of those that end.
+    pub(super) fn relist_expiry(&self, slot: i64, old: Option<i64>, new: Option<i64>) -> Result<i64> {
         if old == new {
-            return Ok(());
+            return Ok(0);
         }
         if let Some(at) = old {
             self.unlist_expiry(at, slot)?;
@@ -46,8 +39,7 @@ impl Keyspace {
         if let Some(at) = new {
             self.list_expiry(at, slot)?;
         }
-        let change = i64::from(new.is_some()) - i64::from(old.is_some());
-        self.count(database, 0, change)
+        Ok(i64::from(new.is_some()) - i64::from(old.is_some()))
     }
 
     /// The earliest time at which any key of any database ends; it may have passed already.
@@ -56,17 +48,17 @@ impl Keyspace {
         Ok(statement.query_row([], |row| row.get(0))?)
     }
 
-    /// When keys of the present database end that have not yet: all of them where they are few, else some that `random` picks. No
-    /// more than some entries of the index, or some ten rows, are looked at.
-    pub fn sample_expiries(&self, random: u64) -> Result<ExpirySample> {
-        let space = self.space(self.selected)?;
-        let (first, last) = (first_slot(space), last_slot(space));
-        if self.expires_count()? <= INDEX_ENTRIES_MAX {
+    /// When keys of a database end after `now_ms`: all of them where they are few, else some that `random` picks. No more than some
+    /// entries of the index, or some ten rows, are looked at.
+    pub(in crate::storage) fn sample_expiries(&self, database: u8, now_ms: i64, random: u64) -> Result<ExpirySample> {
+        let row = self.database_row(database)?;
+        let (first, last) = (first_slot(row.space), last_slot(row.space));
+        if row.expires_count <= INDEX_ENTRIES_MAX {
             // What is left of other databases, or of flushed ones, may stand before these.
             let mut statement = self.connection.prepare_cached(
                 "SELECT slot, expires_at_ms FROM expiry WHERE expires_at_ms > ?1 ORDER BY expires_at_ms, slot LIMIT ?2",
             )?;
-            let mut rows = statement.query(params![self.now_ms, INDEX_ENTRIES_MAX + 1])?;
+            let mut rows = statement.query(params![now_ms, INDEX_ENTRIES_MAX + 1])?;
             let (mut expires_at_ms, mut entries) = (Vec::new(), 0);
             while let Some(row) = rows.next()? {
                 entries += 1;
@@ -80,29 +72,28 @@ impl Keyspace {
         }
         // Rows lie in the order of a hash, so neighbours are as good as any: from a random place on, and then from the first.
         let start = first + (random % (last - first + 1).unsigned_abs()).cast_signed();
-        let mut expires_at_ms = self.expiries_between(start, last)?;
+        let mut expires_at_ms = self.expiries_between(start, last, now_ms)?;
         if (expires_at_ms.len() as u64) < SAMPLED_ROWS / 2 {
-            expires_at_ms.extend(self.expiries_between(first, start - 1)?);
+            expires_at_ms.extend(self.expiries_between(first, start - 1, now_ms)?);
         }
         Ok(ExpirySample { expires_at_ms, is_all: false })
     }
 
-    fn expiries_between(&self, first: i64, last: i64) -> Result<Vec<i64>> {
+    fn expiries_between(&self, first: i64, last: i64, now_ms: i64) -> Result<Vec<i64>> {
         let mut statement = self.connection.prepare_cached(
             "SELECT expires_at_ms FROM
                  (SELECT expires_at_ms FROM keyspace WHERE slot BETWEEN ?1 AND ?2 ORDER BY slot LIMIT ?4)
              WHERE expires_at_ms > ?3",
         )?;
-        let rows = statement.query_map(params![first, last, self.now_ms, SAMPLED_ROWS], |row| row.get(0))?;
+        let rows = statement.query_map(params![first, last, now_ms, SAMPLED_ROWS], |row| row.get(0))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::storage::Expiry;
-    use crate::storage::sqlite::fixture::{Fixture, NOW_MS};
+    use crate::storage::fixture::{Fixture, NOW_MS};
+    use crate::storage::{Expiry, ExpirySample, Keyspace};
 
     fn put(keyspace: &mut Keyspace, database: u8, range: std::ops::Range<i64>, expiry: impl Fn(i64) -> Expiry) {
         keyspace.select(database);
@@ -135,6 +126,8 @@ mod tests {
         fixture.write(|keyspace| {
             put(keyspace, 0, 0..2000, |number| Expiry::At(NOW_MS + 1 + number));
             put(keyspace, 1, 0..500, |_| Expiry::At(i64::MAX));
+        });
+        fixture.write(|keyspace| {
             let (mut sum, mut count) = (0, 0);
             for random in (0..200).map(|round: u64| round.wrapping_mul(0x9E37_79B9_7F4A_7C15)).chain([u64::MAX, 0]) {
                 let sample = keyspace.sample_expiries(random).unwrap();

@@ -89,10 +89,10 @@ fn failed(what: &str, error: &io::Error) -> StorageError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Expiry;
     use super::super::checkpoint::{Checkpointer, Progress};
-    use super::super::fixture::{Fixture, NOW_MS};
     use super::*;
+    use crate::storage::Expiry;
+    use crate::storage::fixture::{Fixture, NOW_MS};
 
     #[test]
     fn all_of_the_wal_is_written_and_copied_again() {

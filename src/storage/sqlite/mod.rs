@@ -1,7 +1,8 @@
 //! The base: the only home of rusqlite. The tables are drawn in `schema.sql`; where a key lives in them is said in `slots.rs`.
 
+mod apply;
 pub mod backup;
-mod changes;
+mod base;
 pub mod check;
 pub mod checkpoint;
 mod chunks;
@@ -9,27 +10,21 @@ pub mod connection;
 mod databases;
 mod expiry;
 pub mod failed_sync;
-#[cfg(test)]
-pub(super) mod fixture;
-mod keyspace;
-#[cfg(test)]
-mod model;
 mod open;
 pub mod restore;
-mod rows;
-mod scan;
+mod result_codes;
 mod schema;
+mod slot_rows;
 mod slots;
+mod snapshot;
+mod store;
 mod sweep;
 mod tickets;
 mod transactions;
 #[allow(unsafe_code, reason = "SQLite's interface for file systems is C")]
 mod vfs;
 
-pub use changes::{Change, ChangeHook, Expiry};
+pub use base::Base;
 pub use connection::{Durability, Options};
-pub use databases::DATABASES;
-pub use expiry::ExpirySample;
-pub use keyspace::{Entry, Keyspace, Kind, Lookup};
 pub use open::{Opened, inspect, prepare};
-pub use schema::{CHUNK_BYTES, DATA_FILE, INLINE_BYTES_MAX, PAGE_BYTES, SCHEMA_VERSION};
+pub use schema::{DATA_FILE, PAGE_BYTES, SCHEMA_VERSION};

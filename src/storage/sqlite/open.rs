@@ -255,19 +255,19 @@ mod tests {
     #[test]
     fn a_connection_never_makes_a_file() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(matches!(super::super::Keyspace::open_reader(&options(&directory)), Err(StorageError::Io(_))));
+        assert!(matches!(crate::storage::Keyspace::open_reader(&options(&directory)), Err(StorageError::Io(_))));
         assert!(!options(&directory).data_path().exists());
     }
 
     #[test]
     fn the_views_show_live_keys_to_a_person() {
-        let mut fixture = super::super::fixture::Fixture::new();
+        let mut fixture = crate::storage::fixture::Fixture::new();
         fixture.write(|keyspace| {
             keyspace.select(3);
-            keyspace.put_string(b"hello", b"world", super::super::Expiry::Clear).unwrap();
+            keyspace.put_string(b"hello", b"world", crate::storage::Expiry::Clear).unwrap();
             // Long over by the wall clock, which the view asks.
-            keyspace.put_string(b"gone", b"x", super::super::Expiry::At(keyspace.now_ms() + 1)).unwrap();
-            keyspace.put_string(b"big", &vec![b'y'; 100_000], super::super::Expiry::Clear).unwrap();
+            keyspace.put_string(b"gone", b"x", crate::storage::Expiry::At(keyspace.now_ms() + 1)).unwrap();
+            keyspace.put_string(b"big", &vec![b'y'; 100_000], crate::storage::Expiry::Clear).unwrap();
         });
         let connection = Connection::open(fixture.options.data_path()).unwrap();
         let shown: String = connection

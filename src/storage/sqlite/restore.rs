@@ -159,9 +159,9 @@ fn with(path: &Path, suffix: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
-    use super::super::{Expiry, Keyspace, Lookup, Options, prepare};
     use super::*;
+    use crate::storage::fixture::Fixture;
+    use crate::storage::{Expiry, Keyspace, Lookup, Options, prepare};
 
     /// The value of the key `which` in the data of the directory.
     fn which(directory: &Path) -> Vec<u8> {

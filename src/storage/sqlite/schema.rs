@@ -13,12 +13,6 @@ pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"emSv");
 /// Fixed when a file is made. The measurements behind it: docs/decisions/storage-layout.md.
 pub const PAGE_BYTES: u32 = 2048;
 
-/// Strings up to this length lie in their key's row; longer ones in chunks.
-pub const INLINE_BYTES_MAX: usize = 16 * 1024;
-
-/// A change inside a big string rewrites whole chunks, so this is what SETBIT costs at most.
-pub const CHUNK_BYTES: usize = 8 * 1024;
-
 /// Step N takes a file of `user_version` N to N + 1; an empty file has 0.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 

@@ -3,9 +3,9 @@
 
 use rusqlite::params;
 
+use super::base::Base;
 use super::chunks::places;
-use super::keyspace::Keyspace;
-use super::rows::Row;
+use super::slot_rows::head_of;
 use super::slots::{first_slot, last_slot, space_of};
 use crate::storage::error::Result;
 
@@ -35,7 +35,7 @@ impl Sweeping {
 /// With more than this the file is beyond sweeping.
 const LEFT_ALONE_MAX: usize = 1000;
 
-impl Keyspace {
+impl Base {
     /// After a sweep that failed, and its rollback: what it was at is left alone from now on. False when it was at nothing in
     /// particular, so that the next one would fail like this one.
     pub fn sweep_past_failure(&mut self) -> bool {
@@ -50,14 +50,14 @@ impl Keyspace {
 
     /// Removes keys whose time has passed, of all databases, the oldest first. Returns how many entries of the index it
     /// worked off: 0 when nothing is due.
-    pub fn sweep_expired(&mut self, rows_max: usize) -> Result<usize> {
-        self.writing()?;
+    pub(in crate::storage) fn sweep_expired(&mut self, now_ms: i64, rows_max: usize) -> Result<usize> {
+        self.check_writing()?;
         let due: Vec<(i64, i64)> = {
             let mut statement = self
                 .connection
                 .prepare_cached("SELECT expires_at_ms, slot FROM expiry WHERE expires_at_ms <= ?1 ORDER BY expires_at_ms, slot LIMIT ?2")?;
             let rows_max = rows_max + self.sweeping.left_alone.len();
-            let rows = statement.query_map(params![self.now_ms, rows_max], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows = statement.query_map(params![now_ms, rows_max], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect::<rusqlite::Result<_>>()?
         };
         let mut swept = 0;
@@ -72,7 +72,7 @@ impl Keyspace {
     }
 
     fn sweep_expired_slot(&mut self, at: i64, slot: i64) -> Result<()> {
-        let Some(database) = self.writing()?.databases.owner_of(space_of(slot)) else {
+        let Some(database) = self.writing()?.owner_of(space_of(slot)) else {
             // Its space was flushed; the row itself is the orphan sweep's.
             return self.unlist_expiry(at, slot);
         };
@@ -82,20 +82,23 @@ impl Keyspace {
                 .prepare_cached("SELECT kind, id, expires_at_ms, length FROM keyspace WHERE slot = ?1")?;
             let mut rows = statement.query([slot])?;
             match rows.next()? {
-                Some(columns) => Some(Row::from_columns(slot, columns)?),
+                Some(columns) => Some(head_of(columns)?),
                 None => None,
             }
         };
         // An earlier removal of this step may have moved the row; then the index has it elsewhere now, for the next step.
-        let Some(row) = found.filter(|row| row.expires_at_ms == Some(at)) else { return Ok(()) };
+        let Some(head) = found.filter(|head| head.expires_at_ms == Some(at)) else { return Ok(()) };
         // Not announced: the key was gone for everybody before, and a transaction that watches it must not fail for this.
-        self.discard(database, &row)
+        self.unlist_expiry(at, slot)?;
+        head.id.map_or(Ok(()), |id| self.give_up_value(id))?;
+        self.remove_row(slot)?;
+        self.writing_mut()?.count(database, -1, -1)
     }
 
     /// Removes rows of flushed databases and of deleted big values. Returns how many rows it worked off: 0 when there is
     /// nothing left.
-    pub fn sweep_orphans(&mut self, rows_max: usize) -> Result<usize> {
-        self.writing()?;
+    pub(in crate::storage) fn sweep_orphans(&mut self, rows_max: usize) -> Result<usize> {
+        self.check_writing()?;
         let mut swept = 0;
         while swept < rows_max {
             let Some((is_space, number)) = self.next_orphan()? else { break };
@@ -149,7 +152,7 @@ impl Keyspace {
             rows.collect::<rusqlite::Result<_>>()?
         };
         for &(slot, id, expires_at_ms) in &rows {
-            self.abandon_value(id)?;
+            id.map_or(Ok(()), |id| self.give_up_value(id))?;
             if let Some(at) = expires_at_ms {
                 self.unlist_expiry(at, slot)?;
             }
@@ -168,8 +171,8 @@ impl Keyspace {
     }
 
     /// Gives unused pages back to the file system when they are more than `kept_percent` of the file. Returns how many.
-    pub fn vacuum(&mut self, pages_max: u32, kept_percent: u64) -> Result<u32> {
-        self.writing()?;
+    pub(in crate::storage) fn vacuum(&mut self, pages_max: u32, kept_percent: u64) -> Result<u32> {
+        self.check_writing()?;
         let number = |name: &str| -> rusqlite::Result<u64> {
             self.connection.prepare_cached(&format!("PRAGMA {name}"))?.query_row([], |row| row.get(0))
         };
@@ -187,8 +190,8 @@ impl Keyspace {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Fixture, NOW_MS};
-    use super::super::{CHUNK_BYTES, Expiry, Lookup};
+    use crate::storage::fixture::{Fixture, NOW_MS};
+    use crate::storage::{CHUNK_BYTES, Expiry, Keyspace, Lookup, Result};
 
     #[test]
     fn expired_keys_go_in_bites_and_the_counts_follow() {
@@ -263,15 +266,16 @@ mod tests {
             keyspace.select(1);
             keyspace.put_string(b"flushed", b"v", Expiry::Clear).unwrap();
             keyspace.flush_database().unwrap();
+            keyspace.spill().unwrap();
             let damage = "UPDATE keyspace SET kind = 77 WHERE key IN (CAST('b' AS BLOB), CAST('c' AS BLOB))";
-            assert_eq!(keyspace.connection.execute(damage, []).unwrap(), 2);
+            assert_eq!(keyspace.connection().execute(damage, []).unwrap(), 2);
             let damage = "UPDATE keyspace SET id = 'x' WHERE key = CAST('flushed' AS BLOB)";
-            assert_eq!(keyspace.connection.execute(damage, []).unwrap(), 1);
+            assert_eq!(keyspace.connection().execute(damage, []).unwrap(), 1);
             keyspace.put_string(b"big", &vec![1; 40 * CHUNK_BYTES], Expiry::Clear).unwrap();
             assert!(keyspace.delete(b"big").unwrap());
         });
         let mut failures = 0;
-        let mut sweep = |sweep: &dyn Fn(&mut super::Keyspace) -> super::Result<usize>| {
+        let mut sweep = |sweep: &dyn Fn(&mut Keyspace) -> Result<usize>| {
             loop {
                 fixture.writer.begin_write(NOW_MS + 1).unwrap();
                 match sweep(&mut fixture.writer) {
@@ -290,7 +294,7 @@ mod tests {
         sweep(&|keyspace| keyspace.sweep_orphans(3));
         assert_eq!(failures, 3);
         assert!(!fixture.writer.sweep_past_failure(), "what failed is left alone once");
-        let left = |sql: &str| fixture.writer.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        let left = |sql: &str| fixture.writer.connection().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(left("SELECT count(*) FROM expiry"), 2);
         assert_eq!(left("SELECT count(*) FROM chunk"), 0);
     }
@@ -302,7 +306,7 @@ mod tests {
             // As after so many flushes that all spaces wait for the sweeper.
             let all = "INSERT INTO orphan SELECT 'space', value FROM generate_series";
             let all = all.replace("generate_series", "(WITH RECURSIVE n(value) AS (SELECT 17 UNION ALL SELECT value + 1 FROM n WHERE value < 32767) SELECT value FROM n)");
-            keyspace.connection.execute(&all, []).unwrap();
+            keyspace.connection().execute(&all, []).unwrap();
             keyspace.put_string(b"k", b"v", Expiry::Clear).unwrap();
             keyspace.flush_database().unwrap();
             assert_eq!(keyspace.string(b"k").unwrap(), Lookup::Absent);

@@ -3,12 +3,12 @@
 
 use rusqlite::params;
 
-use super::keyspace::Keyspace;
+use super::base::Base;
 use crate::storage::error::Result;
 
-impl Keyspace {
+impl Base {
     pub fn record_ticket(&mut self, incarnation: u64, number: u64) -> Result<()> {
-        self.writing()?;
+        self.check_writing()?;
         self.connection
             .prepare_cached("REPLACE INTO ticket (incarnation, number) VALUES (?1, ?2)")?
             .execute([incarnation.cast_signed(), number.cast_signed()])?;
@@ -33,7 +33,7 @@ impl Keyspace {
 
     /// Forgets the tickets of an earlier boot.
     pub fn reset_tickets(&mut self, boot: u64) -> Result<()> {
-        self.writing()?;
+        self.check_writing()?;
         self.connection.execute("DELETE FROM ticket", [])?;
         self.connection
             .execute("UPDATE meta SET value = ?1 WHERE name = 'ticket_boot'", params![boot.cast_signed()])?;
@@ -43,7 +43,7 @@ impl Keyspace {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Fixture, NOW_MS};
+    use crate::storage::fixture::{Fixture, NOW_MS};
 
     #[test]
     fn tickets_are_kept_with_their_transaction_and_forgotten_at_a_new_boot() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Event, FileWatch, Hooks, Report, Rescue, Size, Upkeep, Wishes, prepare_to_write};
-use crate::storage::sqlite::fixture::{Fixture, NOW_MS};
+use crate::storage::fixture::{Fixture, NOW_MS};
 use crate::storage::{Durability, Expiry, Keyspace, Lookup, Options, failed_sync};
 use crate::sys::clock;
 

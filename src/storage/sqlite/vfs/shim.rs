@@ -276,8 +276,8 @@ unsafe extern "C" fn data_write(file: *mut sqlite3_file, bytes: *const c_void, l
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Expiry;
-    use super::super::super::fixture::{Fixture, NOW_MS};
+    use crate::storage::Expiry;
+    use crate::storage::fixture::{Fixture, NOW_MS};
 
     /// How often this thread has called the system to write (proc_pid_io(5)).
     fn writes() -> u64 {

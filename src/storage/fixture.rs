@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
+use super::keyspace::Layout;
+use super::rows::Homes;
 use super::{Change, Keyspace, Options, prepare};
 
 /// A key with its database; `None` stands for everything.
@@ -56,8 +58,14 @@ impl Fixture {
     }
 
     pub(in crate::storage) fn crowd_keyspace(keyspace: &mut Keyspace) {
-        keyspace.hash = super::slots::SlotHash::crowded(6);
-        keyspace.layout = super::chunks::Layout { inline_bytes_max: 12, chunk_bytes: 8 };
+        keyspace.set_homes(Homes::crowded(6));
+        keyspace.crowd(Homes::crowded(6), Layout { inline_bytes_max: 12, chunk_bytes: 8, ahead_bytes_min: 40 });
+    }
+
+    /// Few homes, and values as they are.
+    pub(in crate::storage) fn crowd_homes(&mut self, homes: u64) {
+        self.writer.set_homes(Homes::crowded(homes));
+        self.writer.crowd(Homes::crowded(homes), Layout::STANDARD);
     }
 
     pub(in crate::storage) fn reader(&self) -> Keyspace {
@@ -78,16 +86,23 @@ impl Fixture {
 }
 
 impl Keyspace {
+    /// Rows that wait for the sweeper.
+    pub(in crate::storage) fn orphans_left(&self) -> super::Result<u64> {
+        Ok(self.connection().query_row("SELECT count(*) FROM orphan", [], |row| row.get(0))?)
+    }
+
     /// Writes another kind into a key's row and leaves its value: what a command on strings meets where the key is none.
     pub(crate) fn pretend_kind(&mut self, key: &[u8], kind: super::Kind) -> crate::storage::Result<()> {
-        let row = self.live_row(key)?.expect("the key is there");
-        self.connection.execute("UPDATE keyspace SET kind = ?1 WHERE slot = ?2", [kind as i64, row.slot])?;
+        assert!(self.entry(key)?.is_some(), "the key is there");
+        self.spill()?;
+        self.connection().execute("UPDATE keyspace SET kind = ?1 WHERE key = ?2", (kind as i64, key))?;
         Ok(())
     }
 
     /// Makes the key's row one that can't be understood.
     pub(crate) fn damage_row(&mut self, key: &[u8]) -> crate::storage::Result<()> {
-        self.connection.execute("UPDATE keyspace SET kind = 77 WHERE key = ?1", [key])?;
+        self.spill()?;
+        self.connection().execute("UPDATE keyspace SET kind = 77 WHERE key = ?1", [key])?;
         Ok(())
     }
 }

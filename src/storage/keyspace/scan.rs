@@ -1,60 +1,62 @@
-//! Walks: SCAN's steps and a random key. The order is that of the hash.
+//! Walks: SCAN's steps and a random key. The order is that of the keys' homes.
 
-use rusqlite::OptionalExtension;
+use std::ops::ControlFlow;
 
-use super::keyspace::{Entry, Keyspace};
-use super::rows::Row;
-use super::slots::{first_slot, last_slot, position_of, slot_at};
+use super::keyspace::{Keyspace, Store};
 use crate::storage::error::Result;
+use crate::storage::rows::{Head, Name, POSITION_BITS, Range};
 
-impl Keyspace {
+const LAST_POSITION: u64 = (1 << POSITION_BITS) - 1;
+
+impl<S: Store> Keyspace<S> {
     /// Shows live keys from `cursor` (0 at the start) on, looking at about `rows_max` rows, and returns the cursor to
     /// go on with, 0 when all were seen. A key that is there from the first call to the last is shown at least once.
     ///
-    /// Why that holds while keys change: a row moves only when a hole before it in its own run of adjacent slots is
-    /// closed, and never below its home. A walk stops only where a run ends, so the home of every row behind the cursor
-    /// is behind it too.
-    pub fn scan(&self, cursor: u64, rows_max: usize, visit: &mut dyn FnMut(&[u8], &Entry)) -> Result<u64> {
-        let space = self.space(self.selected)?;
-        let mut statement = self.connection.prepare_cached(
-            "SELECT kind, id, expires_at_ms, length, key, slot FROM keyspace WHERE slot BETWEEN ?1 AND ?2 ORDER BY slot",
-        )?;
-        let mut rows = statement.query([slot_at(space, cursor), last_slot(space)])?;
-        let mut seen = 0;
-        let mut previous = None;
-        while let Some(columns) = rows.next()? {
-            let slot: i64 = columns.get(5)?;
+    /// Why that holds while keys change: a cursor is a home, a walk stops only between two homes, and a key never changes its own.
+    pub fn scan(&self, cursor: u64, rows_max: usize, visit: &mut dyn FnMut(&[u8], &Head)) -> Result<u64> {
+        let range = self.keys_from(cursor & LAST_POSITION, LAST_POSITION)?;
+        let (mut seen, mut previous, mut next) = (0, None, 0);
+        self.view().scan(range, &mut |name, row| {
+            let Name::Key { position, key, .. } = name.name() else { return ControlFlow::Continue(()) };
             if let Some(previous) = previous
                 && seen >= rows_max.max(1)
-                && slot > previous + 1
+                && position > previous
             {
-                return Ok(position_of(previous + 1));
+                next = previous + 1;
+                return ControlFlow::Break(());
             }
-            let row = Row::from_columns(slot, columns)?;
-            if self.is_live(&row) {
-                visit(columns.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?, &row.entry());
+            let head = row.of_key().head;
+            if self.is_live(&head) {
+                visit(key, &head);
             }
             seen += 1;
-            previous = Some(slot);
-        }
-        Ok(0)
+            previous = Some(position);
+            ControlFlow::Continue(())
+        })?;
+        Ok(next)
     }
 
     /// A live key, chosen by `random`: the first one at or after that place in the order of the hash.
     pub fn random_key(&self, random: u64) -> Result<Option<Vec<u8>>> {
-        let space = self.space(self.selected)?;
-        let start = slot_at(space, random);
-        let mut statement = self.connection.prepare_cached(
-            "SELECT key FROM keyspace
-             WHERE slot BETWEEN ?1 AND ?2 AND (expires_at_ms IS NULL OR expires_at_ms > ?3) ORDER BY slot LIMIT 1",
-        )?;
-        for (first, last) in [(start, last_slot(space)), (first_slot(space), start)] {
-            let found = statement.query_row([first, last, self.now_ms], |columns| columns.get(0)).optional()?;
+        let start = random & LAST_POSITION;
+        for range in [self.keys_from(start, LAST_POSITION)?, self.keys_from(0, start)?] {
+            let mut found = None;
+            self.view().scan(range, &mut |name, row| match name.name() {
+                Name::Key { key, .. } if self.is_live(&row.of_key().head) => {
+                    found = Some(key.to_vec());
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            })?;
             if found.is_some() {
                 return Ok(found);
             }
         }
         Ok(None)
+    }
+
+    fn keys_from(&self, first: u64, last: u64) -> Result<Range> {
+        Ok(Range::Keys { space: self.space(self.selected)?, first, last })
     }
 }
 
@@ -64,8 +66,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::Expiry;
-    use super::super::fixture::{Fixture, NOW_MS};
+    use crate::storage::Expiry;
+    use crate::storage::fixture::{Fixture, NOW_MS};
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
@@ -78,7 +80,7 @@ mod tests {
             changes in prop::collection::vec((40..120u8, any::<bool>()), 0..400),
         ) {
             let mut fixture = Fixture::new();
-            fixture.writer.hash = super::super::slots::SlotHash::crowded(homes);
+            fixture.crowd_homes(homes);
             fixture.write(|keyspace| {
                 for key in 0..80u8 {
                     keyspace.put_string(&[key], b"", Expiry::Clear).unwrap();

@@ -1,9 +1,9 @@
-//! Everything that changes a key. Each change is announced to the hook before the first row of it is written, here and
-//! never by a command. A key whose time has passed is met as an absent one.
+//! What changes a key, whatever it holds. Each change is announced to the hook before the first row of it is written, here
+//! and never by a command. A key whose time has passed is met as an absent one.
 
-use super::keyspace::{Keyspace, Kind};
-use super::rows::{Place, Row};
-use crate::storage::error::{Result, StorageError};
+use super::keyspace::{Keyspace, Store};
+use crate::storage::error::Result;
+use crate::storage::rows::{Head, KeyRow, Mark, Origin, Part, Row, RowKey};
 
 /// What is about to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,99 +36,32 @@ pub enum Expiry {
     At(i64),
 }
 
-impl Keyspace {
-    /// Sets the key to a string, whatever it was.
-    pub fn put_string(&mut self, key: &[u8], value: &[u8], expiry: Expiry) -> Result<()> {
-        if value.len() as u64 > self.value_bytes_max() {
-            return Err(StorageError::TooLarge);
-        }
-        if matches!(expiry, Expiry::At(at) if at <= self.now_ms) {
-            return self.delete(key).map(drop);
-        }
-        let database = self.selected;
-        self.mark(Change::Key { database, key })?;
-        let space = self.space(database)?;
-        let is_plain = expiry == Expiry::Clear && value.len() <= self.layout.inline_bytes_max;
-        if is_plain && self.overwrites && self.overwrite_row(space, key, value)? {
-            return Ok(());
-        }
-        let (slot, old) = match self.locate(space, key)? {
-            Place::Free(slot) => (slot, None),
-            Place::Taken(row) => (row.slot, Some(row)),
-        };
-        // Who filled the keyspace just now goes on filling it, who overwrites goes on overwriting.
-        self.overwrites = old.is_some();
-        let expires_at_ms = match expiry {
-            Expiry::Clear => None,
-            Expiry::Keep => old.filter(|row| self.is_live(row)).and_then(|row| row.expires_at_ms),
-            Expiry::At(at) => Some(at),
-        };
-        self.replace_string(database, slot, old, key, value, expires_at_ms)
-    }
+/// A place in a group of changes to go back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavePoint {
+    batch: Mark,
+    ahead: usize,
+}
 
-    /// Writes `bytes` at `offset` of a string, filling a gap before it with zero bytes; an absent key begins empty.
-    /// Returns the new length. The caller has checked that the key holds nothing else.
-    pub fn write_string_range(&mut self, key: &[u8], offset: u64, bytes: &[u8]) -> Result<u64> {
-        let database = self.selected;
-        let (slot, old) = match self.locate(self.space(database)?, key)? {
-            Place::Free(slot) => (slot, None),
-            Place::Taken(row) => (row.slot, Some(row)),
-        };
-        let live = old.filter(|row| self.is_live(row));
-        if live.is_some_and(|row| row.kind != Kind::String) {
-            return Err(StorageError::Internal("a range of something that is not a string".into()));
-        }
-        let length = live.map_or(0, |row| row.length);
-        if bytes.is_empty() {
-            return Ok(length);
-        }
-        let end = offset.saturating_add(bytes.len() as u64);
-        if end > self.value_bytes_max() {
-            return Err(StorageError::TooLarge);
-        }
-        self.mark(Change::Key { database, key })?;
-        let new_length = length.max(end);
-        if let Some(row @ Row { id: Some(id), .. }) = live {
-            self.write_chunks(id, offset, bytes)?;
-            if new_length != row.length {
-                self.update_row(&Row { length: new_length, ..row }, None)?;
-            }
-            return Ok(new_length);
-        }
-        let mut value = match live {
-            Some(_) => self
-                .with_row(self.space(database)?, key, |_, value| value.unwrap_or_default().to_vec())?
-                .unwrap_or_default(),
-            None => Vec::new(),
-        };
-        let expires_at_ms = live.and_then(|row| row.expires_at_ms);
-        if new_length <= self.layout.inline_bytes_max as u64 {
-            value.resize(new_length as usize, 0);
-            value[offset as usize..end as usize].copy_from_slice(bytes);
-            self.replace_string(database, slot, old, key, &value, expires_at_ms)?;
-            return Ok(new_length);
-        }
-        // Grown past what lies in a row. The gap is not written: chunks that are missing are zero bytes.
-        let id = self.fresh_id()?;
-        self.write_chunks(id, 0, &value)?;
-        self.write_chunks(id, offset, bytes)?;
-        self.abandon_value(old.and_then(|row| row.id))?;
-        let row = Row { slot, kind: Kind::String, id: Some(id), expires_at_ms, length: new_length };
-        self.settle(database, old, &row, key, None)?;
-        Ok(new_length)
-    }
+/// A key's row with a copy of its value.
+struct Whole {
+    head: Head,
+    value: Option<Vec<u8>>,
+}
 
+impl<S: Store> Keyspace<S> {
     /// Removes the key, at once whatever its size. False when there was none.
     pub fn delete(&mut self, key: &[u8]) -> Result<bool> {
-        let database = self.selected;
-        self.writing()?;
-        let Place::Taken(row) = self.locate(self.space(database)?, key)? else { return Ok(false) };
+        self.store.check_writing()?;
+        let name = self.name(self.selected, key)?;
+        let Some(head) = self.view().head(name)? else { return Ok(false) };
         // A key whose time has passed was gone for everybody before.
-        if self.is_live(&row) {
-            self.mark(Change::Key { database, key })?;
+        if self.is_live(&head) {
+            self.mark(Change::Key { database: self.selected, key })?;
         }
-        self.discard(database, &row)?;
-        Ok(self.is_live(&row))
+        self.give_up_value(head.id)?;
+        self.batch.delete(name, Origin::of(Some(&head)))?;
+        Ok(self.is_live(&head))
     }
 
     /// Sets or (`None`) takes away the time when the key ends; one that is not in the future removes it. False when there is no key.
@@ -136,154 +69,124 @@ impl Keyspace {
         if expires_at_ms.is_some_and(|at| at <= self.now_ms) {
             return self.delete(key);
         }
-        self.writing()?;
-        let Some(row) = self.live_row(key)? else { return Ok(false) };
-        if row.expires_at_ms == expires_at_ms {
+        self.store.check_writing()?;
+        let name = self.name(self.selected, key)?;
+        let Some(Whole { head, value }) = self.live_whole(name)? else { return Ok(false) };
+        if head.expires_at_ms == expires_at_ms {
             return Ok(true);
         }
-        let database = self.selected;
-        self.mark(Change::Key { database, key })?;
-        self.relist_expiry(database, row.slot, row.expires_at_ms, expires_at_ms)?;
-        self.connection
-            .prepare_cached("UPDATE keyspace SET expires_at_ms = ?1 WHERE slot = ?2")?
-            .execute(rusqlite::params![expires_at_ms, row.slot])?;
+        self.mark(Change::Key { database: self.selected, key })?;
+        let row = KeyRow { head: Head { expires_at_ms, ..head }, value: value.as_deref() };
+        self.batch.put(name, Row::Key(row), Origin::of(Some(&head)))?;
         Ok(true)
     }
 
     /// Gives the value and expiry of `from` to `to`, replacing what is there. False when there is no `from`.
     pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<bool> {
-        self.writing()?;
-        if self.live_row(from)?.is_none() {
-            return Ok(false);
-        }
-        if from == to {
-            return Ok(true);
-        }
-        let database = self.selected;
-        self.transfer(from, database, to)?;
-        Ok(true)
+        self.transfer(from, self.selected, to)
     }
 
     /// Gives the key to another database, if it has no such key. False when nothing was done.
     pub fn move_key(&mut self, key: &[u8], to_database: u8) -> Result<bool> {
-        self.writing()?;
-        if to_database == self.selected || self.live_row(key)?.is_none() || self.is_live_in(to_database, key)? {
+        self.store.check_writing()?;
+        if to_database == self.selected || self.live_head(self.name(to_database, key)?)?.is_some() {
             return Ok(false);
         }
-        self.transfer(key, to_database, key)?;
-        Ok(true)
+        self.transfer(key, to_database, key)
     }
 
     /// Copies value and expiry of `from`. False when nothing was done: no `from`, the two are the same key, or `to` is
     /// there and may not be replaced.
     pub fn copy(&mut self, from: &[u8], to_database: u8, to: &[u8], replace: bool) -> Result<bool> {
-        self.writing()?;
-        let same = to_database == self.selected && from == to;
-        if same || self.live_row(from)?.is_none() || (!replace && self.is_live_in(to_database, to)?) {
+        self.store.check_writing()?;
+        let (from, name) = (self.name(self.selected, from)?, self.name(to_database, to)?);
+        if from == name || (!replace && self.live_head(name)?.is_some()) {
             return Ok(false);
         }
-        let slot = self.make_way(to_database, to)?;
-        // Looked up after `make_way`: closing its hole may have moved `from`.
-        let Some(row) = self.live_row(from)? else { return Ok(false) };
-        let id = row.id.map(|id| self.copy_chunks(id)).transpose()?;
-        self.duplicate_row(&row, to_database, slot, to, id)?;
+        let Some(Whole { head, value }) = self.live_whole(from)? else { return Ok(false) };
+        let origin = self.make_way(to_database, name, to)?;
+        let id = match head.id {
+            Some(id) => Some(self.copy_chunks(id, head.length)?),
+            None => None,
+        };
+        let row = KeyRow { head: Head { id, ..head }, value: value.as_deref() };
+        self.batch.put(name, Row::Key(row), origin)?;
         Ok(true)
+    }
+
+    /// From here `undo_to` can go back to.
+    #[must_use]
+    pub fn savepoint(&self) -> SavePoint {
+        SavePoint { batch: self.batch.savepoint(), ahead: self.ahead.len() }
+    }
+
+    /// Takes back what was done since; an earlier save point stays good. Not beyond a `spill`.
+    ///
+    /// # Errors
+    /// `OutOfMemory`
+    pub fn undo_to(&mut self, savepoint: SavePoint) -> Result<()> {
+        self.batch.undo_to(savepoint.batch);
+        self.spaces.clear();
+        // Their chunks are written, and nobody has them.
+        while self.ahead.len() > savepoint.ahead {
+            let id = self.ahead.pop();
+            self.give_up_value(id)?;
+        }
+        Ok(())
+    }
+
+    /// What was done since is not taken back any more.
+    pub fn keep_since(&mut self, savepoint: SavePoint) {
+        self.batch.keep_since(savepoint.batch);
+        self.ahead.truncate(savepoint.ahead);
     }
 
     /// Announces a change. Every change comes through here first.
     pub(super) fn mark(&mut self, change: Change<'_>) -> Result<()> {
-        self.writing()?;
+        self.store.check_writing()?;
         if let Some(hook) = &mut self.hook {
             hook(change);
         }
         Ok(())
     }
 
-    /// Removes a row with everything that hangs on it. The key's change has been announced.
-    pub(super) fn discard(&mut self, database: u8, row: &Row) -> Result<()> {
-        self.relist_expiry(database, row.slot, row.expires_at_ms, None)?;
-        self.abandon_value(row.id)?;
-        self.remove_row(row.slot)?;
-        self.count(database, -1, 0)
+    fn live_whole(&self, name: RowKey<'_>) -> Result<Option<Whole>> {
+        let whole = self.view().row(name, Part::Whole, |row| {
+            let row = row.of_key();
+            self.is_live(&row.head).then(|| Whole { head: row.head, value: row.value.map(<[u8]>::to_vec) })
+        })?;
+        Ok(whole.flatten())
     }
 
-    fn replace_string(
-        &mut self,
-        database: u8,
-        slot: i64,
-        old: Option<Row>,
-        key: &[u8],
-        value: &[u8],
-        expires_at_ms: Option<i64>,
-    ) -> Result<()> {
-        let row = Row { slot, kind: Kind::String, id: None, expires_at_ms, length: value.len() as u64 };
-        if value.len() <= self.layout.inline_bytes_max {
-            self.abandon_value(old.and_then(|old| old.id))?;
-            return self.settle(database, old, &row, key, Some(value));
-        }
-        let id = self.store_big(old.as_ref(), value)?;
-        self.settle(database, old, &Row { id: Some(id), ..row }, key, None)
-    }
-
-    /// Writes a row that takes the place of `old`, and brings index and counts to it.
-    fn settle(&mut self, database: u8, old: Option<Row>, row: &Row, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        match old {
-            Some(_) => self.update_row(row, value)?,
-            None => {
-                self.insert_row(row, key, value)?;
-                self.count(database, 1, 0)?;
-            }
-        }
-        self.relist_expiry(database, row.slot, old.and_then(|row| row.expires_at_ms), row.expires_at_ms)
-    }
-
-    fn is_live_in(&self, database: u8, key: &[u8]) -> Result<bool> {
-        Ok(matches!(self.locate(self.space(database)?, key)?, Place::Taken(row) if self.is_live(&row)))
-    }
-
-    /// Moves the row of `from`, which is alive, to the key `to`.
-    fn transfer(&mut self, from: &[u8], to_database: u8, to: &[u8]) -> Result<()> {
+    /// Moves the row of `from` to the key `to`. False when it is not alive.
+    fn transfer(&mut self, from: &[u8], to_database: u8, to: &[u8]) -> Result<bool> {
+        self.store.check_writing()?;
         let database = self.selected;
-        self.mark(Change::Key { database, key: from })?;
-        let slot = self.make_way(to_database, to)?;
-        let Some(row) = self.live_row(from)? else { return Ok(()) };
-        self.duplicate_row(&row, to_database, slot, to, row.id)?;
-        self.discard(database, &Row { id: None, ..row })
-    }
-
-    /// Announces the change of `to`, removes what is there, and returns its free slot.
-    fn make_way(&mut self, database: u8, to: &[u8]) -> Result<i64> {
-        self.mark(Change::Key { database, key: to })?;
-        let space = self.space(database)?;
-        match self.locate(space, to)? {
-            Place::Free(slot) => Ok(slot),
-            Place::Taken(row) => {
-                self.discard(database, &row)?;
-                match self.locate(space, to)? {
-                    Place::Free(slot) => Ok(slot),
-                    Place::Taken(_) => Err(StorageError::Corrupt("a key that is there twice".into())),
-                }
-            }
+        let (from_name, to_name) = (self.name(database, from)?, self.name(to_database, to)?);
+        let Some(Whole { head, value }) = self.live_whole(from_name)? else { return Ok(false) };
+        if from_name == to_name {
+            return Ok(true);
         }
+        self.mark(Change::Key { database, key: from })?;
+        let origin = self.make_way(to_database, to_name, to)?;
+        self.batch.put(to_name, Row::Key(KeyRow { head, value: value.as_deref() }), origin)?;
+        self.batch.delete(from_name, Origin::of(Some(&head)))?;
+        Ok(true)
     }
 
-    fn duplicate_row(&mut self, row: &Row, database: u8, slot: i64, key: &[u8], id: Option<i64>) -> Result<()> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO keyspace (slot, kind, id, expires_at_ms, length, key, value)
-                 SELECT ?1, kind, ?2, expires_at_ms, length, ?3, value FROM keyspace WHERE slot = ?4",
-            )?
-            .execute(rusqlite::params![slot, id, key, row.slot])?;
-        self.count(database, 1, 0)?;
-        self.relist_expiry(database, slot, None, row.expires_at_ms)
+    /// Announces the change of `to`, and gives up what it holds.
+    fn make_way(&mut self, database: u8, name: RowKey<'_>, to: &[u8]) -> Result<Origin> {
+        self.mark(Change::Key { database, key: to })?;
+        let old = self.view().head(name)?;
+        self.give_up_value(old.and_then(|old| old.id))?;
+        Ok(Origin::of(old.as_ref()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Fixture, NOW_MS};
-    use super::super::{Entry, Expiry, Kind, Lookup};
-    use crate::storage::StorageError;
+    use crate::storage::fixture::{Fixture, NOW_MS};
+    use crate::storage::{Entry, Expiry, Kind, Lookup, StorageError};
 
     fn found(value: &[u8]) -> Lookup<Vec<u8>> {
         Lookup::Found(value.to_vec())
@@ -420,15 +323,15 @@ mod tests {
         fixture.writer.rollback().unwrap();
         fixture.write(|keyspace| {
             assert_eq!(keyspace.key_count().unwrap(), 1);
-            keyspace.set_savepoint().unwrap();
+            let savepoint = keyspace.savepoint();
             keyspace.put_string(b"gone", &[7; 100], Expiry::At(NOW_MS + 9)).unwrap();
             keyspace.swap_databases(0, 1).unwrap();
-            keyspace.undo_to_savepoint().unwrap();
+            keyspace.undo_to(savepoint).unwrap();
             assert_eq!(keyspace.string(b"gone").unwrap(), Lookup::Absent);
-            keyspace.set_savepoint().unwrap();
+            let savepoint = keyspace.savepoint();
             keyspace.put_string(b"second", b"2", Expiry::Clear).unwrap();
-            keyspace.release_savepoint().unwrap();
-            assert!(matches!(keyspace.undo_to_savepoint(), Err(StorageError::Internal(_))));
+            keyspace.keep_since(savepoint);
+            keyspace.undo_to(savepoint).unwrap();
         });
         let mut reader = fixture.reader();
         Fixture::crowd_keyspace(&mut reader);

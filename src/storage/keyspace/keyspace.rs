@@ -1,0 +1,183 @@
+//! What a keyspace consists of: what it stands on, the changes of the group at hand, and what the caller named: the
+//! database and the time.
+
+use super::changes::ChangeHook;
+use super::databases::SpaceCache;
+use super::values::Layout;
+use crate::storage::error::{Result, StorageError};
+use crate::storage::rows::{Batch, Head, Homes, Kind, RowKey, Snapshot, View};
+
+/// Everything happens inside a transaction. Reads take `&self`, so a read command that changes something does not compile.
+pub struct Keyspace<S> {
+    pub(in crate::storage) store: S,
+    /// Empty in a read transaction.
+    pub(in crate::storage) batch: Batch,
+    pub(super) homes: Homes,
+    pub(super) layout: Layout,
+    /// Where the databases lie in the present view; each is looked for once.
+    pub(super) spaces: SpaceCache,
+    /// The next unused id of a value, once one was asked for. No save point takes it back: an id is never given twice.
+    pub(super) next_id: Option<i64>,
+    /// Values whose chunks were written ahead of the batch.
+    pub(super) ahead: Vec<i64>,
+    /// A part of the group is no longer in the batch: with the store's transaction it is lost.
+    pub(in crate::storage) is_partly_written: bool,
+    pub(super) hook: Option<ChangeHook>,
+    /// True while `renew_snapshot` does nothing, see there.
+    pub(in crate::storage) snapshot_is_held: bool,
+    pub(super) selected: u8,
+    pub(super) now_ms: i64,
+    value_bytes_max: u64,
+    answer_bytes_max: usize,
+}
+
+/// What a keyspace stands on, besides the rows of a snapshot.
+pub trait Store: Snapshot {
+    fn is_in_transaction(&self) -> bool;
+
+    /// # Errors
+    /// This is no write transaction, or none any more.
+    fn check_writing(&self) -> Result<()>;
+
+    /// Keys of a space that lie below the batch, and those of them that end.
+    fn counts(&self, space: u16) -> Result<(u64, u64)>;
+
+    /// The first id that no value has had.
+    fn next_id(&self) -> Result<i64>;
+
+    /// Writes a chunk of a new value ahead of the batch: so that a huge one need not be in memory twice. Nobody can reach it yet.
+    fn write_ahead(&mut self, id: i64, number: u64, bytes: &[u8]) -> Result<()>;
+
+    /// Removes rows that nobody can reach, so that their space can be used again. False when there are none.
+    fn make_room(&mut self) -> Result<bool>;
+}
+
+/// The answer to a question about a key as a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup<T> {
+    Absent,
+    OtherKind(Kind),
+    Found(T),
+}
+
+/// When some keys of a database end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpirySample {
+    pub expires_at_ms: Vec<i64>,
+    /// These are all that there are.
+    pub is_all: bool,
+}
+
+impl<S: Store> Keyspace<S> {
+    pub(in crate::storage) fn new(store: S, homes: Homes, value_bytes_max: u64, hook: Option<ChangeHook>) -> Self {
+        Self {
+            store,
+            batch: Batch::default(),
+            homes,
+            layout: Layout::STANDARD,
+            spaces: SpaceCache::default(),
+            next_id: None,
+            ahead: Vec::new(),
+            is_partly_written: false,
+            hook,
+            snapshot_is_held: false,
+            selected: 0,
+            now_ms: 0,
+            value_bytes_max: value_bytes_max.min(Layout::STANDARD.value_bytes_max()),
+            answer_bytes_max: usize::MAX,
+        }
+    }
+
+    /// A transaction begins at this time.
+    pub(in crate::storage) fn begin_at(&mut self, now_ms: i64) {
+        self.forget_group();
+        self.now_ms = now_ms;
+    }
+
+    /// What was in the batch is committed, or lost.
+    pub(in crate::storage) fn forget_group(&mut self) {
+        self.batch.clear();
+        self.ahead.clear();
+        self.next_id = None;
+        self.is_partly_written = false;
+        self.spaces.clear();
+    }
+
+    /// After the store's transaction was replaced by another over the same rows.
+    pub(in crate::storage) fn forget_reads(&self) {
+        self.spaces.clear();
+    }
+
+    /// What the batch had is in the store's transaction now.
+    pub(in crate::storage) fn forget_written(&mut self) {
+        self.batch.clear();
+        self.ahead.clear();
+        self.is_partly_written = true;
+    }
+
+    pub(in crate::storage) fn next_id(&self) -> Option<i64> {
+        self.next_id
+    }
+
+    #[cfg(test)]
+    pub(in crate::storage) fn crowd(&mut self, homes: Homes, layout: Layout) {
+        (self.homes, self.layout) = (homes, layout);
+    }
+
+    /// The database that all calls with a key are about, until the next `select`; it survives transactions.
+    pub fn select(&mut self, database: u8) {
+        assert!(usize::from(database) < super::DATABASES, "the caller checks the number of a database");
+        self.selected = database;
+    }
+
+    pub fn database(&self) -> u8 {
+        self.selected
+    }
+
+    /// The time that the present transaction was begun with.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    pub fn value_bytes_max(&self) -> u64 {
+        self.value_bytes_max
+    }
+
+    /// What the answer to the call at hand may have: for those who make large ones. The keyspace only carries it, as it does the time.
+    pub fn answer_bytes_max(&self) -> usize {
+        self.answer_bytes_max
+    }
+
+    /// Until the next such call; without one there is no limit.
+    pub fn set_answer_bytes_max(&mut self, bytes_max: usize) {
+        self.answer_bytes_max = bytes_max;
+    }
+
+    pub(super) fn view(&self) -> View<'_, S> {
+        View { batch: &self.batch, snapshot: &self.store }
+    }
+
+    /// The row of a key in a database.
+    pub(super) fn name<'k>(&self, database: u8, key: &'k [u8]) -> Result<RowKey<'k>> {
+        Ok(RowKey::key(self.space(database)?, self.homes.position(key), key))
+    }
+
+    pub(super) fn live_head(&self, name: RowKey<'_>) -> Result<Option<Head>> {
+        Ok(self.view().head(name)?.filter(|head| self.is_live(head)))
+    }
+
+    pub(super) fn is_live(&self, head: &Head) -> bool {
+        head.expires_at_ms.is_none_or(|at| at > self.now_ms)
+    }
+
+    /// A number for the rows of a new value, unique in the file for ever.
+    pub(super) fn fresh_id(&mut self) -> Result<i64> {
+        self.store.check_writing()?;
+        let id = match self.next_id {
+            Some(id) => id,
+            None => self.store.next_id()?,
+        };
+        self.next_id = Some(id.checked_add(1).ok_or_else(|| StorageError::Corrupt("no id is left".into()))?);
+        Ok(id)
+    }
+}

@@ -1,0 +1,54 @@
+//! A key's home: the position in its space that its row is named by, a keyed hash of the key. Hash and seed are part of the
+//! file format.
+
+use siphasher::sip::SipHasher13;
+
+pub const POSITION_BITS: u32 = 48;
+/// The last 2^16 positions are nobody's home: a run of rows that begins before them has room to end in its own space.
+pub const HOMES: u64 = (1 << POSITION_BITS) - (1 << 16);
+/// Spaces are numbered 1..=SPACE_MAX.
+pub const SPACE_MAX: u16 = (1 << 15) - 1;
+
+/// The keyed hash of one file.
+#[derive(Clone, Copy, Debug)]
+pub struct Homes {
+    keys: (u64, u64),
+    count: u64,
+}
+
+#[cfg(test)]
+pub const FEW_HOMES_KEYS: (u64, u64) = (1, 2);
+
+impl Homes {
+    /// `seed` is the file's own and random: nobody outside can make keys collide.
+    #[must_use]
+    pub fn new(seed: [u8; 16]) -> Self {
+        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| seed[at + i]));
+        Self { keys: (word(0), word(8)), count: HOMES }
+    }
+
+    /// Few homes, so that a test gets long runs of colliding keys, the same ones each time.
+    #[cfg(test)]
+    pub fn crowded(count: u64) -> Self {
+        Self { keys: FEW_HOMES_KEYS, count }
+    }
+
+    /// 1..=`HOMES`.
+    #[must_use]
+    pub fn position(&self, key: &[u8]) -> u64 {
+        let hash = SipHasher13::new_with_keys(self.keys.0, self.keys.1).hash(key);
+        1 + hash % self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_never_changes_because_it_is_part_of_the_file_format() {
+        let homes = Homes::new(*b"0123456789abcdef");
+        assert_eq!(homes.position(b""), 29_253_878_454_925);
+        assert_eq!(homes.position(b"hello"), 189_458_079_937_369);
+    }
+}

@@ -1,0 +1,156 @@
+//! Row keys: a table, the fields that are numbers, and what is left of the key. Their order is that of the tuple, so that
+//! changes can be applied, and views merged, in one pass.
+
+/// In the order in which a batch is applied: what is given up is known before what hangs on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    Orphan,
+    Chunk,
+    Key,
+    Database,
+}
+
+/// The name of a row. Compared as (table, numbers, bytes), which is also the order of its bytes once written down big-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowKey<'a> {
+    table: Table,
+    fields: u128,
+    tail: &'a [u8],
+}
+
+/// What a row key names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// Rows of a space that nobody can reach any more.
+    OrphanSpace(u16),
+    /// Chunks of a value that nobody can reach any more.
+    OrphanValue(i64),
+    Chunk {
+        id: i64,
+        number: u64,
+    },
+    /// A key: its home in its space comes first, so that neighbours in this order are neighbours where they rest.
+    Key {
+        space: u16,
+        position: u64,
+        key: &'a [u8],
+    },
+    Database(u8),
+}
+
+/// Rows of a table that lie between two others, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// The keys of a space whose homes are from `first` to `last`.
+    Keys { space: u16, first: u64, last: u64 },
+    /// These chunks of a value.
+    Chunks { id: i64, first: u64, last: u64 },
+}
+
+const POSITION_MASK: u128 = (1 << super::POSITION_BITS) - 1;
+
+impl<'a> RowKey<'a> {
+    #[must_use]
+    pub fn orphan_space(space: u16) -> Self {
+        Self::numbers(Table::Orphan, u128::from(space))
+    }
+
+    #[must_use]
+    pub fn orphan_value(id: i64) -> Self {
+        Self::numbers(Table::Orphan, 1 << 64 | u128::from(id.cast_unsigned()))
+    }
+
+    #[must_use]
+    pub fn chunk(id: i64, number: u64) -> Self {
+        Self::numbers(Table::Chunk, u128::from(id.cast_unsigned()) << 64 | u128::from(number))
+    }
+
+    #[must_use]
+    pub fn key(space: u16, position: u64, key: &'a [u8]) -> Self {
+        Self { tail: key, ..Self::numbers(Table::Key, at(space, position)) }
+    }
+
+    #[must_use]
+    pub fn database(number: u8) -> Self {
+        Self::numbers(Table::Database, u128::from(number))
+    }
+
+    pub(super) fn new(table: Table, fields: u128, tail: &'a [u8]) -> Self {
+        Self { table, fields, tail }
+    }
+
+    fn numbers(table: Table, fields: u128) -> Self {
+        Self { table, fields, tail: &[] }
+    }
+
+    #[must_use]
+    pub fn table(&self) -> Table {
+        self.table
+    }
+
+    pub(super) fn fields(&self) -> u128 {
+        self.fields
+    }
+
+    pub(super) fn tail(&self) -> &'a [u8] {
+        self.tail
+    }
+
+    #[must_use]
+    pub fn name(&self) -> Name<'a> {
+        let low = self.fields as u64;
+        match self.table {
+            Table::Orphan if self.fields >> 64 == 0 => Name::OrphanSpace(low as u16),
+            Table::Orphan => Name::OrphanValue(low.cast_signed()),
+            Table::Chunk => Name::Chunk { id: ((self.fields >> 64) as u64).cast_signed(), number: low },
+            Table::Key => Name::Key {
+                space: (self.fields >> super::POSITION_BITS) as u16,
+                position: (self.fields & POSITION_MASK) as u64,
+                key: self.tail,
+            },
+            Table::Database => Name::Database(low as u8),
+        }
+    }
+}
+
+impl Range {
+    /// Table, and the numbers of the first and the last row that there can be.
+    pub(super) fn bounds(&self) -> (Table, u128, u128) {
+        match *self {
+            Self::Keys { space, first, last } => (Table::Key, at(space, first), at(space, last)),
+            Self::Chunks { id, first, last } => {
+                (Table::Chunk, RowKey::chunk(id, first).fields, RowKey::chunk(id, last).fields)
+            }
+        }
+    }
+}
+
+fn at(space: u16, position: u64) -> u128 {
+    u128::from(space) << super::POSITION_BITS | u128::from(position) & POSITION_MASK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_key_names_what_it_was_made_of_and_keeps_the_order_of_its_fields() {
+        let keys = [
+            (RowKey::orphan_space(3), Name::OrphanSpace(3)),
+            (RowKey::orphan_space(u16::MAX), Name::OrphanSpace(u16::MAX)),
+            (RowKey::orphan_value(1), Name::OrphanValue(1)),
+            (RowKey::chunk(1, u64::MAX), Name::Chunk { id: 1, number: u64::MAX }),
+            (RowKey::chunk(2, 0), Name::Chunk { id: 2, number: 0 }),
+            (RowKey::key(1, 7, b"b"), Name::Key { space: 1, position: 7, key: b"b" }),
+            (RowKey::key(1, 8, b""), Name::Key { space: 1, position: 8, key: b"" }),
+            (RowKey::key(1, 8, b"a"), Name::Key { space: 1, position: 8, key: b"a" }),
+            (RowKey::key(2, 1, b""), Name::Key { space: 2, position: 1, key: b"" }),
+            (RowKey::database(0), Name::Database(0)),
+        ];
+        assert!(keys.iter().all(|(key, name)| key.name() == *name));
+        assert!(keys.windows(2).all(|two| two[0].0 < two[1].0));
+        let (table, first, last) = Range::Keys { space: 1, first: 8, last: 9 }.bounds();
+        let is_within = |key: &RowKey<'_>| key.table == table && (first..=last).contains(&key.fields);
+        assert_eq!(keys.iter().filter(|(key, _)| is_within(key)).count(), 2);
+    }
+}

@@ -1,0 +1,18 @@
+//! Rows: tables, their keys in order, a batch of changes and a view of it over a snapshot. Knows nothing else: not what a
+//! keyspace is, and not where rows rest.
+
+mod batch;
+mod home;
+mod key;
+#[cfg(test)]
+pub(super) mod model;
+mod row;
+mod view;
+
+pub use batch::{Batch, Changed, Mark, Origin};
+#[cfg(test)]
+pub use home::FEW_HOMES_KEYS;
+pub use home::{HOMES, Homes, POSITION_BITS, SPACE_MAX};
+pub use key::{Name, Range, RowKey, Table};
+pub use row::{Head, KeyRow, Kind, Row};
+pub use view::{Part, Snapshot, View};

@@ -1,0 +1,110 @@
+//! What a reader of rows sees: a batch over what is committed.
+
+use std::ops::ControlFlow;
+
+use super::{Batch, Changed, Head, Name, Range, Row, RowKey};
+use crate::storage::error::{Result, StorageError};
+
+/// How much of a row is wanted. A key's value may be long, and lie on pages of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Of a key's row no value; of all others the whole.
+    Head,
+    Whole,
+}
+
+/// Rows as they were committed at some moment.
+pub trait Snapshot {
+    /// Shows the row, if there is such a one.
+    fn row<R>(&self, key: RowKey<'_>, part: Part, show: impl FnOnce(Row<'_>) -> R) -> Result<Option<R>>;
+
+    /// Shows rows in the order of their keys until `show` breaks off: of keys the head, of all else the whole.
+    fn scan(&self, range: Range, show: &mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>) -> Result<()>;
+}
+
+/// A batch over a snapshot.
+#[derive(Debug)]
+pub struct View<'a, S> {
+    pub batch: &'a Batch,
+    pub snapshot: &'a S,
+}
+
+impl<S: Snapshot> View<'_, S> {
+    pub fn row<R>(&self, key: RowKey<'_>, part: Part, show: impl FnOnce(Row<'_>) -> R) -> Result<Option<R>> {
+        match self.batch.find(key) {
+            None => self.snapshot.row(key, part, show),
+            Some(found) => Ok(found.map(show)),
+        }
+    }
+
+    pub fn head(&self, key: RowKey<'_>) -> Result<Option<Head>> {
+        self.row(key, Part::Head, |row| row.of_key().head)
+    }
+
+    /// Shows rows in the order of their keys until `show` breaks off, as `Snapshot::scan` does.
+    pub fn scan(&self, range: Range, show: &mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>) -> Result<()> {
+        if self.batch.is_empty() {
+            return self.snapshot.scan(range, show);
+        }
+        let mut places = self.batch.places(range).peekable();
+        let mut is_over = false;
+        self.snapshot.scan(range, &mut |key, row| {
+            while let Some(place) = places.peek().copied() {
+                let Some(changed) = self.batch.at_place(place) else {
+                    places.next();
+                    continue;
+                };
+                if changed.key > key {
+                    break;
+                }
+                places.next();
+                let is_same = changed.key == key;
+                if show_changed(&changed, show).is_break() {
+                    is_over = true;
+                    return ControlFlow::Break(());
+                }
+                if is_same {
+                    return ControlFlow::Continue(());
+                }
+            }
+            let shown = show(key, row);
+            is_over = shown.is_break();
+            shown
+        })?;
+        for place in places {
+            if is_over {
+                break;
+            }
+            if let Some(changed) = self.batch.at_place(place) {
+                is_over = show_changed(&changed, show).is_break();
+            }
+        }
+        Ok(())
+    }
+
+    /// By how many the batch changes the keys of a space, and those of them that end.
+    pub fn count_changes(&self, space: u16) -> Result<(i64, i64)> {
+        let (mut keys, mut expires) = (0, 0);
+        self.batch.each(|changed| {
+            if !matches!(changed.key.name(), Name::Key { space: of, .. } if of == space) {
+                return Ok::<_, StorageError>(());
+            }
+            let below = changed.below(|| {
+                let found = self.snapshot.row(changed.key, Part::Head, |row| row.of_key().head.expires_at_ms)?;
+                Ok((found.is_some(), found.flatten().is_some()))
+            })?;
+            let above = changed.row.map(|row| row.of_key().head.expires_at_ms);
+            keys += i64::from(above.is_some()) - i64::from(below.0);
+            expires += i64::from(above.flatten().is_some()) - i64::from(below.1);
+            Ok(())
+        })?;
+        Ok((keys, expires))
+    }
+}
+
+fn show_changed(
+    changed: &Changed<'_>,
+    show: &mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    changed.row.map_or(ControlFlow::Continue(()), |row| show(changed.key, row))
+}

@@ -1,0 +1,176 @@
+//! Applies a batch to the tables in the order of its keys. Here it is settled where a key lies, whom it displaces, when it
+//! ends and how many there are, always relative to the row that the table has: whatever led there in the batch.
+
+use std::collections::HashSet;
+
+use super::base::Base;
+use super::databases::Database;
+use super::slot_rows::{Place, PutPlain};
+use super::slots::slot_at;
+use crate::storage::error::{Result, StorageError};
+use crate::storage::keyspace::DATABASES;
+use crate::storage::rows::{Batch, Changed, Head, KeyRow, Kind, Name, Origin, Row};
+
+/// What is gathered while the rows are written.
+#[derive(Default)]
+struct Applying {
+    /// Keys by space, and those of them that end. Of spaces that no database has, too: then nobody asks.
+    counts: Vec<(u16, i64, i64)>,
+    /// Values that nobody can reach any more: their chunks need not be written.
+    given_up: HashSet<i64>,
+    /// The spaces of databases that got others.
+    spaces: Vec<(u8, u16)>,
+}
+
+/// By how many a row changes the keys, and those of them that end.
+type Change = (i64, i64);
+
+impl Base {
+    /// Writes all changes, within the present transaction. After an error that is to be rolled back.
+    pub(in crate::storage) fn apply(&mut self, batch: &Batch) -> Result<()> {
+        self.check_writing()?;
+        let mut applying = Applying::default();
+        batch.in_order(|changed| self.apply_row(&changed, &mut applying))?;
+        self.settle_databases(&applying)
+    }
+
+    fn apply_row(&self, changed: &Changed<'_>, applying: &mut Applying) -> Result<()> {
+        match (changed.key.name(), changed.row) {
+            (Name::Key { space, position, key }, row) => {
+                let key = Key { space, position, key };
+                let change = match row {
+                    Some(row) => self.put_key(&key, &row.of_key(), changed.origin),
+                    None => self.delete_key(&key, changed.origin),
+                }?;
+                applying.count(space, change);
+            }
+            (Name::OrphanValue(id), Some(_)) => {
+                applying.given_up.insert(id);
+                self.give_up_value(id)?;
+            }
+            (Name::OrphanSpace(space), Some(_)) => self.give_up_space(space)?,
+            (Name::Chunk { id, number }, Some(Row::Chunk(bytes))) => {
+                if !applying.given_up.contains(&id) {
+                    self.put_chunk(id, number, bytes)?;
+                }
+            }
+            (Name::Database(number), Some(Row::Database(space))) => applying.spaces.push((number, space)),
+            (name, row) => return Err(StorageError::Internal(format!("a batch says {row:?} of {name:?}"))),
+        }
+        Ok(())
+    }
+
+    fn put_key(&self, key: &Key<'_>, row: &KeyRow<'_>, origin: Origin) -> Result<Change> {
+        let home = key.home();
+        let ends = i64::from(row.head.expires_at_ms.is_some());
+        match origin {
+            Origin::Blind => {
+                if let Some(value) = plain(row) {
+                    match self.put_plain_at_home(home, key.key, value)? {
+                        PutPlain::Inserted => return Ok((1, 0)),
+                        PutPlain::Overwritten => return Ok((0, 0)),
+                        PutPlain::Refused => {}
+                    }
+                }
+            }
+            Origin::Absent => {
+                if self.insert_at_home(home, key.key, row)? {
+                    row.head.expires_at_ms.map_or(Ok(()), |at| self.list_expiry(at, home))?;
+                    return Ok((1, ends));
+                }
+            }
+            Origin::Present { id, expires_at_ms } => {
+                let is_done = match plain(row).filter(|_| id.is_none() && expires_at_ms.is_none()) {
+                    Some(value) => self.overwrite_at_home(home, key.key, value)?,
+                    None => self.update_at_home(home, key.key, row)?,
+                };
+                if is_done {
+                    return Ok((0, self.relist_expiry(home, expires_at_ms, row.head.expires_at_ms)?));
+                }
+            }
+        }
+        match self.locate(key.space, key.position, key.key)? {
+            Place::Taken(slot, old) => {
+                self.give_up_blind(origin, &old, row.head.id)?;
+                self.update_row(slot, row)?;
+                Ok((0, self.relist_expiry(slot, old.expires_at_ms, row.head.expires_at_ms)?))
+            }
+            Place::Free(slot) => {
+                self.insert_row(slot, key.key, row)?;
+                row.head.expires_at_ms.map_or(Ok(()), |at| self.list_expiry(at, slot))?;
+                Ok((1, ends))
+            }
+        }
+    }
+
+    fn delete_key(&self, key: &Key<'_>, origin: Origin) -> Result<Change> {
+        if origin == Origin::Absent {
+            return Ok((0, 0));
+        }
+        let Place::Taken(slot, old) = self.locate(key.space, key.position, key.key)? else { return Ok((0, 0)) };
+        self.give_up_blind(origin, &old, None)?;
+        let ends = self.relist_expiry(slot, old.expires_at_ms, None)?;
+        self.remove_row(slot)?;
+        Ok((-1, ends))
+    }
+
+    /// Nobody who wrote the row knew what lies here: so what it holds is not in the batch, neither moved nor given up.
+    fn give_up_blind(&self, origin: Origin, old: &Head, id: Option<i64>) -> Result<()> {
+        match old.id {
+            Some(old) if origin == Origin::Blind && id != Some(old) => self.give_up_value(old),
+            _ => Ok(()),
+        }
+    }
+
+    fn settle_databases(&mut self, applying: &Applying) -> Result<()> {
+        let databases = self.writing_mut()?;
+        let before = *databases.rows();
+        for number in 0..DATABASES {
+            let moved = applying.spaces.iter().find(|(database, _)| usize::from(*database) == number);
+            let space = moved.map_or(before[number].space, |(_, space)| *space);
+            let old = before.iter().find(|row| row.space == space).copied();
+            let old = old.unwrap_or(Database { space, ..Database::default() });
+            let (keys, ends) = applying.counted(space);
+            let row = old
+                .plus(keys, ends)
+                .ok_or_else(|| StorageError::Corrupt(format!("the key count of database {number} is too low")))?;
+            databases.set(number, row);
+        }
+        Ok(())
+    }
+}
+
+/// A key's name.
+struct Key<'a> {
+    space: u16,
+    position: u64,
+    key: &'a [u8],
+}
+
+impl Key<'_> {
+    fn home(&self) -> i64 {
+        slot_at(self.space, self.position)
+    }
+}
+
+impl Applying {
+    fn count(&mut self, space: u16, (keys, ends): Change) {
+        if (keys, ends) == (0, 0) {
+            return;
+        }
+        match self.counts.iter_mut().find(|(of, ..)| *of == space) {
+            Some((_, all_keys, all_ends)) => (*all_keys, *all_ends) = (*all_keys + keys, *all_ends + ends),
+            None => self.counts.push((space, keys, ends)),
+        }
+    }
+
+    fn counted(&self, space: u16) -> Change {
+        self.counts.iter().find(|(of, ..)| *of == space).map_or((0, 0), |(_, keys, ends)| (*keys, *ends))
+    }
+}
+
+/// The value of a string that lies in its row and never ends.
+fn plain<'a>(row: &KeyRow<'a>) -> Option<&'a [u8]> {
+    let head = &row.head;
+    row.value.filter(|_| head.kind == Kind::String && head.id.is_none() && head.expires_at_ms.is_none())
+}

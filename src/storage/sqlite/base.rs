@@ -1,0 +1,125 @@
+//! The base: one connection to the data file, a reader's or the service's only writer. What it reads are rows of a
+//! snapshot; what it writes are a batch's, and what the upkeep sweeps.
+
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+
+use rusqlite::config::DbConfig;
+
+use super::connection::{Options, Role, connect, set_mapped};
+use super::databases::Databases;
+use super::sweep::Sweeping;
+use super::vfs;
+use crate::storage::error::{Result, StorageError};
+use crate::storage::rows::Homes;
+
+pub struct Base {
+    /// A backup in the making has it too.
+    pub(super) connection: Rc<rusqlite::Connection>,
+    pub(super) homes: Homes,
+    /// The databases as the present write transaction has made them.
+    pub(super) writing: Option<Databases>,
+    pub(super) sweeping: Sweeping,
+    is_mapped: bool,
+    read_limit: ReadLimit,
+}
+
+/// Says whether the present read has lasted long enough; not set: none ever has.
+type ReadLimit = Arc<OnceLock<Box<dyn Fn() -> bool + Send + Sync>>>;
+
+/// How many instructions of SQLite's a read may do before it is asked again whether it goes on: well under a millisecond.
+const INSTRUCTIONS_BETWEEN_LOOKS: i32 = 1000;
+
+impl Base {
+    /// A connection for snapshots; a change through it is an error. The file must have been prepared.
+    pub(in crate::storage) fn open_reader(options: &Options) -> Result<Self> {
+        Self::open(options, Role::Reader)
+    }
+
+    /// The service's only writer.
+    pub(in crate::storage) fn open_writer(options: &Options) -> Result<Self> {
+        Self::open(options, Role::Writer)
+    }
+
+    fn open(options: &Options, role: Role) -> Result<Self> {
+        let mut connection = connect(options, role)?;
+        let read_limit = ReadLimit::default();
+        if role == Role::Reader {
+            let limit = Arc::clone(&read_limit);
+            let is_over = move || limit.get().is_some_and(|is_over| is_over());
+            connection.progress_handler(INSTRUCTIONS_BETWEEN_LOOKS, Some(is_over))?;
+        }
+        let seed = connection.query_row("SELECT value FROM meta WHERE name = 'hash_seed'", [], |row| row.get(0))?;
+        Ok(Self {
+            connection: Rc::new(connection),
+            homes: Homes::new(seed),
+            writing: None,
+            sweeping: Sweeping::default(),
+            is_mapped: options.mmap,
+            read_limit,
+        })
+    }
+
+    /// The hash that gives a key its home.
+    pub(in crate::storage) fn homes(&self) -> Homes {
+        self.homes
+    }
+
+    #[cfg(test)]
+    pub(in crate::storage) fn set_homes(&mut self, homes: Homes) {
+        self.homes = homes;
+    }
+
+    /// From now on a read during which `is_over` is true fails with `TimeLimit`: a reader's statements while they run, and whoever reads
+    /// much where it asks `check_read_limit`. A connection keeps the first such function.
+    pub fn limit_reads(&self, is_over: impl Fn() -> bool + Send + Sync + 'static) {
+        self.read_limit.get_or_init(|| Box::new(is_over));
+    }
+
+    /// For work that takes long between two looks into the file.
+    ///
+    /// # Errors
+    /// `TimeLimit`
+    pub fn check_read_limit(&self) -> Result<()> {
+        let is_over = self.read_limit.get().is_some_and(|is_over| is_over());
+        if is_over { Err(StorageError::TimeLimit) } else { Ok(()) }
+    }
+
+    /// Whether the file is read through a map, which is faster as long as memory holds the file: beyond that each fault reads the
+    /// pages around the one that is needed as well, and pushes out others that are. Between transactions.
+    pub fn set_mapped(&mut self, is_mapped: bool) -> Result<()> {
+        if is_mapped != self.is_mapped {
+            set_mapped(&self.connection, is_mapped)?;
+            self.is_mapped = is_mapped;
+        }
+        Ok(())
+    }
+
+    /// When this connection is the last to close, `-wal` (empty) and `-shm` stay. Their room is what a start on a full disk needs.
+    pub fn keep_side_files(&self) -> Result<()> {
+        vfs::keep_side_files(&self.connection)
+    }
+
+    /// Nothing is copied or deleted when this connection closes: what has the names of its files may be somebody else's.
+    pub fn leave_files(&self) -> Result<()> {
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.connection.pragma_query_value(None, "mmap_size", |row| row.get::<_, i64>(0)).is_ok_and(|bytes| bytes > 0)
+    }
+
+    /// Size of the data: the file without its `-wal`.
+    pub fn data_bytes(&self) -> Result<u64> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?;
+        Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn connection(&self) -> &rusqlite::Connection {
+        &self.connection
+    }
+}

@@ -1,0 +1,134 @@
+//! Rows as one connection's present transaction sees them: keys by probing, all else by their place.
+
+use std::ops::{ControlFlow, RangeInclusive};
+
+use rusqlite::OptionalExtension;
+
+use super::base::Base;
+use super::chunks::{number_of, place};
+use super::slot_rows::{FIND, FIND_WITH_VALUE, head_of};
+use super::slots::{last_slot, slot_at};
+use crate::storage::error::{Result, StorageError};
+use crate::storage::rows::{Head, KeyRow, Name, Part, Range, Row, RowKey, Snapshot};
+
+type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
+
+impl Snapshot for Base {
+    fn row<R>(&self, key: RowKey<'_>, part: Part, show: impl FnOnce(Row<'_>) -> R) -> Result<Option<R>> {
+        self.check_transaction()?;
+        match key.name() {
+            Name::Key { space, position, key } => {
+                let find = if part == Part::Head { FIND } else { FIND_WITH_VALUE };
+                let found = |_, head, columns: &rusqlite::Row<'_>| {
+                    let value = match part {
+                        Part::Head => None,
+                        Part::Whole => columns.get_ref(5).ok().and_then(|value| value.as_blob().ok()),
+                    };
+                    show(Row::Key(KeyRow { head, value }))
+                };
+                self.probe(find, space, position, key, found, &mut 0)
+            }
+            Name::Chunk { id, number } => {
+                let mut statement = self.connection.prepare_cached("SELECT value FROM chunk WHERE place = ?1")?;
+                let mut rows = statement.query([place(id, number)])?;
+                let Some(columns) = rows.next()? else { return Ok(None) };
+                Ok(Some(show(Row::Chunk(columns.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?))))
+            }
+            Name::Database(number) => Ok(Some(show(Row::Database(self.database_row(number)?.space)))),
+            Name::OrphanSpace(space) => Ok(self.is_orphan("space", i64::from(space))?.then(|| show(Row::Orphan))),
+            Name::OrphanValue(id) => Ok(self.is_orphan("value", id)?.then(|| show(Row::Orphan))),
+        }
+    }
+
+    fn scan(&self, range: Range, show: Show<'_>) -> Result<()> {
+        self.check_transaction()?;
+        match range {
+            Range::Keys { space, first, last } => self.scan_keys(space, first..=last, show),
+            Range::Chunks { id, first, last } => self.scan_chunks(id, first..=last, show),
+        }
+    }
+}
+
+/// Keys of one run of neighbouring slots, which is where keys of neighbouring homes lie in any order.
+#[derive(Default)]
+struct Run {
+    /// Homes, the keys' places in `bytes`, heads.
+    keys: Vec<(u64, std::ops::Range<usize>, Head)>,
+    bytes: Vec<u8>,
+}
+
+impl Run {
+    fn push(&mut self, position: u64, key: &[u8], head: Head) {
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        self.keys.push((position, at..self.bytes.len(), head));
+    }
+
+    fn show(&mut self, space: u16, show: Show<'_>) -> ControlFlow<()> {
+        let Self { keys, bytes } = self;
+        if keys.len() > 1 {
+            keys.sort_by(|(a, a_key, _), (b, b_key, _)| (a, &bytes[a_key.clone()]).cmp(&(b, &bytes[b_key.clone()])));
+        }
+        let shown = keys.iter().try_for_each(|(position, key, head)| {
+            let row = Row::Key(KeyRow { head: *head, value: None });
+            show(RowKey::key(space, *position, &bytes[key.clone()]), row)
+        });
+        keys.clear();
+        bytes.clear();
+        shown
+    }
+}
+
+impl Base {
+    /// In the order of homes, which is that of slots from run to run. Of the run that the range begins in, what belongs before is left out.
+    fn scan_keys(&self, space: u16, positions: RangeInclusive<u64>, show: Show<'_>) -> Result<()> {
+        let last = slot_at(space, *positions.end());
+        let mut statement = self.connection.prepare_cached(
+            "SELECT kind, id, expires_at_ms, length, key, slot FROM keyspace WHERE slot BETWEEN ?1 AND ?2 ORDER BY slot",
+        )?;
+        let mut rows = statement.query([slot_at(space, *positions.start()), last_slot(space)])?;
+        let (mut run, mut previous) = (Run::default(), 0);
+        while let Some(columns) = rows.next()? {
+            let slot: i64 = columns.get(5)?;
+            if slot != previous + 1 && (run.show(space, show).is_break() || slot > last) {
+                return Ok(());
+            }
+            previous = slot;
+            let key = columns.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
+            let position = self.homes.position(key);
+            if positions.contains(&position) {
+                run.push(position, key, head_of(columns)?);
+            }
+        }
+        // Nothing is behind it, so nobody is to be kept from it.
+        let _ = run.show(space, show);
+        Ok(())
+    }
+
+    fn scan_chunks(&self, id: i64, numbers: RangeInclusive<u64>, show: Show<'_>) -> Result<()> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT place, value FROM chunk WHERE place BETWEEN ?1 AND ?2")?;
+        let mut rows = statement.query([place(id, *numbers.start()), place(id, *numbers.end())])?;
+        while let Some(columns) = rows.next()? {
+            let number = number_of(columns.get(0)?);
+            let value = columns.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            if show(RowKey::chunk(id, number), Row::Chunk(value)).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_transaction(&self) -> Result<()> {
+        if self.is_in_transaction() {
+            Ok(())
+        } else {
+            Err(StorageError::Internal("a read outside a transaction".into()))
+        }
+    }
+
+    fn is_orphan(&self, what: &str, number: i64) -> Result<bool> {
+        let mut statement = self.connection.prepare_cached("SELECT 1 FROM orphan WHERE what = ?1 AND number = ?2")?;
+        Ok(statement.query_row(rusqlite::params![what, number], |_| Ok(())).optional()?.is_some())
+    }
+}
