@@ -19,6 +19,8 @@ mod fixture;
 pub mod keyspace;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod old_files;
 pub mod rows;
 pub mod sqlite;
 pub mod upkeep;

@@ -189,7 +189,8 @@ impl Batch {
             return;
         }
         self.entries.clear();
-        self.index.fill(0);
+        // It grows again with its entries: a small group must not pay for a large one before it.
+        self.index.clear();
         self.arena.clear();
         self.undo.clear();
         self.sorted.get_mut().clear();

@@ -6,6 +6,7 @@ pub(crate) type Rule = fn(&Source, &mut Vec<String>);
 
 pub(crate) const RULES: &[Rule] = &[
     imports_respect_the_layers,
+    storage_keeps_its_inner_walls,
     libraries_stay_in_their_layers,
     the_core_uses_socketpairs,
     the_core_has_no_product_names,
@@ -53,6 +54,29 @@ fn imports_respect_the_layers(source: &Source, wrong: &mut Vec<String>) {
         }
         if has_word(code, "emptyserver::") {
             report(wrong, source, line, "the library does not name itself");
+        }
+    }
+}
+
+/// What a folder of `storage` may name of ours: rows know nothing else, and a keyspace is a matter of rows. Tests may look further.
+const INNER_WALLS: &[(&str, &[&str])] = &[
+    ("src/storage/rows/", &["storage::rows", "storage::error"]),
+    ("src/storage/keyspace/", &["storage::keyspace", "storage::rows", "storage::error"]),
+];
+
+fn storage_keeps_its_inner_walls(source: &Source, wrong: &mut Vec<String>) {
+    let Some((folder, allowed)) = INNER_WALLS.iter().find(|(folder, _)| source.path.starts_with(folder)) else {
+        return;
+    };
+    let is_program = |line: usize| line < source.tests_from;
+    for (line, path) in crate_paths(&source.code).into_iter().filter(|(line, _)| is_program(*line)) {
+        if !allowed.iter().any(|prefix| path == *prefix || path.starts_with(&format!("{prefix}::"))) {
+            report(wrong, source, line, &format!("{folder} must not know `{path}`"));
+        }
+    }
+    for (line, code) in source.lines().filter(|(line, _)| is_program(*line)) {
+        if code.contains("super::super::") {
+            report(wrong, source, line, &format!("`super` leads out of {folder}"));
         }
     }
 }
@@ -110,8 +134,8 @@ fn group_items(group: &str) -> Vec<&str> {
 const HOMES: &[(&str, &[&str])] = &[
     ("unsafe", &["src/sys/", "src/storage/sqlite/vfs/"]),
     ("libc::", &["src/sys/"]),
-    ("rusqlite::", &["src/storage/"]),
-    ("libsqlite3_sys::", &["src/storage/"]),
+    ("rusqlite::", &["src/storage/sqlite/"]),
+    ("libsqlite3_sys::", &["src/storage/sqlite/"]),
     ("tokio::", &["src/admin/"]),
     ("axum::", &["src/admin/"]),
     ("hyper::", &["src/admin/"]),
