@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::time::Duration;
 
 use super::{Copier, Step, carry, discard_gradually, remove_gradually, write_backs};
-use crate::storage::sqlite::fixture::Fixture;
+use crate::storage::fixture::Fixture;
 use crate::storage::{Expiry, StorageError, backup};
 use crate::sys::clock;
 
