@@ -2,6 +2,7 @@
 //!
 //! A pipeline's run of calls for one lane is one job. A small read that follows a write in the same pipeline rides with it: one
 //! commit instead of two hops, and its reply is due only after that commit anyway. A large one would hold up everybody's commit.
+//! What nobody else can see rides as well (`riding`): it is answered at once, and its reply waits for those before it.
 
 mod executing;
 mod holding;
