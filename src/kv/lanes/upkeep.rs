@@ -1,6 +1,7 @@
 //! The writer's upkeep between groups, as clients see it: carries their wishes to the base's (`storage::upkeep`), publishes its
 //! report, and takes backups. What is done when is the base's affair.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::latency::Event as Latency;
 use crate::kv::shared::runtime::Knob;
 use crate::server::ExecutorContext;
-use crate::storage::upkeep::{Event, Hooks, Upkeep, Wishes};
-use crate::storage::{Keyspace, Options, StorageError};
+use crate::storage::upkeep::{Event, Hooks, Size, Tickets, Upkeep, Wishes};
+use crate::storage::{DATABASES, Keyspace, Options, StorageError};
 use crate::sys::clock;
 
 pub struct WriterUpkeep {
@@ -30,9 +31,10 @@ impl WriterUpkeep {
         shared: &Arc<Shared>,
         context: &ExecutorContext,
         options: &Options,
+        tickets: Tickets,
     ) -> Result<WriterUpkeep, StorageError> {
         Ok(WriterUpkeep {
-            upkeep: Upkeep::start(options, clock::monotonic(), hooks(shared, context))?,
+            upkeep: Upkeep::start(options, tickets, clock::monotonic(), hooks(shared, context))?,
             backups: BackupTaker::start(shared),
             shared: Arc::clone(shared),
             statistics: Statistics::new(context.scoreboard, context.slot),
@@ -71,12 +73,22 @@ impl WriterUpkeep {
         self.publish();
     }
 
-    /// COMMIT of a group.
+    /// COMMIT of a group. `last`: of each incarnation the last of its jobs in the group; empty: the group has changed nothing.
     ///
     /// # Errors
     /// Those of `Keyspace::commit`.
-    pub fn commit(&self, keyspace: &mut Keyspace) -> Result<(), StorageError> {
-        self.upkeep.commit(keyspace)
+    pub fn commit(&mut self, keyspace: &mut Keyspace, last: HashMap<u64, u64>) -> Result<(), StorageError> {
+        self.upkeep.commit(keyspace, last)?;
+        self.publish();
+        Ok(())
+    }
+
+    pub fn last_applied(&self, incarnation: u64) -> u64 {
+        self.upkeep.tickets().last_applied(incarnation)
+    }
+
+    pub fn forget(&mut self, incarnation: u64) {
+        self.upkeep.tickets_mut().forget(incarnation);
     }
 
     /// How many bytes of jobs the next group may have.
@@ -98,12 +110,8 @@ impl WriterUpkeep {
     }
 
     /// Whether the disk takes writes again; `None`: it was tried a moment ago. After an error the caller rolls back.
-    pub fn try_to_write(
-        &mut self,
-        keyspace: &mut Keyspace,
-        old_tickets_than: Option<u64>,
-    ) -> Option<Result<(), StorageError>> {
-        self.upkeep.try_to_write(keyspace, clock::monotonic(), self.shared.clock.now_ms(), old_tickets_than)
+    pub fn try_to_write(&mut self, keyspace: &mut Keyspace) -> Option<Result<(), StorageError>> {
+        self.upkeep.try_to_write(keyspace, clock::monotonic(), self.shared.clock.now_ms())
     }
 
     /// The threads beside the writer end.
@@ -137,8 +145,8 @@ impl WriterUpkeep {
         if let Some(bytes) = report.data_bytes {
             statistics.set(Counted::DataBytes, bytes);
         }
-        for (number, size) in report.sizes.iter().flatten().enumerate() {
-            statistics.set_keys(number as u8, size.keys, size.expires);
+        if let Some(sizes) = &report.sizes {
+            publish_sizes(statistics, sizes);
         }
         for (number, ttl_ms) in report.average_ttls_ms.iter().flatten().enumerate() {
             statistics.set_average_ttl(number as u8, *ttl_ms);
@@ -176,6 +184,13 @@ impl WriterUpkeep {
             }
             Event::Swept { duration } => self.shared.latency.consider_duration(Latency::ExpireCycle, duration),
         }
+    }
+}
+
+/// How many keys each database has, for those who do not ask the keyspace.
+pub fn publish_sizes(statistics: &Statistics, sizes: &[Size; DATABASES]) {
+    for (number, size) in sizes.iter().enumerate() {
+        statistics.set_keys(number as u8, size.keys, size.expires);
     }
 }
 

@@ -14,8 +14,8 @@ use crate::kv::lanes::calls::{Answer, Answers, Calls, Ran};
 use crate::kv::lanes::file_watch::SharedFileWatch;
 use crate::kv::lanes::lane_executor::refused;
 use crate::kv::lanes::left_out::{LeftOut, Place};
-use crate::kv::lanes::upkeep::WriterUpkeep;
-use crate::kv::metrics::statistics::{Counted, Measured, Statistics};
+use crate::kv::lanes::upkeep::{WriterUpkeep, publish_sizes};
+use crate::kv::metrics::statistics::{Counted, Measured};
 use crate::kv::shared::Shared;
 use crate::kv::shared::broken::{self, Variant};
 use crate::kv::shared::faults::{Point, reach};
@@ -27,18 +27,14 @@ use crate::kv::shared::settings::{
 use crate::kv::shared::versions::Marks;
 use crate::server::{Counter, ExecutorContext, Global, LogLimit, Task, TaskId};
 use crate::storage::file_system::FileSystem;
-use crate::storage::upkeep::{self, Rescue};
-use crate::storage::{Change, ChangeHook, DATABASES, Keyspace, Options, StorageError, failed_sync};
+use crate::storage::upkeep::{self, Rescue, Tickets};
+use crate::storage::{Change, ChangeHook, Keyspace, Options, StorageError, failed_sync};
 use crate::sys::{clock, process};
 
 pub struct Writer {
     keyspace: Keyspace,
     calls: Calls,
     marks: SharedMarks,
-    /// Of each living worker's incarnation: its last job that was applied.
-    applied: HashMap<u64, u64>,
-    /// The tickets in the file are older than this boot: there was no room to say so yet.
-    old_tickets_than: Option<u64>,
     may_map: bool,
     upkeep: WriterUpkeep,
     files: SharedFileWatch,
@@ -125,34 +121,16 @@ impl Writer {
         let marks = Arc::new(Mutex::new(Marks::take_over(shared.versions.clone())));
         let mut keyspace = Keyspace::open_writer(options, marking(&marks))?;
         let boot = context.scoreboard.global(Global::Boot).load(Ordering::SeqCst);
-        keyspace.begin_write(shared.clock.now_ms())?;
-        let mut has_old_tickets = keyspace.ticket_boot()? != boot;
-        if has_old_tickets {
-            keyspace.reset_tickets(boot)?;
-        }
-        let applied = keyspace.applied_tickets()?.into_iter().collect();
+        let (tickets, sizes) = Tickets::take_over(&mut keyspace, shared.clock.now_ms(), boot)?;
         let calls = Calls::new(Arc::clone(shared), context);
-        publish_sizes(&mut keyspace, &calls.statistics);
-        match keyspace.commit() {
-            // What is there can be read, and the first group that finds room says whose tickets they are.
-            Err(StorageError::Full) if has_old_tickets => {
-                tracing::warn!("the disk is full: reads are served, and nothing can be written until there is room");
-                keyspace.rollback()?;
-            }
-            committed => {
-                committed?;
-                has_old_tickets = false;
-            }
-        }
+        publish_sizes(&calls.statistics, &sizes);
         let files = SharedFileWatch::start(shared, !matches!(opened.file_system, FileSystem::Shared(_)));
-        let mut upkeep = WriterUpkeep::start(shared, context, options)?;
+        let mut upkeep = WriterUpkeep::start(shared, context, options, tickets)?;
         upkeep.look_at_disk(&keyspace);
         Ok(Writer {
             keyspace,
             calls,
             marks,
-            applied,
-            old_tickets_than: has_old_tickets.then_some(boot),
             may_map: options.mmap,
             upkeep,
             files,
@@ -269,18 +247,13 @@ impl Writer {
         reach(&self.calls.shared.hand_offs, Point::BeforeCommit);
         let has_marks = self.marks.lock().expect("marking does not panic").has_marks();
         let has_changes = has_marks || broken::is(Variant::NeverMarked);
-        let last = if has_changes { self.record_tickets(tasks)? } else { HashMap::new() };
         match self.keyspace.spill() {
             Err(error) if error.is_of_the_call() => return Ok(Attempt::Spoiled(Spoiled::ByRow(error))),
             written => written?,
         }
-        publish_sizes(&mut self.keyspace, &self.calls.statistics);
-        self.upkeep.commit(&mut self.keyspace)?;
+        let last = if has_changes { last_of_each(tasks) } else { HashMap::new() };
+        self.upkeep.commit(&mut self.keyspace, last)?;
         reach(&self.calls.shared.hand_offs, Point::AfterCommit);
-        self.applied.extend(last);
-        if has_changes {
-            self.old_tickets_than = None;
-        }
         Ok(Attempt::Done(applied))
     }
 
@@ -382,25 +355,6 @@ impl Writer {
         !watched.is_unchanged(&self.calls.shared.versions, self.keyspace.now_ms())
     }
 
-    /// In the same transaction as what the jobs did: after a crash they are known as applied exactly when they are. Returns
-    /// the last of each worker.
-    fn record_tickets(&mut self, tasks: &[Task<Job>]) -> Result<HashMap<u64, u64>, StorageError> {
-        self.reset_old_tickets()?;
-        let mut last: HashMap<u64, u64> = HashMap::new();
-        for task in tasks {
-            let number = last.entry(task.id.incarnation).or_default();
-            *number = task.id.number.max(*number);
-        }
-        for (&incarnation, &number) in &last {
-            self.keyspace.record_ticket(incarnation, number)?;
-        }
-        Ok(last)
-    }
-
-    fn reset_old_tickets(&mut self) -> Result<(), StorageError> {
-        self.old_tickets_than.map_or(Ok(()), |boot| self.keyspace.reset_tickets(boot))
-    }
-
     fn unmark(&mut self) {
         reach(&self.calls.shared.hand_offs, Point::BeforeUnmark);
         self.marks.lock().expect("marking does not panic").unmark();
@@ -492,10 +446,9 @@ impl Writer {
         if !self.calls.shared.hand_offs.is_set(HandOff::WritesFailing) {
             return;
         }
-        match self.upkeep.try_to_write(&mut self.keyspace, self.old_tickets_than) {
+        match self.upkeep.try_to_write(&mut self.keyspace) {
             None => {}
             Some(Ok(())) => {
-                self.old_tickets_than = None;
                 tracing::info!("the disk takes writes again");
                 self.calls.shared.hand_offs.set(HandOff::WritesFailing, 0);
             }
@@ -514,11 +467,11 @@ impl Writer {
 
     #[must_use]
     pub fn last_applied(&self, incarnation: u64) -> u64 {
-        self.applied.get(&incarnation).copied().unwrap_or(0)
+        self.upkeep.last_applied(incarnation)
     }
 
     pub fn forget(&mut self, incarnation: u64) {
-        self.applied.remove(&incarnation);
+        self.upkeep.forget(incarnation);
     }
 
     /// The orderly end: everything in the file, an empty `-wal`.
@@ -564,14 +517,14 @@ fn marking(marks: &SharedMarks) -> ChangeHook {
     })
 }
 
-/// How many keys each database has, for those who do not ask the keyspace. Within a transaction.
-fn publish_sizes(keyspace: &mut Keyspace, statistics: &Statistics) {
-    for database in 0..DATABASES as u8 {
-        keyspace.select(database);
-        if let (Ok(keys), Ok(expires)) = (keyspace.key_count(), keyspace.expires_count()) {
-            statistics.set_keys(database, keys, expires);
-        }
+/// Of each worker's incarnation the last of these jobs: they are known as applied with the group's commit.
+fn last_of_each(tasks: &[Task<Job>]) -> HashMap<u64, u64> {
+    let mut last: HashMap<u64, u64> = HashMap::new();
+    for task in tasks {
+        let number = last.entry(task.id.incarnation).or_default();
+        *number = task.id.number.max(*number);
     }
+    last
 }
 
 /// After a rescue that failed.

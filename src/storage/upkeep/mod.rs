@@ -12,9 +12,11 @@ mod start;
 mod sync_thread;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 pub use file_watch::FileWatch;
 pub use report::{Disk, Event, Hooks, Report, Size, Synced, Wishes};
 pub use rescue::Rescue;
 pub use schedule::Upkeep;
 pub use start::prepare_to_write;
+pub use tickets::Tickets;

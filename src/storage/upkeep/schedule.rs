@@ -4,6 +4,7 @@
 //! The checkpoint thread copies the `-wal` beside the writer; a step only takes the short WAL restart. Decisions depend on the
 //! time that is given; the clock is read only to measure how long something took.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use super::checkpoint_thread::CheckpointThread;
 use super::pace::Pace;
 use super::report::{Disk, Event, Hooks, Report, Size, Wishes};
 use super::sync_thread::SyncThread;
+use super::tickets::Tickets;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::file_system;
 use crate::storage::sqlite::checkpoint::{Checkpointer, Progress};
@@ -24,6 +26,7 @@ pub struct Upkeep {
     disk_reserve_bytes: u64,
     wal_bytes_max: u64,
     pace: Pace,
+    tickets: Tickets,
     checkpoints: CheckpointThread,
     _syncs: Option<SyncThread>,
     average_expiry: AverageExpiry,
@@ -76,15 +79,13 @@ const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// Between two attempts to write while writes fail.
 const TRY_EVERY: Duration = Duration::from_secs(1);
-/// The incarnation that no process has.
-const NOBODY: u64 = 0;
 
 impl Upkeep {
-    /// Of the base of these options, which the caller has open for writing.
+    /// Of the base of these options, which the caller has open for writing and has taken the tickets of.
     ///
     /// # Errors
     /// A thread can't be started, or a file can't be opened.
-    pub fn start(options: &Options, now: Instant, hooks: Hooks) -> Result<Upkeep> {
+    pub fn start(options: &Options, tickets: Tickets, now: Instant, hooks: Hooks) -> Result<Upkeep> {
         let syncs = match options.durability {
             Durability::EverySec => Some(SyncThread::start(options, &hooks)?),
             Durability::Always | Durability::Os => None,
@@ -94,6 +95,7 @@ impl Upkeep {
             disk_reserve_bytes: 2 * options.wal_bytes_max,
             wal_bytes_max: options.wal_bytes_max,
             pace: Pace::new(options.wal_bytes_max),
+            tickets,
             checkpoints: CheckpointThread::start(options, &hooks)?,
             _syncs: syncs,
             average_expiry: AverageExpiry::start(now),
@@ -175,12 +177,27 @@ impl Upkeep {
         self.checkpoints.group_bytes_max()
     }
 
-    /// COMMIT of a group, while a pass keeps its hands off the disk.
+    /// COMMIT of a group, while a pass keeps its hands off the disk. `last`: of each incarnation the last of its jobs in the group; empty:
+    /// the group has changed nothing. How many keys there are then is in the report.
     ///
     /// # Errors
     /// Those of `Keyspace::commit`.
-    pub fn commit(&self, base: &mut Keyspace) -> Result<()> {
-        self.checkpoints.during_commit(|| base.commit())
+    pub fn commit(&mut self, base: &mut Keyspace, last: HashMap<u64, u64>) -> Result<()> {
+        self.tickets.record(base, &last)?;
+        // Damage there is no reason to refuse the group: the figures stay as they were.
+        let sizes = sizes(base).ok();
+        self.checkpoints.during_commit(|| base.commit())?;
+        self.tickets.committed(last);
+        self.report.sizes = sizes.or(self.report.sizes);
+        Ok(())
+    }
+
+    pub fn tickets(&self) -> &Tickets {
+        &self.tickets
+    }
+
+    pub fn tickets_mut(&mut self) -> &mut Tickets {
+        &mut self.tickets
     }
 
     /// Returns when no pass is running, or after a second.
@@ -202,20 +219,14 @@ impl Upkeep {
         })
     }
 
-    /// While writes fail nobody may send any more, so whether the disk takes them again is tried here: a change that nobody can see.
-    /// `old_tickets_than`: the tickets in the file are older than this boot. `None`: it was tried a moment ago.
-    pub fn try_to_write(
-        &mut self,
-        base: &mut Keyspace,
-        now: Instant,
-        now_ms: i64,
-        old_tickets_than: Option<u64>,
-    ) -> Option<Result<()>> {
+    /// While writes fail nobody may send any more, so whether the disk takes them again is tried here. `None`: it was tried a moment
+    /// ago. After an error the caller rolls back.
+    pub fn try_to_write(&mut self, base: &mut Keyspace, now: Instant, now_ms: i64) -> Option<Result<()>> {
         if now.duration_since(self.tried_at) < TRY_EVERY {
             return None;
         }
         self.tried_at = now;
-        Some(write_nothing(base, now_ms, old_tickets_than))
+        Some(self.tickets.write_nothing(base, now_ms))
     }
 
     /// The checkpoint thread ends.
@@ -347,17 +358,8 @@ impl Upkeep {
     }
 }
 
-fn write_nothing(base: &mut Keyspace, now_ms: i64, old_tickets_than: Option<u64>) -> Result<()> {
-    base.begin_write(now_ms)?;
-    if let Some(boot) = old_tickets_than {
-        base.reset_tickets(boot)?;
-    }
-    base.record_ticket(NOBODY, 0)?;
-    base.commit()
-}
-
 /// How many keys each database has. Within a transaction.
-fn sizes(base: &mut Keyspace) -> Result<[Size; DATABASES]> {
+pub(super) fn sizes(base: &mut Keyspace) -> Result<[Size; DATABASES]> {
     let mut sizes = [Size::default(); DATABASES];
     for (number, size) in sizes.iter_mut().enumerate() {
         base.select(number as u8);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Event, FileWatch, Hooks, Report, Rescue, Size, Upkeep, Wishes, prepare_to_write};
+use super::{Event, FileWatch, Hooks, Report, Rescue, Size, Tickets, Upkeep, Wishes, prepare_to_write};
 use crate::storage::fixture::{Fixture, NOW_MS};
 use crate::storage::{Durability, Expiry, Keyspace, Lookup, Options, failed_sync};
 use crate::sys::clock;
@@ -16,6 +16,7 @@ struct Stage {
     wishes: Wishes,
 }
 
+const BOOT: u64 = 5;
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// Longer than anything in the schedule but the pauses after failures.
 const LONG: Duration = Duration::from_millis(100);
@@ -30,7 +31,8 @@ impl Stage {
         fixture.options.wal_bytes_max = wal_bytes_max;
         fixture.writer = Keyspace::open_writer(&fixture.options, Box::new(|_| {})).unwrap();
         let now = clock::monotonic();
-        let upkeep = Upkeep::start(&fixture.options, now, deaf()).unwrap();
+        let tickets = Tickets::take_over(&mut fixture.writer, NOW_MS, BOOT).unwrap().0;
+        let upkeep = Upkeep::start(&fixture.options, tickets, now, deaf()).unwrap();
         let wishes = Wishes { now_ms: NOW_MS, is_idle: false, removes_expired: true, checkpoint: None };
         let mut stage = Stage { fixture, upkeep, now, wishes };
         // What is left of opening the file.
@@ -306,7 +308,8 @@ fn with_durability_everysec_each_sync_is_told_at_once() {
     let (told, heard) = crossbeam_channel::unbounded();
     let synced = Arc::new(move |synced| told.try_send(synced).unwrap());
     let begun_ms = clock::uptime_ms();
-    let _upkeep = Upkeep::start(&fixture.options, clock::monotonic(), Hooks { synced, ..deaf() }).unwrap();
+    let tickets = Tickets::take_over(&mut fixture.writer, NOW_MS, BOOT).unwrap().0;
+    let _upkeep = Upkeep::start(&fixture.options, tickets, clock::monotonic(), Hooks { synced, ..deaf() }).unwrap();
     let synced: super::Synced = heard.recv_timeout(Duration::from_secs(20)).unwrap();
     assert!(synced.begun_ms >= begun_ms + 1000, "{synced:?}, {begun_ms}");
 }
@@ -330,15 +333,36 @@ fn after_a_failed_sync_the_next_start_copies_all_of_the_wal() {
 }
 
 #[test]
-fn whether_the_disk_takes_writes_is_tried_each_second_and_the_tickets_are_renewed() {
+fn whether_the_disk_takes_writes_is_tried_each_second() {
     let mut stage = Stage::new(1 << 20);
-    stage.write(|keyspace| keyspace.record_ticket(7, 1).unwrap());
     let writer = &mut stage.fixture.writer;
-    assert_eq!(stage.upkeep.try_to_write(writer, stage.now, NOW_MS, Some(5)), None);
+    assert_eq!(stage.upkeep.try_to_write(writer, stage.now, NOW_MS), None);
     stage.now += Duration::from_secs(1);
-    assert_eq!(stage.upkeep.try_to_write(writer, stage.now, NOW_MS, Some(5)), Some(Ok(())));
-    assert_eq!((writer.ticket_boot().unwrap(), writer.applied_tickets().unwrap()), (5, vec![(0, 0)]));
-    assert_eq!(stage.upkeep.try_to_write(writer, stage.now + LONG, NOW_MS, Some(5)), None);
+    assert_eq!(stage.upkeep.try_to_write(writer, stage.now, NOW_MS), Some(Ok(())));
+    assert_eq!(writer.applied_tickets().unwrap(), [(0, 0)], "a change that nobody can see");
+    assert_eq!(stage.upkeep.try_to_write(writer, stage.now + LONG, NOW_MS), None);
+}
+
+#[test]
+fn tickets_and_sizes_are_committed_with_the_group_and_those_of_another_boot_are_forgotten() {
+    let mut stage = Stage::new(1 << 20);
+    let writer = &mut stage.fixture.writer;
+    writer.begin_write(NOW_MS).unwrap();
+    writer.select(2);
+    writer.put_string(b"k", b"v", Expiry::Clear).unwrap();
+    stage.upkeep.commit(writer, [(7, 1), (8, 40)].into()).unwrap();
+    assert_eq!(stage.upkeep.report().sizes.unwrap()[2], Size { keys: 1, expires: 0 });
+    writer.begin_write(NOW_MS).unwrap();
+    stage.upkeep.commit(writer, [(7, 2)].into()).unwrap();
+    let applied = [7, 8, 9].map(|incarnation| stage.upkeep.tickets().last_applied(incarnation));
+    assert_eq!(applied, [2, 40, 0]);
+    stage.upkeep.tickets_mut().forget(8);
+    assert_eq!(stage.upkeep.tickets().last_applied(8), 0);
+
+    let (successor, sizes) = Tickets::take_over(writer, NOW_MS, BOOT).unwrap();
+    assert_eq!((successor.last_applied(7), successor.last_applied(8), sizes[2].keys), (2, 40, 1));
+    let (next_boot, _) = Tickets::take_over(writer, NOW_MS, BOOT + 1).unwrap();
+    assert_eq!((next_boot.last_applied(7), writer.ticket_boot().unwrap()), (0, BOOT + 1));
 }
 
 #[test]
