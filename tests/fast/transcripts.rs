@@ -4,6 +4,8 @@
 //! `TRANSCRIPTS_RECORD=yes cargo test --test fast transcripts::a_real_redis` writes what redis-server answers into the files.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use crate::support::{Redis, Section, Service, Transcript, read_all};
 
@@ -21,29 +23,43 @@ fn is_recording() -> bool {
     std::env::var_os("TRANSCRIPTS_RECORD").is_some()
 }
 
+/// What is wrong with each, several played at a time: most of it is waiting.
+fn play_all(play: impl Fn(&Transcript) -> Vec<String> + Sync) -> Vec<String> {
+    let (transcripts, next) = (transcripts(), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let player = || {
+            let mut wrong = Vec::new();
+            while let Some(transcript) = transcripts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                wrong.extend(play(transcript));
+            }
+            wrong
+        };
+        let players: Vec<_> = (0..4).map(|_| scope.spawn(player)).collect();
+        players.into_iter().flat_map(|player| player.join().unwrap()).collect()
+    })
+}
+
 #[test]
 fn the_service_answers_as_the_transcripts_say() {
-    let mut wrong = Vec::new();
-    for transcript in transcripts() {
+    let wrong = play_all(|transcript| {
         let settings = transcript.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let settings: Vec<(&str, &str)> = [("WORKERS", "2")].into_iter().chain(settings).collect();
         let service = Service::start(&settings);
         // What redis-server can prove is recorded from there.
         let is_wanted = |section: &Section| !is_recording() || section.ours.is_some() || section.since.is_some();
-        wrong.extend(transcript.play(service.address(), &is_wanted, is_recording()));
-    }
+        transcript.play(service.address(), &is_wanted, is_recording())
+    });
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
 fn a_real_redis_server_answers_as_the_transcripts_say() {
-    let mut wrong = Vec::new();
-    for transcript in transcripts() {
+    let wrong = play_all(|transcript| {
         let arguments: Vec<&str> = transcript.redis.iter().map(String::as_str).collect();
-        let Some(redis) = Redis::start(&arguments) else { return };
+        let Some(redis) = Redis::start(&arguments) else { return Vec::new() };
         let knows =
             |section: &Section| section.ours.is_none() && section.since.is_none_or(|since| since <= redis.version);
-        wrong.extend(transcript.play(redis.address(), &knows, is_recording()));
-    }
+        transcript.play(redis.address(), &knows, is_recording())
+    });
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
