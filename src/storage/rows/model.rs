@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::{Batch, Head, KeyRow, Kind, Name, Origin, Part, Range, Row, RowKey, Snapshot, Table, View};
 use crate::storage::error::Result;
 
+type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::storage) enum Owned {
     Orphan,
@@ -152,7 +154,7 @@ fn compare(batch: &Batch, below: &Rows, expected: &Rows) {
         Range::Chunks { id: 1, first: 0, last: 999 },
     ] {
         for count in [0, 1, 3, usize::MAX] {
-            let walk = |scan: &dyn Fn(&mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>)| {
+            let walk = |scan: &dyn Fn(Show<'_>)| {
                 let mut seen = Vec::new();
                 scan(&mut |key, row| {
                     seen.push((owned(key), Owned::of(row).head_only()));

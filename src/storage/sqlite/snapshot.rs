@@ -101,7 +101,7 @@ impl Base {
             }
         }
         // Nothing is behind it, so nobody is to be kept from it.
-        let _ = run.show(space, show);
+        let (ControlFlow::Break(()) | ControlFlow::Continue(())) = run.show(space, show);
         Ok(())
     }
 
