@@ -2,8 +2,8 @@
 //! done; nothing here is a setting or a statistic. They end with the service.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::shared;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
