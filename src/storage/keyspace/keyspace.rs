@@ -28,7 +28,6 @@ pub struct Keyspace<S> {
     pub(super) selected: u8,
     pub(super) now_ms: i64,
     value_bytes_max: u64,
-    answer_bytes_max: usize,
 }
 
 /// What a keyspace stands on, besides the rows of a snapshot.
@@ -84,7 +83,6 @@ impl<S: Store> Keyspace<S> {
             selected: 0,
             now_ms: 0,
             value_bytes_max: value_bytes_max.min(Layout::STANDARD.value_bytes_max()),
-            answer_bytes_max: usize::MAX,
         }
     }
 
@@ -141,16 +139,6 @@ impl<S: Store> Keyspace<S> {
 
     pub fn value_bytes_max(&self) -> u64 {
         self.value_bytes_max
-    }
-
-    /// What the answer to the call at hand may have: for those who make large ones. The keyspace only carries it, as it does the time.
-    pub fn answer_bytes_max(&self) -> usize {
-        self.answer_bytes_max
-    }
-
-    /// Until the next such call; without one there is no limit.
-    pub fn set_answer_bytes_max(&mut self, bytes_max: usize) {
-        self.answer_bytes_max = bytes_max;
     }
 
     pub(super) fn view(&self) -> View<'_, S> {
