@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};
+use std::time::Duration;
+
+use emptyserver::sys::clock;
 
 use super::objects::{Fault, Object};
 use crate::support::Connection;
@@ -12,6 +15,8 @@ use crate::support::Connection;
 pub(crate) const NONE: usize = usize::MAX;
 /// More findings say nothing new.
 const FINDINGS_MAX: usize = 20;
+/// Longer than any restart takes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Arena {
     pub(crate) address: SocketAddr,
@@ -112,6 +117,18 @@ impl Arena {
             std::thread::yield_now();
         }
         None
+    }
+
+    /// A connection also after the end: for those who have yet to learn what became of their last call.
+    pub(crate) fn connect_to_settle(&self) -> Connection {
+        let until = clock::monotonic() + PATIENCE;
+        loop {
+            if let Ok(connection) = Connection::try_open(self.address) {
+                return connection;
+            }
+            assert!(clock::monotonic() < until, "the service does not come back");
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -146,17 +146,11 @@ pub(crate) fn contend(arena: &Arena, clients: u64) -> u64 {
         for (client, (number, outcome)) in tries.into_iter().zip(outcomes).enumerate() {
             let was_executed = match (&outcome, number) {
                 (Ok(replies), Some(_)) => matches!(replies.last(), Some(Value::Array(_))),
-                (Err(_), Some(number)) => match settle(arena, &mut connections[client], client) {
-                    Some(marked) => marked == number,
-                    None => return 0,
-                },
-                (_, None) => match arena.connect() {
-                    Some(fresh) => {
-                        connections[client] = fresh;
-                        continue;
-                    }
-                    None => return 0,
-                },
+                (Err(_), Some(number)) => settle(arena, &mut connections[client], client) == number,
+                (_, None) => {
+                    connections[client] = arena.connect_to_settle();
+                    continue;
+                }
             };
             let counter = if was_executed { &arena.execs } else { &arena.refused_execs };
             counter.fetch_add(1, Ordering::Relaxed);
@@ -190,17 +184,16 @@ fn all(connections: &mut [Connection], requests: impl Fn(usize) -> Vec<Request>)
 
 /// After a reply that got lost: the number of the client's last transaction that was executed, as the writer has it after all
 /// that was sent before.
-fn settle(arena: &Arena, connection: &mut Connection, client: usize) -> Option<u64> {
-    while let Some(fresh) = arena.connect() {
-        *connection = fresh;
+fn settle(arena: &Arena, connection: &mut Connection, client: usize) -> u64 {
+    loop {
+        *connection = arena.connect_to_settle();
         let mark = format!("mark:{client}");
         let requests = [&["MULTI"][..], &["SET", "settled", "1"], &["GET", &mark], &["EXEC"]].map(request);
         if let Ok(replies) = exchange(connection, &requests) {
             let executed = replies.last().expect("EXEC was answered").items().to_vec();
-            return Some(executed[1].text().parse().unwrap_or(0));
+            return executed[1].text().parse().unwrap_or(0);
         }
     }
-    None
 }
 
 fn request(words: &[&str]) -> Request {
