@@ -308,6 +308,7 @@ fn write_meanwhile(service: &Service) -> (Duration, u64) {
 
 #[test]
 fn a_pipeline_of_long_reads_leaves_the_wal_near_its_budget() {
+    let _turn = turn();
     let service = Service::start(&[("WORKERS", "1"), ("WAL_BYTES_MAX", "1Mi")]);
     let mut hostile = service.connect();
     assert_eq!(hostile.call(&[&b"SET"[..], b"large", &vec![0xAA; 32 * MEBI]]).to_string(), "+OK");
