@@ -6,15 +6,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 # A fresh clone has nothing to go on from, and writing down what the next build could begin with takes its time.
 [[ -z ${CI:-} ]] || export CARGO_INCREMENTAL=0
 
-# What `cargo clippy -- -D warnings` sets, for builds as well: our code is compiled and linted in one go, and its dependencies are compiled
-# once instead of once for the lints and once for the tests.
-RUSTC_WORKSPACE_WRAPPER=$(rustc --print sysroot)/bin/clippy-driver
-export RUSTC_WORKSPACE_WRAPPER CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
-[[ -x $RUSTC_WORKSPACE_WRAPPER ]] || {
-    echo "no clippy: rustup component add clippy" >&2
-    exit 1
-}
-
 step_name='' step_began=0
 
 # The time of the step before, and the name of this one.
