@@ -19,7 +19,7 @@ use super::link::Link;
 use super::pool::{Admission, Source, Taken};
 use super::process_lane::{
     ACKNOWLEDGED, AGAIN, CANCEL, CANCELLED, DONE, HELLO, IDS_BYTES, JOB, MISSED, NOTICE, PARKED, REGISTER, REGISTERED,
-    RESENT, put_ids, put_tickets, u64_at,
+    RESENT, encode_ids, put_ids, put_tickets, u64_at,
 };
 use super::service::{Audience, ConnectionId, Executor, Task, TaskId, Wire};
 use super::waker::{Waker, Wakes, waker};
@@ -354,8 +354,7 @@ where
         // The answer to a dead worker's job is nobody's.
         let Some(worker) = self.link_of(id.incarnation) else { return true };
         worker.link.put_with(DONE, |out| {
-            out.extend_from_slice(&id.number.to_le_bytes());
-            out.extend_from_slice(&id.connection.0.to_le_bytes());
+            encode_ids(out, id.number, id.connection);
             done.encode(out)
         });
         worker.parked.is_empty() || worker.parked.remove(&id.number).is_none()

@@ -245,18 +245,20 @@ fn next_number(scoreboard: Scoreboard) -> u64 {
 
 fn put<J: Wire>(link: &mut Link, kind: u8, number: u64, connection: ConnectionId, job: &mut J) {
     link.put_with(kind, |out| {
-        out.extend_from_slice(&number.to_le_bytes());
-        out.extend_from_slice(&connection.0.to_le_bytes());
+        encode_ids(out, number, connection);
         job.encode(out)
     });
 }
 
 /// A frame that says nothing but which job.
 pub(super) fn put_ids(link: &mut Link, kind: u8, number: u64, connection: ConnectionId) {
-    link.put(kind, |out| {
-        out.extend_from_slice(&number.to_le_bytes());
-        out.extend_from_slice(&connection.0.to_le_bytes());
-    });
+    link.put(kind, |out| encode_ids(out, number, connection));
+}
+
+/// What every frame about a job begins with: `IDS_BYTES`.
+pub(super) fn encode_ids(out: &mut Vec<u8>, number: u64, connection: ConnectionId) {
+    out.extend_from_slice(&number.to_le_bytes());
+    out.extend_from_slice(&connection.0.to_le_bytes());
 }
 
 /// The last applied number, the count of parked ones, those, then the served ones: each a u64.

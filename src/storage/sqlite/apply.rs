@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::base::Base;
-use super::databases::Database;
+use super::databases::{Database, too_low};
 use super::slot_rows::{Place, PutPlain};
 use super::slots::slot_at;
 use crate::storage::error::{Result, StorageError};
@@ -62,7 +62,6 @@ impl Base {
 
     fn put_key(&self, key: &Key<'_>, row: &KeyRow<'_>, origin: Origin) -> Result<Change> {
         let home = key.home();
-        let ends = i64::from(row.head.expires_at_ms.is_some());
         match origin {
             Origin::Blind => {
                 if let Some(value) = plain(row) {
@@ -75,8 +74,7 @@ impl Base {
             }
             Origin::Absent => {
                 if self.insert_at_home(home, key.key, row)? {
-                    row.head.expires_at_ms.map_or(Ok(()), |at| self.list_expiry(at, home))?;
-                    return Ok((1, ends));
+                    return Ok((1, self.relist_expiry(home, None, row.head.expires_at_ms)?));
                 }
             }
             Origin::Present { id, expires_at_ms } => {
@@ -97,8 +95,7 @@ impl Base {
             }
             Place::Free(slot) => {
                 self.insert_row(slot, key.key, row)?;
-                row.head.expires_at_ms.map_or(Ok(()), |at| self.list_expiry(at, slot))?;
-                Ok((1, ends))
+                Ok((1, self.relist_expiry(slot, None, row.head.expires_at_ms)?))
             }
         }
     }
@@ -131,9 +128,7 @@ impl Base {
             let old = before.iter().find(|row| row.space == space).copied();
             let old = old.unwrap_or(Database { space, ..Database::default() });
             let (keys, ends) = applying.counted(space);
-            let row = old
-                .plus(keys, ends)
-                .ok_or_else(|| StorageError::Corrupt(format!("the key count of database {number} is too low")))?;
+            let row = old.plus(keys, ends).ok_or_else(|| too_low(number))?;
             databases.set(number, row);
         }
         Ok(())

@@ -39,7 +39,7 @@ impl Databases {
 
     pub(super) fn count(&mut self, database: u8, keys: i64, expires: i64) -> Result<()> {
         let number = usize::from(database);
-        let row = self.rows[number].plus(keys, expires).ok_or_else(|| too_low(database))?;
+        let row = self.rows[number].plus(keys, expires).ok_or_else(|| too_low(number))?;
         self.set(number, row);
         Ok(())
     }
@@ -52,7 +52,7 @@ impl Database {
     }
 }
 
-fn too_low(database: u8) -> StorageError {
+pub(super) fn too_low(database: usize) -> StorageError {
     StorageError::Corrupt(format!("the key count of database {database} is too low"))
 }
 

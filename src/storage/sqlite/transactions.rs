@@ -56,23 +56,22 @@ impl Base {
 
     /// The state of the present write transaction: the guard of every change.
     pub(super) fn writing(&self) -> Result<&Databases> {
-        self.check_writing()?;
-        self.writing.as_ref().ok_or_else(in_a_read)
+        // Without this, what follows an automatic rollback would be committed statement by statement.
+        if !self.is_in_transaction() {
+            return Err(StorageError::Internal("a change outside a transaction".into()));
+        }
+        self.writing.as_ref().ok_or_else(|| StorageError::Internal("a change in a read transaction".into()))
     }
 
     pub(super) fn writing_mut(&mut self) -> Result<&mut Databases> {
         self.check_writing()?;
-        self.writing.as_mut().ok_or_else(in_a_read)
+        Ok(self.writing.as_mut().expect("just checked"))
     }
 
     /// # Errors
     /// This is no write transaction.
     pub(in crate::storage) fn check_writing(&self) -> Result<()> {
-        // Without this, what follows an automatic rollback would be committed statement by statement.
-        if self.connection.is_autocommit() {
-            return Err(StorageError::Internal("a change outside a transaction".into()));
-        }
-        if self.writing.is_none() { Err(in_a_read()) } else { Ok(()) }
+        self.writing().map(drop)
     }
 
     /// The next unused id of a value.
@@ -90,8 +89,4 @@ impl Base {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
     }
-}
-
-fn in_a_read() -> StorageError {
-    StorageError::Internal("a change in a read transaction".into())
 }
