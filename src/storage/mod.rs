@@ -9,6 +9,8 @@
 //! ```
 //! `rows` knows nothing else, `keyspace` knows rows, `sqlite` is where rows rest, `engine` puts them together.
 
+#[allow(dead_code, reason = "the parts of the write path ask for their variants as they come")]
+mod broken;
 pub mod copies;
 mod engine;
 mod error;
@@ -21,6 +23,8 @@ pub mod keyspace;
 mod model;
 #[cfg(test)]
 mod old_files;
+#[allow(dead_code, reason = "the parts of the write path pass their points as they come")]
+pub mod points;
 pub mod rows;
 pub mod sqlite;
 pub mod upkeep;

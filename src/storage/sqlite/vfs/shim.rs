@@ -16,6 +16,7 @@ use rusqlite::ffi::{
 use super::frames::{Code, Frames, Storage};
 use super::observer::observed;
 use crate::storage::error::{Result, StorageError};
+use crate::storage::points::{self, Point};
 
 const NAME: &CStr = c"emptyserver";
 
@@ -247,7 +248,11 @@ unsafe extern "C" fn wal_truncate(file: *mut sqlite3_file, length: i64) -> c_int
 
 unsafe extern "C" fn wal_sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     // SAFETY: SQLite's arguments, passed on.
-    unsafe { settled(file, |usual| usual.xSync.map(|sync| sync(file, flags))) }
+    let code = unsafe { settled(file, |usual| usual.xSync.map(|sync| sync(file, flags))) };
+    if code == SQLITE_OK {
+        points::pass(Point::WalSynced);
+    }
+    code
 }
 
 unsafe extern "C" fn wal_file_size(file: *mut sqlite3_file, bytes: *mut i64) -> c_int {
