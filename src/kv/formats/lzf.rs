@@ -14,42 +14,72 @@ const REFERENCE_BYTES_MAX: usize = (1 << 8) + (1 << 3);
 /// The most bytes that one compressed byte stands for: three bytes make the longest reference.
 const EXPANSION_MAX: u64 = REFERENCE_BYTES_MAX as u64 / 3;
 
+/// Compresses one input after the other with the memory of the first.
+#[derive(Debug, Default)]
+pub struct Compressor {
+    /// By hash: where three bytes were last seen, counted from `base`. What is not above it is of an earlier input.
+    seen: Vec<u32>,
+    base: u32,
+}
+
 /// The compressed form; None when it would have more than `compressed_bytes_max` bytes.
+#[must_use]
 pub fn compress(input: &[u8], compressed_bytes_max: usize) -> Option<Vec<u8>> {
-    if input.is_empty() || compressed_bytes_max == 0 {
-        return None;
-    }
-    let mut output = Output { bytes: vec![0], literals: 0, bytes_max: compressed_bytes_max };
-    // Position 0 stands for "never seen", and therefore is never referred to: as in liblzf.
-    let mut seen = vec![0u32; 1 << HASH_BITS];
-    let last = input.len().saturating_sub(2);
-    let mut at = 0;
-    while at < last {
-        let slot = &mut seen[hash(&input[at..])];
-        let candidate = *slot as usize;
-        *slot = u32::try_from(at).ok()?;
-        if candidate == 0 || at - candidate > OFFSET_MAX || input[candidate..candidate + 3] != input[at..at + 3] {
-            output.literal(input[at])?;
-            at += 1;
-            continue;
+    Compressor::default().compress(input, compressed_bytes_max)
+}
+
+impl Compressor {
+    /// The compressed form; None when it would have more than `compressed_bytes_max` bytes.
+    pub fn compress(&mut self, input: &[u8], compressed_bytes_max: usize) -> Option<Vec<u8>> {
+        if input.is_empty() || compressed_bytes_max == 0 {
+            return None;
         }
-        let length = matching(input, candidate, at);
-        output.reference(length, at - candidate - 1)?;
-        at += length;
-        if at >= last {
-            break;
+        let length = u32::try_from(input.len()).ok()?;
+        if self.seen.is_empty() || self.base.checked_add(length).is_none() {
+            self.seen.clear();
+            self.seen.resize(1 << HASH_BITS, 0);
+            self.base = 0;
         }
-        for position in at - 2..at {
-            seen[hash(&input[position..])] = u32::try_from(position).ok()?;
+        let compressed = self.compress_from_base(input, compressed_bytes_max);
+        self.base += length;
+        compressed
+    }
+
+    fn compress_from_base(&mut self, input: &[u8], compressed_bytes_max: usize) -> Option<Vec<u8>> {
+        let mut output = Output { bytes: vec![0], literals: 0, bytes_max: compressed_bytes_max };
+        let last = input.len().saturating_sub(2);
+        let mut at = 0;
+        while at < last {
+            // Position 0 stands for "never seen", and therefore is never referred to: as in liblzf.
+            let candidate = self.see(input, at).saturating_sub(self.base) as usize;
+            if candidate == 0 || at - candidate > OFFSET_MAX || input[candidate..candidate + 3] != input[at..at + 3] {
+                output.literal(input[at])?;
+                at += 1;
+                continue;
+            }
+            let length = matching(input, candidate, at);
+            output.reference(length, at - candidate - 1)?;
+            at += length;
+            if at >= last {
+                break;
+            }
+            for position in at - 2..at {
+                self.see(input, position);
+            }
         }
+        if output.bytes.len() + 3 > compressed_bytes_max {
+            return None;
+        }
+        for byte in &input[at..] {
+            output.literal(*byte)?;
+        }
+        Some(output.finish())
     }
-    if output.bytes.len() + 3 > compressed_bytes_max {
-        return None;
+
+    /// Remembers the place of the three bytes there, and returns the one before it.
+    fn see(&mut self, input: &[u8], at: usize) -> u32 {
+        std::mem::replace(&mut self.seen[hash(&input[at..])], self.base + at as u32)
     }
-    for byte in &input[at..] {
-        output.literal(*byte)?;
-    }
-    Some(output.finish())
 }
 
 fn hash(bytes: &[u8]) -> usize {
@@ -171,6 +201,19 @@ mod tests {
         let compressed = compress(&input, input.len() - 4).unwrap();
         assert!(compressed.len() < 20);
         assert_eq!(decompress(&compressed, 300), Some(input));
+    }
+
+    #[test]
+    fn what_was_compressed_before_changes_nothing() {
+        let inputs =
+            [b"abcabcabcabcabcabcabcabc".repeat(9), b"xyzabcabcxyzabcabcabcabcabcxyz".repeat(2), vec![b'a'; 100]];
+        let mut compressor = Compressor::default();
+        for base in [0, 5, u32::MAX - 300, u32::MAX - 40] {
+            compressor.base = compressor.base.max(base);
+            for input in &inputs {
+                assert_eq!(compressor.compress(input, input.len()), compress(input, input.len()));
+            }
+        }
     }
 
     #[test]

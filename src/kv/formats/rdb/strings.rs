@@ -1,23 +1,15 @@
-//! The value format of DUMP and RESTORE, for strings: Redis' RDB encoding of one value with a footer.
+//! Strings, which are the elements of everything else too, and the lengths in front of them.
 //!
 //! ```text
-//! 00                     the type: string
 //! length bytes           raw: 00LLLLLL | 01LLLLLL L | 80 LLLL | 81 LLLLLLLL, big endian
 //!   or C0 i8 | C1 i16 | C2 i32, little endian: an integer in decimal
 //!   or C3 length length bytes: LZF, compressed and original length
-//! version                2 bytes, little endian
-//! checksum               8 bytes, little endian: CRC-64 (Jones, reflected) of everything before it
 //! ```
 
-use super::lzf;
+use super::payload::{Payload, RestoreError, TYPE_STRING, VERSION_WRITTEN, seal};
+use crate::kv::formats::lzf;
 use crate::resp::number::parse_integer;
 
-/// The version written: that of Redis 7.0. A string is encoded alike in 7.0 and 7.2, and a server refuses a version above
-/// its own: with 10 both restore what we dump, and newer ones too.
-const VERSION_WRITTEN: u16 = 10;
-const FOOTER_BYTES: usize = 10;
-
-const TYPE_STRING: u8 = 0;
 const ENCODED_INT8: u8 = 0xc0;
 const ENCODED_INT16: u8 = 0xc1;
 const ENCODED_INT32: u8 = 0xc2;
@@ -27,35 +19,29 @@ const ENCODED_LZF: u8 = 0xc3;
 const COMPRESSED_FROM_BYTES: usize = 21;
 /// Compression must gain at least this much.
 const COMPRESSION_GAIN_BYTES: usize = 4;
+/// The longest text of a 64-bit integer.
+const INTEGER_BYTES_MAX: usize = 20;
 
-/// Why a payload is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RestoreError {
-    /// "DUMP payload version or checksum are wrong"
-    VersionOrChecksum,
-    /// "Bad data format": also the types that are not strings
-    Format,
-    /// The value would be larger than it may be.
-    TooLong,
+/// The payload of DUMP of a string: the bytes that Redis 7.0 makes of the same value.
+#[must_use]
+pub fn dump_string(value: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(value.len() + 16);
+    payload.push(TYPE_STRING);
+    put_string(value, &mut lzf::Compressor::default(), &mut payload);
+    seal(&mut payload, 0, VERSION_WRITTEN);
+    payload
 }
 
-/// The payload of DUMP: the bytes that Redis 7.0 makes of the same value.
-pub fn dump_string(value: &[u8]) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(value.len() + 16 + FOOTER_BYTES);
-    payload.push(TYPE_STRING);
-    if !put_integer(value, &mut payload) && !put_compressed(value, &mut payload) {
-        put_length(value.len() as u64, &mut payload);
+/// The string in a payload of DUMP. Takes no more memory than the payload can stand for.
+pub fn restore_string(payload: &[u8], bytes_max: u64) -> Result<Vec<u8>, RestoreError> {
+    Payload::open(payload, bytes_max)?.string()
+}
+
+pub(super) fn put_string(value: &[u8], compressor: &mut lzf::Compressor, payload: &mut Vec<u8>) {
+    if !put_integer(value, payload) && !put_compressed(value, compressor, payload) {
+        put_length(value.len() as u64, payload);
         payload.extend_from_slice(value);
     }
-    seal(payload, VERSION_WRITTEN)
-}
-
-/// With the footer behind it.
-pub(super) fn seal(mut body: Vec<u8>, version: u16) -> Vec<u8> {
-    body.extend_from_slice(&version.to_le_bytes());
-    let checksum = crc64(&body);
-    body.extend_from_slice(&checksum.to_le_bytes());
-    body
 }
 
 fn put_integer(value: &[u8], payload: &mut Vec<u8>) -> bool {
@@ -75,11 +61,11 @@ fn put_integer(value: &[u8], payload: &mut Vec<u8>) -> bool {
     true
 }
 
-fn put_compressed(value: &[u8], payload: &mut Vec<u8>) -> bool {
+fn put_compressed(value: &[u8], compressor: &mut lzf::Compressor, payload: &mut Vec<u8>) -> bool {
     if value.len() < COMPRESSED_FROM_BYTES {
         return false;
     }
-    let Some(compressed) = lzf::compress(value, value.len() - COMPRESSION_GAIN_BYTES) else { return false };
+    let Some(compressed) = compressor.compress(value, value.len() - COMPRESSION_GAIN_BYTES) else { return false };
     payload.push(ENCODED_LZF);
     put_length(compressed.len() as u64, payload);
     put_length(value.len() as u64, payload);
@@ -87,7 +73,7 @@ fn put_compressed(value: &[u8], payload: &mut Vec<u8>) -> bool {
     true
 }
 
-fn put_length(length: u64, payload: &mut Vec<u8>) {
+pub(super) fn put_length(length: u64, payload: &mut Vec<u8>) {
     match length {
         0..=0x3f => payload.push(length as u8),
         0x40..=0x3fff => payload.extend_from_slice(&(0x4000 | length as u16).to_be_bytes()),
@@ -102,45 +88,88 @@ fn put_length(length: u64, payload: &mut Vec<u8>) {
     }
 }
 
-/// The string in a payload of DUMP. Takes no more memory than the payload can stand for.
-pub fn restore_string(payload: &[u8], bytes_max: u64) -> Result<Vec<u8>, RestoreError> {
-    let split = payload.len().checked_sub(FOOTER_BYTES).ok_or(RestoreError::VersionOrChecksum)?;
-    let (body, footer) = payload.split_at(split);
-    // The version is not looked at: the encodings of a string have been the same in all of them, Redis 8's (12, 13, 14) and Valkey
-    // 9's (80) too, and newer types have a type byte of their own. Checked by it, a copy from a newer server brings nothing over.
-    if footer[2..] != crc64(&payload[..split + 2]).to_le_bytes() {
-        return Err(RestoreError::VersionOrChecksum);
+/// A string that was read: where the payload has its bytes as they are, those.
+#[derive(Clone, Debug)]
+pub(super) enum Text<'a> {
+    Borrowed(&'a [u8]),
+    Integer { digits: [u8; INTEGER_BYTES_MAX], length: usize },
+    Made(Vec<u8>),
+}
+
+impl Text<'_> {
+    pub(super) fn integer(value: i64) -> Self {
+        let mut buffer = itoa::Buffer::new();
+        let text = buffer.format(value).as_bytes();
+        let mut digits = [0; INTEGER_BYTES_MAX];
+        digits[..text.len()].copy_from_slice(text);
+        Text::Integer { digits, length: text.len() }
     }
-    match body {
-        [TYPE_STRING, encoded @ ..] => decode_string(encoded, bytes_max),
-        _ => Err(RestoreError::Format),
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Text::Borrowed(bytes) => bytes,
+            Text::Integer { digits, length } => &digits[..*length],
+            Text::Made(bytes) => bytes,
+        }
     }
 }
 
-/// What follows the value is ignored, as Redis does.
-/// What is too long is refused before it is made: a few bytes can stand for a hundred times as many.
-fn decode_string(encoded: &[u8], bytes_max: u64) -> Result<Vec<u8>, RestoreError> {
-    let integer = match encoded {
-        [ENCODED_INT8, a, ..] => i32::from(i8::from_le_bytes([*a])),
-        [ENCODED_INT16, a, b, ..] => i32::from(i16::from_le_bytes([*a, *b])),
-        [ENCODED_INT32, a, b, c, d, ..] => i32::from_le_bytes([*a, *b, *c, *d]),
-        [ENCODED_LZF, rest @ ..] => {
-            let (compressed_length, rest) = take_length(rest).ok_or(RestoreError::Format)?;
-            let (length, rest) = take_length(rest).ok_or(RestoreError::Format)?;
-            if length > bytes_max {
-                return Err(RestoreError::TooLong);
+/// Strings one after the other, each no longer than what is left stands for, and than `bytes_max`.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+    bytes_max: u64,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(encoded: &'a [u8], bytes_max: u64) -> Self {
+        Reader { rest: encoded, bytes_max }
+    }
+
+    /// A number of elements of so many strings each: one at least, and no more than there can be in what is left.
+    pub(super) fn count(&mut self, strings_each: u64) -> Result<u64, RestoreError> {
+        let count = self.length()?;
+        let is_possible = count.checked_mul(strings_each).is_some_and(|bytes| bytes <= self.rest.len() as u64);
+        if count > 0 && is_possible { Ok(count) } else { Err(RestoreError::Format) }
+    }
+
+    /// What is too long is refused before it is made.
+    pub(super) fn text(&mut self) -> Result<Text<'a>, RestoreError> {
+        let (integer, rest) = match self.rest {
+            [ENCODED_INT8, a, rest @ ..] => (i32::from(i8::from_le_bytes([*a])), rest),
+            [ENCODED_INT16, a, b, rest @ ..] => (i32::from(i16::from_le_bytes([*a, *b])), rest),
+            [ENCODED_INT32, a, b, c, d, rest @ ..] => (i32::from_le_bytes([*a, *b, *c, *d]), rest),
+            [ENCODED_LZF, rest @ ..] => {
+                self.rest = rest;
+                let (compressed_length, length) = (self.length()?, self.length()?);
+                if length > self.bytes_max {
+                    return Err(RestoreError::TooLong);
+                }
+                let compressed = self.bytes(compressed_length)?;
+                return lzf::decompress(compressed, length).map(Text::Made).ok_or(RestoreError::Format);
             }
-            let compressed = usize::try_from(compressed_length).ok().and_then(|length| rest.get(..length));
-            return compressed.and_then(|bytes| lzf::decompress(bytes, length)).ok_or(RestoreError::Format);
-        }
-        _ => {
-            let (length, rest) = take_length(encoded).ok_or(RestoreError::Format)?;
-            let value = usize::try_from(length).ok().and_then(|length| rest.get(..length));
-            let value = value.ok_or(RestoreError::Format)?;
-            return if length > bytes_max { Err(RestoreError::TooLong) } else { Ok(value.to_vec()) };
-        }
-    };
-    Ok(integer.to_string().into_bytes())
+            _ => {
+                let length = self.length()?;
+                let bytes = self.bytes(length)?;
+                return if length > self.bytes_max { Err(RestoreError::TooLong) } else { Ok(Text::Borrowed(bytes)) };
+            }
+        };
+        self.rest = rest;
+        Ok(Text::integer(i64::from(integer)))
+    }
+
+    fn bytes(&mut self, length: u64) -> Result<&'a [u8], RestoreError> {
+        let split = usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length));
+        let (bytes, rest) = split.ok_or(RestoreError::Format)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    fn length(&mut self) -> Result<u64, RestoreError> {
+        let (length, rest) = take_length(self.rest).ok_or(RestoreError::Format)?;
+        self.rest = rest;
+        Ok(length)
+    }
 }
 
 fn take_length(bytes: &[u8]) -> Option<(u64, &[u8])> {
@@ -159,33 +188,9 @@ fn take_length(bytes: &[u8]) -> Option<(u64, &[u8])> {
     }
 }
 
-/// CRC-64 with the Jones polynomial, reflected, starting from zero.
-fn crc64(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |crc, byte| CRC_TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
-}
-
-static CRC_TABLE: [u64; 256] = crc_table();
-
-const fn crc_table() -> [u64; 256] {
-    /// 0xad93d23594c935a9 with its bits in reverse order.
-    const POLYNOMIAL: u64 = 0xad93_d235_94c9_35a9_u64.reverse_bits();
-    let mut table = [0; 256];
-    let mut index = 0;
-    while index < 256 {
-        let mut crc = index as u64;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ POLYNOMIAL } else { crc >> 1 };
-            bit += 1;
-        }
-        table[index] = crc;
-        index += 1;
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::payload::sealed;
     use super::*;
 
     fn restore_string(payload: &[u8]) -> Result<Vec<u8>, RestoreError> {
@@ -202,15 +207,6 @@ mod tests {
         // It says that it stands for more than there is memory, and would not be looked at otherwise.
         let body = [&[0, ENCODED_LZF, 0x03, 0x81][..], &(1_u64 << 50).to_be_bytes(), b"abc"].concat();
         assert_eq!(super::restore_string(&sealed(10, &body), 512 << 20), Err(RestoreError::TooLong));
-    }
-
-    fn sealed(version: u16, body: &[u8]) -> Vec<u8> {
-        seal(body.to_vec(), version)
-    }
-
-    #[test]
-    fn the_checksum_is_the_one_of_redis() {
-        assert_eq!(crc64(b"123456789"), 0xe9c6_d914_c4b8_d9ca);
     }
 
     #[test]
