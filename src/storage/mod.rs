@@ -18,6 +18,7 @@ pub mod file_system;
 pub mod files;
 #[cfg(test)]
 mod fixture;
+pub mod journal;
 pub mod keyspace;
 #[cfg(test)]
 mod model;

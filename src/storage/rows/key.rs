@@ -83,16 +83,33 @@ impl<'a> RowKey<'a> {
         Self { table, fields, tail: &[] }
     }
 
+    /// From parts that were written down; None where no row has such a key.
+    #[must_use]
+    pub fn checked(table: Table, fields: u128, tail: &'a [u8]) -> Option<Self> {
+        let key = Self::new(table, fields, tail);
+        let named = match key.name() {
+            Name::OrphanSpace(space) => Self::orphan_space(space),
+            Name::OrphanValue(id) => Self::orphan_value(id),
+            Name::Chunk { id, number } => Self::chunk(id, number),
+            Name::Key { space, position, key } => Self::key(space, position, key),
+            Name::Database(number) => Self::database(number),
+        };
+        (named == key).then_some(key)
+    }
+
     #[must_use]
     pub fn table(&self) -> Table {
         self.table
     }
 
-    pub(super) fn fields(&self) -> u128 {
+    /// The numbers of the key, as they are compared.
+    #[must_use]
+    pub fn fields(&self) -> u128 {
         self.fields
     }
 
-    pub(super) fn tail(&self) -> &'a [u8] {
+    #[must_use]
+    pub fn tail(&self) -> &'a [u8] {
         self.tail
     }
 

@@ -1,4 +1,4 @@
-//! What a row holds, and its bytes within a batch.
+//! What a row holds, and its bytes: within a batch, and in the journal, of whose format they are a part.
 
 use crate::storage::error::{Result, StorageError};
 
@@ -74,7 +74,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    pub(super) fn bytes_len(&self) -> usize {
+    #[must_use]
+    pub fn bytes_len(&self) -> usize {
         match self {
             Row::Orphan => 0,
             Row::Chunk(bytes) => bytes.len(),
@@ -83,7 +84,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Row::Orphan => {}
             Row::Chunk(bytes) => out.extend_from_slice(bytes),
@@ -105,21 +106,35 @@ impl<'a> Row<'a> {
 
     /// From what `write` has written for a row of this table.
     pub(super) fn read(table: super::Table, bytes: &'a [u8]) -> Self {
-        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        Self::checked(table, bytes).expect("a batch has rows that there are")
+    }
+
+    /// From bytes that were written down; None where `write` writes no such for a row of this table.
+    #[must_use]
+    pub fn checked(table: super::Table, bytes: &'a [u8]) -> Option<Self> {
         match table {
-            super::Table::Orphan => Row::Orphan,
-            super::Table::Chunk => Row::Chunk(bytes),
-            super::Table::Database => Row::Database(u16::from_le_bytes([bytes[0], bytes[1]])),
+            super::Table::Orphan => bytes.is_empty().then_some(Row::Orphan),
+            super::Table::Chunk => Some(Row::Chunk(bytes)),
+            super::Table::Database => Some(Row::Database(u16::from_le_bytes(bytes.try_into().ok()?))),
             super::Table::Key => {
-                let flags = bytes[1];
-                let kind = Kind::from_number(i64::from(bytes[0])).expect("a batch has kinds that there are");
+                let (head, value) = bytes.split_at_checked(HEAD_BYTES)?;
+                let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| head[at + i]));
+                let flags = head[1];
+                let optional = |flag: u8, word: u64| match flags & flag {
+                    0 => (word == 0).then_some(None),
+                    _ => Some(Some(word.cast_signed())),
+                };
+                let has_value = flags & HAS_VALUE != 0;
+                if flags & !(HAS_ID | HAS_EXPIRY | HAS_VALUE) != 0 || !(has_value || value.is_empty()) {
+                    return None;
+                }
                 let head = Head {
-                    kind,
-                    id: (flags & HAS_ID != 0).then(|| word(2).cast_signed()),
-                    expires_at_ms: (flags & HAS_EXPIRY != 0).then(|| word(10).cast_signed()),
+                    kind: Kind::from_number(i64::from(head[0])).ok()?,
+                    id: optional(HAS_ID, word(2))?,
+                    expires_at_ms: optional(HAS_EXPIRY, word(10))?,
                     length: word(18),
                 };
-                Row::Key(KeyRow { head, value: (flags & HAS_VALUE != 0).then(|| &bytes[HEAD_BYTES..]) })
+                Some(Row::Key(KeyRow { head, value: has_value.then_some(value) }))
             }
         }
     }

@@ -61,6 +61,7 @@ fn imports_respect_the_layers(source: &Source, wrong: &mut Vec<String>) {
 /// What a folder of `storage` may name of ours: rows know nothing else, and a keyspace is a matter of rows. Tests may look further.
 const INNER_WALLS: &[(&str, &[&str])] = &[
     ("src/storage/rows/", &["storage::rows", "storage::error"]),
+    ("src/storage/journal/", &["storage::journal", "storage::rows", "storage::error"]),
     ("src/storage/keyspace/", &["storage::keyspace", "storage::rows", "storage::error"]),
 ];
 

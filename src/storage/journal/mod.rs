@@ -1,0 +1,9 @@
+//! The journal's groups as bytes: what a commit appends, and what a start replays. Pure; where the bytes lie is told in
+//! `sqlite/journal.rs`.
+
+mod encode;
+pub mod fuzz;
+mod group;
+
+pub use encode::{Encoder, encode};
+pub use group::{Change, Group, HEAD_BYTES, Head, group_bytes};
