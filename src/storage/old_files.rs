@@ -12,7 +12,7 @@ fn open() -> (tempfile::TempDir, Options) {
     std::fs::copy(file, directory.path().join(DATA_FILE)).unwrap();
     let options = Options { durability: Durability::Os, ..Options::new(directory.path()) };
     let opened = prepare(&options).unwrap();
-    assert!(!opened.created && opened.migrated_from.is_none());
+    assert!(!opened.created && opened.migrated_from == Some(1));
     (directory, options)
 }
 

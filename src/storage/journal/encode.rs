@@ -31,10 +31,10 @@ impl<'a> Encoder<'a> {
         let begin = out.len();
         out.extend_from_slice(&MAGIC);
         let count = u32::try_from(tickets.len()).expect("there are far fewer workers");
-        out.extend_from_slice(&count.to_le_bytes());
+        out.extend_from_slice(&count.to_be_bytes());
         // Length and number of changes are known at the end.
         for word in [0, head.generation, head.seq, head.boot, 0] {
-            out.extend_from_slice(&word.to_le_bytes());
+            out.extend_from_slice(&word.to_be_bytes());
         }
         for (incarnation, number) in tickets {
             out.extend_from_slice(&incarnation.to_le_bytes());
@@ -74,8 +74,8 @@ impl<'a> Encoder<'a> {
     pub fn finish(self) {
         let length = (self.out.len() - self.begin) as u64;
         let head = &mut self.out[self.begin..self.begin + HEAD_BYTES];
-        head[8..16].copy_from_slice(&length.to_le_bytes());
-        head[40..48].copy_from_slice(&self.changes.to_le_bytes());
+        head[8..16].copy_from_slice(&length.to_be_bytes());
+        head[40..48].copy_from_slice(&self.changes.to_be_bytes());
     }
 
     /// Seven bits a byte, the lowest first; all but the last have the highest bit.

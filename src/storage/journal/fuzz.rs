@@ -1,7 +1,7 @@
 //! The body of the fuzz target of the journal (`fuzz/`), beside the parser that it feeds; the tests below run it too. It panics
 //! where the parser breaks its promise: whatever is understood is written in the same bytes again, and all else is an error.
 
-use super::{Encoder, Group, group_bytes};
+use super::{Encoder, Group, head_of};
 
 /// `data` as a group, as it is and with the head that it should have.
 pub fn fuzz_journal(data: &[u8]) {
@@ -9,7 +9,7 @@ pub fn fuzz_journal(data: &[u8]) {
     if data.len() >= super::HEAD_BYTES {
         let mut mended = data.to_vec();
         mended[..4].copy_from_slice(b"emJ1");
-        mended[8..16].copy_from_slice(&(data.len() as u64).to_le_bytes());
+        mended[8..16].copy_from_slice(&(data.len() as u64).to_be_bytes());
         look(&mended);
         // Lengths that can't be true, which must not be believed.
         mended[4..8].fill(0);
@@ -19,7 +19,7 @@ pub fn fuzz_journal(data: &[u8]) {
 
 fn look(data: &[u8]) {
     let Ok(group) = Group::parse(data) else { return };
-    assert_eq!(group_bytes(data), Ok(Some(data.len() as u64)), "its length changes");
+    assert_eq!(head_of(data), Ok(Some((group.head, data.len() as u64))), "its length changes");
     let Ok(changes) = group.changes().collect::<Result<Vec<_>, _>>() else { return };
     assert_eq!(changes.len() as u64, group.changes_count(), "a wrong number of changes is not noticed");
     let mut again = Vec::new();
@@ -127,9 +127,10 @@ mod tests {
         batch.put(RowKey::chunk(1, 0), Row::Chunk(b"c"), Origin::Absent).unwrap();
         let mut out = Vec::new();
         encode(&mut out, &Head { generation: 7, seq: 8, boot: 9 }, &[(1, 2)], &batch);
+        let mut expected = b"emJ1\0\0\0\x01".to_vec();
+        expected.extend([out.len() as u64, 7, 8, 9, 3].iter().flat_map(|word| word.to_be_bytes()));
         let words = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
-        let mut expected = b"emJ1\x01\0\0\0".to_vec();
-        expected.extend(words(&[out.len() as u64, 7, 8, 9, 3, 1, 2]));
+        expected.extend(words(&[1, 2]));
         expected.extend(b"\x20\x01\x07\x02\0\0\0\0\0\x01\x01k\x1b\x01\x06");
         expected.extend(words(&[0, 5, 1]));
         expected.extend(b"v\x20\x0c\x07\x03\0\0\0\0\0\x01");
@@ -140,11 +141,11 @@ mod tests {
 
     #[test]
     fn where_no_group_is_there_is_none_or_an_error() {
-        assert_eq!(group_bytes(b""), Ok(None));
-        assert_eq!(group_bytes(b"\0\0"), Ok(None));
-        assert_eq!(group_bytes(b"\0\0\0\0what was there before"), Ok(None));
-        assert!(group_bytes(b"emJ1 and not enough").is_err());
-        assert!(group_bytes(&[1; 100]).is_err());
+        assert_eq!(head_of(b""), Ok(None));
+        assert_eq!(head_of(b"\0\0"), Ok(None));
+        assert_eq!(head_of(b"\0\0\0\0what was there before"), Ok(None));
+        assert!(head_of(b"emJ1 and not enough").is_err());
+        assert!(head_of(&[1; 100]).is_err());
         assert!(Group::parse(b"").is_err());
     }
 

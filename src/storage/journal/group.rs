@@ -1,8 +1,8 @@
 //! The format of a group, and its way back to changes.
 //!
 //! ```text
-//! group    magic "emJ1" | tickets u32 | length u64 | generation u64 | seq u64 | boot u64 | changes u64      all little-endian
-//!          a ticket each    incarnation u64 | number u64
+//! group    magic "emJ1" | tickets u32 | length u64 | generation u64 | seq u64 | boot u64 | changes u64      big-endian, for SQL
+//!          a ticket each    incarnation u64 | number u64      from here on little-endian
 //!          a change each    table u8 | flags u8 | size of fields u8 | fields | origin's id i64? | origin's expires_at_ms i64?
 //!                           | length of tail | tail | length of row? | row?
 //! end      four bytes 0, or nothing
@@ -53,23 +53,23 @@ pub struct Change<'a> {
     pub origin: Origin,
 }
 
-/// The length of the group that begins here, of which at least the first `HEAD_BYTES` are given, unless fewer are there; None: there is no
-/// further group.
+/// Head and length of the group that begins here, of which at least the first `HEAD_BYTES` are given, unless fewer are there; None: there
+/// is no further group.
 ///
 /// # Errors
 /// `Corrupt`: no group begins here.
-pub fn group_bytes(beginning: &[u8]) -> Result<Option<u64>> {
+pub fn head_of(beginning: &[u8]) -> Result<Option<(Head, u64)>> {
     if beginning.iter().take(MAGIC.len()).all(|byte| *byte == 0) {
         return Ok(None);
     }
     if beginning.len() < HEAD_BYTES || beginning[..4] != MAGIC {
         return Err(damaged("no group begins where one should"));
     }
-    let length = u64_at(beginning, 8);
+    let [length, generation, seq, boot] = [8, 16, 24, 32].map(|at| word(beginning, at));
     if length < HEAD_BYTES as u64 {
         return Err(damaged("a group is shorter than its head"));
     }
-    Ok(Some(length))
+    Ok(Some((Head { generation, seq, boot }, length)))
 }
 
 impl<'a> Group<'a> {
@@ -78,19 +78,19 @@ impl<'a> Group<'a> {
     /// # Errors
     /// `Corrupt`
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
-        if group_bytes(bytes)? != Some(bytes.len() as u64) {
+        let Some((head, _)) = head_of(bytes)?.filter(|(_, length)| *length == bytes.len() as u64) else {
             return Err(damaged("a group is cut off"));
-        }
-        let tickets_count = u32::from_le_bytes(std::array::from_fn(|at| bytes[4 + at])) as usize;
+        };
+        let tickets_count = u32::from_be_bytes(std::array::from_fn(|at| bytes[4 + at])) as usize;
         let mut rest = Rest(&bytes[HEAD_BYTES..]);
         let tickets = rest.take(tickets_count.saturating_mul(TICKET_BYTES))?;
-        let head = Head { generation: u64_at(bytes, 16), seq: u64_at(bytes, 24), boot: u64_at(bytes, 32) };
-        Ok(Self { head, tickets, changes_count: u64_at(bytes, 40), changes: rest.0 })
+        Ok(Self { head, tickets, changes_count: word(bytes, 40), changes: rest.0 })
     }
 
     /// (incarnation, number)
     pub fn tickets(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.tickets.chunks_exact(TICKET_BYTES).map(|ticket| (u64_at(ticket, 0), u64_at(ticket, 8)))
+        let number = |ticket: &[u8], at| u64::from_le_bytes(std::array::from_fn(|i| ticket[at + i]));
+        self.tickets.chunks_exact(TICKET_BYTES).map(move |ticket| (number(ticket, 0), number(ticket, 8)))
     }
 
     /// Says how many changes there are: for whoever makes room. It is not yet known to be true.
@@ -206,8 +206,9 @@ fn table_of(number: u8) -> Result<Table> {
     found.ok_or_else(|| damaged("a change of an unknown table"))
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
+/// Of a head.
+fn word(bytes: &[u8], at: usize) -> u64 {
+    u64::from_be_bytes(std::array::from_fn(|i| bytes[at + i]))
 }
 
 fn damaged(what: &str) -> StorageError {

@@ -6,4 +6,4 @@ pub mod fuzz;
 mod group;
 
 pub use encode::{Encoder, encode};
-pub use group::{Change, Group, HEAD_BYTES, Head, group_bytes};
+pub use group::{Change, Group, HEAD_BYTES, Head, head_of};

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use rusqlite::config::DbConfig;
 
-use super::connection::{Options, Role, connect, set_mapped};
+use super::connection::{Durability, Options, Role, connect, set_mapped};
 use super::databases::Databases;
 use super::sweep::Sweeping;
 use super::vfs;
@@ -20,8 +20,18 @@ pub struct Base {
     /// The databases as the present write transaction has made them.
     pub(super) writing: Option<Databases>,
     pub(super) sweeping: Sweeping,
+    pub(super) syncing: Syncing,
     is_mapped: bool,
     read_limit: ReadLimit,
+}
+
+/// Whether a commit of this connection syncs the `-wal`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Syncing {
+    /// A group's does.
+    pub(super) is_wanted: bool,
+    /// The next one does.
+    pub(super) is_set: bool,
 }
 
 /// Says whether the present read has lasted long enough; not set: none ever has.
@@ -43,6 +53,7 @@ impl Base {
 
     fn open(options: &Options, role: Role) -> Result<Self> {
         let mut connection = connect(options, role)?;
+        let is_syncing = options.durability == Durability::Always && role == Role::Writer;
         let read_limit = ReadLimit::default();
         if role == Role::Reader {
             let limit = Arc::clone(&read_limit);
@@ -55,6 +66,7 @@ impl Base {
             homes: Homes::new(seed),
             writing: None,
             sweeping: Sweeping::default(),
+            syncing: Syncing { is_wanted: is_syncing, is_set: is_syncing },
             is_mapped: options.mmap,
             read_limit,
         })

@@ -30,6 +30,8 @@ pub struct Options {
     /// Budget of the `-wal`; see `checkpoint::Pace`.
     pub wal_bytes_max: u64,
     pub value_bytes_max: u64,
+    /// How much the journal holds of what is not merged, and the memtable with it. 0: each group is written to the tables at once.
+    pub journal_bytes_max: u64,
     /// Map the file into memory. Off after a SIGBUS, so that a bad sector gives an error and not a crash loop.
     pub mmap: bool,
 }
@@ -41,6 +43,7 @@ impl Options {
             durability: Durability::Always,
             wal_bytes_max: 128 << 20,
             value_bytes_max: 512 << 20,
+            journal_bytes_max: 0,
             mmap: true,
         }
     }
@@ -79,6 +82,11 @@ pub(super) fn connect(options: &Options, role: Role) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Whether a commit syncs the -wal. Between transactions.
+pub(super) fn set_syncing(connection: &Connection, is_syncing: bool) -> Result<()> {
+    Ok(connection.pragma_update(None, "synchronous", if is_syncing { 2 } else { 1 })?)
+}
+
 pub(super) fn set_mapped(connection: &Connection, is_mapped: bool) -> Result<()> {
     Ok(connection.pragma_update(None, "mmap_size", if is_mapped { MMAP_BYTES } else { 0 })?)
 }
@@ -89,8 +97,7 @@ fn set_up(connection: &Connection, options: &Options, role: Role) -> Result<()> 
     // synchronous: FULL (2) syncs the -wal in every commit; without it an acknowledged write is lost with the power.
     // NORMAL (1) syncs at checkpoints only. Never OFF: a checkpoint without syncs can tear the file itself.
     // The checkpoint's connection needs no more than NORMAL: it commits nothing.
-    let every_commit = options.durability == Durability::Always && role == Role::Writer;
-    set("synchronous", if every_commit { 2 } else { 1 })?;
+    set_syncing(connection, options.durability == Durability::Always && role == Role::Writer)?;
 
     // wal_autocheckpoint: by default the commit that passes 1,000 pages runs the checkpoint itself: stalls of 50-250 ms
     // in the middle of everybody's writes. `checkpoint.rs` does it beside the writer.

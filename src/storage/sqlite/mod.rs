@@ -10,6 +10,7 @@ pub mod connection;
 mod databases;
 mod expiry;
 pub mod failed_sync;
+mod journal;
 mod open;
 pub mod restore;
 mod result_codes;
@@ -26,5 +27,6 @@ mod vfs;
 
 pub use base::Base;
 pub use connection::{Durability, Options};
+pub use journal::{GENERATIONS, Merged, Place};
 pub use open::{Opened, inspect, prepare};
 pub use schema::{DATA_FILE, PAGE_BYTES, SCHEMA_VERSION};

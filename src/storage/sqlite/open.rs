@@ -69,6 +69,10 @@ pub fn inspect(options: &Options) -> Result<bool> {
 
 /// True for a file that is new or empty; an error for one that is not ours to open.
 pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<bool> {
+    recognise_up_to(connection, path, SCHEMA_VERSION)
+}
+
+fn recognise_up_to(connection: &Connection, path: &Path, known: u32) -> Result<bool> {
     let number = |name: &str| -> Result<i64> { Ok(connection.pragma_query_value(None, name, |row| row.get(0))?) };
     let application_id = number("application_id")? as i32;
     let version = number("user_version")? as u32;
@@ -77,9 +81,7 @@ pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<bool> {
     match (application_id, version) {
         // Also what is left when the first start died in the middle: the schema comes in one transaction.
         (0, 0) if tables == 0 => Ok(true),
-        (APPLICATION_ID, found) if found > SCHEMA_VERSION => {
-            Err(StorageError::Newer { path, found, known: SCHEMA_VERSION })
-        }
+        (APPLICATION_ID, found) if found > known => Err(StorageError::Newer { path, found, known }),
         (APPLICATION_ID, _) => Ok(false),
         _ => Err(StorageError::Foreign { path, application_id }),
     }
@@ -104,7 +106,10 @@ fn log_ahead(connection: &Connection) -> Result<()> {
 
 /// A file of ours whose tables are not there is damaged: better now than at the first request.
 pub(super) fn check_tables(connection: &Connection) -> Result<()> {
-    for table in ["keyspace", "chunk", "expiry", "database", "orphan", "ticket", "meta"] {
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let of_the_journal: &[&str] = if version < 2 { &[] } else { &["journal", "merged"] };
+    let all = ["keyspace", "chunk", "expiry", "database", "orphan", "ticket", "meta"];
+    for table in all.iter().chain(of_the_journal) {
         connection
             .prepare(&format!("SELECT * FROM {table} LIMIT 1"))
             .and_then(|mut statement| statement.query([])?.next().map(drop))
@@ -218,6 +223,17 @@ mod tests {
     }
 
     #[test]
+    fn a_program_of_0_1_0_refuses_a_file_with_a_journal() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(&directory);
+        prepare(&options).unwrap();
+        let connection = Connection::open(options.data_path()).unwrap();
+        let refused = recognise_up_to(&connection, &options.data_path(), 1);
+        assert!(matches!(refused, Err(StorageError::Newer { found: SCHEMA_VERSION, known: 1, .. })), "{refused:?}");
+        assert_eq!(recognise(&connection, &options.data_path()), Ok(false));
+    }
+
+    #[test]
     fn a_damaged_file_is_refused_and_never_repaired() {
         let directory = tempfile::tempdir().unwrap();
         let options = options(&directory);
@@ -227,8 +243,12 @@ mod tests {
 
         fs::remove_file(options.data_path()).unwrap();
         prepare(&options).unwrap();
-        damage(&options, "DROP TABLE expiry");
-        assert!(matches!(prepare(&options), Err(StorageError::Corrupt(text)) if text.contains("expiry")));
+        for table in ["expiry", "journal"] {
+            damage(&options, &format!("ALTER TABLE {table} RENAME TO lost"));
+            assert!(matches!(prepare(&options), Err(StorageError::Corrupt(text)) if text.contains(table)));
+            damage(&options, &format!("ALTER TABLE lost RENAME TO {table}"));
+            prepare(&options).unwrap();
+        }
 
         fs::remove_file(options.data_path()).unwrap();
         prepare(&options).unwrap();

@@ -1,6 +1,7 @@
 //! Transactions of the connection: a snapshot for a batch of reads, a group of changes that is committed as one.
 
 use super::base::Base;
+use super::connection::set_syncing;
 use super::databases::Databases;
 use crate::storage::error::{Result, StorageError};
 
@@ -29,6 +30,20 @@ impl Base {
 
     /// Begins a group of changes. After an error in it see `StorageError`.
     pub(in crate::storage) fn begin_write(&mut self) -> Result<()> {
+        self.begin_syncing(self.syncing.is_wanted)
+    }
+
+    /// Begins changes of which nobody is told, such as a slice of a merge: their commit does not sync the `-wal`. The next group's does,
+    /// whose frames come behind; so what a power cut takes is the end of both.
+    pub fn begin_unsynced(&mut self) -> Result<()> {
+        self.begin_syncing(false)
+    }
+
+    fn begin_syncing(&mut self, is_syncing: bool) -> Result<()> {
+        if self.syncing.is_set != is_syncing {
+            set_syncing(&self.connection, is_syncing)?;
+            self.syncing.is_set = is_syncing;
+        }
         self.execute("BEGIN IMMEDIATE")?;
         // Read anew each time, a few microseconds: nothing in memory has to be right after a rollback.
         self.writing = Some(self.load_databases()?);
@@ -88,5 +103,42 @@ impl Base {
     fn execute(&self, sql: &str) -> Result<()> {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::storage::fixture::{Fixture, NOW_MS};
+    use crate::storage::sqlite::{Base, Durability};
+    use crate::storage::{Expiry, Keyspace, Lookup, Options};
+
+    #[test]
+    fn only_a_group_of_changes_waits_for_the_disk_and_always_does() {
+        let fixture = Fixture::new();
+        for durability in [Durability::Always, Durability::EverySec, Durability::Os] {
+            let options = Options { durability, ..fixture.options.clone() };
+            let mut writer = Keyspace::open_writer(&options, Box::new(|_| {})).unwrap();
+            let is_syncing = |writer: &Keyspace| {
+                writer.connection().pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0)).unwrap() == 2
+            };
+            for is_ended_well in [true, false, true] {
+                Base::begin_unsynced(&mut writer).unwrap();
+                assert!(!is_syncing(&writer));
+                writer.record_ticket(1, 7).unwrap();
+                if is_ended_well {
+                    Base::commit(&mut writer).unwrap()
+                } else {
+                    writer.rollback().unwrap()
+                }
+                writer.begin_write(NOW_MS).unwrap();
+                assert_eq!(is_syncing(&writer), durability == Durability::Always);
+                writer.put_string(b"key", b"value", Expiry::Clear).unwrap();
+                writer.commit().unwrap();
+            }
+            writer.begin_read(NOW_MS).unwrap();
+            assert_eq!(writer.applied_tickets().unwrap(), [(1, 7)]);
+            assert_eq!(writer.string(b"key").unwrap(), Lookup::Found(b"value".to_vec()));
+            writer.end_read().unwrap();
+        }
     }
 }
