@@ -100,8 +100,7 @@ impl Keyspace {
         if self.is_partly_written {
             return Ok(false);
         }
-        self.store.rollback()?;
-        self.store.begin_write()?;
+        self.store.begin_again()?;
         self.forget_reads();
         Ok(true)
     }
@@ -109,9 +108,6 @@ impl Keyspace {
     /// Makes the group durable as `Options::durability` says. After an error: `rollback`, and see `StorageError`.
     pub fn commit(&mut self) -> Result<()> {
         self.spill()?;
-        if let Some(id) = self.next_id() {
-            self.store.store_next_id(id)?;
-        }
         self.store.commit()?;
         self.forget_group();
         Ok(())

@@ -68,6 +68,11 @@ impl Fixture {
         self.writer.crowd(Homes::crowded(homes), Layout::STANDARD);
     }
 
+    /// Another writer, as after a start.
+    pub(in crate::storage) fn reopen_writer(&mut self) {
+        self.writer = Keyspace::open_writer(&self.options, Box::new(|_| {})).unwrap();
+    }
+
     pub(in crate::storage) fn reader(&self) -> Keyspace {
         Keyspace::open_reader(&self.options).unwrap()
     }

@@ -1,17 +1,18 @@
-//! The sixteen numbered databases. Flush and swap only change which space holds a database's keys, whatever their number.
+//! The sixteen numbered databases. Flush and swap only change which space holds a database's keys, whatever their number. Spaces are
+//! named by fresh ids; a space that no database has any more is given up by whoever applies the batch.
 
 use std::cell::Cell;
 
 use super::changes::Change;
 use super::keyspace::{Keyspace, Store};
 use crate::storage::error::{Result, StorageError};
-use crate::storage::rows::{Name, Origin, Part, Row, RowKey, SPACE_MAX};
+use crate::storage::rows::{Name, Origin, Part, Row, RowKey};
 
 pub const DATABASES: usize = 16;
 
 /// The spaces that were asked for; 0 is not yet asked.
 #[derive(Debug, Default)]
-pub(super) struct SpaceCache([Cell<u16>; DATABASES]);
+pub(super) struct SpaceCache([Cell<u64>; DATABASES]);
 
 impl SpaceCache {
     pub(super) fn clear(&self) {
@@ -21,7 +22,7 @@ impl SpaceCache {
 
 impl<S: Store> Keyspace<S> {
     /// Where the keys of a database lie, in the present view.
-    pub(super) fn space(&self, database: u8) -> Result<u16> {
+    pub(super) fn space(&self, database: u8) -> Result<u64> {
         let known = &self.spaces.0[usize::from(database)];
         if known.get() != 0 && self.store.is_in_transaction() {
             return Ok(known.get());
@@ -77,19 +78,18 @@ impl<S: Store> Keyspace<S> {
         if !self.may_have_keys(old)? {
             return Ok(());
         }
-        let fresh = self.free_space()?;
-        self.batch.put(RowKey::orphan_space(old), Row::Orphan, Origin::Blind)?;
+        let fresh = self.fresh_id()?.cast_unsigned();
         self.put_database(database, fresh)
     }
 
-    fn put_database(&mut self, database: u8, space: u16) -> Result<()> {
+    fn put_database(&mut self, database: u8, space: u64) -> Result<()> {
         self.batch.put(RowKey::database(database), Row::Database(space), Origin::Blind)?;
         self.spaces.clear();
         Ok(())
     }
 
     /// False only where a space has no rows at all, above and below.
-    fn may_have_keys(&self, space: u16) -> Result<bool> {
+    fn may_have_keys(&self, space: u64) -> Result<bool> {
         if self.store.counts(space)?.0 > 0 {
             return Ok(true);
         }
@@ -98,32 +98,5 @@ impl<S: Store> Keyspace<S> {
             _ => Ok(()),
         });
         Ok(searched.is_err())
-    }
-
-    /// A space that no database uses and that holds no rows to be swept.
-    fn free_space(&mut self) -> Result<u16> {
-        loop {
-            let mut used = [0; DATABASES];
-            for (database, space) in used.iter_mut().enumerate() {
-                *space = self.space(database as u8)?;
-            }
-            let after = used.iter().copied().max().unwrap_or(0);
-            for step in 1..=SPACE_MAX {
-                // The spaces are a ring, from 1 on.
-                let space = ((u32::from(after) + u32::from(step) - 1) % u32::from(SPACE_MAX) + 1) as u16;
-                if !used.contains(&space) && !self.is_orphan_space(space)? {
-                    return Ok(space);
-                }
-            }
-            // 32,751 flushes ahead of the sweeper. Waiting for it is the only way to go on.
-            self.is_partly_written = true;
-            if !self.store.make_room()? {
-                return Err(StorageError::Corrupt("no space is free, and none can be swept".into()));
-            }
-        }
-    }
-
-    fn is_orphan_space(&self, space: u16) -> Result<bool> {
-        Ok(self.view().row(RowKey::orphan_space(space), Part::Head, |_| ())?.is_some())
     }
 }

@@ -4,7 +4,7 @@
 use super::changes::ChangeHook;
 use super::databases::SpaceCache;
 use super::values::Layout;
-use crate::storage::error::{Result, StorageError};
+use crate::storage::error::Result;
 use crate::storage::rows::{Batch, Head, Homes, Kind, RowKey, Snapshot, View};
 
 /// Everything happens inside a transaction. Reads take `&self`, so a read command that changes something does not compile.
@@ -16,8 +16,6 @@ pub struct Keyspace<S> {
     pub(super) layout: Layout,
     /// Where the databases lie in the present view; each is looked for once.
     pub(super) spaces: SpaceCache,
-    /// The next unused id of a value, once one was asked for. No save point takes it back: an id is never given twice.
-    pub(super) next_id: Option<i64>,
     /// Values whose chunks were written ahead of the batch.
     pub(super) ahead: Vec<i64>,
     /// A part of the group is no longer in the batch: with the store's transaction it is lost.
@@ -39,16 +37,13 @@ pub trait Store: Snapshot {
     fn check_writing(&self) -> Result<()>;
 
     /// Keys of a space that lie below the batch, and those of them that end.
-    fn counts(&self, space: u16) -> Result<(u64, u64)>;
+    fn counts(&self, space: u64) -> Result<(u64, u64)>;
 
-    /// The first id that no value has had.
-    fn next_id(&self) -> Result<i64>;
+    /// An id that nothing has had, of a value or a space. Nothing takes it back: an id is never given twice.
+    fn fresh_id(&mut self) -> Result<i64>;
 
     /// Writes a chunk of a new value ahead of the batch: so that a huge one need not be in memory twice. Nobody can reach it yet.
     fn write_ahead(&mut self, id: i64, number: u64, bytes: &[u8]) -> Result<()>;
-
-    /// Removes rows that nobody can reach, so that their space can be used again. False when there are none.
-    fn make_room(&mut self) -> Result<bool>;
 }
 
 /// The answer to a question about a key as a string.
@@ -75,7 +70,6 @@ impl<S: Store> Keyspace<S> {
             homes,
             layout: Layout::STANDARD,
             spaces: SpaceCache::default(),
-            next_id: None,
             ahead: Vec::new(),
             is_partly_written: false,
             hook,
@@ -96,7 +90,6 @@ impl<S: Store> Keyspace<S> {
     pub(in crate::storage) fn forget_group(&mut self) {
         self.batch.clear();
         self.ahead.clear();
-        self.next_id = None;
         self.is_partly_written = false;
         self.spaces.clear();
     }
@@ -111,10 +104,6 @@ impl<S: Store> Keyspace<S> {
         self.batch.clear();
         self.ahead.clear();
         self.is_partly_written = true;
-    }
-
-    pub(in crate::storage) fn next_id(&self) -> Option<i64> {
-        self.next_id
     }
 
     #[cfg(test)]
@@ -158,14 +147,9 @@ impl<S: Store> Keyspace<S> {
         head.expires_at_ms.is_none_or(|at| at > self.now_ms)
     }
 
-    /// A number for the rows of a new value, unique in the file for ever.
+    /// A number for a new space or the rows of a new value, unique in the file for ever.
     pub(super) fn fresh_id(&mut self) -> Result<i64> {
         self.store.check_writing()?;
-        let id = match self.next_id {
-            Some(id) => id,
-            None => self.store.next_id()?,
-        };
-        self.next_id = Some(id.checked_add(1).ok_or_else(|| StorageError::Corrupt("no id is left".into()))?);
-        Ok(id)
+        self.store.fresh_id()
     }
 }

@@ -6,8 +6,6 @@ use siphasher::sip::SipHasher13;
 pub const POSITION_BITS: u32 = 48;
 /// The last 2^16 positions are nobody's home: a run of rows that begins before them has room to end in its own space.
 pub const HOMES: u64 = (1 << POSITION_BITS) - (1 << 16);
-/// Spaces are numbered 1..=SPACE_MAX.
-pub const SPACE_MAX: u16 = (1 << 15) - 1;
 
 /// The keyed hash of one file.
 #[derive(Clone, Copy, Debug)]

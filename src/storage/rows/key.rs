@@ -1,13 +1,14 @@
 //! Row keys: a table, the fields that are numbers, and what is left of the key. Their order is that of the tuple, so that
 //! changes can be applied, and views merged, in one pass.
 
-/// In the order in which a batch is applied: what is given up is known before what hangs on it.
+/// In the order of their numbers, in which a batch is applied: where the keys of a database lie and what is given up are known
+/// before what hangs on them. The numbers are part of the journal's format; elements of values go between chunks and keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
-    Orphan,
-    Chunk,
-    Key,
-    Database,
+    Database = 1,
+    Orphan = 2,
+    Chunk = 3,
+    Key = 32,
 }
 
 /// The name of a row. Compared as (table, numbers, bytes), which is also the order of its bytes once written down big-endian.
@@ -21,8 +22,6 @@ pub struct RowKey<'a> {
 /// What a row key names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name<'a> {
-    /// Rows of a space that nobody can reach any more.
-    OrphanSpace(u16),
     /// Chunks of a value that nobody can reach any more.
     OrphanValue(i64),
     Chunk {
@@ -31,7 +30,7 @@ pub enum Name<'a> {
     },
     /// A key: its home in its space comes first, so that neighbours in this order are neighbours where they rest.
     Key {
-        space: u16,
+        space: u64,
         position: u64,
         key: &'a [u8],
     },
@@ -42,7 +41,7 @@ pub enum Name<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Range {
     /// The keys of a space whose homes are from `first` to `last`.
-    Keys { space: u16, first: u64, last: u64 },
+    Keys { space: u64, first: u64, last: u64 },
     /// These chunks of a value.
     Chunks { id: i64, first: u64, last: u64 },
 }
@@ -51,13 +50,8 @@ const POSITION_MASK: u128 = (1 << super::POSITION_BITS) - 1;
 
 impl<'a> RowKey<'a> {
     #[must_use]
-    pub fn orphan_space(space: u16) -> Self {
-        Self::numbers(Table::Orphan, u128::from(space))
-    }
-
-    #[must_use]
     pub fn orphan_value(id: i64) -> Self {
-        Self::numbers(Table::Orphan, 1 << 64 | u128::from(id.cast_unsigned()))
+        Self::numbers(Table::Orphan, u128::from(id.cast_unsigned()))
     }
 
     #[must_use]
@@ -66,7 +60,7 @@ impl<'a> RowKey<'a> {
     }
 
     #[must_use]
-    pub fn key(space: u16, position: u64, key: &'a [u8]) -> Self {
+    pub fn key(space: u64, position: u64, key: &'a [u8]) -> Self {
         Self { tail: key, ..Self::numbers(Table::Key, at(space, position)) }
     }
 
@@ -88,7 +82,6 @@ impl<'a> RowKey<'a> {
     pub fn checked(table: Table, fields: u128, tail: &'a [u8]) -> Option<Self> {
         let key = Self::new(table, fields, tail);
         let named = match key.name() {
-            Name::OrphanSpace(space) => Self::orphan_space(space),
             Name::OrphanValue(id) => Self::orphan_value(id),
             Name::Chunk { id, number } => Self::chunk(id, number),
             Name::Key { space, position, key } => Self::key(space, position, key),
@@ -117,11 +110,10 @@ impl<'a> RowKey<'a> {
     pub fn name(&self) -> Name<'a> {
         let low = self.fields as u64;
         match self.table {
-            Table::Orphan if self.fields >> 64 == 0 => Name::OrphanSpace(low as u16),
             Table::Orphan => Name::OrphanValue(low.cast_signed()),
             Table::Chunk => Name::Chunk { id: ((self.fields >> 64) as u64).cast_signed(), number: low },
             Table::Key => Name::Key {
-                space: (self.fields >> super::POSITION_BITS) as u16,
+                space: (self.fields >> super::POSITION_BITS) as u64,
                 position: (self.fields & POSITION_MASK) as u64,
                 key: self.tail,
             },
@@ -142,7 +134,7 @@ impl Range {
     }
 }
 
-fn at(space: u16, position: u64) -> u128 {
+fn at(space: u64, position: u64) -> u128 {
     u128::from(space) << super::POSITION_BITS | u128::from(position) & POSITION_MASK
 }
 
@@ -153,8 +145,7 @@ mod tests {
     #[test]
     fn a_row_key_names_what_it_was_made_of_and_keeps_the_order_of_its_fields() {
         let keys = [
-            (RowKey::orphan_space(3), Name::OrphanSpace(3)),
-            (RowKey::orphan_space(u16::MAX), Name::OrphanSpace(u16::MAX)),
+            (RowKey::database(0), Name::Database(0)),
             (RowKey::orphan_value(1), Name::OrphanValue(1)),
             (RowKey::chunk(1, u64::MAX), Name::Chunk { id: 1, number: u64::MAX }),
             (RowKey::chunk(2, 0), Name::Chunk { id: 2, number: 0 }),
@@ -162,7 +153,7 @@ mod tests {
             (RowKey::key(1, 8, b""), Name::Key { space: 1, position: 8, key: b"" }),
             (RowKey::key(1, 8, b"a"), Name::Key { space: 1, position: 8, key: b"a" }),
             (RowKey::key(2, 1, b""), Name::Key { space: 2, position: 1, key: b"" }),
-            (RowKey::database(0), Name::Database(0)),
+            (RowKey::key(u64::MAX, 1, b""), Name::Key { space: u64::MAX, position: 1, key: b"" }),
         ];
         assert!(keys.iter().all(|(key, name)| key.name() == *name));
         assert!(keys.windows(2).all(|two| two[0].0 < two[1].0));

@@ -15,7 +15,7 @@ pub(in crate::storage) enum Owned {
     Orphan,
     Chunk(Vec<u8>),
     Key(Head, Option<Vec<u8>>),
-    Database(u16),
+    Database(u64),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,7 +117,7 @@ fn row(table: Table, value: u8) -> Owned {
     match table {
         Table::Orphan => Owned::Orphan,
         Table::Chunk => Owned::Chunk(vec![value; usize::from(value)]),
-        Table::Database => Owned::Database(u16::from(value)),
+        Table::Database => Owned::Database(u64::from(value)),
         Table::Key => Owned::Key(head, (value.is_multiple_of(2)).then(|| vec![value; 3])),
     }
 }

@@ -52,8 +52,8 @@ pub enum Row<'a> {
     Orphan,
     Chunk(&'a [u8]),
     Key(KeyRow<'a>),
-    /// The space where the database's keys lie.
-    Database(u16),
+    /// The space where the database's keys lie. It never was another's, and never will be.
+    Database(u64),
 }
 
 const HAS_ID: u8 = 1;
@@ -80,7 +80,7 @@ impl<'a> Row<'a> {
             Row::Orphan => 0,
             Row::Chunk(bytes) => bytes.len(),
             Row::Key(row) => HEAD_BYTES + row.value.map_or(0, <[u8]>::len),
-            Row::Database(_) => 2,
+            Row::Database(_) => 8,
         }
     }
 
@@ -115,7 +115,7 @@ impl<'a> Row<'a> {
         match table {
             super::Table::Orphan => bytes.is_empty().then_some(Row::Orphan),
             super::Table::Chunk => Some(Row::Chunk(bytes)),
-            super::Table::Database => Some(Row::Database(u16::from_le_bytes(bytes.try_into().ok()?))),
+            super::Table::Database => Some(Row::Database(u64::from_le_bytes(bytes.try_into().ok()?))),
             super::Table::Key => {
                 let (head, value) = bytes.split_at_checked(HEAD_BYTES)?;
                 let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| head[at + i]));

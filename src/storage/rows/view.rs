@@ -83,7 +83,7 @@ impl<S: Snapshot> View<'_, S> {
     }
 
     /// By how many the batch changes the keys of a space, and those of them that end.
-    pub fn count_changes(&self, space: u16) -> Result<(i64, i64)> {
+    pub fn count_changes(&self, space: u64) -> Result<(i64, i64)> {
         let (mut keys, mut expires) = (0, 0);
         self.batch.each(|changed| {
             if !matches!(changed.key.name(), Name::Key { space: of, .. } if of == space) {

@@ -3,13 +3,15 @@
 
 use std::collections::HashSet;
 
+use rusqlite::OptionalExtension;
+
 use super::base::Base;
 use super::databases::{Database, too_low};
 use super::slot_rows::{Place, PutPlain};
-use super::slots::slot_at;
+use super::slots::{SPACE_MAX, slot_at};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::DATABASES;
-use crate::storage::rows::{Batch, Changed, Head, KeyRow, Kind, Name, Origin, Row};
+use crate::storage::rows::{Batch, Changed, Head, KeyRow, Kind, Name, Origin, Row, RowKey};
 
 /// What is gathered while the rows are written.
 #[derive(Default)]
@@ -18,9 +20,12 @@ struct Applying {
     counts: Vec<(u16, i64, i64)>,
     /// Values that nobody can reach any more: their chunks need not be written.
     given_up: HashSet<i64>,
-    /// The spaces of databases that got others.
-    spaces: Vec<(u8, u16)>,
+    /// The numbers of spaces that no database has any more, as far as somebody has asked; None: it never had one.
+    left: Vec<(u64, Option<u16>)>,
 }
+
+/// How many rows are swept at once when a space finds no free number.
+const MAKE_ROOM_ROWS: usize = 1000;
 
 /// By how many a row changes the keys, and those of them that end.
 type Change = (i64, i64);
@@ -30,13 +35,73 @@ impl Base {
     pub(in crate::storage) fn apply(&mut self, batch: &Batch) -> Result<()> {
         self.check_writing()?;
         let mut applying = Applying::default();
+        self.move_databases(batch)?;
         batch.in_order(|changed| self.apply_row(&changed, &mut applying))?;
-        self.settle_databases(&applying)
+        self.count_keys(&applying)
+    }
+
+    /// Gives databases the spaces that the batch says: a new one a number, and one that no database has any more to the sweeper.
+    fn move_databases(&mut self, batch: &Batch) -> Result<()> {
+        let before = *self.writing()?.rows();
+        for number in 0..DATABASES {
+            let Some(Some(Row::Database(id))) = batch.find(RowKey::database(number as u8)) else { continue };
+            let row = match before.iter().find(|row| row.id == id) {
+                Some(known) => *known,
+                None => Database { id, space: self.free_number(&before)?, ..Database::default() },
+            };
+            self.writing_mut()?.set(number, row);
+        }
+        let after = self.writing()?;
+        for old in before.iter().filter(|old| after.number_of(old.id).is_none()) {
+            self.give_up_space(old.id, old.space)?;
+        }
+        Ok(())
+    }
+
+    /// A number that no database's space has, and none that waits for the sweeper.
+    fn free_number(&mut self, before: &[Database; DATABASES]) -> Result<u16> {
+        loop {
+            let used = before.iter().chain(self.writing()?.rows()).map(|row| row.space);
+            let used: Vec<u16> = used.collect();
+            let after = used.iter().copied().max().unwrap_or(0);
+            for step in 1..=SPACE_MAX {
+                // The numbers are a ring, from 1 on.
+                let number = ((u32::from(after) + u32::from(step) - 1) % u32::from(SPACE_MAX) + 1) as u16;
+                if !used.contains(&number) && !self.is_orphan("space", i64::from(number))? {
+                    return Ok(number);
+                }
+            }
+            // 32,751 flushes ahead of the sweeper. Waiting for it is the only way to go on.
+            if self.sweep_orphans(MAKE_ROOM_ROWS)? == 0 {
+                return Err(StorageError::Corrupt("no space is free, and none can be swept".into()));
+            }
+        }
+    }
+
+    /// Where the rows of a space go; of one that was given up too, since values may have moved between it and others. None: the tables
+    /// have nothing of it.
+    fn number_for(&self, id: u64, applying: &mut Applying) -> Result<Option<u16>> {
+        if let Some(number) = self.writing()?.number_of(id) {
+            return Ok(Some(number));
+        }
+        if let Some((_, number)) = applying.left.iter().find(|(left, _)| *left == id) {
+            return Ok(*number);
+        }
+        let mut statement =
+            self.connection.prepare_cached("SELECT number FROM orphan WHERE what = 'space' AND space_id = ?1")?;
+        let number = statement.query_row([id.cast_signed()], |row| row.get(0)).optional()?;
+        applying.left.push((id, number));
+        Ok(number)
     }
 
     fn apply_row(&self, changed: &Changed<'_>, applying: &mut Applying) -> Result<()> {
         match (changed.key.name(), changed.row) {
             (Name::Key { space, position, key }, row) => {
+                let Some(space) = self.number_for(space, applying)? else {
+                    // It came and went unseen by the tables: of its values alone there may be something in them.
+                    let id = row.and_then(|row| row.of_key().head.id);
+                    return id.map_or(Ok(()), |id| self.give_up_value(id));
+                };
                 let key = Key { space, position, key };
                 let change = match row {
                     Some(row) => self.put_key(&key, &row.of_key(), changed.origin),
@@ -48,13 +113,12 @@ impl Base {
                 applying.given_up.insert(id);
                 self.give_up_value(id)?;
             }
-            (Name::OrphanSpace(space), Some(_)) => self.give_up_space(space)?,
             (Name::Chunk { id, number }, Some(Row::Chunk(bytes))) => {
                 if !applying.given_up.contains(&id) {
                     self.put_chunk(id, number, bytes)?;
                 }
             }
-            (Name::Database(number), Some(Row::Database(space))) => applying.spaces.push((number, space)),
+            (Name::Database(_), Some(Row::Database(_))) => {}
             (name, row) => return Err(StorageError::Internal(format!("a batch says {row:?} of {name:?}"))),
         }
         Ok(())
@@ -119,17 +183,12 @@ impl Base {
         }
     }
 
-    fn settle_databases(&mut self, applying: &Applying) -> Result<()> {
+    fn count_keys(&mut self, applying: &Applying) -> Result<()> {
         let databases = self.writing_mut()?;
-        let before = *databases.rows();
-        for number in 0..DATABASES {
-            let moved = applying.spaces.iter().find(|(database, _)| usize::from(*database) == number);
-            let space = moved.map_or(before[number].space, |(_, space)| *space);
-            let old = before.iter().find(|row| row.space == space).copied();
-            let old = old.unwrap_or(Database { space, ..Database::default() });
-            let (keys, ends) = applying.counted(space);
-            let row = old.plus(keys, ends).ok_or_else(|| too_low(number))?;
-            databases.set(number, row);
+        let rows = *databases.rows();
+        for (number, row) in rows.iter().enumerate() {
+            let (keys, ends) = applying.counted(row.space);
+            databases.set(number, row.plus(keys, ends).ok_or_else(|| too_low(number))?);
         }
         Ok(())
     }

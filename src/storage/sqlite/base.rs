@@ -1,6 +1,7 @@
 //! The base: one connection to the data file, a reader's or the service's only writer. What it reads are rows of a
 //! snapshot; what it writes are a batch's, and what the upkeep sweeps.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -8,6 +9,7 @@ use rusqlite::config::DbConfig;
 
 use super::connection::{Durability, Options, Role, connect, set_mapped};
 use super::databases::Databases;
+use super::ids::Ids;
 use super::sweep::Sweeping;
 use super::vfs;
 use crate::storage::error::{Result, StorageError};
@@ -19,6 +21,9 @@ pub struct Base {
     pub(super) homes: Homes,
     /// The databases as the present write transaction has made them.
     pub(super) writing: Option<Databases>,
+    /// Which number the spaces have in the present snapshot, as far as somebody has asked; None: it has none.
+    pub(super) known_spaces: RefCell<Vec<(u64, Option<u16>)>>,
+    pub(super) ids: Ids,
     pub(super) sweeping: Sweeping,
     pub(super) syncing: Syncing,
     is_mapped: bool,
@@ -65,6 +70,8 @@ impl Base {
             connection: Rc::new(connection),
             homes: Homes::new(seed),
             writing: None,
+            known_spaces: RefCell::default(),
+            ids: Ids::default(),
             sweeping: Sweeping::default(),
             syncing: Syncing { is_wanted: is_syncing, is_set: is_syncing },
             is_mapped: options.mmap,

@@ -47,9 +47,9 @@ impl Base {
     }
 
     /// Leaves a space's rows to the sweeper; more than once is the same.
-    pub(super) fn give_up_space(&self, space: u16) -> Result<()> {
-        let insert = "INSERT OR IGNORE INTO orphan (what, number) VALUES ('space', ?1)";
-        self.connection.prepare_cached(insert)?.execute([space])?;
+    pub(super) fn give_up_space(&self, id: u64, number: u16) -> Result<()> {
+        let insert = "INSERT OR IGNORE INTO orphan (what, number, space_id) VALUES ('space', ?1, ?2)";
+        self.connection.prepare_cached(insert)?.execute((number, id.cast_signed()))?;
         Ok(())
     }
 }

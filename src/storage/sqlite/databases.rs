@@ -8,6 +8,9 @@ use crate::storage::keyspace::DATABASES;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Database {
+    /// The space's name, in rows.
+    pub(super) id: u64,
+    /// Its number, in slots.
     pub(super) space: u16,
     pub(super) key_count: u64,
     pub(super) expires_count: u64,
@@ -24,6 +27,10 @@ pub(super) struct Databases {
 impl Databases {
     pub(super) fn owner_of(&self, space: u16) -> Option<u8> {
         self.rows.iter().position(|row| row.space == space).map(|number| number as u8)
+    }
+
+    pub(super) fn number_of(&self, id: u64) -> Option<u16> {
+        self.rows.iter().find(|row| row.id == id).map(|row| row.space)
     }
 
     pub(super) fn rows(&self) -> &[Database; DATABASES] {
@@ -52,6 +59,16 @@ impl Database {
     }
 }
 
+/// From the columns `space, key_count, expires_count, space_id`.
+fn database_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Database> {
+    Ok(Database {
+        id: row.get::<_, i64>(3)?.cast_unsigned(),
+        space: row.get(0)?,
+        key_count: row.get(1)?,
+        expires_count: row.get(2)?,
+    })
+}
+
 pub(super) fn too_low(database: usize) -> StorageError {
     StorageError::Corrupt(format!("the key count of database {database} is too low"))
 }
@@ -62,38 +79,52 @@ impl Base {
         if let Some(databases) = &self.writing {
             return Ok(databases.rows[usize::from(database)]);
         }
-        let mut statement =
-            self.connection.prepare_cached("SELECT space, key_count, expires_count FROM database WHERE number = ?1")?;
-        let row = statement.query_row([database], |row| {
-            Ok(Database { space: row.get(0)?, key_count: row.get(1)?, expires_count: row.get(2)? })
-        })?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT space, key_count, expires_count, space_id FROM database WHERE number = ?1")?;
+        let row = statement.query_row([database], database_of)?;
+        self.known_spaces.borrow_mut().push((row.id, Some(row.space)));
         Ok(row)
     }
 
+    /// The number of a database's space in the present transaction. None: no database has it.
+    pub(super) fn number_of_space(&self, id: u64) -> Result<Option<u16>> {
+        if let Some(databases) = &self.writing {
+            return Ok(databases.number_of(id));
+        }
+        if let Some((_, number)) = self.known_spaces.borrow().iter().find(|(known, _)| *known == id) {
+            return Ok(*number);
+        }
+        let mut statement = self.connection.prepare_cached("SELECT space FROM database WHERE space_id = ?1")?;
+        let number = statement.query_row([id.cast_signed()], |row| row.get(0)).optional()?;
+        self.known_spaces.borrow_mut().push((id, number));
+        Ok(number)
+    }
+
     /// Keys of a space, and those of them that end; none where no database has it.
-    pub(super) fn space_counts(&self, space: u16) -> Result<(u64, u64)> {
+    pub(super) fn space_counts(&self, id: u64) -> Result<(u64, u64)> {
         self.check_transaction()?;
         if let Some(databases) = &self.writing {
-            let row = databases.rows.iter().find(|row| row.space == space);
+            let row = databases.rows.iter().find(|row| row.id == id);
             return Ok(row.map_or((0, 0), |row| (row.key_count, row.expires_count)));
         }
         let mut statement =
-            self.connection.prepare_cached("SELECT key_count, expires_count FROM database WHERE space = ?1")?;
-        let found = statement.query_row([space], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            self.connection.prepare_cached("SELECT key_count, expires_count FROM database WHERE space_id = ?1")?;
+        let found = statement.query_row([id.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         Ok(found.unwrap_or_default())
     }
 
     pub(super) fn load_databases(&self) -> Result<Databases> {
         let mut databases = Databases { rows: Default::default(), touched: 0 };
         let mut statement =
-            self.connection.prepare_cached("SELECT number, space, key_count, expires_count FROM database")?;
+            self.connection.prepare_cached("SELECT space, key_count, expires_count, space_id, number FROM database")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let number: usize = row.get(0)?;
+            let number: usize = row.get(4)?;
             let Some(place) = databases.rows.get_mut(number) else {
                 return Err(StorageError::Corrupt(format!("a database numbered {number}")));
             };
-            *place = Database { space: row.get(1)?, key_count: row.get(2)?, expires_count: row.get(3)? };
+            *place = database_of(row)?;
         }
         Ok(databases)
     }
@@ -104,9 +135,9 @@ impl Base {
         for (number, row) in rows.iter().enumerate().filter(|(number, _)| *touched & (1 << number) != 0) {
             self.connection
                 .prepare_cached(
-                    "REPLACE INTO database (number, space, key_count, expires_count) VALUES (?1, ?2, ?3, ?4)",
+                    "REPLACE INTO database (number, space, key_count, expires_count, space_id) VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
-                .execute(params![number, row.space, row.key_count, row.expires_count])?;
+                .execute(params![number, row.space, row.key_count, row.expires_count, row.id.cast_signed()])?;
         }
         self.writing_mut()?.touched = 0;
         Ok(())

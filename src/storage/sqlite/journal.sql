@@ -28,3 +28,12 @@ INSERT INTO merged VALUES (1, 0, 0, 0);
 CREATE VIEW waiting_for_merge AS
 SELECT count(*) AS generations
 FROM merged JOIN journal ON cell & 4294967295 = 0 AND hex(substr(bytes, 17, 8)) > printf('%016X', generation);
+
+-- ---- names of spaces --------------------------------------------------------------------------------------------
+-- A space has a name that is never given twice, an id from the counter of values' ids, and a number in keyspace.slot that is used again.
+ALTER TABLE database ADD COLUMN space_id INTEGER NOT NULL DEFAULT 0;
+UPDATE database SET space_id = space;
+-- Rows of a space that is given up may be written yet: they are told by its id.
+ALTER TABLE orphan ADD COLUMN space_id INTEGER;
+-- Numbers of spaces were their names before.
+UPDATE meta SET value = max(value, 32768) WHERE name = 'next_id';

@@ -10,6 +10,7 @@ pub mod connection;
 mod databases;
 mod expiry;
 pub mod failed_sync;
+mod ids;
 mod journal;
 mod open;
 pub mod restore;

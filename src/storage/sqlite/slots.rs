@@ -10,6 +10,9 @@
 
 use crate::storage::rows::POSITION_BITS;
 
+/// Spaces are numbered 1..=SPACE_MAX in the slots.
+pub(super) const SPACE_MAX: u16 = (1 << 15) - 1;
+
 const POSITION_MASK: i64 = (1 << POSITION_BITS) - 1;
 
 pub(super) fn first_slot(space: u16) -> i64 {
@@ -32,7 +35,7 @@ pub(super) fn slot_at(space: u16, position: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::rows::{Homes, SPACE_MAX};
+    use crate::storage::rows::Homes;
 
     #[test]
     fn a_home_lies_in_its_space_and_leaves_room_for_its_run() {

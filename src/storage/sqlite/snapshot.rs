@@ -26,7 +26,8 @@ impl Snapshot for Base {
                     };
                     show(Row::Key(KeyRow { head, value }))
                 };
-                self.probe(find, space, position, key, found, &mut 0)
+                let Some(number) = self.number_of_space(space)? else { return Ok(None) };
+                self.probe(find, number, position, key, found, &mut 0)
             }
             Name::Chunk { id, number } => {
                 let mut statement = self.connection.prepare_cached("SELECT value FROM chunk WHERE place = ?1")?;
@@ -34,8 +35,7 @@ impl Snapshot for Base {
                 let Some(columns) = rows.next()? else { return Ok(None) };
                 Ok(Some(show(Row::Chunk(columns.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?))))
             }
-            Name::Database(number) => Ok(Some(show(Row::Database(self.database_row(number)?.space)))),
-            Name::OrphanSpace(space) => Ok(self.is_orphan("space", i64::from(space))?.then(|| show(Row::Orphan))),
+            Name::Database(number) => Ok(Some(show(Row::Database(self.database_row(number)?.id)))),
             Name::OrphanValue(id) => Ok(self.is_orphan("value", id)?.then(|| show(Row::Orphan))),
         }
     }
@@ -64,7 +64,7 @@ impl Run {
         self.keys.push((position, at..self.bytes.len(), head));
     }
 
-    fn show(&mut self, space: u16, show: Show<'_>) -> ControlFlow<()> {
+    fn show(&mut self, space: u64, show: Show<'_>) -> ControlFlow<()> {
         let Self { keys, bytes } = self;
         if keys.len() > 1 {
             keys.sort_by(|(a, a_key, _), (b, b_key, _)| (a, &bytes[a_key.clone()]).cmp(&(b, &bytes[b_key.clone()])));
@@ -81,12 +81,13 @@ impl Run {
 
 impl Base {
     /// In the order of homes, which is that of slots from run to run. Of the run that the range begins in, what belongs before is left out.
-    fn scan_keys(&self, space: u16, positions: RangeInclusive<u64>, show: Show<'_>) -> Result<()> {
-        let last = slot_at(space, *positions.end());
+    fn scan_keys(&self, space: u64, positions: RangeInclusive<u64>, show: Show<'_>) -> Result<()> {
+        let Some(number) = self.number_of_space(space)? else { return Ok(()) };
+        let last = slot_at(number, *positions.end());
         let mut statement = self.connection.prepare_cached(
             "SELECT kind, id, expires_at_ms, length, key, slot FROM keyspace WHERE slot BETWEEN ?1 AND ?2 ORDER BY slot",
         )?;
-        let mut rows = statement.query([slot_at(space, *positions.start()), last_slot(space)])?;
+        let mut rows = statement.query([slot_at(number, *positions.start()), last_slot(number)])?;
         let (mut run, mut previous) = (Run::default(), 0);
         while let Some(columns) = rows.next()? {
             let slot: i64 = columns.get(5)?;
@@ -127,7 +128,7 @@ impl Base {
         }
     }
 
-    fn is_orphan(&self, what: &str, number: i64) -> Result<bool> {
+    pub(super) fn is_orphan(&self, what: &str, number: i64) -> Result<bool> {
         let mut statement = self.connection.prepare_cached("SELECT 1 FROM orphan WHERE what = ?1 AND number = ?2")?;
         Ok(statement.query_row(rusqlite::params![what, number], |_| Ok(())).optional()?.is_some())
     }

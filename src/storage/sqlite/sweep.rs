@@ -304,7 +304,7 @@ mod tests {
         let mut fixture = Fixture::new();
         fixture.write(|keyspace| {
             // As after so many flushes that all spaces wait for the sweeper.
-            let all = "INSERT INTO orphan SELECT 'space', value FROM generate_series";
+            let all = "INSERT INTO orphan (what, number) SELECT 'space', value FROM generate_series";
             let all = all.replace("generate_series", "(WITH RECURSIVE n(value) AS (SELECT 17 UNION ALL SELECT value + 1 FROM n WHERE value < 32767) SELECT value FROM n)");
             keyspace.connection().execute(&all, []).unwrap();
             keyspace.put_string(b"k", b"v", Expiry::Clear).unwrap();
@@ -312,6 +312,33 @@ mod tests {
             assert_eq!(keyspace.string(b"k").unwrap(), Lookup::Absent);
             keyspace.put_string(b"k", b"w", Expiry::Clear).unwrap();
             assert_eq!(keyspace.string(b"k").unwrap(), Lookup::Found(b"w".to_vec()));
+        });
+    }
+
+    #[test]
+    fn spaces_that_come_and_go_within_a_group_need_no_number_and_leave_no_rows() {
+        let mut fixture = Fixture::crowded();
+        fixture.write(|keyspace| {
+            keyspace.put_string(b"moves", &[1; 30], Expiry::Clear).unwrap();
+            keyspace.put_string(b"goes", &[1; 30], Expiry::Clear).unwrap();
+        });
+        fixture.write(|keyspace| {
+            assert!(keyspace.move_key(b"moves", 1).unwrap());
+            for _ in 0..1000 {
+                keyspace.put_string(b"k", &[2; 20], Expiry::At(NOW_MS + 1)).unwrap();
+                keyspace.flush_database().unwrap();
+            }
+            keyspace.put_string(b"k", b"last", Expiry::Clear).unwrap();
+        });
+        while fixture.write(|keyspace| keyspace.sweep_orphans(1000)).unwrap() > 0 {}
+        fixture.write(|keyspace| {
+            assert_eq!(keyspace.string(b"k").unwrap(), Lookup::Found(b"last".to_vec()));
+            assert_eq!(keyspace.key_count().unwrap(), 1);
+            keyspace.select(1);
+            assert_eq!(keyspace.string(b"moves").unwrap(), Lookup::Found(vec![1; 30]));
+            keyspace.select(0);
+            assert_eq!(keyspace.verify().unwrap().problems, [""; 0]);
+            assert_eq!(keyspace.orphans_left().unwrap(), 0);
         });
     }
 }

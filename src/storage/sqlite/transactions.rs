@@ -8,6 +8,7 @@ use crate::storage::error::{Result, StorageError};
 impl Base {
     /// Begins a snapshot. It is taken by the first read, so call this when the batch of jobs is complete.
     pub(in crate::storage) fn begin_read(&mut self) -> Result<()> {
+        self.known_spaces.borrow_mut().clear();
         self.execute("BEGIN")
     }
 
@@ -24,6 +25,7 @@ impl Base {
 
     /// Lets go of the snapshot and takes a new one.
     pub(in crate::storage) fn renew_snapshot(&self) -> Result<()> {
+        self.known_spaces.borrow_mut().clear();
         self.execute("COMMIT")?;
         self.execute("BEGIN")
     }
@@ -55,13 +57,23 @@ impl Base {
         self.store_databases()?;
         self.execute("COMMIT")?;
         self.writing = None;
+        self.ids.keep();
         Ok(())
     }
 
     /// Undoes the whole group. Always right to call, also when SQLite has already rolled back by itself.
     pub(in crate::storage) fn rollback(&mut self) -> Result<()> {
         self.writing = None;
+        self.ids.roll_back();
         if self.is_in_transaction() { self.execute("ROLLBACK") } else { Ok(()) }
+    }
+
+    /// Undoes the group and begins another one, which has the ids of the first: what it was told of them stays true.
+    pub(in crate::storage) fn begin_again(&mut self) -> Result<()> {
+        let ids = self.ids;
+        self.rollback()?;
+        self.begin_write()?;
+        self.take_ids_again(ids)
     }
 
     /// False between transactions, and after SQLite has rolled one back by itself.
@@ -87,17 +99,6 @@ impl Base {
     /// This is no write transaction.
     pub(in crate::storage) fn check_writing(&self) -> Result<()> {
         self.writing().map(drop)
-    }
-
-    /// The next unused id of a value.
-    pub(super) fn read_next_id(&self) -> Result<i64> {
-        let mut statement = self.connection.prepare_cached("SELECT value FROM meta WHERE name = 'next_id'")?;
-        Ok(statement.query_row([], |row| row.get(0))?)
-    }
-
-    pub(in crate::storage) fn store_next_id(&self, id: i64) -> Result<()> {
-        self.connection.prepare_cached("UPDATE meta SET value = ?1 WHERE name = 'next_id'")?.execute([id])?;
-        Ok(())
     }
 
     fn execute(&self, sql: &str) -> Result<()> {
