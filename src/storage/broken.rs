@@ -47,6 +47,20 @@ pub(crate) enum Variant {
     MergedBeforeCommit,
     /// S is told before the rows are in memory.
     SequenceBeforeRows,
+
+    // Found by the tests beside the memtable, not by the simulator: what other processors may see, and a death between two stores.
+    /// A row is linked without a release: whoever follows the link may see bytes that are not there yet.
+    LinkRelaxed,
+    /// S moves without a release.
+    SequenceRelaxed,
+    /// A generation's bytes are used again, and others may see that before they see that its nonce is gone.
+    RecycledUnfenced,
+    /// A generation is recycled although somebody has pinned it.
+    PinIgnored,
+    /// A pin is set without looking whether its generation is on its way out.
+    PinUnseen,
+    /// A new writer takes the place of a row that its predecessor has linked.
+    PlaceTakenTwice,
 }
 
 impl Variant {

@@ -7,7 +7,7 @@
 //!                            Backup                  a copy by the writer's own connection, in small steps
 //! every other thread:        Keyspace::open_reader   snapshots: begin_read ... end_read
 //! ```
-//! `rows` knows nothing else, `keyspace` knows rows, `sqlite` is where rows rest, `engine` puts them together.
+//! `rows` knows nothing else, `keyspace` and `memtable` know rows, `sqlite` is where rows rest, `engine` puts them together.
 
 #[allow(dead_code, reason = "the parts of the write path ask for their variants as they come")]
 mod broken;
@@ -20,6 +20,7 @@ pub mod files;
 mod fixture;
 pub mod journal;
 pub mod keyspace;
+pub mod memtable;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -2,6 +2,6 @@
 //! order in which other threads may see them (`cargo test --lib --features models models::`).
 
 #[cfg(feature = "models")]
-pub use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+pub use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 #[cfg(not(feature = "models"))]
-pub use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+pub use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};

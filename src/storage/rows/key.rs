@@ -69,7 +69,7 @@ impl<'a> RowKey<'a> {
         Self::numbers(Table::Database, u128::from(number))
     }
 
-    pub(super) fn new(table: Table, fields: u128, tail: &'a [u8]) -> Self {
+    pub(in crate::storage) fn new(table: Table, fields: u128, tail: &'a [u8]) -> Self {
         Self { table, fields, tail }
     }
 
@@ -124,7 +124,7 @@ impl<'a> RowKey<'a> {
 
 impl Range {
     /// Table, and the numbers of the first and the last row that there can be.
-    pub(super) fn bounds(&self) -> (Table, u128, u128) {
+    pub(in crate::storage) fn bounds(&self) -> (Table, u128, u128) {
         match *self {
             Self::Keys { space, first, last } => (Table::Key, at(space, first), at(space, last)),
             Self::Chunks { id, first, last } => {

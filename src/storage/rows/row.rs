@@ -104,6 +104,19 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// How many of a row's bytes `part` takes at most.
+    pub(in crate::storage) fn part_bytes_max(table: super::Table, part: super::Part) -> usize {
+        if table == super::Table::Key && part == super::Part::Head { HEAD_BYTES } else { usize::MAX }
+    }
+
+    /// From as many of the bytes as `part` takes, as `checked` does.
+    pub(in crate::storage) fn checked_part(table: super::Table, bytes: &'a [u8], part: super::Part) -> Option<Self> {
+        match Self::checked(table, bytes)? {
+            Row::Key(row) if part == super::Part::Head => Some(Row::Key(KeyRow { value: None, ..row })),
+            row => Some(row),
+        }
+    }
+
     /// From what `write` has written for a row of this table.
     pub(super) fn read(table: super::Table, bytes: &'a [u8]) -> Self {
         Self::checked(table, bytes).expect("a batch has rows that there are")

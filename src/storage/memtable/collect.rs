@@ -1,0 +1,221 @@
+//! The rows of a range, in order, as the generations of a window have them together.
+
+use std::cmp::Ordering as Order;
+
+use smallvec::SmallVec;
+
+use super::directory::KeyWalk;
+use super::find::seq_max;
+use super::list::ListWalk;
+use super::memory::{Memory, Window};
+use super::node::Node;
+use super::slot::{Lost, Slot};
+use crate::storage::points::{Point, pass};
+use crate::storage::rows::{Origin, Part, Range, Row, RowKey, Table};
+
+/// Rows of a range that were found, one after another; kept from portion to portion, for its memory.
+#[derive(Debug, Default)]
+pub struct Portion {
+    table: Option<Table>,
+    entries: Vec<Entry>,
+    bytes: Vec<u8>,
+    is_last: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    fields: u128,
+    /// Where the tail begins in `bytes`, and where the row does, which ends where the next entry begins.
+    tail: usize,
+    row: usize,
+    is_deleted: bool,
+    generation: u64,
+    seq: u64,
+    origin: Origin,
+}
+
+/// A row that the memory has something of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collected<'a> {
+    pub key: RowKey<'a>,
+    /// The newest version, as `Snapshot::scan` shows rows; `None`: it is deleted.
+    pub row: Option<Row<'a>>,
+    pub seq: u64,
+    /// The oldest generation that has a version of it, and what was known below that one's first.
+    pub generation: u64,
+    pub origin: Origin,
+}
+
+impl Portion {
+    /// In the order of their keys.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = Collected<'_>> {
+        (0..self.entries.len()).map(|number| self.row(number))
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether there are no more behind these.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.is_last
+    }
+
+    /// # Panics
+    /// There are fewer.
+    #[must_use]
+    pub fn row(&self, number: usize) -> Collected<'_> {
+        let entry = &self.entries[number];
+        let table = self.table.expect("a portion with entries is of a table");
+        let end = self.entries.get(number + 1).map_or(self.bytes.len(), |next| next.tail);
+        let key = RowKey::new(table, entry.fields, &self.bytes[entry.tail..entry.row]);
+        let row = || Row::checked_part(table, &self.bytes[entry.row..end], Part::Head);
+        let row = (!entry.is_deleted).then(|| row().expect("its generation stood when it was copied"));
+        Collected { key, row, seq: entry.seq, generation: entry.generation, origin: entry.origin }
+    }
+
+    fn clear(&mut self, table: Table) {
+        self.table = Some(table);
+        self.entries.clear();
+        self.bytes.clear();
+        self.is_last = true;
+    }
+}
+
+#[derive(Clone)]
+enum Cursor {
+    Keys(KeyWalk),
+    List(ListWalk),
+}
+
+/// A generation's next row.
+struct Head<'m> {
+    slot: Slot<'m>,
+    cursor: Cursor,
+    node: Option<Node>,
+}
+
+impl Head<'_> {
+    fn advance(&mut self) -> Result<(), Lost> {
+        self.node = match &mut self.cursor {
+            Cursor::Keys(walk) => walk.next(&self.slot)?,
+            Cursor::List(walk) => walk.next(&self.slot)?,
+        };
+        Ok(())
+    }
+}
+
+impl Memory {
+    /// The first rows of a range, `rows_max` at most, or those behind the row `after`.
+    ///
+    /// # Errors
+    /// `Lost`: the window's oldest generation is no more. The portion is of no use.
+    pub fn collect(
+        &self,
+        range: Range,
+        after: Option<RowKey<'_>>,
+        window: &Window,
+        rows_max: usize,
+        out: &mut Portion,
+    ) -> Result<(), Lost> {
+        let (table, first, last) = range.bounds();
+        out.clear(table);
+        if window.is_empty() || !self.is_on() || first > last {
+            return Ok(());
+        }
+        let begin = after.unwrap_or(RowKey::new(table, first, &[]));
+        let collected = self.merge(begin, after.is_some(), last, window, rows_max, out);
+        pass(Point::RowCopied);
+        self.check(window)?;
+        collected
+    }
+
+    fn merge(
+        &self,
+        begin: RowKey<'_>,
+        is_after: bool,
+        last: u128,
+        window: &Window,
+        rows_max: usize,
+        out: &mut Portion,
+    ) -> Result<(), Lost> {
+        let mut heads: SmallVec<[Head<'_>; 4]> = SmallVec::new();
+        for slot in (window.oldest..=window.newest).rev().filter_map(|generation| self.slot(generation)) {
+            let cursor = match begin.table() {
+                Table::Key => Cursor::Keys(KeyWalk::within(&slot, begin.fields(), last)),
+                _ => Cursor::List(ListWalk::from(&slot, begin, last)?),
+            };
+            let mut head = Head { slot, cursor, node: None };
+            head.advance()?;
+            while let Some(node) = head.node {
+                let order = node.compare(&head.slot, begin)?;
+                if order == Order::Greater || order == Order::Equal && !is_after {
+                    break;
+                }
+                head.advance()?;
+            }
+            heads.push(head);
+        }
+        while let Some(first) = first_of(&heads)? {
+            if out.entries.len() == rows_max {
+                out.is_last = false;
+                break;
+            }
+            take(&mut heads, first, window, out)?;
+            self.check(window)?;
+        }
+        Ok(())
+    }
+}
+
+/// The number of the newest generation that has the first row.
+fn first_of(heads: &[Head<'_>]) -> Result<Option<usize>, Lost> {
+    let mut first: Option<(usize, Node)> = None;
+    for (number, head) in heads.iter().enumerate() {
+        let Some(node) = head.node else { continue };
+        let is_before = match &first {
+            None => true,
+            Some((than, other)) => node.compare_with(&head.slot, other, &heads[*than].slot)? == Order::Less,
+        };
+        if is_before {
+            first = Some((number, node));
+        }
+    }
+    Ok(first.map(|(number, _)| number))
+}
+
+/// Appends the row that comes first, as all generations have it together, and goes past it in each.
+fn take(heads: &mut [Head<'_>], first: usize, window: &Window, out: &mut Portion) -> Result<(), Lost> {
+    let (slot, Some(node)) = (heads[first].slot, heads[first].node) else { return Err(Lost) };
+    let mut is_new = true;
+    for head in &mut heads[first..] {
+        let Some(here) = head.node else { continue };
+        if here.compare_with(&head.slot, &node, &slot)? != Order::Equal {
+            continue;
+        }
+        if let Some(version) = here.version(&head.slot, seq_max(window))? {
+            if is_new {
+                is_new = false;
+                let table = out.table.ok_or(Lost)?;
+                let tail = out.bytes.len();
+                here.tail(&head.slot, &mut out.bytes)?;
+                let row = out.bytes.len();
+                version.copy(&head.slot, Row::part_bytes_max(table, Part::Head), &mut out.bytes)?;
+                let (fields, is_deleted, seq) = (here.fields, version.is_deleted, version.seq);
+                let (generation, origin) = (head.slot.generation, Origin::Blind);
+                out.entries.push(Entry { fields, tail, row, is_deleted, generation, seq, origin });
+            }
+            let entry = out.entries.last_mut().ok_or(Lost)?;
+            (entry.generation, entry.origin) = (head.slot.generation, here.origin(&head.slot)?);
+        }
+        head.advance()?;
+    }
+    Ok(())
+}
