@@ -124,7 +124,7 @@ impl Keyspace {
     pub fn sweep_expired(&mut self, rows_max: usize) -> Result<usize> {
         self.spill()?;
         let now_ms = self.now_ms();
-        self.store.sweep_expired(now_ms, rows_max)
+        self.store.sweep_expired(now_ms, rows_max, &mut |_| Ok(false))
     }
 
     /// Removes rows of flushed databases and of deleted big values. Returns how many rows it worked off: 0 when there is

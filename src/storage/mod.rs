@@ -21,6 +21,7 @@ mod fixture;
 pub mod journal;
 pub mod keyspace;
 pub mod memtable;
+pub mod merge;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{Expiry, Keyspace, Lookup};
 const DATABASES: u8 = 3;
 
 #[derive(Clone, Debug)]
-enum Op {
+pub(in crate::storage) enum Op {
     Put {
         key: u8,
         value: Vec<u8>,
@@ -53,13 +53,13 @@ enum Op {
     Recover,
 }
 
-type Strings = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
+pub(in crate::storage) type Strings = BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>;
 
 #[derive(Clone, Debug, Default)]
-struct Model {
-    databases: [Strings; DATABASES as usize],
-    selected: u8,
-    now_ms: i64,
+pub(in crate::storage) struct Model {
+    pub(in crate::storage) databases: [Strings; DATABASES as usize],
+    pub(in crate::storage) selected: u8,
+    pub(in crate::storage) now_ms: i64,
 }
 
 impl Model {
@@ -67,7 +67,7 @@ impl Model {
         &mut self.databases[usize::from(self.selected)]
     }
 
-    fn forget_expired(&mut self) {
+    pub(in crate::storage) fn forget_expired(&mut self) {
         let now_ms = self.now_ms;
         for strings in &mut self.databases {
             strings.retain(|_, (_, expires)| expires.is_none_or(|at| at > now_ms));
@@ -75,7 +75,7 @@ impl Model {
     }
 
     /// Applies the op; what the keyspace must answer, when it answers.
-    fn apply(&mut self, op: &Op) -> Option<u64> {
+    pub(in crate::storage) fn apply(&mut self, op: &Op) -> Option<u64> {
         let strings = self.strings();
         let answer = match op {
             Op::Put { key, value, expiry } => {
@@ -157,7 +157,7 @@ fn name(key: u8) -> Vec<u8> {
     format!("key:{key}").into_bytes()
 }
 
-fn apply(keyspace: &mut Keyspace, op: &Op) -> Option<u64> {
+pub(in crate::storage) fn apply(keyspace: &mut Keyspace, op: &Op) -> Option<u64> {
     match op {
         Op::Put { key, value, expiry } => {
             keyspace.put_string(&name(*key), value, *expiry).unwrap();
@@ -209,7 +209,7 @@ fn apply(keyspace: &mut Keyspace, op: &Op) -> Option<u64> {
     }
 }
 
-fn ops() -> impl Strategy<Value = Vec<Op>> {
+pub(in crate::storage) fn ops() -> impl Strategy<Value = Vec<Op>> {
     let key = || 0..16u8;
     let database = || 0..DATABASES;
     // Inline up to 12 bytes, then chunks of 8.
@@ -243,7 +243,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 }
 
 /// Everything that a connection can read must be what the model says.
-fn compare(keyspace: &mut Keyspace, model: &Model) -> Result<(), TestCaseError> {
+pub(in crate::storage) fn compare(keyspace: &mut Keyspace, model: &Model) -> Result<(), TestCaseError> {
     let selected = keyspace.database();
     for database in 0..DATABASES {
         keyspace.select(database);
@@ -282,7 +282,7 @@ fn compare(keyspace: &mut Keyspace, model: &Model) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-fn verify(keyspace: &Keyspace) -> Result<(), TestCaseError> {
+pub(in crate::storage) fn verify(keyspace: &Keyspace) -> Result<(), TestCaseError> {
     prop_assert_eq!(keyspace.verify().unwrap().problems, Vec::<String>::new());
     Ok(())
 }

@@ -1,27 +1,68 @@
-//! Applies a batch to the tables in the order of its keys. Here it is settled where a key lies, whom it displaces, when it
-//! ends and how many there are, always relative to the row that the table has: whatever led there in the batch.
+//! Rows on their way into the tables, in the order of their keys: a group's batch at once, or a generation of the memtable in slices.
+//! Here it is settled where a key lies, whom it displaces, when it ends and how many there are, always relative to the row that the
+//! table has: whatever led there.
+//!
+//! A slice that is applied again changes nothing, and a generation that was applied in part may be applied again whole: what is
+//! written is what the newest row says, and counts, the expiry index and orphans follow from the row that is found.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::base::Base;
 use super::databases::{Database, too_low};
-use super::slot_rows::{Place, PutPlain};
+use super::key_statements::{KeyStatements, PutPlain};
+use super::slot_rows::Place;
 use super::slots::{SPACE_MAX, slot_at};
+use crate::storage::broken::{self, Variant};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::DATABASES;
-use crate::storage::rows::{Batch, Changed, Head, KeyRow, Kind, Name, Origin, Row, RowKey};
+use crate::storage::rows::{Batch, Head, KeyRow, Kind, Name, Origin, Row, RowKey, Table};
 
-/// What is gathered while the rows are written.
-#[derive(Default)]
-struct Applying {
-    /// Keys by space, and those of them that end. Of spaces that no database has, too: then nobody asks.
-    counts: Vec<(u16, i64, i64)>,
-    /// Values that nobody can reach any more: their chunks need not be written.
-    given_up: HashSet<i64>,
-    /// The numbers of spaces that no database has any more, as far as somebody has asked; None: it never had one.
-    left: Vec<(u64, Option<u16>)>,
+/// What of a row's origin is true of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::storage) enum Trust {
+    /// The tables are as they were when the origins were told.
+    Origins,
+    /// Some of these rows may be in the tables already: only what is found there counts. That a row is blind stays true.
+    Tables,
+}
+
+/// The generation that is being merged, as far as sweeping must know of it.
+#[derive(Debug, Default)]
+pub(super) struct Merging {
+    /// None: nothing is being merged.
+    trust: Option<Trust>,
+    given_up: GivenUp,
+    /// What it has given up is not known.
+    holds_all: bool,
+}
+
+/// What nobody can reach any more. Its rows need not be written, and must not be swept before the last row that may hang on it.
+#[derive(Debug, Default)]
+struct GivenUp {
+    values: HashSet<i64>,
+    /// Numbers in slots.
+    spaces: HashSet<u16>,
+}
+
+impl Merging {
+    fn of(trust: Trust) -> Self {
+        Self { trust: Some(trust), given_up: GivenUp::default(), holds_all: trust == Trust::Tables }
+    }
+
+    /// Whether the sweeper must leave this orphan alone until the generation is merged: rows of it may come yet.
+    pub(super) fn holds(&self, is_space: bool, number: i64) -> bool {
+        if broken::is(Variant::OrphanSweptEarly) {
+            return false;
+        }
+        let GivenUp { values, spaces } = &self.given_up;
+        match is_space {
+            _ if self.holds_all => true,
+            true => spaces.iter().any(|space| i64::from(*space) == number),
+            false => values.contains(&number),
+        }
+    }
 }
 
 /// How many rows are swept at once when a space finds no free number.
@@ -33,28 +74,73 @@ type Change = (i64, i64);
 impl Base {
     /// Writes all changes, within the present transaction. After an error that is to be rolled back.
     pub(in crate::storage) fn apply(&mut self, batch: &Batch) -> Result<()> {
-        self.check_writing()?;
-        let mut applying = Applying::default();
-        self.move_databases(batch)?;
-        batch.in_order(|changed| self.apply_row(&changed, &mut applying))?;
-        self.count_keys(&applying)
+        let mut given_up = GivenUp::default();
+        self.apply_rows(Trust::Origins, &mut given_up, |applying| {
+            batch.in_order(|changed| applying.row(changed.key, changed.row, changed.origin))
+        })
     }
 
-    /// Gives databases the spaces that the batch says: a new one a number, and one that no database has any more to the sweeper.
-    fn move_databases(&mut self, batch: &Batch) -> Result<()> {
-        let before = *self.writing()?.rows();
-        for number in 0..DATABASES {
-            let Some(Some(Row::Database(id))) = batch.find(RowKey::database(number as u8)) else { continue };
-            let row = match before.iter().find(|row| row.id == id) {
-                Some(known) => *known,
-                None => Database { id, space: self.free_number(&before)?, ..Database::default() },
-            };
-            self.writing_mut()?.set(number, row);
+    /// The rows of a generation begin to come, in slices. `Trust::Tables`: some of them may have come before.
+    pub(in crate::storage) fn begin_merge(&mut self, trust: Trust) {
+        self.merging = Merging::of(trust);
+    }
+
+    /// They go on to come. What they gave up before is not known any more, so nothing is swept until all have come.
+    pub(in crate::storage) fn resume_merge(&mut self, trust: Trust) {
+        self.merging = Merging { holds_all: true, ..Merging::of(trust) };
+    }
+
+    /// The generation is merged, or given back whole.
+    pub(in crate::storage) fn end_merge(&mut self) {
+        self.merging = Merging::default();
+        self.sweep_from_start();
+    }
+
+    /// One slice of the generation that `begin_merge` began, within the present transaction. After an error that is to be rolled back.
+    pub(in crate::storage) fn apply_slice(
+        &mut self,
+        fill: impl FnOnce(&mut Applying<'_, '_>) -> Result<()>,
+    ) -> Result<()> {
+        let trust = self.merging.trust.ok_or_else(|| StorageError::Internal("a slice of no merge".into()))?;
+        let mut given_up = std::mem::take(&mut self.merging.given_up);
+        let applied = self.apply_rows(trust, &mut given_up, fill);
+        // After a rollback it is too much: until the slice comes again.
+        self.merging.given_up = given_up;
+        applied
+    }
+
+    fn apply_rows(
+        &mut self,
+        trust: Trust,
+        given_up: &mut GivenUp,
+        fill: impl FnOnce(&mut Applying<'_, '_>) -> Result<()>,
+    ) -> Result<()> {
+        self.check_writing()?;
+        let connection = std::rc::Rc::clone(&self.connection);
+        let mut applying = Applying::new(self, &connection, trust, given_up);
+        fill(&mut applying)?;
+        applying.end()
+    }
+
+    /// Keeps a row that can't be written, for whoever repairs the file.
+    pub(in crate::storage) fn leave_out(
+        &mut self,
+        generation: u64,
+        key: RowKey<'_>,
+        row: Option<Row<'_>>,
+        reason: &str,
+    ) -> Result<()> {
+        self.check_writing()?;
+        let (mut name, mut bytes) = (Vec::new(), Vec::new());
+        name.push(key.table() as u8);
+        name.extend_from_slice(&key.fields().to_be_bytes());
+        name.extend_from_slice(key.tail());
+        if let Some(row) = row {
+            row.write(&mut bytes);
         }
-        let after = self.writing()?;
-        for old in before.iter().filter(|old| after.number_of(old.id).is_none()) {
-            self.give_up_space(old.id, old.space)?;
-        }
+        let insert = "INSERT INTO left_out (generation, name, row, reason) VALUES (?1, ?2, ?3, ?4)";
+        let parameters = params![generation.cast_signed(), name, row.map(|_| bytes), reason];
+        self.connection.prepare_cached(insert)?.execute(parameters)?;
         Ok(())
     }
 
@@ -78,119 +164,189 @@ impl Base {
         }
     }
 
-    /// Where the rows of a space go; of one that was given up too, since values may have moved between it and others. None: the tables
-    /// have nothing of it.
-    fn number_for(&self, id: u64, applying: &mut Applying) -> Result<Option<u16>> {
-        if let Some(number) = self.writing()?.number_of(id) {
-            return Ok(Some(number));
-        }
-        if let Some((_, number)) = applying.left.iter().find(|(left, _)| *left == id) {
-            return Ok(*number);
-        }
+    /// The number of a space that no database has any more, as long as rows of it are left. None: the tables have nothing of it.
+    fn number_of_orphan(&self, id: u64) -> Result<Option<u16>> {
         let mut statement =
             self.connection.prepare_cached("SELECT number FROM orphan WHERE what = 'space' AND space_id = ?1")?;
-        let number = statement.query_row([id.cast_signed()], |row| row.get(0)).optional()?;
-        applying.left.push((id, number));
-        Ok(number)
+        Ok(statement.query_row([id.cast_signed()], |row| row.get(0)).optional()?)
+    }
+}
+
+/// Rows that are being written within one transaction.
+pub(in crate::storage) struct Applying<'b, 'c> {
+    base: &'b mut Base,
+    statements: KeyStatements<'c>,
+    trust: Trust,
+    given_up: &'b mut GivenUp,
+    /// Which databases get which spaces; all of them at once, since two may exchange theirs.
+    moves: Vec<(u8, u64)>,
+    /// Keys by number of their space, and those of them that end. Of spaces that no database has, too: then nobody asks.
+    counts: Vec<(u16, i64, i64)>,
+    /// The numbers of spaces that no database has any more; None: the tables have nothing of them.
+    left_spaces: HashMap<u64, Option<u16>>,
+}
+
+impl<'b, 'c> Applying<'b, 'c> {
+    fn new(base: &'b mut Base, connection: &'c Connection, trust: Trust, given_up: &'b mut GivenUp) -> Self {
+        let statements = KeyStatements::new(connection);
+        Self { base, statements, trust, given_up, moves: Vec::new(), counts: Vec::new(), left_spaces: HashMap::new() }
     }
 
-    fn apply_row(&self, changed: &Changed<'_>, applying: &mut Applying) -> Result<()> {
-        match (changed.key.name(), changed.row) {
+    /// The next row in the order of keys; None: it is deleted. All rows of `Table::Database` belong into one transaction.
+    pub(in crate::storage) fn row(&mut self, key: RowKey<'_>, row: Option<Row<'_>>, origin: Origin) -> Result<()> {
+        if key.table() != Table::Database && !self.moves.is_empty() {
+            self.move_databases()?;
+        }
+        match (key.name(), row) {
             (Name::Key { space, position, key }, row) => {
-                let Some(space) = self.number_for(space, applying)? else {
+                let Some(space) = self.number_for(space)? else {
                     // It came and went unseen by the tables: of its values alone there may be something in them.
                     let id = row.and_then(|row| row.of_key().head.id);
                     return id.map_or(Ok(()), |id| self.give_up_value(id));
                 };
                 let key = Key { space, position, key };
                 let change = match row {
-                    Some(row) => self.put_key(&key, &row.of_key(), changed.origin),
-                    None => self.delete_key(&key, changed.origin),
+                    Some(row) => self.put_key(&key, &row.of_key(), origin),
+                    None => self.delete_key(&key, origin),
                 }?;
-                applying.count(space, change);
+                self.count(space, change);
+                Ok(())
             }
-            (Name::OrphanValue(id), Some(_)) => {
-                applying.given_up.insert(id);
-                self.give_up_value(id)?;
-            }
+            (Name::OrphanValue(id), Some(_)) => self.give_up_value(id),
             (Name::Chunk { id, number }, Some(Row::Chunk(bytes))) => {
-                if !applying.given_up.contains(&id) {
-                    self.put_chunk(id, number, bytes)?;
+                if self.given_up.values.contains(&id) {
+                    Ok(())
+                } else {
+                    self.base.put_chunk(id, number, bytes)
                 }
             }
-            (Name::Database(_), Some(Row::Database(_))) => {}
-            (name, row) => return Err(StorageError::Internal(format!("a batch says {row:?} of {name:?}"))),
+            (Name::Database(number), Some(Row::Database(space))) => {
+                self.moves.push((number, space));
+                Ok(())
+            }
+            (name, row) => Err(StorageError::Internal(format!("somebody says {row:?} of {name:?}"))),
+        }
+    }
+
+    fn end(mut self) -> Result<()> {
+        self.move_databases()?;
+        let databases = self.base.writing_mut()?;
+        let rows = *databases.rows();
+        for (number, row) in rows.iter().enumerate() {
+            let Some((_, keys, ends)) = self.counts.iter().find(|(of, ..)| *of == row.space) else { continue };
+            databases.set(number, row.plus(*keys, *ends).ok_or_else(|| too_low(number))?);
         }
         Ok(())
     }
 
-    fn put_key(&self, key: &Key<'_>, row: &KeyRow<'_>, origin: Origin) -> Result<Change> {
+    /// Gives databases their spaces: a new one a number, and one that no database has any more to the sweeper.
+    fn move_databases(&mut self) -> Result<()> {
+        if self.moves.is_empty() {
+            return Ok(());
+        }
+        let before = *self.base.writing()?.rows();
+        for (number, id) in std::mem::take(&mut self.moves) {
+            let row = match before.iter().find(|row| row.id == id) {
+                Some(known) => *known,
+                None => Database { id, space: self.base.free_number(&before)?, ..Database::default() },
+            };
+            self.base.writing_mut()?.set(usize::from(number), row);
+        }
+        let after = *self.base.writing()?;
+        for old in before.iter().filter(|old| after.number_of(old.id).is_none()) {
+            self.given_up.spaces.insert(old.space);
+            self.base.give_up_space(old.id, old.space)?;
+        }
+        Ok(())
+    }
+
+    /// Where the rows of a space go; of one that was given up too, since values may have moved between it and others. None: the tables
+    /// have nothing of it.
+    fn number_for(&mut self, id: u64) -> Result<Option<u16>> {
+        if let Some(number) = self.base.writing()?.number_of(id) {
+            return Ok(Some(number));
+        }
+        if let Some(number) = self.left_spaces.get(&id) {
+            return Ok(*number);
+        }
+        let number = self.base.number_of_orphan(id)?;
+        self.left_spaces.insert(id, number);
+        Ok(number)
+    }
+
+    fn count(&mut self, space: u16, (keys, ends): Change) {
+        if (keys, ends) == (0, 0) {
+            return;
+        }
+        match self.counts.iter_mut().find(|(of, ..)| *of == space) {
+            Some((_, all_keys, all_ends)) => (*all_keys, *all_ends) = (*all_keys + keys, *all_ends + ends),
+            None => self.counts.push((space, keys, ends)),
+        }
+    }
+
+    fn put_key(&mut self, key: &Key<'_>, row: &KeyRow<'_>, origin: Origin) -> Result<Change> {
         let home = key.home();
-        match origin {
-            Origin::Blind => {
+        let ends_at_ms = row.head.expires_at_ms;
+        match (origin, self.trust) {
+            (Origin::Absent, _) => {
+                if self.statements.insert_at_home(home, key.key, row)? {
+                    return Ok((1, self.base.relist_expiry(home, None, ends_at_ms)?));
+                }
+            }
+            (Origin::Present { id, expires_at_ms }, Trust::Origins) => {
+                let is_done = match plain(row).filter(|_| id.is_none() && expires_at_ms.is_none()) {
+                    Some(value) => self.statements.overwrite_at_home(home, key.key, value)?,
+                    None => self.statements.update_at_home(home, key.key, row)?,
+                };
+                if is_done {
+                    return Ok((0, self.base.relist_expiry(home, expires_at_ms, ends_at_ms)?));
+                }
+            }
+            (Origin::Blind, _) | (Origin::Present { .. }, Trust::Tables) => {
                 if let Some(value) = plain(row) {
-                    match self.put_plain_at_home(home, key.key, value)? {
+                    match self.statements.put_plain_at_home(home, key.key, value)? {
                         PutPlain::Inserted => return Ok((1, 0)),
                         PutPlain::Overwritten => return Ok((0, 0)),
                         PutPlain::Refused => {}
                     }
                 }
             }
-            Origin::Absent => {
-                if self.insert_at_home(home, key.key, row)? {
-                    return Ok((1, self.relist_expiry(home, None, row.head.expires_at_ms)?));
-                }
-            }
-            Origin::Present { id, expires_at_ms } => {
-                let is_done = match plain(row).filter(|_| id.is_none() && expires_at_ms.is_none()) {
-                    Some(value) => self.overwrite_at_home(home, key.key, value)?,
-                    None => self.update_at_home(home, key.key, row)?,
-                };
-                if is_done {
-                    return Ok((0, self.relist_expiry(home, expires_at_ms, row.head.expires_at_ms)?));
-                }
-            }
         }
-        match self.locate(key.space, key.position, key.key)? {
+        match self.base.locate(key.space, key.position, key.key)? {
             Place::Taken(slot, old) => {
                 self.give_up_blind(origin, &old, row.head.id)?;
-                self.update_row(slot, row)?;
-                Ok((0, self.relist_expiry(slot, old.expires_at_ms, row.head.expires_at_ms)?))
+                self.base.update_row(slot, row)?;
+                Ok((0, self.base.relist_expiry(slot, old.expires_at_ms, ends_at_ms)?))
             }
             Place::Free(slot) => {
-                self.insert_row(slot, key.key, row)?;
-                Ok((1, self.relist_expiry(slot, None, row.head.expires_at_ms)?))
+                self.base.insert_row(slot, key.key, row)?;
+                Ok((1, self.base.relist_expiry(slot, None, ends_at_ms)?))
             }
         }
     }
 
-    fn delete_key(&self, key: &Key<'_>, origin: Origin) -> Result<Change> {
-        if origin == Origin::Absent {
+    fn delete_key(&mut self, key: &Key<'_>, origin: Origin) -> Result<Change> {
+        if origin == Origin::Absent && self.trust == Trust::Origins {
             return Ok((0, 0));
         }
-        let Place::Taken(slot, old) = self.locate(key.space, key.position, key.key)? else { return Ok((0, 0)) };
+        let Place::Taken(slot, old) = self.base.locate(key.space, key.position, key.key)? else { return Ok((0, 0)) };
         self.give_up_blind(origin, &old, None)?;
-        let ends = self.relist_expiry(slot, old.expires_at_ms, None)?;
-        self.remove_row(slot)?;
+        let ends = self.base.relist_expiry(slot, old.expires_at_ms, None)?;
+        self.base.remove_row(slot)?;
         Ok((-1, ends))
     }
 
-    /// Nobody who wrote the row knew what lies here: so what it holds is not in the batch, neither moved nor given up.
-    fn give_up_blind(&self, origin: Origin, old: &Head, id: Option<i64>) -> Result<()> {
+    /// Nobody who wrote the row knew what lies here: so what it holds is not among the rows, neither moved nor given up.
+    fn give_up_blind(&mut self, origin: Origin, old: &Head, id: Option<i64>) -> Result<()> {
         match old.id {
             Some(old) if origin == Origin::Blind && id != Some(old) => self.give_up_value(old),
             _ => Ok(()),
         }
     }
 
-    fn count_keys(&mut self, applying: &Applying) -> Result<()> {
-        let databases = self.writing_mut()?;
-        let rows = *databases.rows();
-        for (number, row) in rows.iter().enumerate() {
-            let (keys, ends) = applying.counted(row.space);
-            databases.set(number, row.plus(keys, ends).ok_or_else(|| too_low(number))?);
-        }
-        Ok(())
+    fn give_up_value(&mut self, id: i64) -> Result<()> {
+        self.given_up.values.insert(id);
+        self.base.give_up_value(id)
     }
 }
 
@@ -204,22 +360,6 @@ struct Key<'a> {
 impl Key<'_> {
     fn home(&self) -> i64 {
         slot_at(self.space, self.position)
-    }
-}
-
-impl Applying {
-    fn count(&mut self, space: u16, (keys, ends): Change) {
-        if (keys, ends) == (0, 0) {
-            return;
-        }
-        match self.counts.iter_mut().find(|(of, ..)| *of == space) {
-            Some((_, all_keys, all_ends)) => (*all_keys, *all_ends) = (*all_keys + keys, *all_ends + ends),
-            None => self.counts.push((space, keys, ends)),
-        }
-    }
-
-    fn counted(&self, space: u16) -> Change {
-        self.counts.iter().find(|(of, ..)| *of == space).map_or((0, 0), |(_, keys, ends)| (*keys, *ends))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use rusqlite::config::DbConfig;
 
+use super::apply::Merging;
 use super::connection::{Durability, Options, Role, connect, set_mapped};
 use super::databases::Databases;
 use super::ids::Ids;
@@ -26,6 +27,7 @@ pub struct Base {
     pub(super) ids: Ids,
     pub(super) sweeping: Sweeping,
     pub(super) syncing: Syncing,
+    pub(super) merging: Merging,
     is_mapped: bool,
     read_limit: ReadLimit,
 }
@@ -74,6 +76,7 @@ impl Base {
             ids: Ids::default(),
             sweeping: Sweeping::default(),
             syncing: Syncing { is_wanted: is_syncing, is_set: is_syncing },
+            merging: Merging::default(),
             is_mapped: options.mmap,
             read_limit,
         })

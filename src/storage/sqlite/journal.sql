@@ -37,3 +37,12 @@ UPDATE database SET space_id = space;
 ALTER TABLE orphan ADD COLUMN space_id INTEGER;
 -- Numbers of spaces were their names before.
 UPDATE meta SET value = max(value, 32768) WHERE name = 'next_id';
+
+-- Rows of acknowledged changes that could not be written into their tables, and why: for whoever repairs the file.
+-- name           table, numbers and bytes of the row's key (rows/key.rs); row: NULL where it was deleted
+CREATE TABLE left_out (
+    generation INTEGER NOT NULL,
+    name       BLOB NOT NULL,
+    row        BLOB,
+    reason     TEXT NOT NULL
+);

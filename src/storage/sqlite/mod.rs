@@ -12,6 +12,7 @@ mod expiry;
 pub mod failed_sync;
 mod ids;
 mod journal;
+mod key_statements;
 mod open;
 pub mod restore;
 mod result_codes;
@@ -26,6 +27,7 @@ mod transactions;
 #[allow(unsafe_code, reason = "SQLite's interface for file systems is C")]
 mod vfs;
 
+pub(super) use apply::Trust;
 pub use base::Base;
 pub use connection::{Durability, Options};
 pub use journal::{GENERATIONS, Merged, Place};

@@ -8,12 +8,16 @@ use super::chunks::places;
 use super::slot_rows::head_of;
 use super::slots::{first_slot, last_slot, space_of};
 use crate::storage::error::Result;
+use crate::storage::rows::RowKey;
 
 /// What the sweeper is at, and what it leaves alone because it failed there before: one bad row must not keep all others.
 #[derive(Debug, Default)]
 pub(super) struct Sweeping {
     at: Option<Item>,
     left_alone: Vec<Item>,
+    /// What must wait for a merge was passed by up to here; the next step goes on behind it.
+    passed_expired: Option<(i64, i64)>,
+    passed_orphan: Option<(bool, i64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,8 @@ impl Sweeping {
 
 /// With more than this the file is beyond sweeping.
 const LEFT_ALONE_MAX: usize = 1000;
+/// How much that must wait for a merge is passed by in one step.
+const PASSED_MAX: usize = 1000;
 
 impl Base {
     /// After a sweep that failed, and its rollback: what it was at is left alone from now on. False when it was at nothing in
@@ -48,51 +54,87 @@ impl Base {
         }
     }
 
-    /// Removes keys whose time has passed, of all databases, the oldest first. Returns how many entries of the index it
-    /// worked off: 0 when nothing is due.
-    pub(in crate::storage) fn sweep_expired(&mut self, now_ms: i64, rows_max: usize) -> Result<usize> {
+    /// What waited for a merge need not any more.
+    pub(super) fn sweep_from_start(&mut self) {
+        (self.sweeping.passed_expired, self.sweeping.passed_orphan) = (None, None);
+    }
+
+    /// Removes keys whose time has passed, of all databases, the oldest first, but for those that `is_unmerged` says: of these a newer
+    /// row will come, which was written when this one was here. Returns how many entries of the index it worked off: 0 when nothing
+    /// is due.
+    pub(in crate::storage) fn sweep_expired(
+        &mut self,
+        now_ms: i64,
+        rows_max: usize,
+        is_unmerged: &mut dyn FnMut(RowKey<'_>) -> Result<bool>,
+    ) -> Result<usize> {
         self.check_writing()?;
         let due: Vec<(i64, i64)> = {
-            let mut statement = self
-                .connection
-                .prepare_cached("SELECT expires_at_ms, slot FROM expiry WHERE expires_at_ms <= ?1 ORDER BY expires_at_ms, slot LIMIT ?2")?;
-            let rows_max = rows_max + self.sweeping.left_alone.len();
-            let rows = statement.query_map(params![now_ms, rows_max], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let after = self.sweeping.passed_expired.unwrap_or((i64::MIN, i64::MIN));
+            let mut statement = self.connection.prepare_cached(
+                "SELECT expires_at_ms, slot FROM expiry WHERE expires_at_ms <= ?1 AND (expires_at_ms, slot) > (?2, ?3)
+                 ORDER BY expires_at_ms, slot LIMIT ?4",
+            )?;
+            let limit = rows_max + self.sweeping.left_alone.len();
+            let rows =
+                statement.query_map(params![now_ms, after.0, after.1, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.collect::<rusqlite::Result<_>>()?
         };
+        if due.is_empty() {
+            self.sweeping.passed_expired = None;
+        }
         let mut swept = 0;
         for &(at, slot) in &due {
             if swept < rows_max && self.sweeping.begin(Item::Expired { at_ms: at, slot }) {
-                self.sweep_expired_slot(at, slot)?;
-                swept += 1;
+                match self.sweep_expired_slot(at, slot, is_unmerged)? {
+                    true => swept += 1,
+                    false => self.sweeping.passed_expired = Some((at, slot)),
+                }
             }
         }
         self.sweeping.at = None;
         Ok(swept)
     }
 
-    fn sweep_expired_slot(&mut self, at: i64, slot: i64) -> Result<()> {
+    /// False when the key must wait.
+    fn sweep_expired_slot(
+        &mut self,
+        at: i64,
+        slot: i64,
+        is_unmerged: &mut dyn FnMut(RowKey<'_>) -> Result<bool>,
+    ) -> Result<bool> {
         let Some(database) = self.writing()?.owner_of(space_of(slot)) else {
             // Its space was flushed; the row itself is the orphan sweep's.
-            return self.unlist_expiry(at, slot);
+            return self.unlist_expiry(at, slot).map(|()| true);
         };
+        let space = self.writing()?.rows()[usize::from(database)].id;
         let found = {
             let mut statement = self
                 .connection
-                .prepare_cached("SELECT kind, id, expires_at_ms, length FROM keyspace WHERE slot = ?1")?;
+                .prepare_cached("SELECT kind, id, expires_at_ms, length, key FROM keyspace WHERE slot = ?1")?;
             let mut rows = statement.query([slot])?;
             match rows.next()? {
-                Some(columns) => Some(head_of(columns)?),
+                Some(columns) => {
+                    let key = columns.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
+                    let name = RowKey::key(space, self.homes.position(key), key);
+                    Some((head_of(columns)?, is_unmerged(name)?))
+                }
                 None => None,
             }
         };
         // An earlier removal of this step may have moved the row; then the index has it elsewhere now, for the next step.
-        let Some(head) = found.filter(|head| head.expires_at_ms == Some(at)) else { return Ok(()) };
+        let Some((head, is_unmerged)) = found.filter(|(head, _)| head.expires_at_ms == Some(at)) else {
+            return Ok(true);
+        };
+        if is_unmerged {
+            return Ok(false);
+        }
         // Not announced: the key was gone for everybody before, and a transaction that watches it must not fail for this.
         self.unlist_expiry(at, slot)?;
         head.id.map_or(Ok(()), |id| self.give_up_value(id))?;
         self.remove_row(slot)?;
-        self.writing_mut()?.count(database, -1, -1)
+        self.writing_mut()?.count(database, -1, -1)?;
+        Ok(true)
     }
 
     /// Removes rows of flushed databases and of deleted big values. Returns how many rows it worked off: 0 when there is
@@ -113,15 +155,27 @@ impl Base {
     }
 
     fn next_orphan(&mut self) -> Result<Option<(bool, i64)>> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT what = 'space', number FROM orphan ORDER BY what, number")?;
-        let mut rows = statement.query([])?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT what = 'space', number FROM orphan WHERE (what, number) > (?1, ?2) ORDER BY what, number",
+        )?;
+        let after = self.sweeping.passed_orphan;
+        let (what, number) = after.map_or(("", i64::MIN), |(is_space, number)| (name_of(is_space), number));
+        let mut rows = statement.query(params![what, number])?;
+        let mut passed = 0;
         while let Some(row) = rows.next()? {
             let (is_space, number) = (row.get(0)?, row.get(1)?);
-            if self.sweeping.begin(Item::Orphan { is_space, number }) {
+            if self.merging.holds(is_space, number) {
+                self.sweeping.passed_orphan = Some((is_space, number));
+                passed += 1;
+                if passed == PASSED_MAX {
+                    return Ok(None);
+                }
+            } else if self.sweeping.begin(Item::Orphan { is_space, number }) {
                 return Ok(Some((is_space, number)));
             }
         }
+        // From the start again the next time.
+        self.sweeping.passed_orphan = None;
         Ok(None)
     }
 
@@ -186,6 +240,10 @@ impl Base {
         }
         Ok(excess)
     }
+}
+
+fn name_of(is_space: bool) -> &'static str {
+    if is_space { "space" } else { "value" }
 }
 
 #[cfg(test)]

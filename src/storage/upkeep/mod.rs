@@ -15,7 +15,7 @@ mod tests;
 mod tickets;
 
 pub use file_watch::FileWatch;
-pub use report::{Disk, Event, Hooks, Report, Size, Synced, Wishes};
+pub use report::{Disk, Event, Hooks, Merged, Report, Size, Synced, Unmerged, Wishes};
 pub use rescue::Rescue;
 pub use schedule::Upkeep;
 pub use start::prepare_to_write;

@@ -33,6 +33,8 @@ pub struct Report {
     pub average_ttls_ms: Option<[u64; DATABASES]>,
     /// Keys that were removed because their time had passed.
     pub expired_keys: u64,
+    pub unmerged: Option<Unmerged>,
+    pub merged: Merged,
     /// In the order in which they happened.
     pub events: Vec<Event>,
 }
@@ -43,6 +45,32 @@ pub struct Disk {
     pub free_bytes: u64,
     /// Less than the reserve: nothing may grow, and what is not needed is given back.
     pub is_short: bool,
+}
+
+/// What is committed and not in the tables yet: it lies in the journal and in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unmerged {
+    pub bytes: u64,
+    pub rows: u64,
+    /// Those that have rows; one of them takes what is written.
+    pub generations: u64,
+    /// How old the oldest of it is: so old is what `sqlite3` shows.
+    pub age: Duration,
+}
+
+/// Rows on their way into the tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    pub slices: u64,
+    pub rows: u64,
+    /// Of all slices together.
+    pub duration: Duration,
+    /// Generations of which the last row has come.
+    pub generations: u64,
+    /// How often a group had to wait until a generation was free.
+    pub pauses: u64,
+    /// Rows that could not be written and were put aside (table `left_out`).
+    pub left_out: u64,
 }
 
 /// How many keys a database has, and how many of them end.
