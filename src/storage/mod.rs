@@ -29,6 +29,8 @@ mod old_files;
 #[allow(dead_code, reason = "the parts of the write path pass their points as they come")]
 pub mod points;
 pub mod rows;
+#[cfg(test)]
+mod sim;
 pub mod sqlite;
 pub mod upkeep;
 

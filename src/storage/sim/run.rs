@@ -1,0 +1,106 @@
+//! A seed from its start to its end: machines one after another over what the one before has left, and a look at everything at last.
+
+use std::sync::Arc;
+use std::thread;
+
+use super::disk::Disk;
+use super::history::History;
+use super::redis::State;
+use super::schedule::{ACTORS, Mood, Random, Scheduler, WRITER};
+use super::world::{Heritage, World};
+use super::{worker, writer};
+use crate::storage::broken::{self, Variant};
+use crate::storage::fixture::NOW_MS;
+use crate::storage::{Durability, Keyspace, Options};
+
+/// What is wrong with the seed, if anything; and how many steps it took to find.
+pub(super) fn seed(seed: u64, steps: u64, variant: Option<Variant>, is_loud: bool) -> (u64, Result<(), String>) {
+    broken::choose(variant);
+    let mut random = Random::new(!seed);
+    let mood = Mood {
+        switches: random.of(&[2, 4, 8, 16]),
+        freezes: random.of(&[4, 20, 60]),
+        writer_dies: random.of(&[60, 300, 3000]),
+        worker_dies: random.of(&[200, 3000]),
+    };
+    let durability = random.of(&[Durability::Always, Durability::Always, Durability::Os]);
+    let history = History::new(State::default());
+    let mut heritage = Heritage { history, random, now_ms: NOW_MS, stamp: 0 };
+    let (mut directory, mut done) = (Disk::fresh(), 0);
+    let outcome = loop {
+        let connect = |options: &Options| Keyspace::open_reader(options).unwrap();
+        let (disk, keeper) = Disk::open(directory, durability, connect);
+        let length = (50 + heritage.random.below(600)).min(steps - done);
+        let scheduler = Scheduler::new(seed ^ done << 32, mood, length, is_loud);
+        let world = Arc::new(World::new(scheduler, disk, variant, heritage));
+        run(&world);
+        done += world.scheduler.steps();
+        if let Some(failure) = world.scheduler.failure() {
+            break Err(failure);
+        }
+        if done >= steps {
+            break settle(&world);
+        }
+        let world = Arc::into_inner(world).expect("its actors have ended");
+        let disk;
+        (disk, heritage) = world.into_heritage();
+        let mut cuts = heritage.random.clone();
+        let is_cut = heritage.random.one_in(2);
+        let (image, lost) = disk.image(is_cut.then_some(&mut cuts));
+        if let Some(last) = lost {
+            if durability == Durability::Always && last < heritage.history.floor() {
+                break Err(format!("a power cut leaves {last} groups, {} were seen", heritage.history.floor()));
+            }
+            heritage.history.cut(last);
+        }
+        directory = image;
+        drop(keeper);
+    };
+    broken::choose(None);
+    (done, outcome)
+}
+
+/// One machine until all stops.
+fn run(world: &Arc<World>) {
+    thread::scope(|scope| {
+        for me in 0..ACTORS {
+            scope.spawn(move || {
+                world.act(me, |_| if me == WRITER { writer::live(world) } else { worker::live(world, me) });
+            });
+        }
+    });
+}
+
+/// The last writer, whom nobody disturbs.
+fn settle(world: &Arc<World>) -> Result<(), String> {
+    let mut keyspace = Keyspace::open_writer(&world.disk.options, Box::new(|_| {}))
+        .map_err(|error| format!("at the end: {error:?}"))?;
+    writer::crowd(&mut keyspace);
+    writer::settle(world, &mut keyspace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seed;
+
+    fn number(name: &str, otherwise: u64) -> u64 {
+        #[expect(clippy::disallowed_methods, reason = "how long a test runs is told by whoever starts it")]
+        let told = std::env::var(name);
+        told.map_or(otherwise, |text| text.parse().unwrap())
+    }
+
+    #[test]
+    fn what_is_read_and_what_is_left_agrees_with_the_model_whoever_dies() {
+        let steps = number("SIM_STEPS", 1000);
+        let (first, seeds) = match number("SIM_SEED", 0) {
+            0 => (1, number("SIM_SEEDS", 40)),
+            seed => (seed, 1),
+        };
+        for number in first..first + seeds {
+            let (done, outcome) = seed(number, steps, None, seeds == 1);
+            if let Err(what) = outcome {
+                panic!("SIM_SEED={number} SIM_STEPS={steps}, step {done}: {what}");
+            }
+        }
+    }
+}

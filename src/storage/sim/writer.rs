@@ -1,0 +1,183 @@
+//! The writer's life: it takes over, then groups, and between them merges, sweeps and checkpoints.
+
+use std::sync::Arc;
+
+use super::history::Reading;
+use super::redis::{self, Seen, State, Tickets};
+use super::schedule::{Note, WRITER};
+use super::world::World;
+use crate::storage::sqlite::checkpoint::Checkpointer;
+use crate::storage::{Change, Keyspace};
+
+pub(super) fn live(world: &Arc<World>) {
+    let marking = Arc::clone(world);
+    let hook = Box::new(move |change: Change<'_>| match change {
+        Change::Key { database, key } => marking.versions.mark(database, key),
+        Change::Flush { .. } | Change::Swap { .. } => marking.versions.mark_all(),
+    });
+    world.set_pending(None);
+    let opened = Keyspace::open_writer(&world.disk.options, hook);
+    let mut writer = Writer { world, keyspace: world.must("a writer's start", opened), checkpointer: None };
+    crowd(&mut writer.keyspace);
+    writer.take_over();
+    loop {
+        world.turn(WRITER, "writer");
+        match world.random(|random| random.below(16)) {
+            0..10 => writer.group(),
+            10..12 => writer.merge(),
+            12 => writer.sweep_expired(),
+            13 => writer.sweep_orphans(),
+            14 => world.later(1 + world.random(|random| random.below(4)) as i64),
+            _ => writer.checkpoint(),
+        }
+    }
+}
+
+/// Keys collide all the time, and values are big from a few bytes on.
+pub(super) fn crowd(keyspace: &mut Keyspace) {
+    crate::storage::fixture::Fixture::crowd_keyspace(keyspace);
+}
+
+struct Writer<'a> {
+    world: &'a World,
+    keyspace: Keyspace,
+    checkpointer: Option<Checkpointer>,
+}
+
+impl Writer<'_> {
+    /// What the predecessor has committed is there, and its tickets say so.
+    fn take_over(&mut self) {
+        let world = self.world;
+        let tickets = world.must("tickets", self.keyspace.applied_tickets());
+        let expected = world.history(|history| history.last().1.tickets);
+        let found: Tickets = std::array::from_fn(|worker| {
+            tickets.iter().find(|(incarnation, _)| *incarnation == worker as u64 + 1).map_or(0, |(_, number)| *number)
+        });
+        if found != expected {
+            world.fail(format!("tickets {found:?} are there, {expected:?} were committed"));
+        }
+        world.versions.take_over();
+    }
+
+    fn group(&mut self) {
+        let world = self.world;
+        let now_ms = world.now_ms();
+        world.must("begin", self.keyspace.begin_write(now_ms));
+        let (number, mut state) = world.history(|history| (history.last().0, history.last().1.clone()));
+        let calls = 1 + world.random(|random| if random.one_in(4) { random.below(12) } else { random.below(3) });
+        for _ in 0..calls {
+            self.call(&mut state, now_ms);
+            if world.random(|random| random.one_in(60)) {
+                world.must("spill", self.keyspace.spill());
+            }
+        }
+        if world.random(|random| random.one_in(20)) {
+            world.must("rollback", self.keyspace.rollback());
+            world.versions.unmark();
+            return;
+        }
+        let worker = world.random(|random| random.below(2));
+        state.tickets[worker as usize] += 1;
+        let ticket = state.tickets[worker as usize];
+        world.must("ticket", self.keyspace.record_ticket(worker + 1, ticket));
+        world.set_pending(Some(state));
+        world.scheduler.turn(WRITER, Note::Group(number + 1), true);
+        world.must("commit", self.keyspace.commit());
+        world.committed();
+        world.turn(WRITER, "committed");
+        world.versions.unmark();
+        // Now the replies leave.
+        world.history(|history| history.raise_floor(number + 1));
+    }
+
+    /// One call, which may be undone; what it answers, and something that it reads.
+    fn call(&mut self, state: &mut State, now_ms: i64) {
+        let world = self.world;
+        let stamp = world.stamp();
+        let (database, change) = world.random(|random| redis::Change::random(random, now_ms, stamp));
+        let before = world.random(|random| random.one_in(8)).then(|| (self.keyspace.savepoint(), state.clone()));
+        world.scheduler.tell(|| format!("{change:?} in {database}, may be undone: {}", before.is_some()));
+        let answer = world.must("a change", change.run(&mut self.keyspace, database));
+        let expected = state.apply(database, &change, now_ms);
+        if answer != expected {
+            world.fail(format!("{change:?} in {database}: {answer:?}, not {expected:?}"));
+        }
+        if let Some((savepoint, before)) = before {
+            world.must("undo", self.keyspace.undo_to(savepoint));
+            *state = before;
+        }
+        if world.random(|random| random.one_in(3)) {
+            let database = world.random(|random| random.below(u64::from(redis::DATABASES))) as u8;
+            let key = world.random(|random| random.below(u64::from(redis::KEYS))) as u8;
+            let mut random = world.random(|random| random.clone());
+            let seen = world.must("a read", Seen::read(&mut self.keyspace, &mut random, database, key));
+            if !state.shows(database, &seen, (now_ms, now_ms)) {
+                world.fail(format!("within its group the writer reads {seen:?} of {database}, which is {state:?}"));
+            }
+        }
+    }
+
+    /// A slice of the oldest generation, if one waits.
+    fn merge(&mut self) {}
+
+    fn sweep_expired(&mut self) {
+        self.bite(|keyspace, rows| keyspace.sweep_expired(rows));
+    }
+
+    fn sweep_orphans(&mut self) {
+        self.bite(|keyspace, rows| keyspace.sweep_orphans(rows));
+    }
+
+    fn bite(&mut self, sweep: impl FnOnce(&mut Keyspace, usize) -> crate::storage::Result<usize>) {
+        let world = self.world;
+        world.must("begin", self.keyspace.begin_write(world.now_ms()));
+        let rows = 1 + world.random(|random| random.below(6)) as usize;
+        world.must("a sweep", sweep(&mut self.keyspace, rows));
+        world.must("the commit of a sweep", self.keyspace.commit());
+        world.versions.unmark();
+    }
+
+    fn checkpoint(&mut self) {
+        let world = self.world;
+        if self.checkpointer.is_none() {
+            self.checkpointer = Some(world.must("a checkpointer", Checkpointer::open(&world.disk.options)));
+        }
+        let checkpointer = self.checkpointer.as_ref().expect("just opened");
+        world.must("a checkpoint", checkpointer.passive(&mut |_, _| Ok(())));
+    }
+}
+
+/// Everything is merged and swept: nothing is lost, nothing left behind.
+pub(super) fn settle(world: &Arc<World>, keyspace: &mut Keyspace) -> Result<(), String> {
+    let failed = |error: crate::storage::StorageError| format!("at the end: {error:?}");
+    let now_ms = world.now_ms();
+    for _ in 0..3 {
+        loop {
+            keyspace.begin_write(now_ms).map_err(failed)?;
+            let swept = keyspace.sweep_expired(50).map_err(failed)? + keyspace.sweep_orphans(50).map_err(failed)?;
+            keyspace.commit().map_err(failed)?;
+            if swept == 0 {
+                break;
+            }
+        }
+    }
+    keyspace.begin_write(now_ms).map_err(failed)?;
+    let mut seen = Vec::new();
+    for database in 0..redis::DATABASES {
+        seen.push((database, Seen::keys(keyspace, database).map_err(failed)?));
+        for key in 0..redis::KEYS {
+            seen.push((database, Seen::string(keyspace, database, key).map_err(failed)?));
+        }
+    }
+    world.history(|history| {
+        history.settle();
+        history.check(&Reading { floor: history.floor(), times: (now_ms, now_ms), seen })
+    })?;
+    let problems = keyspace.verify().map_err(failed)?.problems;
+    let left = keyspace.orphans_left().map_err(failed)?;
+    keyspace.rollback().map_err(failed)?;
+    match problems.is_empty() && left == 0 {
+        true => Ok(()),
+        false => Err(format!("at the end {left} orphans are left, and {problems:?}")),
+    }
+}
