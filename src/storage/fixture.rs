@@ -59,7 +59,7 @@ impl Fixture {
 
     pub(in crate::storage) fn crowd_keyspace(keyspace: &mut Keyspace) {
         keyspace.set_homes(Homes::crowded(6));
-        keyspace.crowd(Homes::crowded(6), Layout { inline_bytes_max: 12, chunk_bytes: 8, ahead_bytes_min: 40 });
+        keyspace.crowd(Homes::crowded(6), Layout::SMALL);
     }
 
     /// Few homes, and values as they are.

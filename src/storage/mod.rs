@@ -37,7 +37,8 @@ pub mod upkeep;
 pub use engine::Keyspace;
 pub use error::{Result, StorageError};
 pub use keyspace::{
-    CHUNK_BYTES, Change, ChangeHook, DATABASES, Expiry, ExpirySample, INLINE_BYTES_MAX, Lookup, SavePoint,
+    Added, Building, CHUNK_BYTES, Change, ChangeHook, DATABASES, Elements, Encoding, Expiry, ExpirySample,
+    INLINE_BYTES_MAX, Lookup, Packed, Place, Popped, Removed, SavePoint, Thresholds, Walk,
 };
 pub use rows::{Head as Entry, Kind};
 pub use sqlite::{

@@ -196,12 +196,15 @@ pub(super) fn table_number(table: Table) -> u8 {
         Table::Database => 1,
         Table::Orphan => 2,
         Table::Chunk => 3,
+        Table::HashField => 4,
+        Table::SetMember => 5,
         Table::Key => 32,
     }
 }
 
 fn table_of(number: u8) -> Result<Table> {
-    const TABLES: [Table; 4] = [Table::Key, Table::Chunk, Table::Orphan, Table::Database];
+    const TABLES: [Table; 6] =
+        [Table::Key, Table::Chunk, Table::HashField, Table::SetMember, Table::Orphan, Table::Database];
     let found = TABLES.into_iter().find(|table| table_number(*table) == number);
     found.ok_or_else(|| damaged("a change of an unknown table"))
 }

@@ -1,6 +1,7 @@
 //! What changes a key, whatever it holds. Each change is announced to the hook before the first row of it is written, here
 //! and never by a command. A key whose time has passed is met as an absent one.
 
+use super::element_rows::Rows;
 use super::keyspace::{Keyspace, Store};
 use crate::storage::error::Result;
 use crate::storage::rows::{Head, KeyRow, Mark, Origin, Part, Row, RowKey};
@@ -105,9 +106,10 @@ impl<S: Store> Keyspace<S> {
         }
         let Some(Whole { head, value }) = self.live_whole(from)? else { return Ok(false) };
         let origin = self.make_way(to_database, name, to)?;
-        let id = match head.id {
-            Some(id) => Some(self.copy_chunks(id, head.length)?),
-            None => None,
+        let id = match (head.id, head.id.and_then(|id| Rows::of(head.kind, id))) {
+            (_, Some(rows)) => Some(self.copy_elements(rows, head.length)?),
+            (Some(id), None) => Some(self.copy_chunks(id, head.length, false)?),
+            (None, None) => None,
         };
         let row = KeyRow { head: Head { id, ..head }, value: value.as_deref() };
         self.batch.put(name, Row::Key(row), origin)?;

@@ -2,10 +2,11 @@
 //! database and the time.
 
 use super::changes::ChangeHook;
+use super::contents::Thresholds;
 use super::databases::SpaceCache;
 use super::values::Layout;
 use crate::storage::error::Result;
-use crate::storage::rows::{Batch, Head, Homes, Kind, RowKey, Snapshot, View};
+use crate::storage::rows::{Batch, ElementRow, Head, Homes, Kind, RowKey, Snapshot, View};
 
 /// Everything happens inside a transaction. Reads take `&self`, so a read command that changes something does not compile.
 pub struct Keyspace<S> {
@@ -14,6 +15,7 @@ pub struct Keyspace<S> {
     pub(in crate::storage) batch: Batch,
     pub(super) homes: Homes,
     pub(super) layout: Layout,
+    pub(super) thresholds: Thresholds,
     /// Where the databases lie in the present view; each is looked for once.
     pub(super) spaces: SpaceCache,
     /// Values whose chunks were written ahead of the batch.
@@ -44,9 +46,12 @@ pub trait Store: Snapshot {
 
     /// Writes a chunk of a new value ahead of the batch: so that a huge one need not be in memory twice. Nobody can reach it yet.
     fn write_ahead(&mut self, id: i64, number: u64, bytes: &[u8]) -> Result<()>;
+
+    /// Writes an element of a new collection ahead of the batch.
+    fn write_element_ahead(&mut self, name: RowKey<'_>, row: ElementRow<'_>) -> Result<()>;
 }
 
-/// The answer to a question about a key as a string.
+/// The answer to a question about a key as something of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup<T> {
     Absent,
@@ -69,6 +74,7 @@ impl<S: Store> Keyspace<S> {
             batch: Batch::default(),
             homes,
             layout: Layout::STANDARD,
+            thresholds: Thresholds::default(),
             spaces: SpaceCache::default(),
             ahead: Vec::new(),
             is_partly_written: false,
@@ -124,6 +130,11 @@ impl<S: Store> Keyspace<S> {
     /// The time that the present transaction was begun with.
     pub fn now_ms(&self) -> i64 {
         self.now_ms
+    }
+
+    /// From when on OBJECT ENCODING names a larger encoding; what has changed by then stays so.
+    pub fn set_thresholds(&mut self, thresholds: Thresholds) {
+        self.thresholds = thresholds;
     }
 
     pub fn value_bytes_max(&self) -> u64 {

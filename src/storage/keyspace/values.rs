@@ -23,11 +23,42 @@ pub struct Layout {
     pub chunk_bytes: usize,
     /// From so many bytes on a new value is written ahead of the batch. No part of the format.
     pub ahead_bytes_min: usize,
+    /// The same of a collection's elements.
+    pub ahead_elements_min: u64,
+    /// A collection of up to so many elements and bytes lies in its key's row. No part of the format.
+    pub packed_elements_max: u64,
+    pub packed_bytes_max: usize,
+    /// A longer name of an element is shortened in its row's key.
+    pub name_bytes_max: usize,
+    /// A longer element lies apart. No part of the format.
+    pub element_bytes_max: usize,
 }
 
 impl Layout {
-    pub const STANDARD: Self =
-        Self { inline_bytes_max: INLINE_BYTES_MAX, chunk_bytes: CHUNK_BYTES, ahead_bytes_min: 1 << 20 };
+    pub const STANDARD: Self = Self {
+        inline_bytes_max: INLINE_BYTES_MAX,
+        chunk_bytes: CHUNK_BYTES,
+        ahead_bytes_min: 1 << 20,
+        ahead_elements_min: 8192,
+        packed_elements_max: 128,
+        packed_bytes_max: 1024,
+        name_bytes_max: 256,
+        // A row of a WITHOUT ROWID table leaves its page from 489 bytes on, and slows down all its neighbours.
+        element_bytes_max: 400,
+    };
+
+    /// Few homes make sense with few bytes.
+    #[cfg(test)]
+    pub const SMALL: Self = Self {
+        inline_bytes_max: 12,
+        chunk_bytes: 8,
+        ahead_bytes_min: 40,
+        ahead_elements_min: 12,
+        packed_elements_max: 4,
+        packed_bytes_max: 48,
+        name_bytes_max: 18,
+        element_bytes_max: 24,
+    };
 
     /// What the numbers of a value's chunks can count.
     #[must_use]
@@ -116,24 +147,34 @@ impl<S: Store> Keyspace<S> {
 
     /// Stores a big string under a key that had `old`, and says under which id.
     pub(super) fn store_big(&mut self, old: Option<&Head>, bytes: &[u8]) -> Result<i64> {
-        let (old_id, chunk_bytes) = (old.and_then(|old| old.id), self.layout.chunk_bytes);
-        if bytes.len() >= self.layout.ahead_bytes_min {
-            self.give_up_value(old_id)?;
+        match old {
+            Some(Head { kind: Kind::String, id: Some(id), length, .. }) => {
+                self.store_chunks(Some((*id, *length)), bytes, false)
+            }
+            _ => {
+                self.give_up_value(old.and_then(|old| old.id))?;
+                self.store_chunks(None, bytes, false)
+            }
+        }
+    }
+
+    /// Stores bytes in chunks in the place of those of `old`, an id with its length, and says under which id.
+    pub(super) fn store_chunks(&mut self, old: Option<(i64, u64)>, bytes: &[u8], is_ahead: bool) -> Result<i64> {
+        let chunk_bytes = self.layout.chunk_bytes;
+        if is_ahead || bytes.len() >= self.layout.ahead_bytes_min {
+            self.give_up_value(old.map(|(id, _)| id))?;
             let id = self.begin_ahead()?;
             for (number, part) in bytes.chunks(chunk_bytes).enumerate() {
                 self.store.write_ahead(id, number as u64, part)?;
             }
             return Ok(id);
         }
-        // The rows of a big string are overwritten in place when the new one covers them all.
-        let reusable = old.filter(|old| {
-            old.kind == Kind::String
-                && self.layout.chunk_count(old.length) <= self.layout.chunk_count(bytes.len() as u64)
-        });
-        let id = match reusable.and_then(|old| old.id) {
-            Some(id) => id,
-            None => {
-                self.give_up_value(old_id)?;
+        // The rows are overwritten in place when the new ones cover them all.
+        let is_covered = |length| self.layout.chunk_count(length) <= self.layout.chunk_count(bytes.len() as u64);
+        let id = match old {
+            Some((id, length)) if is_covered(length) => id,
+            old => {
+                self.give_up_value(old.map(|(id, _)| id))?;
                 self.fresh_id()?
             }
         };
@@ -144,8 +185,8 @@ impl<S: Store> Keyspace<S> {
     }
 
     /// Gives the value `from`, of so many bytes, to a new id as well. What is no row there is none here.
-    pub(super) fn copy_chunks(&mut self, from: i64, length: u64) -> Result<i64> {
-        let is_ahead = length >= self.layout.ahead_bytes_min as u64;
+    pub(super) fn copy_chunks(&mut self, from: i64, length: u64, is_ahead: bool) -> Result<i64> {
+        let is_ahead = is_ahead || length >= self.layout.ahead_bytes_min as u64;
         let to = if is_ahead { self.begin_ahead()? } else { self.fresh_id()? };
         let mut first = 0;
         loop {
@@ -175,10 +216,15 @@ impl<S: Store> Keyspace<S> {
     }
 
     /// A new value whose chunks are about to be written ahead of the batch. Whoever takes the call back gives it up.
-    fn begin_ahead(&mut self) -> Result<i64> {
+    pub(super) fn begin_ahead(&mut self) -> Result<i64> {
         let id = self.fresh_id()?;
+        self.write_ahead_under(id);
+        Ok(id)
+    }
+
+    /// Rows of this new value are about to be written ahead of the batch.
+    pub(super) fn write_ahead_under(&mut self, id: i64) {
         self.ahead.push(id);
         self.is_partly_written = true;
-        Ok(id)
     }
 }

@@ -1,7 +1,10 @@
 //! A key's home: the position in its space that its row is named by, a keyed hash of the key. Hash and seed are part of the
 //! file format.
 
+use std::borrow::Cow;
+
 use siphasher::sip::SipHasher13;
+use siphasher::sip128;
 
 pub const POSITION_BITS: u32 = 48;
 /// The last 2^16 positions are nobody's home: a run of rows that begins before them has room to end in its own space.
@@ -37,6 +40,20 @@ impl Homes {
         let hash = SipHasher13::new_with_keys(self.keys.0, self.keys.1).hash(key);
         1 + hash % self.count
     }
+
+    /// What names an element in its row's key: itself up to `bytes_max` bytes, else its beginning and a digest of the whole, one byte more
+    /// than that. The digest is keyed too, so that nobody can make two that are equal.
+    #[must_use]
+    pub fn short_name<'a>(&self, name: &'a [u8], bytes_max: usize) -> Cow<'a, [u8]> {
+        if name.len() <= bytes_max {
+            return Cow::Borrowed(name);
+        }
+        let digest = sip128::SipHasher13::new_with_keys(self.keys.0, self.keys.1).hash(name);
+        let digest = u128::from(digest).to_le_bytes();
+        let mut short = name[..bytes_max + 1 - digest.len()].to_vec();
+        short.extend_from_slice(&digest);
+        Cow::Owned(short)
+    }
 }
 
 #[cfg(test)]
@@ -48,5 +65,16 @@ mod tests {
         let homes = Homes::new(*b"0123456789abcdef");
         assert_eq!(homes.position(b""), 29_253_878_454_925);
         assert_eq!(homes.position(b"hello"), 189_458_079_937_369);
+    }
+
+    #[test]
+    fn a_long_name_is_told_from_all_others() {
+        let homes = Homes::new(*b"0123456789abcdef");
+        let short = |name: &[u8]| homes.short_name(name, 20).into_owned();
+        assert_eq!(short(&[b'a'; 20]), [b'a'; 20]);
+        let long = short(&[b'a'; 21]);
+        assert!(long.len() == 21 && long.starts_with(b"aaaaa") && long != [b'a'; 21]);
+        assert_ne!(long, short(&[b'a'; 22]));
+        assert_eq!(long[5..], [0; 16], "the digest is part of the file format");
     }
 }

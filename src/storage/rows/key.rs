@@ -8,6 +8,8 @@ pub enum Table {
     Database = 1,
     Orphan = 2,
     Chunk = 3,
+    HashField = 4,
+    SetMember = 5,
     Key = 32,
 }
 
@@ -28,6 +30,8 @@ pub enum Name<'a> {
         id: i64,
         number: u64,
     },
+    /// An element of a collection that has a row for each.
+    Element(ElementName<'a>),
     /// A key: its home in its space comes first, so that neighbours in this order are neighbours where they rest.
     Key {
         space: u64,
@@ -37,6 +41,19 @@ pub enum Name<'a> {
     Database(u8),
 }
 
+/// Which element of which collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElementName<'a> {
+    /// `HashField` or `SetMember`.
+    pub table: Table,
+    /// Of the collection.
+    pub id: i64,
+    /// The home of the field or member: a hash that does not depend on the collection.
+    pub position: u64,
+    /// The field or member; of a long one its beginning and a digest (`Homes::short_name`).
+    pub name: &'a [u8],
+}
+
 /// Rows of a table that lie between two others, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Range {
@@ -44,6 +61,8 @@ pub enum Range {
     Keys { space: u64, first: u64, last: u64 },
     /// These chunks of a value.
     Chunks { id: i64, first: u64, last: u64 },
+    /// The elements of a collection whose homes are from `first` to `last`.
+    Elements { table: Table, id: i64, first: u64, last: u64 },
 }
 
 const POSITION_MASK: u128 = (1 << super::POSITION_BITS) - 1;
@@ -62,6 +81,12 @@ impl<'a> RowKey<'a> {
     #[must_use]
     pub fn key(space: u64, position: u64, key: &'a [u8]) -> Self {
         Self { tail: key, ..Self::numbers(Table::Key, at(space, position)) }
+    }
+
+    /// `table` is one of elements.
+    #[must_use]
+    pub fn element(table: Table, id: i64, position: u64, name: &'a [u8]) -> Self {
+        Self { tail: name, ..Self::numbers(table, u128::from(id.cast_unsigned()) << 64 | u128::from(position)) }
     }
 
     #[must_use]
@@ -84,6 +109,7 @@ impl<'a> RowKey<'a> {
         let named = match key.name() {
             Name::OrphanValue(id) => Self::orphan_value(id),
             Name::Chunk { id, number } => Self::chunk(id, number),
+            Name::Element(ElementName { table, id, position, name }) => Self::element(table, id, position, name),
             Name::Key { space, position, key } => Self::key(space, position, key),
             Name::Database(number) => Self::database(number),
         };
@@ -112,6 +138,12 @@ impl<'a> RowKey<'a> {
         match self.table {
             Table::Orphan => Name::OrphanValue(low.cast_signed()),
             Table::Chunk => Name::Chunk { id: ((self.fields >> 64) as u64).cast_signed(), number: low },
+            Table::HashField | Table::SetMember => Name::Element(ElementName {
+                table: self.table,
+                id: ((self.fields >> 64) as u64).cast_signed(),
+                position: low,
+                name: self.tail,
+            }),
             Table::Key => Name::Key {
                 space: (self.fields >> super::POSITION_BITS) as u64,
                 position: (self.fields & POSITION_MASK) as u64,
@@ -130,6 +162,10 @@ impl Range {
             Self::Chunks { id, first, last } => {
                 (Table::Chunk, RowKey::chunk(id, first).fields, RowKey::chunk(id, last).fields)
             }
+            Self::Elements { table, id, first, last } => {
+                let fields = |position| RowKey::element(table, id, position, &[]).fields;
+                (table, fields(first), fields(last))
+            }
         }
     }
 }
@@ -142,6 +178,10 @@ fn at(space: u64, position: u64) -> u128 {
 mod tests {
     use super::*;
 
+    fn element(table: Table, id: i64, position: u64, name: &[u8]) -> Name<'_> {
+        Name::Element(ElementName { table, id, position, name })
+    }
+
     #[test]
     fn a_row_key_names_what_it_was_made_of_and_keeps_the_order_of_its_fields() {
         let keys = [
@@ -149,6 +189,9 @@ mod tests {
             (RowKey::orphan_value(1), Name::OrphanValue(1)),
             (RowKey::chunk(1, u64::MAX), Name::Chunk { id: 1, number: u64::MAX }),
             (RowKey::chunk(2, 0), Name::Chunk { id: 2, number: 0 }),
+            (RowKey::element(Table::HashField, 1, 2, b"f"), element(Table::HashField, 1, 2, b"f")),
+            (RowKey::element(Table::SetMember, 1, 3, b""), element(Table::SetMember, 1, 3, b"")),
+            (RowKey::element(Table::SetMember, 2, 2, b"m"), element(Table::SetMember, 2, 2, b"m")),
             (RowKey::key(1, 7, b"b"), Name::Key { space: 1, position: 7, key: b"b" }),
             (RowKey::key(1, 8, b""), Name::Key { space: 1, position: 8, key: b"" }),
             (RowKey::key(1, 8, b"a"), Name::Key { space: 1, position: 8, key: b"a" }),

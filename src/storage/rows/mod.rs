@@ -13,6 +13,6 @@ pub use batch::{Batch, Changed, Mark, Origin};
 #[cfg(test)]
 pub use home::FEW_HOMES_KEYS;
 pub use home::{HOMES, Homes, POSITION_BITS};
-pub use key::{Name, Range, RowKey, Table};
-pub use row::{Head, KeyRow, Kind, Row};
+pub use key::{ElementName, Name, Range, RowKey, Table};
+pub use row::{Apart, ElementRow, Head, KeyRow, Kind, Row};
 pub use view::{Part, Snapshot, View};

@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 
-use super::{Batch, Head, KeyRow, Kind, Name, Origin, Part, Range, Row, RowKey, Snapshot, Table, View};
+use super::{
+    Apart, Batch, ElementRow, Head, KeyRow, Kind, Name, Origin, Part, Range, Row, RowKey, Snapshot, Table, View,
+};
 use crate::storage::error::Result;
 
 type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
@@ -14,6 +16,7 @@ type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
 pub(in crate::storage) enum Owned {
     Orphan,
     Chunk(Vec<u8>),
+    Element(Vec<u8>, Option<Apart>),
     Key(Head, Option<Vec<u8>>),
     Database(u64),
 }
@@ -26,6 +29,7 @@ impl Owned {
         match row {
             Row::Orphan => Self::Orphan,
             Row::Chunk(bytes) => Self::Chunk(bytes.to_vec()),
+            Row::Element(row) => Self::Element(row.value.to_vec(), row.apart),
             Row::Key(row) => Self::Key(row.head, row.value.map(<[u8]>::to_vec)),
             Row::Database(space) => Self::Database(space),
         }
@@ -35,6 +39,7 @@ impl Owned {
         match self {
             Self::Orphan => Row::Orphan,
             Self::Chunk(bytes) => Row::Chunk(bytes),
+            Self::Element(value, apart) => Row::Element(ElementRow { value, apart: *apart }),
             Self::Key(head, value) => Row::Key(KeyRow { head: *head, value: value.as_deref() }),
             Self::Database(space) => Row::Database(*space),
         }
@@ -97,11 +102,13 @@ enum Op {
 /// Few rows of all tables, many of them at the same position.
 fn name(number: u8) -> (Table, u128, Vec<u8>) {
     let bytes = [number / 5];
-    owned(match number % 5 {
+    owned(match number % 7 {
         0 => RowKey::key(1, u64::from(number / 16), &bytes),
         1 => RowKey::key(2, u64::from(number / 16), &bytes),
         2 => RowKey::chunk(i64::from(number / 20), u64::from(number / 5)),
         3 => RowKey::orphan_value(i64::from(number)),
+        4 => RowKey::element(Table::HashField, i64::from(number / 30), u64::from(number / 20), &bytes),
+        5 => RowKey::element(Table::SetMember, i64::from(number / 30), u64::from(number / 20), &bytes),
         _ => RowKey::database(number % 16),
     })
 }
@@ -118,6 +125,11 @@ fn row(table: Table, value: u8) -> Owned {
         Table::Orphan => Owned::Orphan,
         Table::Chunk => Owned::Chunk(vec![value; usize::from(value)]),
         Table::Database => Owned::Database(u64::from(value)),
+        Table::HashField | Table::SetMember => {
+            let apart =
+                (value.is_multiple_of(5)).then_some(Apart { id: i64::from(value), name_bytes: 0, value_bytes: 9 });
+            Owned::Element(vec![value; usize::from(value % 4)], apart)
+        }
         Table::Key => Owned::Key(head, (value.is_multiple_of(2)).then(|| vec![value; 3])),
     }
 }
@@ -152,6 +164,8 @@ fn compare(batch: &Batch, below: &Rows, expected: &Rows) {
         Range::Keys { space: 1, first: 2, last: 3 },
         Range::Keys { space: 2, first: 1, last: 9 },
         Range::Chunks { id: 1, first: 0, last: 999 },
+        Range::Elements { table: Table::HashField, id: 1, first: 0, last: 999 },
+        Range::Elements { table: Table::SetMember, id: 0, first: 1, last: 1 },
     ] {
         for count in [0, 1, 3, usize::MAX] {
             let walk = |scan: &dyn Fn(Show<'_>)| {

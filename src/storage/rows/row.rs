@@ -46,11 +46,31 @@ pub struct KeyRow<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+/// An element's row, without its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ElementRow<'a> {
+    /// Of a hash's field; empty where there is none, or where it lies apart.
+    pub value: &'a [u8],
+    pub apart: Option<Apart>,
+}
+
+/// Where the bytes of a long element lie: the name, if that is long, and then the value, in chunks. A row of their length would slow
+/// down its neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Apart {
+    /// Of the chunks.
+    pub id: i64,
+    /// 0: the name is in the row's key.
+    pub name_bytes: u64,
+    pub value_bytes: u64,
+}
+
 /// What lies under a row key; which of them, its table says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Row<'a> {
     Orphan,
     Chunk(&'a [u8]),
+    Element(ElementRow<'a>),
     Key(KeyRow<'a>),
     /// The space where the database's keys lie. It never was another's, and never will be.
     Database(u64),
@@ -60,6 +80,8 @@ const HAS_ID: u8 = 1;
 const HAS_EXPIRY: u8 = 2;
 const HAS_VALUE: u8 = 4;
 const HEAD_BYTES: usize = 26;
+/// Before an element's value: nothing lies apart, or what lies there.
+const APART_BYTES: usize = 24;
 
 impl<'a> Row<'a> {
     /// The key's row.
@@ -74,11 +96,24 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// The element's row.
+    ///
+    /// # Panics
+    /// The row is of another table, which its key has told.
+    #[must_use]
+    pub fn of_element(self) -> ElementRow<'a> {
+        match self {
+            Row::Element(row) => row,
+            other => panic!("{other:?} is no element's row"),
+        }
+    }
+
     #[must_use]
     pub fn bytes_len(&self) -> usize {
         match self {
             Row::Orphan => 0,
             Row::Chunk(bytes) => bytes.len(),
+            Row::Element(row) => 1 + row.apart.map_or(0, |_| APART_BYTES) + row.value.len(),
             Row::Key(row) => HEAD_BYTES + row.value.map_or(0, <[u8]>::len),
             Row::Database(_) => 8,
         }
@@ -88,6 +123,15 @@ impl<'a> Row<'a> {
         match self {
             Row::Orphan => {}
             Row::Chunk(bytes) => out.extend_from_slice(bytes),
+            Row::Element(ElementRow { value, apart }) => {
+                out.push(u8::from(apart.is_some()));
+                if let Some(Apart { id, name_bytes, value_bytes }) = apart {
+                    out.extend_from_slice(&id.to_le_bytes());
+                    out.extend_from_slice(&name_bytes.to_le_bytes());
+                    out.extend_from_slice(&value_bytes.to_le_bytes());
+                }
+                out.extend_from_slice(value);
+            }
             Row::Key(KeyRow { head, value }) => {
                 let mut bytes = [0; HEAD_BYTES];
                 bytes[0] = head.kind as u8;
@@ -129,6 +173,20 @@ impl<'a> Row<'a> {
             super::Table::Orphan => bytes.is_empty().then_some(Row::Orphan),
             super::Table::Chunk => Some(Row::Chunk(bytes)),
             super::Table::Database => Some(Row::Database(u64::from_le_bytes(bytes.try_into().ok()?))),
+            super::Table::HashField | super::Table::SetMember => {
+                let (flag, rest) = bytes.split_first()?;
+                let word = |at: usize| Some(u64::from_le_bytes(*rest.get(at..)?.first_chunk()?));
+                let apart = match flag {
+                    0 => None,
+                    1 => Some(Apart { id: word(0)?.cast_signed(), name_bytes: word(8)?, value_bytes: word(16)? }),
+                    _ => return None,
+                };
+                let value = if apart.is_some() { &rest[APART_BYTES..] } else { rest };
+                if apart.is_some() && !value.is_empty() {
+                    return None;
+                }
+                Some(Row::Element(ElementRow { value, apart }))
+            }
             super::Table::Key => {
                 let (head, value) = bytes.split_at_checked(HEAD_BYTES)?;
                 let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| head[at + i]));

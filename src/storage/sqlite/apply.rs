@@ -220,6 +220,10 @@ impl<'b, 'c> Applying<'b, 'c> {
                     self.base.put_chunk(id, number, bytes)
                 }
             }
+            (Name::Element(element), row) => {
+                let is_given_up = self.given_up.values.contains(&element.id);
+                self.base.apply_element(&element, row.map(Row::of_element), is_given_up)
+            }
             (Name::Database(number), Some(Row::Database(space))) => {
                 self.moves.push((number, space));
                 Ok(())

@@ -8,6 +8,7 @@ pub mod checkpoint;
 mod chunks;
 pub mod connection;
 mod databases;
+mod elements;
 mod expiry;
 pub mod failed_sync;
 mod ids;

@@ -35,6 +35,7 @@ impl Snapshot for Base {
                 let Some(columns) = rows.next()? else { return Ok(None) };
                 Ok(Some(show(Row::Chunk(columns.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?))))
             }
+            Name::Element(element) => self.element_row(&element, |row| show(Row::Element(row))),
             Name::Database(number) => Ok(Some(show(Row::Database(self.database_row(number)?.id)))),
             Name::OrphanValue(id) => Ok(self.is_orphan("value", id)?.then(|| show(Row::Orphan))),
         }
@@ -45,6 +46,7 @@ impl Snapshot for Base {
         match range {
             Range::Keys { space, first, last } => self.scan_keys(space, first..=last, show),
             Range::Chunks { id, first, last } => self.scan_chunks(id, first..=last, show),
+            Range::Elements { table, id, first, last } => self.scan_elements(table, id, first..=last, show),
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::base::Base;
 use super::chunks::place;
-use crate::storage::error::Result;
+use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::Store;
+use crate::storage::rows::{ElementRow, Name, RowKey};
 
 impl Store for Base {
     fn is_in_transaction(&self) -> bool {
@@ -25,5 +26,13 @@ impl Store for Base {
     fn write_ahead(&mut self, id: i64, number: u64, bytes: &[u8]) -> Result<()> {
         self.check_writing()?;
         self.insert_chunk(place(id, number), bytes)
+    }
+
+    fn write_element_ahead(&mut self, name: RowKey<'_>, row: ElementRow<'_>) -> Result<()> {
+        self.check_writing()?;
+        match name.name() {
+            Name::Element(element) => self.put_element(&element, &row),
+            other => Err(StorageError::Internal(format!("{other:?} is no element"))),
+        }
     }
 }

@@ -179,15 +179,16 @@ impl Base {
         Ok(None)
     }
 
-    /// Chunks of a deleted value; when none is left its orphan row goes.
+    /// Chunks or elements of a deleted value; when none is left its orphan row goes.
     fn sweep_value(&mut self, id: i64, rows_max: usize) -> Result<usize> {
         let (first, last) = places(id);
-        let removed = self
+        let mut removed = self
             .connection
             .prepare_cached(
                 "DELETE FROM chunk WHERE place IN (SELECT place FROM chunk WHERE place BETWEEN ?1 AND ?2 LIMIT ?3)",
             )?
             .execute(params![first, last, rows_max])?;
+        removed += self.sweep_elements(id, rows_max - removed)?;
         if removed < rows_max {
             self.connection.prepare_cached("DELETE FROM orphan WHERE what = 'value' AND number = ?1")?.execute([id])?;
         }

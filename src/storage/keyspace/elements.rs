@@ -1,0 +1,215 @@
+//! A hash or a set as it is read: its elements are names with values, which are empty in a set. Packed or a row for each, the same answers.
+
+use std::ops::ControlFlow;
+
+use super::element_rows::{Rows, Wanted};
+use super::keyspace::{Keyspace, Lookup, Store};
+use super::packed::{Encoding, Packed, damaged, integer};
+use crate::storage::error::{Result, StorageError};
+use crate::storage::rows::{Kind, Part};
+
+/// A collection that is there, so it has elements.
+pub struct Elements<'a, S> {
+    pub(super) keyspace: &'a Keyspace<S>,
+    pub(super) kind: Kind,
+    pub(super) form: Form,
+    length: u64,
+    encoding: Encoding,
+}
+
+/// Where the elements lie.
+pub(super) enum Form {
+    Packed(Vec<u8>),
+    Rows(Rows),
+}
+
+/// A row of an element takes so many bytes beside name and value, for `memory_bytes`.
+const ROW_BYTES: u64 = 16;
+
+impl<S: Store> Keyspace<S> {
+    pub fn hash(&self, key: &[u8]) -> Result<Lookup<Elements<'_, S>>> {
+        self.elements(Kind::Hash, key)
+    }
+
+    pub fn set(&self, key: &[u8]) -> Result<Lookup<Elements<'_, S>>> {
+        self.elements(Kind::Set, key)
+    }
+
+    /// The collection, of whatever kind. None: there is no such key, or it holds something without elements.
+    pub fn collection(&self, key: &[u8]) -> Result<Option<Elements<'_, S>>> {
+        let Some(head) = self.entry(key)? else { return Ok(None) };
+        if Rows::of(head.kind, 0).is_none() {
+            return Ok(None);
+        }
+        match self.elements(head.kind, key)? {
+            Lookup::Found(elements) => Ok(Some(elements)),
+            Lookup::Absent | Lookup::OtherKind(_) => Ok(None),
+        }
+    }
+
+    fn elements(&self, kind: Kind, key: &[u8]) -> Result<Lookup<Elements<'_, S>>> {
+        let found = self.view().row(self.name(self.selected, key)?, Part::Whole, |row| {
+            let row = row.of_key();
+            if !self.is_live(&row.head) {
+                return Ok(Lookup::Absent);
+            }
+            if row.head.kind != kind {
+                return Ok(Lookup::OtherKind(row.head.kind));
+            }
+            let value = row.value.ok_or_else(damaged)?;
+            let form = match row.head.id {
+                None => Form::Packed(value.to_vec()),
+                Some(id) => Form::Rows(Rows::of(kind, id).ok_or_else(damaged)?),
+            };
+            let encoding = Encoding::of(value)?;
+            Ok(Lookup::Found(Elements { keyspace: self, kind, form, length: row.head.length, encoding }))
+        })?;
+        found.unwrap_or(Ok(Lookup::Absent))
+    }
+}
+
+impl<S: Store> Elements<'_, S> {
+    /// How many there are. Never 0.
+    #[expect(clippy::len_without_is_empty, reason = "an empty collection is an absent key")]
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// True when reading it whole is a matter of one row.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.form, Form::Packed(_))
+    }
+
+    /// Shows the value of an element, if that is there.
+    pub fn get<R>(&self, name: &[u8], show: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
+        match &self.form {
+            Form::Packed(bytes) => Ok(Packed::new(self.kind, bytes).find(name)?.map(show)),
+            Form::Rows(rows) => self.keyspace.element_value(rows.row(&self.keyspace.home(name)), show),
+        }
+    }
+
+    pub fn contains(&self, name: &[u8]) -> Result<bool> {
+        match &self.form {
+            Form::Packed(bytes) => Ok(Packed::new(self.kind, bytes).find(name)?.is_some()),
+            Form::Rows(rows) => Ok(self.keyspace.element_row(rows.row(&self.keyspace.home(name)))?.is_some()),
+        }
+    }
+
+    /// Length of an element's value, without reading a long one.
+    pub fn value_length(&self, name: &[u8]) -> Result<Option<u64>> {
+        match &self.form {
+            Form::Packed(_) => self.get(name, |value| value.len() as u64),
+            Form::Rows(rows) => self.keyspace.element_value_length(rows.row(&self.keyspace.home(name))),
+        }
+    }
+
+    /// Shows all elements, until `show` fails: packed ones as they were added, integers of a set by their value, others in no order.
+    pub fn each<E: From<StorageError>>(
+        &self,
+        mut show: impl FnMut(&[u8], &[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        self.each_wanted(Wanted::NamesAndValues, &mut show)
+    }
+
+    /// The same of the names alone: long values are not read.
+    pub fn each_name<E: From<StorageError>>(
+        &self,
+        mut show: impl FnMut(&[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        self.each_wanted(Wanted::Names, &mut |name, _| show(name))
+    }
+
+    fn each_wanted<E: From<StorageError>>(
+        &self,
+        wanted: Wanted,
+        show: &mut dyn FnMut(&[u8], &[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        match &self.form {
+            Form::Packed(bytes) => self.each_packed(bytes, show),
+            Form::Rows(rows) if self.encoding == Encoding::Intset => self.each_integer(*rows, show),
+            Form::Rows(rows) => self.keyspace.scan_elements(rows.all(), wanted, &mut |_, name, value| {
+                show(name, value)?;
+                Ok(ControlFlow::Continue(()))
+            }),
+        }
+    }
+
+    fn each_packed<E: From<StorageError>>(
+        &self,
+        bytes: &[u8],
+        show: &mut dyn FnMut(&[u8], &[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        for element in Packed::new(self.kind, bytes).elements() {
+            let (name, value) = element?;
+            show(name, value)?;
+        }
+        Ok(())
+    }
+
+    fn each_integer<E: From<StorageError>>(
+        &self,
+        rows: Rows,
+        show: &mut dyn FnMut(&[u8], &[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut numbers = Vec::new();
+        self.keyspace.scan_elements::<StorageError>(rows.all(), Wanted::Names, &mut |_, name, _| {
+            numbers.push(integer(name).ok_or_else(damaged)?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        numbers.sort_unstable();
+        numbers.iter().try_for_each(|number| show(number.to_string().as_bytes(), &[]))
+    }
+
+    /// Shows elements from `cursor` (0 at the start) on, looking at about `rows_max`, and returns the cursor to go on with, 0 when all were
+    /// seen. An element that is there from the first call to the last is shown at least once: a cursor is a home, a step ends between
+    /// two homes, an element never changes its own; and what is packed is shown whole, whatever the cursor.
+    pub fn scan<E: From<StorageError>>(
+        &self,
+        cursor: u64,
+        rows_max: usize,
+        mut show: impl FnMut(&[u8], &[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<u64, E> {
+        let rows = match &self.form {
+            Form::Packed(bytes) => return self.each_packed(bytes, &mut show).map(|()| 0),
+            Form::Rows(rows) => *rows,
+        };
+        let (mut seen, mut previous, mut next) = (0, None, 0);
+        let range = rows.range(cursor & super::element_rows::LAST_POSITION, super::element_rows::LAST_POSITION);
+        self.keyspace.scan_elements::<E>(range, Wanted::NamesAndValues, &mut |position, name, value| {
+            if let Some(previous) = previous
+                && seen >= rows_max.max(1)
+                && position > previous
+            {
+                next = previous + 1;
+                return Ok(ControlFlow::Break(()));
+            }
+            show(name, value)?;
+            seen += 1;
+            previous = Some(position);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(next)
+    }
+
+    /// About how many bytes its rows take, by the first `samples` elements; 0 looks at all.
+    pub fn memory_bytes(&self, samples: u64) -> Result<u64> {
+        let rows = match &self.form {
+            Form::Packed(bytes) => return Ok(bytes.len() as u64),
+            Form::Rows(rows) => *rows,
+        };
+        let (mut looked, mut bytes) = (0, 0);
+        self.keyspace.each_element_size(rows, &mut |size| {
+            (looked, bytes) = (looked + 1, bytes + size + ROW_BYTES);
+            looked == samples
+        })?;
+        Ok((u128::from(bytes) * u128::from(self.length) / u128::from(looked.max(1))) as u64)
+    }
+}

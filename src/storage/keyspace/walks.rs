@@ -1,0 +1,269 @@
+//! Random elements of a collection, each as likely as any other, and its elements in the order of their homes, for who merges several.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use super::element_rows::{LAST_POSITION, Rows, Wanted};
+use super::elements::{Elements, Form};
+use super::keyspace::Store;
+use super::packed::{Packed, damaged};
+use crate::storage::error::{Result, StorageError};
+use crate::storage::rows::{Apart, HOMES, Name};
+
+/// Elements that a bucket has on average, and more than any has: a bucket is taken with the probability of its share of the latter.
+/// Nine of ten million million collections have none that is larger.
+const BUCKET_MEAN: u64 = 4;
+const BUCKET_MAX: u64 = 24;
+/// Six are needed on average.
+const TRIES_MAX: usize = 1000;
+/// Rows of a walk are read at about this fraction of what a random element costs.
+const PICK_ROWS: u64 = 60;
+/// Elements that a walk has in memory, about.
+const PORTION_ROWS: usize = 256;
+
+type Show<'a, E> = &'a mut dyn FnMut(&[u8], &[u8]) -> std::result::Result<(), E>;
+
+impl<S: Store> Elements<'_, S> {
+    /// Shows so many different elements, or all where there are no more. `random` gives uniform numbers of 64 bits.
+    pub fn random<E: From<StorageError>>(
+        &self,
+        count: u64,
+        random: &mut dyn FnMut() -> u64,
+        show: Show<'_, E>,
+    ) -> std::result::Result<(), E> {
+        if count >= self.len() {
+            return self.each(show);
+        }
+        match &self.form {
+            Form::Rows(rows) if count.saturating_mul(PICK_ROWS) < self.len() => {
+                let mut seen = HashSet::new();
+                while (seen.len() as u64) < count {
+                    let Some(name) = self.pick(*rows, random)? else { return self.sample(count, random, show) };
+                    if seen.contains(&name) {
+                        continue;
+                    }
+                    self.show_named(&name, show)?;
+                    seen.insert(name);
+                }
+                Ok(())
+            }
+            _ => self.sample(count, random, show),
+        }
+    }
+
+    /// Shows so many elements, any of them perhaps more than once.
+    pub fn random_repeating<E: From<StorageError>>(
+        &self,
+        count: u64,
+        random: &mut dyn FnMut() -> u64,
+        show: Show<'_, E>,
+    ) -> std::result::Result<(), E> {
+        if let Form::Rows(rows) = &self.form
+            && count.saturating_mul(PICK_ROWS) < self.len()
+        {
+            for _ in 0..count {
+                let Some(name) = self.pick(*rows, random)? else {
+                    return self.sample_repeating(count, random, show);
+                };
+                self.show_named(&name, show)?;
+            }
+            return Ok(());
+        }
+        self.sample_repeating(count, random, show)
+    }
+
+    /// The name of an element; `None`: homes are so crowded that only a walk is fair.
+    fn pick(&self, rows: Rows, random: &mut dyn FnMut() -> u64) -> Result<Option<Vec<u8>>> {
+        let buckets = (self.len() / BUCKET_MEAN).max(1);
+        for _ in 0..TRIES_MAX {
+            let bucket = below(random(), buckets);
+            let edge = |bucket: u64| (u128::from(HOMES) * u128::from(bucket) / u128::from(buckets)) as u64;
+            // Homes begin with 1.
+            let range = rows.range(edge(bucket) + 1, edge(bucket + 1));
+            let wanted = below(random(), BUCKET_MAX);
+            let (mut seen, mut found) = (0, None);
+            self.keyspace.scan_elements::<StorageError>(range, Wanted::Names, &mut |_, name, _| {
+                if seen == wanted {
+                    found = Some(name.to_vec());
+                }
+                seen += 1;
+                Ok(if seen > BUCKET_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
+            if seen > BUCKET_MAX {
+                return Ok(None);
+            }
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn show_named<E: From<StorageError>>(&self, name: &[u8], show: Show<'_, E>) -> std::result::Result<(), E> {
+        match self.get(name, <[u8]>::to_vec)? {
+            Some(value) => show(name, &value),
+            None => Err(damaged().into()),
+        }
+    }
+
+    /// One walk over all: each is taken with the probability that makes all choices equally likely.
+    fn sample<E: From<StorageError>>(
+        &self,
+        count: u64,
+        random: &mut dyn FnMut() -> u64,
+        show: Show<'_, E>,
+    ) -> std::result::Result<(), E> {
+        let (mut wanted, mut left) = (count, self.len());
+        self.each(|name, value| {
+            if below(random(), left.max(1)) < wanted {
+                wanted -= 1;
+                show(name, value)?;
+            }
+            left = left.saturating_sub(1);
+            Ok(())
+        })
+    }
+
+    /// One walk over all, for choices that are made before; they are shown in the order in which they were made.
+    fn sample_repeating<E: From<StorageError>>(
+        &self,
+        count: u64,
+        random: &mut dyn FnMut() -> u64,
+        show: Show<'_, E>,
+    ) -> std::result::Result<(), E> {
+        let choices: Vec<u64> = (0..count).map(|_| below(random(), self.len())).collect();
+        let mut wanted = choices.clone();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut chosen: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(wanted.len());
+        let mut number = 0;
+        self.each::<E>(|name, value| {
+            if wanted.get(chosen.len()) == Some(&number) {
+                chosen.push((name.to_vec(), value.to_vec()));
+            }
+            number += 1;
+            Ok(())
+        })?;
+        for choice in choices {
+            let element = wanted.binary_search(&choice).ok().and_then(|place| chosen.get(place));
+            let (name, value) = element.ok_or_else(damaged)?;
+            show(name, value)?;
+        }
+        Ok(())
+    }
+
+    /// Its elements in the order of `Walk`.
+    pub fn walk(&self) -> Result<Walk<'_, S>> {
+        let mut walk = Walk { elements: self, bytes: Vec::new(), portion: Vec::new(), at: 0, next: Some(0) };
+        walk.fill(0)?;
+        Ok(walk)
+    }
+}
+
+/// A place among the elements of any collection of the file: the same name has the same place in all of them.
+pub type Place<'a> = (u64, &'a [u8]);
+
+/// A collection's names in the order of their places. Some are in memory at once.
+pub struct Walk<'a, S> {
+    elements: &'a Elements<'a, S>,
+    bytes: Vec<u8>,
+    portion: Vec<Step>,
+    at: usize,
+    /// The home from which on nothing is in memory. None: all that is left is.
+    next: Option<u64>,
+}
+
+struct Step {
+    position: u64,
+    name: std::ops::Range<usize>,
+    /// Of a long name that lies packed.
+    whole: Option<std::ops::Range<usize>>,
+    apart: Option<Apart>,
+}
+
+impl<S: Store> Walk<'_, S> {
+    /// Where it stands; `None` at its end.
+    pub fn place(&self) -> Option<Place<'_>> {
+        self.portion.get(self.at).map(|step| (step.position, &self.bytes[step.name.clone()]))
+    }
+
+    pub fn advance(&mut self) -> Result<()> {
+        self.at += 1;
+        match self.next {
+            Some(next) if self.at >= self.portion.len() => self.fill(next),
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes on to the first place that is not before this one.
+    pub fn seek(&mut self, place: Place<'_>) -> Result<()> {
+        loop {
+            while self.place().is_some_and(|here| here < place) {
+                self.at += 1;
+            }
+            match self.next {
+                Some(next) if self.at >= self.portion.len() => self.fill(next.max(place.0))?,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Shows the whole name where it stands.
+    pub fn show_name<R>(&self, show: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
+        let Some(step) = self.portion.get(self.at) else { return Ok(None) };
+        let long_name = match step.apart {
+            Some(apart) => self.elements.keyspace.apart_name(apart)?,
+            None => None,
+        };
+        let name = step.whole.as_ref().unwrap_or(&step.name);
+        Ok(Some(show(long_name.as_deref().unwrap_or(&self.bytes[name.clone()]))))
+    }
+
+    /// The next portion, from a home on. It ends between two homes.
+    fn fill(&mut self, first: u64) -> Result<()> {
+        self.bytes.clear();
+        self.portion.clear();
+        (self.at, self.next) = (0, None);
+        let elements = self.elements;
+        let rows = match &elements.form {
+            Form::Rows(rows) => *rows,
+            Form::Packed(bytes) => return self.fill_packed(bytes),
+        };
+        let Self { bytes, portion, next, .. } = self;
+        elements.keyspace.view().scan(rows.range(first, LAST_POSITION), &mut |name, row| {
+            let Name::Element(element) = name.name() else { return ControlFlow::Continue(()) };
+            let position = element.position;
+            if portion.len() >= PORTION_ROWS && portion.last().is_some_and(|last| last.position < position) {
+                *next = Some(position);
+                return ControlFlow::Break(());
+            }
+            let begin = bytes.len();
+            bytes.extend_from_slice(element.name);
+            portion.push(Step { position, name: begin..bytes.len(), whole: None, apart: row.of_element().apart });
+            ControlFlow::Continue(())
+        })
+    }
+
+    fn fill_packed(&mut self, packed: &[u8]) -> Result<()> {
+        for element in Packed::new(self.elements.kind, packed).elements() {
+            let (name, _) = element?;
+            let home = self.elements.keyspace.home(name);
+            let begin = self.bytes.len();
+            self.bytes.extend_from_slice(&home.name);
+            let end = self.bytes.len();
+            let whole = (home.name[..] != *name).then(|| {
+                self.bytes.extend_from_slice(name);
+                end..self.bytes.len()
+            });
+            self.portion.push(Step { position: home.position, name: begin..end, whole, apart: None });
+        }
+        let Self { bytes, portion, .. } = self;
+        portion.sort_by(|a, b| (a.position, &bytes[a.name.clone()]).cmp(&(b.position, &bytes[b.name.clone()])));
+        Ok(())
+    }
+}
+
+/// A number below `limit` by a uniform one of 64 bits.
+fn below(random: u64, limit: u64) -> u64 {
+    ((u128::from(random) * u128::from(limit)) >> 64) as u64
+}
