@@ -12,6 +12,8 @@
 #[allow(dead_code, reason = "the parts of the write path ask for their variants as they come")]
 mod broken;
 pub mod copies;
+#[cfg(test)]
+mod elements_model;
 mod engine;
 mod error;
 pub mod file_system;

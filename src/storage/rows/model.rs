@@ -128,7 +128,8 @@ fn row(table: Table, value: u8) -> Owned {
         Table::HashField | Table::SetMember => {
             let apart =
                 (value.is_multiple_of(5)).then_some(Apart { id: i64::from(value), name_bytes: 0, value_bytes: 9 });
-            Owned::Element(vec![value; usize::from(value % 4)], apart)
+            let bytes = if apart.is_some() { 0 } else { usize::from(value % 4) };
+            Owned::Element(vec![value; bytes], apart)
         }
         Table::Key => Owned::Key(head, (value.is_multiple_of(2)).then(|| vec![value; 3])),
     }

@@ -25,16 +25,18 @@ const PROBLEMS_MAX: usize = 100;
 
 /// What the walk over all rows gathers.
 #[derive(Default)]
-struct Walk {
+pub(super) struct Walk {
     /// Keys and expiring keys by space.
     counts: HashMap<u16, (u64, u64)>,
-    ids: HashSet<i64>,
+    pub(super) ids: HashSet<i64>,
+    /// Kind, length and space of what has rows of elements.
+    pub(super) collections: HashMap<i64, (Kind, u64, u16)>,
     /// The slot seen last, and where its run of adjacent slots began.
     run: Option<(i64, i64)>,
 }
 
 impl Report {
-    fn complain(&mut self, problem: String) {
+    pub(super) fn complain(&mut self, problem: String) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(problem);
         }
@@ -50,6 +52,7 @@ impl Base {
         self.verify_rows(&mut report, &mut walk)?;
         self.verify_databases(&mut report, &walk)?;
         self.verify_expiry(&mut report)?;
+        self.verify_elements(&mut report, &mut walk)?;
         self.verify_chunks(&mut report, &walk)?;
         Ok(report)
     }
@@ -97,10 +100,16 @@ impl Base {
             let inline_bytes: Option<u64> = columns.get(5)?;
             let fits = match (row.kind, row.id, inline_bytes) {
                 (Kind::String, None, Some(bytes)) => bytes == row.length,
-                (_, id, bytes) => id.is_some() && bytes.is_none(),
+                (Kind::String, id, bytes) => id.is_some() && bytes.is_none(),
+                (kind, id, _) => self.collection_fits(kind, id, row.length, slot)?,
             };
             if !fits {
                 report.complain(format!("slot {slot}: length and value do not agree"));
+            }
+            if let Some(id) = row.id
+                && row.kind != Kind::String
+            {
+                walk.collections.insert(id, (row.kind, row.length, space_of(slot)));
             }
             if row.id.is_some_and(|id| !walk.ids.insert(id)) {
                 report.complain(format!("slot {slot}: its value belongs to another key too"));
@@ -170,11 +179,11 @@ impl Base {
         Ok(())
     }
 
-    fn orphans(&self, what: &str) -> Result<HashSet<i64>> {
+    pub(super) fn orphans(&self, what: &str) -> Result<HashSet<i64>> {
         Ok(self.numbers(&format!("SELECT number FROM orphan WHERE what = '{what}'"))?.into_iter().collect())
     }
 
-    fn numbers(&self, sql: &str) -> Result<Vec<i64>> {
+    pub(super) fn numbers(&self, sql: &str) -> Result<Vec<i64>> {
         let mut statement = self.connection.prepare(sql)?;
         let rows = statement.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -4,6 +4,7 @@ mod apply;
 pub mod backup;
 mod base;
 pub mod check;
+mod check_elements;
 pub mod checkpoint;
 mod chunks;
 pub mod connection;

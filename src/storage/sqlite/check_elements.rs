@@ -1,0 +1,89 @@
+//! Verifies hashes and sets: what is packed can be read and is counted right, rows of elements belong to a key that counts them, what
+//! lies apart belongs to one element.
+
+use std::collections::{HashMap, HashSet};
+
+use rusqlite::OptionalExtension;
+
+use super::base::Base;
+use super::check::{Report, Walk};
+use crate::storage::error::Result;
+use crate::storage::keyspace::{Encoding, Packed};
+use crate::storage::rows::Kind;
+
+/// The tables of elements, and whose they are.
+const TABLES: [(&str, Kind); 2] = [("hash_field", Kind::Hash), ("set_member", Kind::Set)];
+
+impl Base {
+    /// Whether the value of a hash's or set's row is what the rest of the row says.
+    pub(super) fn collection_fits(&self, kind: Kind, id: Option<i64>, length: u64, slot: i64) -> Result<bool> {
+        let mut statement = self.connection.prepare_cached("SELECT value FROM keyspace WHERE slot = ?1")?;
+        let value: Option<Vec<u8>> = statement.query_row([slot], |columns| columns.get(0)).optional()?.flatten();
+        let Some(value) = value else { return Ok(false) };
+        let has_encoding = Packed::new(kind, &value).encoding().is_ok();
+        if id.is_some() {
+            return Ok(has_encoding && value.len() == 1);
+        }
+        let mut names = Vec::new();
+        for element in Packed::new(kind, &value).elements() {
+            let Ok((name, _)) = element else { return Ok(false) };
+            names.push(name);
+        }
+        let count = names.len();
+        let is_sorted =
+            matches!(Packed::new(kind, &value).encoding(), Ok(Encoding::Intset)).then(|| numbers_rise(&names));
+        names.sort_unstable();
+        names.dedup();
+        Ok(has_encoding && count as u64 == length && count > 0 && names.len() == count && is_sorted != Some(false))
+    }
+
+    pub(super) fn verify_elements(&self, report: &mut Report, walk: &mut Walk) -> Result<()> {
+        let (orphans, orphan_spaces) = (self.orphans("value")?, self.orphans("space")?);
+        let mut counted: HashMap<i64, u64> = HashMap::new();
+        for (table, kind) in TABLES {
+            let mut statement = self.connection.prepare(&format!("SELECT id, count(*) FROM {table} GROUP BY id"))?;
+            let mut rows = statement.query([])?;
+            while let Some(columns) = rows.next()? {
+                let (id, count) = (columns.get(0)?, columns.get(1)?);
+                let is_owned = walk.collections.get(&id).is_some_and(|(of, ..)| *of == kind);
+                if is_owned == orphans.contains(&id) {
+                    report.complain(format!("value {id}: its rows in {table} belong to no key"));
+                }
+                counted.insert(id, count);
+            }
+            self.verify_apart(table, &orphans, report, walk)?;
+        }
+        for (id, (kind, length, space)) in &walk.collections {
+            let found = counted.get(id).copied().unwrap_or(0);
+            let is_being_swept = orphan_spaces.contains(&i64::from(*space)) || orphans.contains(id);
+            if found != *length && !is_being_swept {
+                report.complain(format!("value {id}: a {kind:?} of {length} elements has {found} rows"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Base {
+    fn verify_apart(&self, table: &str, orphans: &HashSet<i64>, report: &mut Report, walk: &mut Walk) -> Result<()> {
+        let sql = format!("SELECT id, apart FROM {table} WHERE apart IS NOT NULL");
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(columns) = rows.next()? {
+            let (collection, id) = (columns.get(0)?, columns.get(1)?);
+            // Changes of what is deleted in the same group are not written: its rows may still name what they no longer had.
+            if orphans.contains(&collection) && orphans.contains(&id) {
+                continue;
+            }
+            if !walk.ids.insert(id) {
+                report.complain(format!("value {id}: belongs to an element of {table} and to something else"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn numbers_rise(names: &[&[u8]]) -> bool {
+    let number = |name: &[u8]| std::str::from_utf8(name).ok().and_then(|text| text.parse::<i64>().ok());
+    names.iter().all(|name| number(name).is_some()) && names.windows(2).all(|two| number(two[0]) < number(two[1]))
+}
