@@ -192,20 +192,11 @@ impl<'a> Rest<'a> {
 
 /// Part of the format.
 pub(super) fn table_number(table: Table) -> u8 {
-    match table {
-        Table::Database => 1,
-        Table::Orphan => 2,
-        Table::Chunk => 3,
-        Table::HashField => 4,
-        Table::SetMember => 5,
-        Table::Key => 32,
-    }
+    table as u8
 }
 
 fn table_of(number: u8) -> Result<Table> {
-    const TABLES: [Table; 6] =
-        [Table::Key, Table::Chunk, Table::HashField, Table::SetMember, Table::Orphan, Table::Database];
-    let found = TABLES.into_iter().find(|table| table_number(*table) == number);
+    let found = Table::ALL.into_iter().find(|table| table_number(*table) == number);
     found.ok_or_else(|| damaged("a change of an unknown table"))
 }
 

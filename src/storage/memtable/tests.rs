@@ -39,11 +39,13 @@ fn owned(key: RowKey<'_>) -> Name {
 fn name(number: u8) -> Name {
     let tail = vec![number / 10; usize::from(number / 10) * 3];
     let position = u64::from(number / 20) << 44 | 5;
-    owned(match number % 5 {
+    owned(match number % 7 {
         0 => RowKey::key(1, position, &tail),
         1 => RowKey::key(2, position, &tail),
         2 => RowKey::chunk(i64::from(number / 20), u64::from(number / 5)),
         3 => RowKey::orphan_value(i64::from(number)),
+        4 => RowKey::element(Table::HashField, i64::from(number / 30), position, &tail),
+        5 => RowKey::element(Table::SetMember, i64::from(number / 30), position, &tail),
         _ => RowKey::database(number % 16),
     })
 }
@@ -56,6 +58,7 @@ fn row(table: Table, value: u8) -> Owned {
         Table::Orphan => Owned::Orphan,
         Table::Chunk => Owned::Chunk(vec![value; usize::from(value)]),
         Table::Database => Owned::Database(value.into()),
+        Table::HashField | Table::SetMember => Owned::Element(vec![value; usize::from(value % 50)], None),
         Table::Key => Owned::Key(head, value.is_multiple_of(2).then(|| vec![value; usize::from(value) / 9])),
     }
 }
@@ -252,6 +255,8 @@ fn compare(memory: &Memory, model: &Model, oldest: u64, seq: u64) {
         Range::Keys { space: 1, first: 0, last: top },
         Range::Keys { space: 2, first: 1 << 44, last: 3 << 44 },
         Range::Chunks { id: 1, first: 0, last: u64::MAX },
+        Range::Elements { table: Table::HashField, id: 1, first: 0, last: u64::MAX },
+        Range::Elements { table: Table::SetMember, id: 2, first: 6, last: 2 << 44 },
         Range::Chunks { id: 3, first: 13, last: 14 },
     ] {
         let (table, first, last) = range.bounds();
@@ -291,7 +296,7 @@ fn compare_frozen(filler: &Filler, model: &Model) {
     for (generation, rows) in model.generations.iter().filter(|(generation, _)| **generation > model.merged) {
         let frozen = filler.frozen(*generation);
         let mut scratch = Vec::new();
-        for table in [Table::Orphan, Table::Chunk, Table::Database, Table::Key] {
+        for table in Table::ALL {
             let (mut found, mut walk) = (Vec::new(), frozen.walk(table).unwrap());
             loop {
                 // A slice that failed goes back to where it began.

@@ -13,6 +13,11 @@ pub enum Table {
     Key = 32,
 }
 
+impl Table {
+    /// In their order.
+    pub const ALL: [Self; 6] = [Self::Database, Self::Orphan, Self::Chunk, Self::HashField, Self::SetMember, Self::Key];
+}
+
 /// The name of a row. Compared as (table, numbers, bytes), which is also the order of its bytes once written down big-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowKey<'a> {
