@@ -10,7 +10,7 @@ use crate::kv::errors;
 use crate::kv::jobs::job::{Calls, Job, Kind, Unit};
 use crate::kv::jobs::{READ, WRITE};
 use crate::kv::sessions::session::{Awaits, Outcome, Polled, Running, SessionCall, Wait};
-use crate::kv::shared::faults::Point;
+use crate::kv::shared::faults::point_named;
 use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::runtime::Knob;
 use crate::resp::reply::Reply;
@@ -81,9 +81,9 @@ fn debug(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
         return Outcome::Reply(Reply::Ok);
     }
     if is("kill-writer", 3)
-        && let Some((_, point)) = Point::ALL.iter().find(|(name, _)| is_word(args[2], name))
+        && let Some(point) = point_named(|name| is_word(args[2], name))
     {
-        call.worker.shared.hand_offs.set(HandOff::KillAt, *point as u64);
+        call.worker.shared.hand_offs.set(HandOff::KillAt, point);
         return Outcome::Reply(Reply::Ok);
     }
     if is("object", 3) {
@@ -145,8 +145,8 @@ fn object(call: &mut ReadCall<'_>) -> ReadResult {
 }
 
 const HELP: &[&str] = &[
-    "KILL-WRITER <before-commit|after-commit|before-unmark|amid-replies>",
-    "    Kill the writer process the next time that it is there.",
+    "KILL-WRITER <before-commit|after-commit|before-unmark|amid-replies|...>",
+    "    Kill the writer process the next time that it is there. The other points: storage/points.rs.",
     "OBJECT <key>",
     "    Show low level info about `key` and associated value.",
     "PANIC <READ|WRITE>",

@@ -18,7 +18,7 @@ use crate::kv::lanes::upkeep::{WriterUpkeep, publish_sizes};
 use crate::kv::metrics::statistics::{Counted, Measured};
 use crate::kv::shared::Shared;
 use crate::kv::shared::broken::{self, Variant};
-use crate::kv::shared::faults::{Point, reach};
+use crate::kv::shared::faults::{self, Point, reach};
 use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::latency::Event;
 use crate::kv::shared::settings::{
@@ -103,6 +103,9 @@ impl Writer {
     }
 
     fn start(shared: &Arc<Shared>, context: &ExecutorContext) -> Result<Writer, StorageError> {
+        if shared.settings.debug_commands {
+            faults::listen(&shared.hand_offs);
+        }
         let mut options = shared.settings.storage.clone();
         // A predecessor that died of SIGBUS met a page that can't be read: without a map that is an error of the read.
         options.mmap &= context.scoreboard.read(context.slot, Counter::BusErrorsTotal) == 0;
