@@ -21,6 +21,8 @@ mod find;
 mod frozen;
 mod list;
 mod memory;
+#[cfg(all(test, feature = "models"))]
+mod models;
 mod node;
 mod pins;
 mod shape;
