@@ -9,6 +9,9 @@ use super::sqlite::{Base, Options};
 /// The keyspace on one connection to the data file. Between transactions and beside them it is also what it stands on: the upkeep
 /// works on the tables themselves, in transactions of its own.
 pub type Keyspace = super::keyspace::Keyspace<Base>;
+/// A collection of it, and a walk through one.
+pub type Elements<'a> = super::keyspace::Elements<'a, Base>;
+pub type Walk<'a> = super::keyspace::Walk<'a, Base>;
 
 impl Deref for Keyspace {
     type Target = Base;
