@@ -107,7 +107,7 @@ fn log_ahead(connection: &Connection) -> Result<()> {
 /// A file of ours whose tables are not there is damaged: better now than at the first request.
 pub(super) fn check_tables(connection: &Connection) -> Result<()> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let of_the_journal: &[&str] = if version < 2 { &[] } else { &["journal", "merged"] };
+    let of_the_journal: &[&str] = if version < 2 { &[] } else { &["journal", "merged", "left_out"] };
     let all = ["keyspace", "chunk", "expiry", "database", "orphan", "ticket", "meta"];
     for table in all.iter().chain(of_the_journal) {
         connection
