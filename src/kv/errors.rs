@@ -31,12 +31,6 @@ impl CommandError {
         }
     }
 
-    /// True exactly when the reply had no room.
-    #[must_use]
-    pub fn is_of_a_large_reply(&self) -> bool {
-        matches!(self, CommandError::Reply(text) if text == REPLY_TOO_LARGE)
-    }
-
     #[must_use]
     pub fn into_reply(self) -> Reply {
         match self {
@@ -106,14 +100,6 @@ pub const LCS_TOO_LONG: &str = "ERR String too long for LCS";
 pub const LCS_TOO_MUCH_MEMORY: &str = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
 pub const LCS_LEN_AND_IDX: &str = "ERR If you want both the length and indexes, please just use IDX.";
 
-// ---- hashes and sets
-pub const HASH_NOT_AN_INTEGER: &str = "ERR hash value is not an integer";
-pub const HASH_NOT_A_FLOAT: &str = "ERR hash value is not a float";
-pub const VALUE_NAN_OR_INFINITY: &str = "ERR value is NaN or Infinity";
-pub const COUNT_OUT_OF_RANGE: &str =
-    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
-pub const VALUE_OUT_OF_RANGE: &str = "ERR value is out of range";
-
 // ---- bits
 pub const BIT_OFFSET: &str = "ERR bit offset is not an integer or out of range";
 pub const BIT_VALUE: &str = "ERR bit is not an integer or out of range";
@@ -137,6 +123,8 @@ pub const DATA_LOCKED: &str = "ERR The data file is locked by another program: t
 pub const OUT_OF_MEMORY: &str = "OOM The service is out of memory: the command was not applied.";
 pub const READ_TOO_LONG: &str = "ERR The command was ended after 30 seconds: while it reads, the space of what others write can't be \
                                  given back. Ask for less at once: a range, or SCAN.";
+pub const READ_OVERTAKEN: &str =
+    "ERR The command was overtaken three times by what others wrote while it read: try again.";
 pub const INTERNAL: &str = "ERR internal error";
 pub const WAITING_NOT_BUILT: &str = "ERR This command waits for others, which this version of the service can't do yet";
 
@@ -361,6 +349,7 @@ pub fn storage_text(error: &StorageError) -> Cow<'static, str> {
         StorageError::FilesLost => FILES_LOST,
         StorageError::OutOfMemory => OUT_OF_MEMORY,
         StorageError::TimeLimit => READ_TOO_LONG,
+        StorageError::ViewLost => READ_OVERTAKEN,
         StorageError::TooLarge => STRING_TOO_LONG,
         // These stop a start; no command meets them.
         StorageError::Foreign { .. }

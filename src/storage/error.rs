@@ -25,6 +25,8 @@ pub enum StorageError {
     OutOfMemory,
     /// `Keyspace::limit_reads` has ended it.
     TimeLimit,
+    /// What a read saw of the memory is used again: it begins anew with another view.
+    ViewLost,
     /// The value would be longer than `Options::value_bytes_max`.
     TooLarge,
     /// The names of the files mean others than those that the service has open.
@@ -64,6 +66,7 @@ impl StorageError {
             | Self::Corrupt(_)
             | Self::OutOfMemory
             | Self::TimeLimit
+            | Self::ViewLost
             | Self::TooLarge
             | Self::Internal(_) => true,
             Self::Full
@@ -92,6 +95,7 @@ impl fmt::Display for StorageError {
             Self::Busy => write!(out, "the data file is locked by another connection"),
             Self::OutOfMemory => write!(out, "out of memory"),
             Self::TimeLimit => write!(out, "a read took longer than it may"),
+            Self::ViewLost => write!(out, "a read was overtaken by what was written meanwhile"),
             Self::TooLarge => write!(out, "the value is longer than the limit"),
             Self::FilesLost => {
                 write!(out, "the data files were deleted, replaced or moved while the service had them open")

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 use super::keyspace::Layout;
+use super::memtable::{Memory, Shape};
 use super::rows::Homes;
+use super::sqlite::GENERATIONS;
 use super::{Change, Keyspace, Options, prepare};
 
 /// A key with its database; `None` stands for everything.
@@ -25,6 +27,7 @@ pub(in crate::storage) struct Fixture {
     pub(in crate::storage) writer: Keyspace,
     pub(in crate::storage) options: Options,
     pub(in crate::storage) announced: Announced,
+    pub(in crate::storage) memory: Memory,
     /// Last, so that the connection closes before the directory goes.
     _directory: TempDir,
 }
@@ -32,8 +35,19 @@ pub(in crate::storage) struct Fixture {
 /// The time of a test that needs no other.
 pub(in crate::storage) const NOW_MS: i64 = 1_000_000;
 
+/// Small enough to be full now and then.
+pub(in crate::storage) fn memory() -> Memory {
+    Memory::new(Shape { generations: GENERATIONS, generation_bytes: 128 << 10, pins: 4 }).unwrap()
+}
+
 impl Fixture {
+    /// Without memory, unless the environment says so: then what a test looks for in the tables may not be there yet.
     pub(in crate::storage) fn new() -> Self {
+        let is_on = std::env::var_os("STORAGE_TEST_MEMORY").is_some();
+        Self::on(if is_on { memory() } else { Memory::off() })
+    }
+
+    pub(in crate::storage) fn on(memory: Memory) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut options = Options::new(directory.path());
         options.durability = super::Durability::Os;
@@ -46,8 +60,8 @@ impl Fixture {
                 Change::Flush { .. } | Change::Swap { .. } => None,
             });
         };
-        let writer = Keyspace::open_writer(&options, Box::new(hook)).unwrap();
-        Self { writer, options, announced, _directory: directory }
+        let writer = Keyspace::open_writer_on(&options, memory, Box::new(hook)).unwrap();
+        Self { writer, options, announced, memory, _directory: directory }
     }
 
     /// Keys collide all the time and values are big from a few bytes on.
@@ -70,11 +84,11 @@ impl Fixture {
 
     /// Another writer, as after a start.
     pub(in crate::storage) fn reopen_writer(&mut self) {
-        self.writer = Keyspace::open_writer(&self.options, Box::new(|_| {})).unwrap();
+        self.writer = Keyspace::open_writer_on(&self.options, self.memory, Box::new(|_| {})).unwrap();
     }
 
     pub(in crate::storage) fn reader(&self) -> Keyspace {
-        Keyspace::open_reader(&self.options).unwrap()
+        Keyspace::open_reader_on(&self.options, self.memory).unwrap()
     }
 
     /// One committed group at `NOW_MS`.

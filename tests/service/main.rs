@@ -8,7 +8,6 @@ mod client;
 mod client_memory;
 mod clients;
 mod core;
-mod hashes;
 mod life;
 mod logging;
 mod pipelines;

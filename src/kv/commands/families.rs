@@ -16,7 +16,6 @@ pub const FAMILIES: &[&[Command]] = &[
     commands::debug::COMMANDS,
     commands::dump::COMMANDS,
     commands::expire::COMMANDS,
-    commands::hashes::COMMANDS,
     commands::info::COMMANDS,
     commands::keys::COMMANDS,
     commands::latency::COMMANDS,

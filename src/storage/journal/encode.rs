@@ -26,6 +26,14 @@ pub fn encode(out: &mut Vec<u8>, head: &Head, tickets: &[(u64, u64)], batch: &Ba
     }
 }
 
+/// What a group of so many tickets and rows can take, whose names and rows have so many bytes together.
+#[must_use]
+pub fn bytes_max(tickets: usize, rows: usize, bytes: usize) -> u64 {
+    /// Table, flags, fields with their size, an origin, two lengths.
+    const AROUND_ROW: usize = 2 + 17 + 16 + 10;
+    (HEAD_BYTES + 16 * tickets + AROUND_ROW * rows + bytes) as u64
+}
+
 impl<'a> Encoder<'a> {
     pub fn new(out: &'a mut Vec<u8>, head: &Head, tickets: &[(u64, u64)]) -> Self {
         let begin = out.len();

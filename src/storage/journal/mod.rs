@@ -5,5 +5,5 @@ mod encode;
 pub mod fuzz;
 mod group;
 
-pub use encode::{Encoder, encode};
+pub use encode::{Encoder, bytes_max, encode};
 pub use group::{Change, Group, HEAD_BYTES, Head, head_of};

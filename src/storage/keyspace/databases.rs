@@ -90,7 +90,7 @@ impl<S: Store> Keyspace<S> {
 
     /// False only where a space has no rows at all, above and below.
     fn may_have_keys(&self, space: u64) -> Result<bool> {
-        if self.store.counts(space)?.0 > 0 {
+        if self.store.may_have_keys(space)? {
             return Ok(true);
         }
         let searched = self.batch.each(|changed| match changed.key.name() {

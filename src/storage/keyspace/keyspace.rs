@@ -41,6 +41,12 @@ pub trait Store: Snapshot {
     /// Keys of a space that lie below the batch, and those of them that end.
     fn counts(&self, space: u64) -> Result<(u64, u64)>;
 
+    /// False only where there is no key of a space below the batch.
+    fn may_have_keys(&self, space: u64) -> Result<bool>;
+
+    /// What is known of a key's row below the batch without a look into the tables; `Some(None)`: it was deleted.
+    fn unmerged(&self, key: RowKey<'_>) -> Result<Option<Option<Head>>>;
+
     /// An id that nothing has had, of a value or a space. Nothing takes it back: an id is never given twice.
     fn fresh_id(&mut self) -> Result<i64>;
 

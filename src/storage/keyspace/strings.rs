@@ -18,7 +18,11 @@ impl<S: Store> Keyspace<S> {
         let (old, origin) = match self.batch.find(name) {
             // What lies below this row, the batch knows.
             Some(row) => (row.map(|row| row.of_key().head), Origin::Blind),
-            None if is_blind => (None, Origin::Blind),
+            // Blind only where the tables have what lies below: what a generation gives up, its rows say.
+            None if is_blind => match self.store.unmerged(name)? {
+                Some(old) => (old, Origin::of(old.as_ref())),
+                None => (None, Origin::Blind),
+            },
             None => {
                 let old = self.store.row(name, Part::Head, |row| row.of_key().head)?;
                 (old, Origin::of(old.as_ref()))

@@ -18,13 +18,20 @@ pub struct Memory {
 }
 
 /// What a view has of the memory: rows of these generations, as of one group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     pub oldest: u64,
     /// Before `oldest`: there is nothing.
     pub newest: u64,
     /// The last group that is seen.
     pub seq: u64,
+}
+
+impl Default for Window {
+    /// Of nothing.
+    fn default() -> Self {
+        Self { oldest: 1, newest: 0, seq: 0 }
+    }
 }
 
 impl Window {

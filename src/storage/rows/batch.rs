@@ -114,6 +114,18 @@ impl Batch {
         self.entries.is_empty()
     }
 
+    /// How many rows it has changes of, those that were undone included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// What names and rows have together, at least.
+    #[must_use]
+    pub fn arena_bytes(&self) -> usize {
+        self.arena.len()
+    }
+
     /// What it takes, about: for whoever bounds it.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -82,6 +82,12 @@ impl Base {
         })
     }
 
+    /// The seed of the hash that gives a key its home: each file has its own.
+    pub(in crate::storage) fn seed(&self) -> Result<[u8; 16]> {
+        let seed = "SELECT value FROM meta WHERE name = 'hash_seed'";
+        Ok(self.connection.query_row(seed, [], |row| row.get(0))?)
+    }
+
     /// The hash that gives a key its home.
     pub(in crate::storage) fn homes(&self) -> Homes {
         self.homes

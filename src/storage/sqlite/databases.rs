@@ -114,6 +114,18 @@ impl Base {
         Ok(found.unwrap_or_default())
     }
 
+    /// Where the databases' keys lie, in the present transaction.
+    pub(in crate::storage) fn spaces(&self) -> Result<[u64; DATABASES]> {
+        self.check_transaction()?;
+        Ok(self.load_databases()?.rows.map(|row| row.id))
+    }
+
+    /// Keys of a database in its table, and those of them that end.
+    pub(in crate::storage) fn counts_in_table(&self, database: u8) -> Result<(u64, u64)> {
+        let row = self.database_row(database)?;
+        Ok((row.key_count, row.expires_count))
+    }
+
     pub(super) fn load_databases(&self) -> Result<Databases> {
         let mut databases = Databases { rows: Default::default(), touched: 0 };
         let mut statement =

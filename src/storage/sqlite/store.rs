@@ -4,7 +4,7 @@ use super::base::Base;
 use super::chunks::place;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::Store;
-use crate::storage::rows::{ElementRow, Name, RowKey};
+use crate::storage::rows::{ElementRow, Head, Name, RowKey};
 
 impl Store for Base {
     fn is_in_transaction(&self) -> bool {
@@ -17,6 +17,14 @@ impl Store for Base {
 
     fn counts(&self, space: u64) -> Result<(u64, u64)> {
         self.space_counts(space)
+    }
+
+    fn may_have_keys(&self, space: u64) -> Result<bool> {
+        Ok(self.space_counts(space)?.0 > 0)
+    }
+
+    fn unmerged(&self, _: RowKey<'_>) -> Result<Option<Option<Head>>> {
+        Ok(None)
     }
 
     fn fresh_id(&mut self) -> Result<i64> {

@@ -12,7 +12,7 @@ impl Base {
         self.execute("BEGIN")
     }
 
-    pub(in crate::storage) fn end_read(&mut self) -> Result<()> {
+    pub(in crate::storage) fn end_read(&self) -> Result<()> {
         if !self.is_in_transaction() {
             return Ok(());
         }

@@ -363,7 +363,8 @@ pub(super) fn sizes(base: &mut Keyspace) -> Result<[Size; DATABASES]> {
     let mut sizes = [Size::default(); DATABASES];
     for (number, size) in sizes.iter_mut().enumerate() {
         base.select(number as u8);
-        *size = Size { keys: base.key_count()?, expires: base.expires_count()? };
+        let (keys, expires) = base.rough_counts()?;
+        *size = Size { keys, expires };
     }
     Ok(sizes)
 }

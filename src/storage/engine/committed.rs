@@ -1,0 +1,282 @@
+//! Rows as they are committed: what memory has of them, over a snapshot of the tables.
+
+use std::cell::{Cell, RefCell};
+use std::ops::{ControlFlow, Deref, DerefMut};
+use std::time::{Duration, Instant};
+
+use super::groups::Groups;
+use super::scan;
+use crate::storage::error::{Result, StorageError};
+use crate::storage::keyspace::Store;
+use crate::storage::memtable::{Lost, Memory, Pin, Portion, Scratch, Window};
+use crate::storage::points::{Point, pass};
+use crate::storage::rows::{ElementRow, Head, Part, Range, Row, RowKey, Snapshot};
+use crate::storage::sqlite::Base;
+use crate::sys::clock;
+
+pub struct Committed {
+    base: Base,
+    memory: Memory,
+    pin: Pin,
+    /// What the present transaction sees of the memory.
+    window: Cell<Window>,
+    /// When it began, by the caller's clock and by this process's: a pin says since when it holds.
+    begun: (i64, Instant),
+    /// For reads, which may be nested.
+    scratches: RefCell<Vec<Scratch>>,
+    portions: RefCell<Vec<Portion>>,
+    /// Of the writer, if there is memory.
+    pub(super) groups: Option<Groups>,
+}
+
+/// How long a view is waited for: of all that can be in its way, a writer that died and whose successor is not there yet takes longest.
+const VIEW_WAIT: Duration = Duration::from_secs(5);
+const VIEW_LOOK: Duration = Duration::from_millis(1);
+/// Views in a row that are tried without a pause.
+const VIEWS_AT_ONCE: u32 = 3;
+
+impl Deref for Committed {
+    type Target = Base;
+
+    fn deref(&self) -> &Base {
+        &self.base
+    }
+}
+
+impl DerefMut for Committed {
+    fn deref_mut(&mut self) -> &mut Base {
+        &mut self.base
+    }
+}
+
+impl Committed {
+    pub(super) fn new(base: Base, memory: Memory) -> Self {
+        Self {
+            base,
+            memory,
+            pin: memory.take_pin(u64::from(std::process::id())),
+            window: Cell::default(),
+            begun: (0, clock::monotonic()),
+            scratches: RefCell::default(),
+            portions: RefCell::default(),
+            groups: None,
+        }
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        self.memory
+    }
+
+    /// The writer's parts, which work together.
+    pub(super) fn parts(&mut self) -> (&mut Base, Option<&mut Groups>) {
+        (&mut self.base, self.groups.as_mut())
+    }
+
+    pub(super) fn begin_read(&mut self, now_ms: i64) -> Result<()> {
+        self.begun = (now_ms, clock::monotonic());
+        self.base.begin_read()?;
+        self.open_view()
+    }
+
+    pub(super) fn end_read(&mut self) -> Result<()> {
+        self.close_view();
+        self.base.end_read()
+    }
+
+    /// Lets go of the view and takes a new one.
+    pub(super) fn renew(&self) -> Result<()> {
+        self.close_view();
+        self.base.renew_snapshot()?;
+        self.open_view()
+    }
+
+    /// In the writer's transaction all that is committed is seen, and nobody else recycles.
+    pub(super) fn set_window(&self, window: Window) {
+        self.window.set(window);
+    }
+
+    pub(super) fn close_view(&self) {
+        if self.memory.is_on() {
+            self.memory.unpin(&self.pin);
+            self.window.set(Window::default());
+        }
+    }
+
+    /// The snapshot first, then what memory has above it.
+    fn open_view(&self) -> Result<()> {
+        if !self.memory.is_on() {
+            return Ok(());
+        }
+        let opened = self.try_to_open_view();
+        if opened.is_err() {
+            self.close_view();
+            self.base.end_read()?;
+        }
+        opened
+    }
+
+    fn try_to_open_view(&self) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            let merged = self.base.merged()?;
+            pass(Point::SnapshotOpened);
+            // Who has said nothing of the file yet has not looked into its journal.
+            if self.memory.seed().is_some()
+                && let Some(window) = self.memory.open(&self.pin, merged.generation, merged.ahead, self.pin_ms())
+            {
+                self.window.set(window);
+                return Ok(());
+            }
+            tries += 1;
+            if clock::monotonic().duration_since(self.begun.1) > VIEW_WAIT {
+                return Err(StorageError::ViewLost);
+            }
+            if tries > VIEWS_AT_ONCE {
+                clock::pause(VIEW_LOOK);
+            }
+            self.base.renew_snapshot()?;
+        }
+    }
+
+    fn pin_ms(&self) -> i64 {
+        let passed = clock::monotonic().duration_since(self.begun.1);
+        self.begun.0 + i64::try_from(passed.as_millis()).unwrap_or(0)
+    }
+
+    fn is_in_memory(&self) -> bool {
+        !self.window.get().is_empty() && self.base.is_in_transaction()
+    }
+
+    /// Asks with something to copy into, which is another one for whoever asks within `f`.
+    fn with_scratch<R>(&self, f: impl FnOnce(&mut Scratch) -> R) -> R {
+        let mut scratch = self.scratches.borrow_mut().pop().unwrap_or_default();
+        let done = f(&mut scratch);
+        self.scratches.borrow_mut().push(scratch);
+        done
+    }
+
+    /// The same for portions of a range.
+    fn with_portions<R>(&self, f: impl FnOnce(&mut Portion, &mut Portion) -> R) -> R {
+        let take = || self.portions.borrow_mut().pop().unwrap_or_default();
+        let (mut one, mut other) = (take(), take());
+        let done = f(&mut one, &mut other);
+        self.portions.borrow_mut().extend([one, other]);
+        done
+    }
+
+    /// By how many what is not merged changes the keys of a space, and those of them that end.
+    fn count_unmerged(&self, space: u64) -> Result<(i64, i64)> {
+        let (mut keys, mut ends) = (0, 0);
+        let range = Range::Keys { space, first: 0, last: u64::MAX };
+        let window = self.window.get();
+        self.with_portions(|portion, other| {
+            scan::unmerged(self.memory, range, &window, (portion, other), &mut |row| {
+                let below = self.base.row(row.key, Part::Head, |row| row.of_key().head.expires_at_ms)?;
+                let above = row.row.map(|row| row.of_key().head.expires_at_ms);
+                keys += i64::from(above.is_some()) - i64::from(below.is_some());
+                ends += i64::from(above.flatten().is_some()) - i64::from(below.flatten().is_some());
+                Ok(ControlFlow::Continue(()))
+            })
+        })?;
+        Ok((keys, ends))
+    }
+}
+
+impl From<Lost> for StorageError {
+    fn from(_: Lost) -> Self {
+        Self::ViewLost
+    }
+}
+
+impl Drop for Committed {
+    fn drop(&mut self) {
+        self.memory.give_back(&mut self.pin);
+    }
+}
+
+impl Snapshot for Committed {
+    fn row<R>(&self, key: RowKey<'_>, part: Part, show: impl FnOnce(Row<'_>) -> R) -> Result<Option<R>> {
+        if !self.is_in_memory() {
+            return self.base.row(key, part, show);
+        }
+        let window = self.window.get();
+        let shown = self.with_scratch(|scratch| match self.memory.find(key, part, &window, scratch) {
+            Ok(Some(seen)) => Ok(Ok(seen.row.map(show))),
+            Ok(None) => Ok(Err(show)),
+            Err(lost) => Err(lost),
+        })?;
+        match shown {
+            Ok(shown) => Ok(shown),
+            Err(show) => {
+                pass(Point::MemoryAsked);
+                self.base.row(key, part, show)
+            }
+        }
+    }
+
+    fn scan(&self, range: Range, show: &mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>) -> Result<()> {
+        if !self.is_in_memory() {
+            return self.base.scan(range, show);
+        }
+        let window = self.window.get();
+        self.with_portions(|portion, other| {
+            scan::merged(&self.base, self.memory, range, &window, (portion, other), show)
+        })
+    }
+}
+
+impl Store for Committed {
+    fn is_in_transaction(&self) -> bool {
+        self.base.is_in_transaction()
+    }
+
+    fn check_writing(&self) -> Result<()> {
+        self.base.check_writing()
+    }
+
+    fn counts(&self, space: u64) -> Result<(u64, u64)> {
+        let (keys, ends) = Store::counts(&self.base, space)?;
+        if !self.is_in_memory() {
+            return Ok((keys, ends));
+        }
+        let (more_keys, more_ends) = self.count_unmerged(space)?;
+        Ok((keys.saturating_add_signed(more_keys), ends.saturating_add_signed(more_ends)))
+    }
+
+    fn may_have_keys(&self, space: u64) -> Result<bool> {
+        if Store::may_have_keys(&self.base, space)? {
+            return Ok(true);
+        }
+        if !self.is_in_memory() {
+            return Ok(false);
+        }
+        let range = Range::Keys { space, first: 0, last: u64::MAX };
+        self.with_portions(|portion, _| {
+            self.memory.collect(range, None, &self.window.get(), 1, portion)?;
+            Ok(!portion.is_empty())
+        })
+    }
+
+    fn unmerged(&self, key: RowKey<'_>) -> Result<Option<Option<Head>>> {
+        if !self.is_in_memory() {
+            return Ok(None);
+        }
+        let window = self.window.get();
+        self.with_scratch(|scratch| {
+            let seen = self.memory.find(key, Part::Head, &window, scratch)?;
+            Ok(seen.map(|seen| seen.row.map(|row| row.of_key().head)))
+        })
+    }
+
+    fn fresh_id(&mut self) -> Result<i64> {
+        self.base.fresh_id()
+    }
+
+    fn write_ahead(&mut self, id: i64, number: u64, bytes: &[u8]) -> Result<()> {
+        self.base.write_ahead(id, number, bytes)
+    }
+
+    fn write_element_ahead(&mut self, name: RowKey<'_>, row: ElementRow<'_>) -> Result<()> {
+        self.base.write_element_ahead(name, row)
+    }
+}

@@ -1,0 +1,261 @@
+//! The writer's groups: what a commit does to journal and memory, what room there is, and what is merged.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::storage::error::Result;
+use crate::storage::error::StorageError;
+use crate::storage::journal::{self, Head};
+use crate::storage::memtable::{Busy, Filler, Memory, Window};
+use crate::storage::merge::{Merger, Slice};
+use crate::storage::points::{Point, pass};
+use crate::storage::rows::{Batch, Name, Row};
+use crate::storage::sqlite::{Base, GENERATIONS, Merged};
+use crate::sys::clock;
+
+use super::generations::Generation;
+
+pub(super) struct Groups {
+    pub(super) filler: Filler,
+    pub(super) merger: Merger<Generation>,
+    /// Where the next group goes in the region of the newest generation.
+    pub(super) at: u64,
+    /// The last group of each generation that is not merged.
+    pub(super) ends: BTreeMap<u64, u64>,
+    /// The start of the service that tickets belong to, and those of its jobs that the table `ticket` does not have.
+    pub(super) boot: u64,
+    pub(super) tickets: BTreeMap<u64, u64>,
+    /// Of the present group.
+    pub(super) new_tickets: Vec<(u64, u64)>,
+    /// All is merged within the present group's transaction: it goes into the tables.
+    pub(super) is_direct: bool,
+    region_bytes: u64,
+    bytes: Vec<u8>,
+}
+
+/// How long a pause is while a reader holds a generation.
+const PINNED_LOOK: Duration = Duration::from_millis(1);
+/// A forced merge looks at nothing else for so long.
+const FORCED_SLICE: Duration = Duration::from_millis(5);
+
+impl Groups {
+    pub(super) fn new(filler: Filler, merged: u64, journal_bytes_max: u64) -> Self {
+        Self {
+            filler,
+            merger: Merger::new(merged),
+            at: 0,
+            ends: BTreeMap::new(),
+            boot: 0,
+            tickets: BTreeMap::new(),
+            new_tickets: Vec::new(),
+            is_direct: false,
+            region_bytes: region_bytes(journal_bytes_max),
+            bytes: Vec::new(),
+        }
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        self.filler.memory()
+    }
+
+    pub(super) fn window(&self) -> Window {
+        self.filler.window()
+    }
+
+    /// The largest batch that is not written to the tables at once.
+    pub(super) fn batch_bytes_max(&self) -> usize {
+        (self.region_bytes / 4) as usize
+    }
+
+    /// Whether there is room for the batch, if need be in a new generation.
+    pub(super) fn make_room(&mut self, batch: &Batch, now_ms: i64) -> bool {
+        let (rows, bytes) = (batch.len(), batch.arena_bytes());
+        let most = journal::bytes_max(self.new_tickets.len(), rows, bytes);
+        if !self.filler.fits_empty(rows, bytes) || most > self.region_bytes {
+            return false;
+        }
+        if self.filler.fits(rows, bytes) && self.at + most <= self.region_bytes {
+            return true;
+        }
+        self.begin_generation(now_ms).is_ok()
+    }
+
+    /// Between groups: sees to it that the next one of usual size finds room, and merges for that what has to be merged.
+    pub(super) fn make_headroom(&mut self, base: &mut Base, now_ms: i64) -> Result<()> {
+        let quarter = self.batch_bytes_max();
+        if self.at as usize + quarter <= self.region_bytes as usize && self.filler.fits(1, quarter) {
+            return Ok(());
+        }
+        while let Err(Busy::Unmerged { generation }) = self.begin_generation(now_ms) {
+            while self.memory().merged() < generation {
+                // A row that can't be written is put aside, slice by slice.
+                match self.merge(base, FORCED_SLICE) {
+                    Err(error) if error.is_of_the_call() => {}
+                    merged => drop(merged?),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for readers a little; after that the oldest generation is recycled under them.
+    pub(super) fn begin_generation(&mut self, now_ms: i64) -> std::result::Result<(), Busy> {
+        let begun = clock::monotonic();
+        loop {
+            let passed = clock::monotonic().duration_since(begun);
+            let now_ms = now_ms + i64::try_from(passed.as_millis()).unwrap_or(0);
+            match self.filler.begin_generation(now_ms) {
+                Ok(_) => {
+                    self.at = 0;
+                    return Ok(());
+                }
+                Err(Busy::Pinned) => clock::pause(PINNED_LOOK),
+                Err(busy) => return Err(busy),
+            }
+        }
+    }
+
+    /// COMMIT of a batch for which there is room. `is_ahead`: rows of it are in the tables already.
+    pub(super) fn commit(&mut self, base: &mut Base, batch: &Batch, is_ahead: bool) -> Result<()> {
+        let (generation, seq) = (self.memory().newest(), self.memory().published() + 1);
+        let mut merged = base.merged()?;
+        if is_ahead {
+            merged.ahead += 1;
+            base.store_merged(&merged)?;
+        }
+        self.bytes.clear();
+        journal::encode(&mut self.bytes, &Head { generation, seq, boot: self.boot }, &self.new_tickets, batch);
+        base.append(generation, self.at, &self.bytes)?;
+        pass(Point::JournalAppended);
+        base.commit()?;
+        pass(Point::GroupCommitted);
+        let half = batch.len() / 2;
+        let mut number = 0;
+        batch.each(|changed| {
+            self.tell_space(changed.key.name(), changed.row);
+            let inserted = self.filler.insert(changed.key, changed.row, changed.origin, seq);
+            number += 1;
+            if number == half {
+                pass(Point::HalfInserted);
+            }
+            inserted.map_err(|_| StorageError::Internal("a group found no room in memory".into()))
+        })?;
+        pass(Point::RowsInserted);
+        self.filler.publish(seq, merged.ahead);
+        pass(Point::GroupPublished);
+        self.at += self.bytes.len() as u64;
+        self.ends.insert(generation, seq);
+        self.tickets.extend(self.new_tickets.drain(..));
+        Ok(())
+    }
+
+    /// COMMIT of a transaction that has no rows: what was swept, and jobs that changed nothing.
+    pub(super) fn commit_nothing(&mut self, base: &mut Base) -> Result<()> {
+        for (incarnation, number) in self.new_tickets.drain(..) {
+            base.record_ticket(incarnation, number)?;
+            self.tickets.remove(&incarnation);
+        }
+        base.commit()
+    }
+
+    pub(super) fn tell_space(&self, name: Name<'_>, row: Option<Row<'_>>) {
+        if let (Name::Database(number), Some(Row::Database(space))) = (name, row) {
+            self.filler.set_space(number, space);
+        }
+    }
+
+    /// All that is not merged, within the present group's transaction.
+    pub(super) fn merge_within(&mut self, base: &mut Base) -> Result<()> {
+        for generation in self.memory().merged() + 1..=self.memory().newest() {
+            let frozen = self.filler.frozen(generation);
+            self.merger.all(base, generation, || Generation::new(frozen))?;
+        }
+        self.is_direct = true;
+        Ok(())
+    }
+
+    /// COMMIT of a group whose batch is in the tables with all that was before it.
+    pub(super) fn commit_direct(&mut self, base: &mut Base, now_ms: i64) -> Result<()> {
+        let (generation, seq) = (self.memory().newest(), self.memory().published() + 1);
+        let ahead = base.merged()?.ahead;
+        base.store_merged(&Merged { generation, seq, ahead })?;
+        self.store_tickets(base)?;
+        for (incarnation, number) in &self.new_tickets {
+            base.record_ticket(*incarnation, *number)?;
+        }
+        pass(Point::DirectApplied);
+        base.commit()?;
+        pass(Point::DirectCommitted);
+        self.is_direct = false;
+        self.merger.committed(base);
+        self.tickets.clear();
+        self.new_tickets.clear();
+        self.ends.clear();
+        self.filler.set_merged(generation);
+        pass(Point::MergedPublished);
+        self.tell_spaces(base)?;
+        self.filler.publish(seq, ahead);
+        pass(Point::GroupPublished);
+        // All are merged, so it can only be held for a moment.
+        self.begin_generation(now_ms).map_err(|busy| StorageError::Internal(format!("no generation begins: {busy:?}")))
+    }
+
+    /// The spaces of all databases as the tables have them.
+    pub(super) fn tell_spaces(&self, base: &mut Base) -> Result<()> {
+        base.begin_read()?;
+        let told = base.spaces();
+        base.end_read()?;
+        for (number, space) in told?.into_iter().enumerate() {
+            self.filler.set_space(number as u8, space);
+        }
+        Ok(())
+    }
+
+    /// The group is undone.
+    pub(super) fn rolled_back(&mut self, base: &mut Base) {
+        self.new_tickets.clear();
+        if std::mem::take(&mut self.is_direct) {
+            self.merger.rolled_back(base);
+        }
+    }
+
+    /// A slice of the oldest generation; `None`: none waits.
+    pub(super) fn merge(&mut self, base: &mut Base, time: Duration) -> Result<Option<Slice>> {
+        let memory = self.memory();
+        let generation = memory.merged() + 1;
+        if generation >= memory.newest() {
+            return Ok(None);
+        }
+        let frozen = self.filler.frozen(generation);
+        let end = self.ends.range(..=generation).next_back().map(|(_, seq)| *seq);
+        let tickets = &self.tickets;
+        let slice = self.merger.slice(base, generation, || Generation::new(frozen), time, &mut |base| {
+            let merged = base.merged()?;
+            base.store_merged(&Merged { generation, seq: end.unwrap_or(merged.seq), ..merged })?;
+            tickets.iter().try_for_each(|(incarnation, number)| base.record_ticket(*incarnation, *number))
+        })?;
+        if slice.is_last {
+            self.filler.set_merged(generation);
+            pass(Point::MergedPublished);
+            self.tickets.clear();
+            self.ends.retain(|number, _| *number > generation);
+        }
+        Ok(Some(slice))
+    }
+
+    /// The newest generation takes no further groups, if it has any.
+    pub(super) fn freeze(&mut self, now_ms: i64) -> std::result::Result<(), Busy> {
+        let memory = self.memory();
+        if memory.figures_of(memory.newest()).versions == 0 { Ok(()) } else { self.begin_generation(now_ms) }
+    }
+
+    fn store_tickets(&self, base: &mut Base) -> Result<()> {
+        self.tickets.iter().try_for_each(|(incarnation, number)| base.record_ticket(*incarnation, *number))
+    }
+}
+
+/// What the groups of a generation may have in the journal.
+fn region_bytes(journal_bytes_max: u64) -> u64 {
+    const MIN: u64 = 1 << 20;
+    (journal_bytes_max / GENERATIONS).max(MIN)
+}

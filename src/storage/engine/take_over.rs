@@ -1,0 +1,158 @@
+//! A writer's start: groups that the journal has reach memory again, and what a predecessor left half done is finished.
+//!
+//! ```text
+//! memory alive     groups above S into the generation that they belong to, where some of their rows may be; then S
+//! memory empty     all groups of generations that are not merged, in their order
+//! no memory for it, or less than they take: each generation goes into the tables as one batch
+//! ```
+
+use super::committed::Committed;
+use super::groups::Groups;
+use std::collections::BTreeMap;
+
+use crate::storage::error::Result;
+use crate::storage::journal::Group;
+use crate::storage::memtable::Filler;
+use crate::storage::points::{Point, pass};
+use crate::storage::rows::Batch;
+use crate::storage::sqlite::{Base, Merged, Place, Trust};
+
+/// The journal's groups that went into memory; `None`: there was no room for all of them.
+type Replayed = Option<Place>;
+
+/// Brings memory, if there is any, to what is committed. `seed`: of the file's hash.
+pub(super) fn take_over(committed: &mut Committed, seed: [u8; 16], journal_bytes_max: u64) -> Result<()> {
+    let memory = committed.memory();
+    let base: &mut Base = committed;
+    if !memory.is_on() {
+        return merge_journal(base);
+    }
+    base.begin_read()?;
+    let (merged, boot) = (base.merged()?, base.ticket_boot()?);
+    let mut filler = Filler::take_over(memory);
+    let is_alive = memory.seed() == Some(seed);
+    if is_alive {
+        // It may have died between the COMMIT of M, or of a group that went into the tables, and the words.
+        filler.set_merged(memory.merged().max(merged.generation));
+        if merged.seq > memory.published() {
+            filler.publish(merged.seq, merged.ahead);
+        }
+    } else {
+        filler.start(merged.generation, merged.seq, merged.ahead);
+    }
+    let mut groups = Groups::new(filler, merged.generation, journal_bytes_max);
+    groups.boot = boot;
+    let replayed = replay(base, &mut groups, &merged)?;
+    base.end_read()?;
+    // A job that changed nothing is in the table alone.
+    let in_table: BTreeMap<u64, u64> = base.applied_tickets()?.into_iter().collect();
+    groups.tickets.retain(|incarnation, number| in_table.get(incarnation).is_none_or(|known| *known < *number));
+    let Some(place) = replayed else {
+        // The file comes from where there was more room.
+        merge_journal(base)?;
+        return take_over(committed, seed, journal_bytes_max);
+    };
+    if memory.newest() > merged.generation && place.generation == memory.newest() {
+        groups.at = place.at;
+    }
+    groups.filler.publish(place.seq.max(memory.published()), merged.ahead);
+    tell_spaces(base, &groups)?;
+    // Last: from here on readers look.
+    groups.filler.set_seed(seed);
+    pass(Point::TakenOver);
+    if memory.newest() <= memory.merged() {
+        groups
+            .begin_generation(0)
+            .map_err(|busy| crate::storage::StorageError::Internal(format!("no generation begins: {busy:?}")))?;
+    }
+    committed.groups = Some(groups);
+    Ok(())
+}
+
+/// As memory has them where it has something newer than the tables.
+fn tell_spaces(base: &mut Base, groups: &Groups) -> Result<()> {
+    use crate::storage::memtable::Scratch;
+    use crate::storage::rows::{Part, Row, RowKey};
+
+    groups.tell_spaces(base)?;
+    let (memory, window) = (groups.memory(), groups.window());
+    let mut scratch = Scratch::default();
+    for number in 0..crate::storage::DATABASES as u8 {
+        let found = memory.find(RowKey::database(number), Part::Whole, &window, &mut scratch)?;
+        if let Some(Some(Row::Database(space))) = found.map(|seen| seen.row) {
+            groups.filler.set_space(number, space);
+        }
+    }
+    Ok(())
+}
+
+/// Within a read transaction.
+fn replay(base: &Base, groups: &mut Groups, merged: &Merged) -> Result<Replayed> {
+    let memory = groups.memory();
+    let published = memory.published();
+    let mut is_full = false;
+    let place = base.replay(merged.place(), &mut |group, place| {
+        if group.head.boot == groups.boot {
+            groups.tickets.extend(group.tickets());
+        }
+        groups.ends.insert(place.generation, place.seq);
+        if is_full || group.head.seq <= published {
+            return Ok(());
+        }
+        while memory.newest() < group.head.generation && groups.begin_generation(0).is_ok() {}
+        is_full = memory.newest() != group.head.generation || !insert(groups, group)?;
+        pass(Point::GroupReplayed);
+        Ok(())
+    })?;
+    Ok((!is_full).then_some(place))
+}
+
+/// False: there is no room.
+fn insert(groups: &mut Groups, group: &Group<'_>) -> Result<bool> {
+    for change in group.changes() {
+        let change = change?;
+        if groups.filler.insert(change.key, change.row, change.origin, group.head.seq).is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whatever the journal has goes into the tables.
+fn merge_journal(base: &mut Base) -> Result<()> {
+    loop {
+        base.begin_read()?;
+        let (merged, boot) = (base.merged()?, base.ticket_boot()?);
+        // Each row of a generation once: as it is at the end, with what was known below its first change.
+        let (mut batch, mut tickets, mut end) = (Batch::default(), Vec::new(), None);
+        let nothing = batch.savepoint();
+        let replayed = base.replay(merged.place(), &mut |group, place| {
+            if end.is_some_and(|end: Place| end.generation != place.generation) {
+                return Ok(());
+            }
+            end = Some(place);
+            if group.head.boot == boot {
+                tickets.extend(group.tickets());
+            }
+            for change in group.changes() {
+                let change = change?;
+                match change.row {
+                    Some(row) => batch.put(change.key, row, change.origin)?,
+                    None => batch.delete(change.key, change.origin)?,
+                }
+                batch.keep_since(nothing);
+            }
+            Ok(())
+        });
+        base.end_read()?;
+        replayed?;
+        let Some(end) = end else { return Ok(()) };
+        base.begin_write()?;
+        base.begin_merge(Trust::Tables);
+        base.apply_slice(|applying| batch.in_order(|changed| applying.row(changed.key, changed.row, changed.origin)))?;
+        base.store_merged(&Merged { generation: end.generation, seq: end.seq, ..merged })?;
+        tickets.iter().try_for_each(|(incarnation, number)| base.record_ticket(*incarnation, *number))?;
+        base.commit()?;
+        base.end_merge();
+    }
+}

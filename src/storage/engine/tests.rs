@@ -1,0 +1,272 @@
+//! Groups through journal and memory: whatever is merged when, and whoever takes over, the keyspace agrees with its model.
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+use crate::storage::fixture::{Fixture, NOW_MS, memory};
+use crate::storage::memtable::Memory;
+use crate::storage::model::{Model, Op, apply, compare, ops, verify};
+use crate::storage::{CHUNK_BYTES, Expiry, Keyspace, Lookup, StorageError};
+use std::time::Duration;
+
+/// What happens between two groups.
+#[derive(Clone, Copy, Debug)]
+enum Between {
+    Nothing,
+    Slices(u8),
+    Freeze,
+    MergeAll,
+    Sweep,
+    /// The writer died; memory lives.
+    NewWriter,
+    /// All processes died.
+    Boot,
+    /// The same, and the new service has no memory; then one that has.
+    BootWithout,
+}
+
+fn between() -> impl Strategy<Value = Vec<Between>> {
+    let one = prop_oneof![
+        4 => Just(Between::Nothing),
+        6 => (1..5u8).prop_map(Between::Slices),
+        4 => Just(Between::Freeze),
+        1 => Just(Between::MergeAll),
+        2 => Just(Between::Sweep),
+        2 => Just(Between::NewWriter),
+        2 => Just(Between::Boot),
+        1 => Just(Between::BootWithout),
+    ];
+    prop::collection::vec(one, 40)
+}
+
+fn reopen(fixture: &mut Fixture, memory: Memory) {
+    fixture.memory = memory;
+    fixture.reopen_writer();
+    Fixture::crowd_keyspace(&mut fixture.writer);
+}
+
+fn happen(fixture: &mut Fixture, between: Between, now_ms: i64) {
+    let selected = fixture.writer.database();
+    match between {
+        Between::Nothing => {}
+        Between::Slices(count) => (0..count).for_each(|_| _ = fixture.writer.merge(Duration::ZERO).unwrap()),
+        Between::Freeze => _ = fixture.writer.freeze(now_ms),
+        Between::MergeAll => {
+            fixture.writer.merge_all(now_ms).unwrap();
+            fixture.writer.begin_read(now_ms).unwrap();
+            verify(&fixture.writer).unwrap();
+            fixture.writer.end_read().unwrap();
+        }
+        Between::Sweep => {
+            fixture.writer.begin_write(now_ms).unwrap();
+            fixture.writer.sweep_expired(3).unwrap();
+            fixture.writer.sweep_orphans(3).unwrap();
+            fixture.writer.commit().unwrap();
+        }
+        Between::NewWriter => reopen(fixture, fixture.memory),
+        Between::Boot => reopen(fixture, memory()),
+        Between::BootWithout => {
+            reopen(fixture, Memory::off());
+            reopen(fixture, memory());
+        }
+    }
+    fixture.writer.select(selected);
+}
+
+fn run(ops: &[Op], between: &[Between]) -> Result<(), TestCaseError> {
+    let mut fixture = Fixture::on(memory());
+    Fixture::crowd_keyspace(&mut fixture.writer);
+    let mut model = Model { now_ms: NOW_MS, ..Model::default() };
+    let (mut committed, mut saved) = (model.clone(), None);
+    let mut between = between.iter().cycle();
+    fixture.writer.begin_write(model.now_ms).unwrap();
+    for op in ops {
+        match op {
+            Op::Commit { later_ms } => {
+                fixture.writer.commit().unwrap();
+                happen(&mut fixture, *between.next().unwrap(), model.now_ms);
+                let mut reader = fixture.reader();
+                Fixture::crowd_keyspace(&mut reader);
+                reader.begin_read(model.now_ms).unwrap();
+                compare(&mut reader, &model)?;
+                for database in 0..3 {
+                    reader.select(database);
+                    let keys = model.databases[usize::from(database)].len() as u64;
+                    prop_assert!(reader.key_count().unwrap() >= keys, "those that have ended count as well");
+                }
+                reader.end_read().unwrap();
+                model.now_ms += later_ms;
+                model.forget_expired();
+                (committed, saved) = (model.clone(), None);
+                fixture.writer.begin_write(model.now_ms).unwrap();
+            }
+            Op::Rollback => {
+                fixture.writer.rollback().unwrap();
+                fixture.writer.begin_write(model.now_ms).unwrap();
+                committed.selected = model.selected;
+                (model, saved) = (committed.clone(), None);
+            }
+            Op::SetSavepoint if saved.is_none() => saved = Some((fixture.writer.savepoint(), model.clone())),
+            Op::SweepExpired(_) | Op::SweepOrphans(_) | Op::Spill if saved.is_some() => {}
+            Op::UndoToSavepoint => {
+                if let Some((savepoint, mut saved)) = saved.take() {
+                    fixture.writer.undo_to(savepoint).unwrap();
+                    saved.selected = model.selected;
+                    model = saved;
+                }
+            }
+            op => prop_assert_eq!(apply(&mut fixture.writer, op), model.apply(op), "{:?}", op),
+        }
+        compare(&mut fixture.writer, &model)?;
+    }
+    fixture.writer.commit().unwrap();
+    fixture.writer.merge_all(model.now_ms).unwrap();
+    fixture.writer.begin_write(model.now_ms).unwrap();
+    while fixture.writer.sweep_orphans(5).unwrap() > 0 {}
+    while fixture.writer.sweep_expired(5).unwrap() > 0 {}
+    while fixture.writer.sweep_orphans(5).unwrap() > 0 {}
+    compare(&mut fixture.writer, &model)?;
+    verify(&fixture.writer)?;
+    prop_assert_eq!(fixture.writer.orphans_left().unwrap(), 0);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_keyspace_agrees_with_its_model_whatever_is_merged_and_whoever_takes_over(ops in ops(), between in between()) {
+        run(&ops, &between)?;
+    }
+}
+
+fn on() -> Fixture {
+    Fixture::on(memory())
+}
+
+fn rows(fixture: &Fixture, sql: &str) -> i64 {
+    fixture.writer.connection().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_group_is_seen_before_the_tables_have_it_and_after() {
+    let mut fixture = on();
+    let mut reader = fixture.reader();
+    fixture.write(|keyspace| {
+        keyspace.put_string(b"a", b"1", Expiry::Clear).unwrap();
+        keyspace.put_string(b"big", &vec![7; 4 * CHUNK_BYTES], Expiry::Clear).unwrap();
+    });
+    assert_eq!(rows(&fixture, "SELECT count(*) FROM keyspace"), 0);
+    for _ in 0..2 {
+        reader.begin_read(NOW_MS).unwrap();
+        assert_eq!(reader.string(b"a").unwrap(), Lookup::Found(b"1".to_vec()));
+        assert_eq!(reader.string(b"big").unwrap(), Lookup::Found(vec![7; 4 * CHUNK_BYTES]));
+        assert_eq!(reader.key_count().unwrap(), 2);
+        reader.end_read().unwrap();
+        fixture.writer.merge_all(NOW_MS).unwrap();
+    }
+    assert_eq!(rows(&fixture, "SELECT count(*) FROM keyspace"), 2);
+    assert_eq!(rows(&fixture, "SELECT seq FROM merged"), 1);
+}
+
+#[test]
+fn a_group_larger_than_its_room_takes_everything_into_the_tables_with_it() {
+    let mut fixture = on();
+    fixture.write(|keyspace| keyspace.put_string(b"before", b"1", Expiry::Clear).unwrap());
+    let big = vec![b'x'; 5000];
+    fixture.write(|keyspace| {
+        keyspace.record_ticket(3, 9).unwrap();
+        (0..200u8).for_each(|n| keyspace.put_string(&[n], &big, Expiry::Clear).unwrap());
+    });
+    assert_eq!(rows(&fixture, "SELECT count(*) FROM keyspace"), 201);
+    assert_eq!(rows(&fixture, "SELECT number FROM ticket"), 9);
+    let mut reader = fixture.reader();
+    reader.begin_read(NOW_MS).unwrap();
+    assert_eq!(reader.string(&[7]).unwrap(), Lookup::Found(big.clone()));
+    reader.end_read().unwrap();
+    // A rollback undoes all of it, and what waited waits still.
+    fixture.write(|keyspace| keyspace.put_string(b"waits", b"1", Expiry::Clear).unwrap());
+    fixture.writer.begin_write(NOW_MS).unwrap();
+    fixture.writer.put_string(b"goes", b"1", Expiry::Clear).unwrap();
+    fixture.writer.spill().unwrap();
+    assert_eq!(fixture.writer.string(b"waits").unwrap(), Lookup::Found(b"1".to_vec()));
+    fixture.writer.rollback().unwrap();
+    fixture.write(|keyspace| {
+        assert_eq!(keyspace.string(b"waits").unwrap(), Lookup::Found(b"1".to_vec()));
+        assert_eq!(keyspace.string(b"goes").unwrap(), Lookup::Absent);
+        assert_eq!(keyspace.key_count().unwrap(), 202);
+    });
+    fixture.writer.merge_all(NOW_MS).unwrap();
+    assert_eq!(rows(&fixture, "SELECT count(*) FROM keyspace"), 202);
+}
+
+#[test]
+fn tickets_are_known_from_the_journal_and_from_the_table() {
+    let mut fixture = on();
+    let tickets = |keyspace: &mut Keyspace| {
+        keyspace.begin_read(NOW_MS).unwrap();
+        let tickets = keyspace.applied_tickets().unwrap();
+        keyspace.end_read().unwrap();
+        tickets
+    };
+    let group = |fixture: &mut Fixture, ticket: (u64, u64), key: Option<&[u8]>| {
+        fixture.write(|keyspace| {
+            key.map_or(Ok(()), |key| keyspace.put_string(key, b"1", Expiry::Clear)).unwrap();
+            keyspace.record_ticket(ticket.0, ticket.1).unwrap();
+        });
+    };
+    group(&mut fixture, (1, 5), Some(b"a"));
+    group(&mut fixture, (2, 1), Some(b"b"));
+    fixture.reopen_writer();
+    assert_eq!(tickets(&mut fixture.writer), [(1, 5), (2, 1)]);
+    group(&mut fixture, (1, 6), None);
+    fixture.reopen_writer();
+    assert_eq!(tickets(&mut fixture.writer), [(1, 6), (2, 1)]);
+    fixture.writer.merge_all(NOW_MS).unwrap();
+    fixture.memory = memory();
+    fixture.reopen_writer();
+    assert_eq!(tickets(&mut fixture.writer), [(1, 6), (2, 1)]);
+    group(&mut fixture, (2, 2), Some(b"c"));
+    fixture.write(|keyspace| keyspace.reset_tickets(7).unwrap());
+    group(&mut fixture, (9, 1), Some(b"d"));
+    fixture.reopen_writer();
+    assert_eq!(tickets(&mut fixture.writer), [(9, 1)], "those of an earlier boot are nobody's");
+}
+
+#[test]
+fn spaces_may_come_and_go_without_end_while_nothing_is_merged() {
+    let mut fixture = on();
+    for n in 0..400u32 {
+        fixture.write(|keyspace| {
+            keyspace.put_string(b"k", &n.to_le_bytes(), Expiry::Clear).unwrap();
+            keyspace.flush_database().unwrap();
+        });
+    }
+    fixture.write(|keyspace| assert_eq!(keyspace.key_count().unwrap(), 0));
+    fixture.writer.merge_all(NOW_MS).unwrap();
+    fixture.write(|keyspace| {
+        while keyspace.sweep_orphans(100).unwrap() > 0 {}
+        assert_eq!(keyspace.verify().unwrap().problems, [""; 0]);
+    });
+    assert_eq!(rows(&fixture, "SELECT count(*) FROM keyspace"), 0);
+}
+
+#[test]
+fn whoever_reads_for_long_is_overtaken_and_told_so() {
+    let mut fixture = on();
+    let mut reader = fixture.reader();
+    fixture.write(|keyspace| keyspace.put_string(b"k", b"old", Expiry::Clear).unwrap());
+    reader.begin_read(NOW_MS).unwrap();
+    assert_eq!(reader.string(b"k").unwrap(), Lookup::Found(b"old".to_vec()));
+    // Far longer than a pin holds.
+    for n in 0..5 {
+        fixture.write_at(NOW_MS + 10_000 * n, |keyspace| {
+            keyspace.put_string(b"k", &n.to_le_bytes(), Expiry::Clear).unwrap();
+        });
+        fixture.writer.merge_all(NOW_MS + 10_000 * n).unwrap();
+    }
+    assert_eq!(reader.string(b"k"), Err(StorageError::ViewLost));
+    reader.end_read().unwrap();
+    reader.begin_read(NOW_MS).unwrap();
+    assert_eq!(reader.string(b"k").unwrap(), Lookup::Found(4i64.to_le_bytes().to_vec()));
+}
