@@ -9,6 +9,9 @@
 
 #[cfg(not(test))]
 use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::sys::clock;
 
 /// Where somebody is. Named by what has just been done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,6 +94,8 @@ pub enum Point {
     MemoryAsked,
     /// A loop has read a key's version.
     VersionRead,
+    /// Somebody waits for others.
+    Rested,
     /// The -wal was synced: told from within SQLite, where nobody dies.
     WalSynced,
 }
@@ -136,6 +141,21 @@ pub fn tell(told: impl Fn(Point) + Send + Sync + 'static) {
 /// Nobody dies within a test's process.
 #[cfg(test)]
 pub fn tell(_: impl Fn(Point) + Send + Sync + 'static) {}
+
+/// Waits so long for others. In the simulator they run meanwhile, and no time passes: whoever counts it counts these waits.
+#[cfg(not(test))]
+pub(crate) fn rest(time: Duration) {
+    clock::pause(time);
+}
+
+/// Waits so long for others, or lets them run.
+#[cfg(test)]
+pub(crate) fn rest(time: Duration) {
+    match HEARS.with(|here| here.borrow().is_some()) {
+        true => pass(Point::Rested),
+        false => clock::pause(time),
+    }
+}
 
 /// Somebody is here.
 #[cfg(not(test))]

@@ -7,7 +7,7 @@ use super::frozen::Frozen;
 use super::memory::{Memory, Window};
 use super::node::{self, Birth, ROW_WORDS_MAX};
 use super::shape::{
-    AHEAD, BYTES, DATABASES, INTENT, KEYS, LEVELS, MERGED, NEWEST, PUBLISHED, ROWS, SEED, SPACES, USED, tag,
+    AHEAD, BYTES, DATABASES, INTENT, KEYS, LEVELS, MERGED, NEWEST, PUBLISHED, ROWS, SEED, SPACES, TOWER, USED, tag,
 };
 use super::slot::{Lost, OFFSET_MASK, Slot};
 use super::{directory, list};
@@ -66,6 +66,8 @@ impl Filler {
         let layout = self.memory.layout;
         (0..layout.generations).for_each(|place| self.store(layout.nonce(place), 0));
         fence(Ordering::Release);
+        // A predecessor may have died in the midst of the same generations: their links would be taken for this life's.
+        (0..layout.generations).filter_map(|place| self.memory.slot(place as u64)).for_each(|slot| forget_links(&slot));
         self.store(AHEAD, ahead);
         self.store(MERGED, merged);
         self.store(NEWEST, merged);
@@ -226,6 +228,13 @@ fn recycle(slot: &Slot<'_>) {
     directory::clear_bits(slot);
     pass(Point::GenerationCleared);
     slot.nonce().store(slot.generation, Ordering::Release);
+}
+
+/// Of a place that has been in use. Memory that was never used stays so, and takes none.
+fn forget_links(slot: &Slot<'_>) {
+    if slot.word(USED) > 0 {
+        (TOWER..TOWER + LEVELS).chain(slot.layout.directory..slot.layout.arena).for_each(|at| slot.store(at, 0));
+    }
 }
 
 /// Returns the levels of the row's node, 1 if it is an old one.

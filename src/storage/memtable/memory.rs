@@ -37,7 +37,7 @@ impl Default for Window {
 impl Window {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.newest < self.oldest
+        self.newest < self.oldest.max(1)
     }
 }
 
@@ -54,6 +54,12 @@ impl Memory {
         Self { words: &[], layout: Layout::default() }
     }
 
+    /// As if it had just been made.
+    #[cfg(test)]
+    pub(in crate::storage) fn wipe(&self) {
+        self.words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
     #[must_use]
     pub fn is_on(&self) -> bool {
         !self.words.is_empty()
@@ -63,6 +69,12 @@ impl Memory {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.words.len() * size_of::<u64>()
+    }
+
+    /// What rows of one generation can take.
+    #[must_use]
+    pub fn generation_bytes(&self) -> usize {
+        self.layout.arena_words() * size_of::<u64>()
     }
 
     pub(super) fn word(&self, at: usize) -> u64 {

@@ -470,6 +470,38 @@ fn a_successor_takes_no_place_that_is_taken() {
 }
 
 #[test]
+fn who_starts_again_finds_nothing_of_whoever_died_at_the_same_generation() {
+    let (mut filler, memory) = filled(SHAPE);
+    let (key, chunk) = (RowKey::key(1, 1 << 40, b"key"), RowKey::chunk(4, 4));
+    put(&mut filler, key, 1, 1);
+    put(&mut filler, chunk, 1, 1);
+    let mut filler = Filler::take_over(memory);
+    filler.start(0, 0, 0);
+    filler.begin_generation(0).unwrap();
+    let nothing = |key| {
+        memory.find(key, Part::Whole, &Window { oldest: 1, newest: 1, seq: 9 }, &mut Scratch::default()) == Ok(None)
+    };
+    assert!(nothing(key) && nothing(chunk));
+    put(&mut filler, RowKey::chunk(1, 1), 1, 1);
+    put(&mut filler, key, 1, 1);
+    put(&mut filler, chunk, 1, 1);
+    filler.publish(1, 0);
+    let mut portion = Portion::default();
+    let range = Range::Keys { space: 1, first: 0, last: 1 << 47 };
+    memory.collect(range, None, &memory.unmerged(), 9, &mut portion).unwrap();
+    assert_eq!(portion.len(), 1);
+    assert!(!nothing(chunk));
+}
+
+#[test]
+fn no_window_is_seen_through_that_nobody_has_opened() {
+    let (mut filler, memory) = filled(SHAPE);
+    put(&mut filler, RowKey::chunk(4, 4), 1, 1);
+    assert!(Window::default().is_empty());
+    assert_eq!(memory.find(RowKey::chunk(4, 4), Part::Whole, &Window::default(), &mut Scratch::default()), Ok(None));
+}
+
+#[test]
 fn a_pin_keeps_a_generation_for_a_moment_and_no_longer_than_its_lease() {
     let (mut filler, memory) = filled(SHAPE);
     filler.begin_generation(0).unwrap();
