@@ -127,7 +127,7 @@ fn commands(view: &View, out: &mut Exposition) {
 }
 
 fn cache(view: &View, out: &mut Exposition) {
-    for family in ["cache_hits", "cache_misses", "cache_keys", "cache_bytes"] {
+    for family in ["cache_hits", "cache_misses", "memtable_hits", "cache_keys", "cache_bytes"] {
         figure(view, out, family);
     }
     out.single(Gauge, "cache_limit_bytes", "Memory that the cache may use.", view.facts.cache_bytes_max);

@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use super::{Cache, Found, asked};
 use crate::kv::cache::{Learned, Learning, Seen};
 use crate::kv::shared::versions::{Marks, Versions};
+use crate::storage::memtable::{Filler, Memory, Shape};
+use crate::storage::rows::{Homes, KeyRow, Origin, Row, RowKey};
 use crate::storage::{Entry, Kind};
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -21,7 +23,7 @@ impl Stage {
     fn new() -> Stage {
         let versions = Versions::new().unwrap();
         let marks = Marks::take_over(versions.clone());
-        let cache = Cache::new(CACHE_BYTES, versions.clone());
+        let cache = Cache::new(CACHE_BYTES, versions.clone(), Memory::off());
         Stage { versions, marks, cache, found: Found::default() }
     }
 
@@ -251,10 +253,151 @@ fn each_key_keeps_its_own_version_however_the_calls_before_ended() {
 fn a_cache_that_is_off_knows_nothing_and_asks_for_nothing() {
     let versions = Versions::new().unwrap();
     let mut stage = Stage::new();
-    stage.cache = Cache::new(1000, versions);
+    stage.cache = Cache::new(1000, versions, Memory::off());
     assert!(!stage.cache.is_on());
     let seen = stage.miss(&[b"a"]);
     assert!(seen.versions.is_empty());
     stage.cache.learn(&stage.bring(&seen, &[b"a"], b"1", None));
     assert_eq!((stage.knows(&[b"a"]), stage.cache.size()), (false, (0, 0)));
+}
+
+/// A writer's hand on the memtable: a group that is committed is inserted, published, and its keys' versions made even.
+struct Writer {
+    filler: Filler,
+    seq: u64,
+}
+
+const SPACE: u64 = 9;
+
+impl Writer {
+    fn row(&mut self, key: &[u8], value: Option<&[u8]>, expires_at_ms: Option<i64>) {
+        let homes = Homes::new(*b"0123456789abcdef");
+        let row = value.map(|value| {
+            let head = Entry { kind: Kind::String, expires_at_ms, length: value.len() as u64, id: None };
+            Row::Key(KeyRow { head, value: Some(value) })
+        });
+        let key = RowKey::key(SPACE, homes.position(key), key);
+        self.filler.insert(key, row, Origin::Blind, self.seq + 1).unwrap();
+    }
+
+    fn publish(&mut self) {
+        self.seq += 1;
+        self.filler.publish(self.seq, 0);
+    }
+
+    fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.row(key, value, None);
+        self.publish();
+    }
+}
+
+impl Stage {
+    /// With a cache of so many bytes over a memtable.
+    fn over_memory(cache_bytes: usize) -> (Stage, Writer) {
+        let memory = Memory::new(Shape { generations: 3, generation_bytes: 1 << 20, pins: 1 }).unwrap();
+        let mut filler = Filler::take_over(memory);
+        filler.begin_generation(0).unwrap();
+        filler.set_space(0, SPACE);
+        filler.set_seed(*b"0123456789abcdef");
+        let mut stage = Stage::new();
+        stage.cache = Cache::new(cache_bytes, stage.versions.clone(), memory);
+        (stage, Writer { filler, seq: 0 })
+    }
+}
+
+#[test]
+fn what_was_just_written_is_read_from_memory_and_then_from_the_cache() {
+    let (mut stage, mut writer) = Stage::over_memory(CACHE_BYTES);
+    writer.put(b"a", Some(b"1"));
+    writer.put(b"gone", None);
+    assert_eq!(stage.look(&[b"a"]), values(&[b"1"]));
+    assert!(stage.found.has_fresh());
+    stage.cache.keep_fresh(&stage.found);
+    assert_eq!(stage.look(&[b"a"]), values(&[b"1"]));
+    assert!(!stage.found.has_fresh(), "it was kept");
+    assert_eq!(stage.look(&[b"gone", b"a", b"gone"]), Ok(vec![None, Some(b"1".to_vec()), None]));
+    assert!(stage.found.has_fresh() && stage.cache.records(&stage.found).next().unwrap().entry().is_none());
+    assert!(!stage.knows(&[b"a", b"unknown"]), "the tables may have it");
+    assert!(!stage.cache.look(1, &[b"a"], || NOW_MS, &mut stage.found), "of another database");
+    writer.put(b"a", Some(b"2"));
+    stage.change(b"a");
+    assert_eq!(stage.look(&[b"a"]), values(&[b"2"]));
+}
+
+#[test]
+fn without_a_cache_memory_answers_all_the_same_and_nothing_is_kept() {
+    let (mut stage, mut writer) = Stage::over_memory(0);
+    writer.put(b"a", Some(b"1"));
+    for _ in 0..2 {
+        assert_eq!(stage.look(&[b"a"]), values(&[b"1"]));
+        assert!(stage.found.has_fresh());
+        stage.cache.keep_fresh(&stage.found);
+    }
+    let seen = stage.miss(&[b"unknown"]);
+    assert!(seen.versions.is_empty());
+}
+
+#[test]
+fn of_memory_nothing_is_used_that_is_not_published_or_whose_key_is_changing_or_that_is_merged() {
+    let (mut stage, mut writer) = Stage::over_memory(CACHE_BYTES);
+    writer.put(b"a", Some(b"1"));
+    writer.row(b"a", Some(b"2"), None);
+    assert_eq!(stage.look(&[b"a"]), values(&[b"1"]), "its group is not published, nor marked in this test");
+    stage.marks.mark(0, b"a");
+    assert!(!stage.knows(&[b"a"]));
+    writer.publish();
+    assert!(!stage.knows(&[b"a"]));
+    stage.marks.unmark();
+    assert_eq!(stage.look(&[b"a"]), values(&[b"2"]));
+    stage.marks.mark_flush(u16::MAX);
+    assert!(!stage.knows(&[b"a"]), "its database may be another's");
+    stage.marks.unmark();
+    writer.filler.begin_generation(0).unwrap();
+    assert_eq!(stage.look(&[b"a"]), values(&[b"2"]));
+    writer.filler.set_merged(1);
+    assert!(!stage.knows(&[b"a"]), "who writes to the tables directly does not write here");
+    writer.put(b"a", Some(b"3"));
+    assert_eq!(stage.look(&[b"a"]), values(&[b"3"]));
+}
+
+#[test]
+fn what_changes_while_memory_is_looked_at_is_not_used() {
+    let (mut stage, mut writer) = Stage::over_memory(CACHE_BYTES);
+    writer.row(b"a", Some(b"1"), None);
+    writer.row(b"b", Some(b"1"), Some(i64::MAX));
+    writer.publish();
+    let Stage { marks, cache, found, .. } = &mut stage;
+    let marks = RefCell::new(marks);
+    // The time is asked for at the second key, when the first was looked at.
+    let mark = || {
+        marks.borrow_mut().mark(0, b"a");
+        NOW_MS
+    };
+    assert!(!cache.look(0, &[b"a", b"b"], mark, found));
+    assert!(found.has_fresh());
+    cache.keep_fresh(found);
+    assert_eq!(cache.size().0, 1, "of the one that does not change");
+}
+
+#[test]
+fn a_row_of_memory_whose_time_is_over_is_left_to_the_lane() {
+    let (mut stage, mut writer) = Stage::over_memory(CACHE_BYTES);
+    writer.row(b"a", Some(b"1"), Some(NOW_MS + 1));
+    writer.publish();
+    let mut found = Found::default();
+    assert!(stage.cache.look(0, &[b"a"], || NOW_MS, &mut found));
+    assert!(!stage.cache.look(0, &[b"a"], || NOW_MS + 1, &mut found));
+}
+
+#[test]
+fn reading_ahead_in_memory_changes_nothing() {
+    let (mut stage, mut writer) = Stage::over_memory(CACHE_BYTES);
+    let keys: [&[u8]; 3] = [b"a", b"b", b"c"];
+    writer.put(b"b", Some(b"1"));
+    for _ in 0..2 {
+        let hashed: Vec<_> = keys.iter().map(|key| (stage.cache.hash_of(0, key), *key)).collect();
+        stage.cache.prefetch_unmerged(0, hashed.into_iter());
+        assert_eq!(keys.map(|key| stage.knows(&[key])), [false, true, false]);
+        stage.cache.keep_fresh(&stage.found);
+    }
 }

@@ -220,6 +220,21 @@ impl Learned {
         self.bytes.resize(self.bytes.len().next_multiple_of(UNIT_BYTES), 0);
     }
 
+    /// Bytes so far: where the next record goes.
+    pub(super) fn end(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The record that was pushed when this was the end.
+    pub(super) fn record(&self, at: usize) -> Record<'_> {
+        Record::at(&self.bytes[at..])
+    }
+
+    /// Forgets what was pushed since.
+    pub(super) fn truncate(&mut self, end: usize) {
+        self.bytes.truncate(end);
+    }
+
     pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
         let mut rest = &self.bytes[..];
         std::iter::from_fn(move || {

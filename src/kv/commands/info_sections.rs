@@ -279,7 +279,8 @@ fn stats(worker: &WorkerState, report: &mut Report) {
     report.line("expired_stale_perc", "0.00");
     report.line("expired_time_cap_reached_count", 0);
     report.line("evicted_keys", 0);
-    report.figures(worker, &["evicted_clients", "keyspace_hits", "keyspace_misses", "cache_hits", "cache_misses"]);
+    report.figures(worker, &["evicted_clients", "keyspace_hits", "keyspace_misses"]);
+    report.figures(worker, &["cache_hits", "cache_misses", "memtable_hits"]);
     for none in ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec", "total_forks"] {
         report.line(none, 0);
     }

@@ -106,7 +106,8 @@ impl KvService {
     #[must_use]
     pub fn new(worker: WorkerState) -> KvService {
         let settings = &worker.shared.settings;
-        let cache = Cache::new(settings.cache_bytes / settings.workers.max(1), worker.shared.versions.clone());
+        let cache_bytes = settings.cache_bytes / settings.workers.max(1);
+        let cache = Cache::new(cache_bytes, worker.shared.versions.clone(), worker.shared.memory);
         let tally = Tally::new(worker.statistics);
         KvService {
             worker,
@@ -152,7 +153,7 @@ impl KvService {
                 }
             };
             let database = served.session.database();
-            self.prefetch.read_ahead(&served.parser, input.bytes(), length, database, &self.cache, &limits);
+            self.prefetch.read_ahead(&served.parser, input.bytes(), length, database, &mut self.cache, &limits);
             let args: SmallVec<[&[u8]; 8]> = served.parser.args(input.bytes()).iter().collect();
             let turn = self.request(&mut served.session, &args, &mut run, out, effects);
             drop(args);

@@ -79,6 +79,10 @@ pub const FIGURES: &[Figure] = &[
         .info("cache_misses")
         .metric("cache_misses")
         .status("cache.misses_total"),
+    of(C::MemtableHitsTotal, Counter, Count, "Reads answered from the memtable.")
+        .info("memtable_hits")
+        .metric("memtable_hits")
+        .status("memtable.hits_total"),
     of(C::CacheKeys, Gauge, Count, "Keys in the cache.").info("cache_keys").metric("cache_keys").status("cache.keys"),
     of(C::CacheBytes, Gauge, Bytes, "Memory of the cache in use.")
         .info("cache_bytes")

@@ -41,6 +41,7 @@ const COUNTED: &[Counted] = &[
     Counted::ChangesSinceCheckpoint,
     Counted::PanicsTotal,
     Counted::MemoryBytesMax,
+    Counted::MemtableHitsTotal,
 ];
 
 /// What is not the same at all times, or on all machines: names in INFO, families of /metrics, keys of status.json.

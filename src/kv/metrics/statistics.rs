@@ -15,6 +15,8 @@ pub enum Counted {
     /// Calls that a worker's cache answered, and those that it might have answered but did not know.
     CacheHitsTotal,
     CacheMissesTotal,
+    /// Calls that were answered on a loop with a row of the memtable.
+    MemtableHitsTotal,
     /// Of a worker's cache: keys, and bytes in use.
     CacheKeys,
     CacheBytes,

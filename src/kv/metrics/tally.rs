@@ -16,6 +16,7 @@ pub struct Tally {
     key_misses: u64,
     cache_hits: u64,
     cache_misses: u64,
+    memtable_hits: u64,
 }
 
 impl Tally {
@@ -32,6 +33,7 @@ impl Tally {
             key_misses: 0,
             cache_hits: 0,
             cache_misses: 0,
+            memtable_hits: 0,
         }
     }
 
@@ -52,9 +54,13 @@ impl Tally {
         *(if is_miss { &mut self.key_misses } else { &mut self.key_hits }) += 1;
     }
 
-    /// Whether a call that the cache may answer was answered by it.
-    pub fn looked(&mut self, is_known: bool) {
-        *(if is_known { &mut self.cache_hits } else { &mut self.cache_misses }) += 1;
+    /// Whether a call that the cache may answer was answered by it, or with a row of the memtable.
+    pub fn looked(&mut self, is_known: bool, has_fresh: bool) {
+        *(match (is_known, has_fresh) {
+            (true, false) => &mut self.cache_hits,
+            (true, true) => &mut self.memtable_hits,
+            (false, _) => &mut self.cache_misses,
+        }) += 1;
     }
 
     /// Everything counted so far becomes visible.
@@ -67,6 +73,7 @@ impl Tally {
             (Counted::KeyMissesTotal, &mut self.key_misses),
             (Counted::CacheHitsTotal, &mut self.cache_hits),
             (Counted::CacheMissesTotal, &mut self.cache_misses),
+            (Counted::MemtableHitsTotal, &mut self.memtable_hits),
         ] {
             if *count > 0 {
                 self.statistics.add(which, std::mem::take(count));

@@ -11,11 +11,14 @@ use crate::kv::shared::settings::Settings;
 use crate::kv::shared::time::ServiceClock;
 use crate::kv::shared::versions::Versions;
 use crate::server::Scoreboard;
+use crate::storage::memtable::Memory;
 
 /// What all processes of the service share. Made before the first fork.
 pub struct Shared {
     pub settings: Settings,
     pub versions: Versions,
+    /// What is committed and not yet in the tables.
+    pub memory: Memory,
     pub clock: ServiceClock,
     pub runtime: Runtime,
     pub hand_offs: HandOffs,
@@ -33,6 +36,7 @@ impl Shared {
         Ok(Shared {
             clock: ServiceClock::new(versions.clone())?,
             versions,
+            memory: Memory::off(),
             latency: LatencyMonitor::new(runtime.clone())?,
             runtime,
             hand_offs: HandOffs::new()?,

@@ -1,4 +1,4 @@
-//! Reads that the loop answers by itself, from its cache.
+//! Reads that the loop answers by itself, from its cache and the memtable.
 
 use std::time::Instant;
 
@@ -57,8 +57,11 @@ impl KvService {
             && run.is_none()
             && session.reply_mode == ReplyMode::On
             && self.answer_from_cache(session.version, command, look, args, out.buffer());
-        self.tally.looked(is_answered);
+        self.tally.looked(is_answered, self.found.has_fresh());
         if is_answered {
+            if self.found.has_fresh() {
+                self.cache.keep_fresh(&self.found);
+            }
             session.client.last_command.set(command.name);
             if let Some(begun) = begun {
                 self.note_timed(session, command, args, begun);

@@ -63,10 +63,10 @@ impl Prefetch {
     pub(super) fn read_ahead(
         &mut self,
         parser: &RequestParser,
-        mut bytes: &[u8],
+        bytes: &[u8],
         length: usize,
         database: u8,
-        cache: &Cache,
+        cache: &mut Cache,
         limits: &Limits,
     ) {
         if self.next < self.end || bytes.len() == length || !cache.is_on() {
@@ -76,19 +76,36 @@ impl Prefetch {
         (self.next, self.end) = (0, 0);
         (self.database, self.is_unauthenticated) = (database, limits.unauthenticated);
         self.hash = fetch(parser.args(bytes), self.database, cache);
-        bytes = &bytes[length..];
+        let mut rest = &bytes[length..];
         for ahead in &mut self.ahead {
-            let Ok(Parsed::Complete(length)) = ahead.parser.parse(bytes, limits) else {
+            let Ok(Parsed::Complete(length)) = ahead.parser.parse(rest, limits) else {
                 ahead.parser.restart();
                 break;
             };
             ahead.length = length;
-            ahead.hash = fetch(ahead.parser.args(bytes), self.database, cache);
+            ahead.hash = fetch(ahead.parser.args(rest), self.database, cache);
             self.end += 1;
-            bytes = &bytes[length..];
+            rest = &rest[length..];
         }
         let hashes = self.ahead[..self.end].iter().filter_map(|ahead| ahead.hash);
         self.hash.into_iter().chain(hashes).for_each(|hash| cache.prefetch_records(hash));
+        cache.prefetch_unmerged(database, self.keys(parser, bytes, length));
+    }
+
+    /// The first keys, with their hashes, of the request at hand and those behind it, as far as the cache may answer them.
+    fn keys<'k>(
+        &'k self,
+        parser: &'k RequestParser,
+        bytes: &'k [u8],
+        length: usize,
+    ) -> impl Iterator<Item = (u64, &'k [u8])> {
+        let ahead = self.ahead[..self.end].iter().map(|ahead| (&ahead.parser, ahead.length, ahead.hash));
+        let mut begin = 0;
+        std::iter::once((parser, length, self.hash)).chain(ahead).filter_map(move |(parser, length, hash)| {
+            let bytes = &bytes[begin..];
+            begin += length;
+            Some((hash?, parser.args(bytes).get(1)?))
+        })
     }
 }
 
@@ -105,12 +122,13 @@ fn fetch(args: Args<'_>, database: u8, cache: &Cache) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::kv::shared::versions::Versions;
+    use crate::storage::memtable::Memory;
 
     const STREAM: &[u8] =
         b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*3\r\n$3\r\nset\r\n$1\r\nb\r\n$1\r\n1\r\nget 'c d'\r\nping\r\n*2\r\n$3\r\nGET\r\n$1\r\n";
 
     /// Takes what was read ahead as a service does; what each request is, and whether its key's hash is known in database 2.
-    fn taken(prefetch: &mut Prefetch, parser: &mut RequestParser, bytes: &mut &[u8], cache: &Cache) -> Vec<String> {
+    fn taken(prefetch: &mut Prefetch, parser: &mut RequestParser, bytes: &mut &[u8], cache: &mut Cache) -> Vec<String> {
         let mut seen = Vec::new();
         let mut length = match parser.parse(bytes, &Limits::default()) {
             Ok(Parsed::Complete(length)) => Some(length),
@@ -131,12 +149,12 @@ mod tests {
 
     #[test]
     fn what_was_read_ahead_comes_in_order_with_its_hash_and_is_not_parsed_again() {
-        let cache = Cache::new(1 << 20, Versions::new().unwrap());
+        let mut cache = Cache::new(1 << 20, Versions::new().unwrap(), Memory::off());
         let (mut prefetch, mut parser, mut bytes) = (Prefetch::default(), RequestParser::new(), STREAM);
-        let seen = taken(&mut prefetch, &mut parser, &mut bytes, &cache);
+        let seen = taken(&mut prefetch, &mut parser, &mut bytes, &mut cache);
         assert_eq!(seen, ["GET a #", "set b 1", "get c d #", "ping"]);
         assert_eq!(bytes, b"*2\r\n$3\r\nGET\r\n$1\r\n", "half a request stays");
-        assert!(taken(&mut prefetch, &mut parser, &mut bytes, &cache).is_empty());
+        assert!(taken(&mut prefetch, &mut parser, &mut bytes, &mut cache).is_empty());
         let whole = [bytes, b"e\r\n"].concat();
         assert_eq!(parser.parse(&whole, &Limits::default()), Ok(Parsed::Complete(whole.len())));
         assert_eq!(prefetch.take(&mut parser, &Limits::default()), None);
@@ -144,10 +162,10 @@ mod tests {
 
     #[test]
     fn a_client_that_has_logged_out_is_read_anew_under_its_new_limits() {
-        let cache = Cache::new(1 << 20, Versions::new().unwrap());
+        let mut cache = Cache::new(1 << 20, Versions::new().unwrap(), Memory::off());
         let (mut prefetch, mut parser) = (Prefetch::default(), RequestParser::new());
         let Ok(Parsed::Complete(length)) = parser.parse(STREAM, &Limits::default()) else { panic!("it is whole") };
-        prefetch.read_ahead(&parser, STREAM, length, 0, &cache, &Limits::default());
+        prefetch.read_ahead(&parser, STREAM, length, 0, &mut cache, &Limits::default());
         let strict = Limits { unauthenticated: true, ..Limits::default() };
         assert_eq!(prefetch.take(&mut parser, &strict), None);
         assert_eq!(prefetch.take(&mut parser, &Limits::default()), None);
