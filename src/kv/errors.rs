@@ -31,6 +31,12 @@ impl CommandError {
         }
     }
 
+    /// True exactly when the reply had no room.
+    #[must_use]
+    pub fn is_of_a_large_reply(&self) -> bool {
+        matches!(self, CommandError::Reply(text) if text == REPLY_TOO_LARGE)
+    }
+
     #[must_use]
     pub fn into_reply(self) -> Reply {
         match self {
@@ -99,6 +105,14 @@ pub const LCS_NOT_STRINGS: &str = "ERR The specified keys must contain string va
 pub const LCS_TOO_LONG: &str = "ERR String too long for LCS";
 pub const LCS_TOO_MUCH_MEMORY: &str = "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
 pub const LCS_LEN_AND_IDX: &str = "ERR If you want both the length and indexes, please just use IDX.";
+
+// ---- hashes and sets
+pub const HASH_NOT_AN_INTEGER: &str = "ERR hash value is not an integer";
+pub const HASH_NOT_A_FLOAT: &str = "ERR hash value is not a float";
+pub const VALUE_NAN_OR_INFINITY: &str = "ERR value is NaN or Infinity";
+pub const COUNT_OUT_OF_RANGE: &str =
+    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
+pub const VALUE_OUT_OF_RANGE: &str = "ERR value is out of range";
 
 // ---- bits
 pub const BIT_OFFSET: &str = "ERR bit offset is not an integer or out of range";

@@ -254,7 +254,7 @@ fn numbers(seed: u64) -> impl FnMut() -> u64 {
     }
 }
 
-fn all<S: super::keyspace::Store>(elements: &Elements<'_, S>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+fn all(elements: &Elements<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut found = BTreeMap::new();
     elements
         .each::<StorageError>(|name, value| {
@@ -322,10 +322,7 @@ fn compare(keyspace: &Keyspace, model: &Model) -> std::result::Result<(), TestCa
     Ok(())
 }
 
-fn walk<S: super::keyspace::Store>(
-    elements: &Elements<'_, S>,
-    expected: &BTreeMap<Vec<u8>, Vec<u8>>,
-) -> std::result::Result<(), TestCaseError> {
+fn walk(elements: &Elements<'_>, expected: &BTreeMap<Vec<u8>, Vec<u8>>) -> std::result::Result<(), TestCaseError> {
     let (mut walk, mut seen, mut places) = (elements.walk().unwrap(), BTreeSet::new(), Vec::new());
     while let Some((position, name)) = walk.place() {
         places.push((position, name.to_vec()));
@@ -342,10 +339,7 @@ fn walk<S: super::keyspace::Store>(
     Ok(())
 }
 
-fn random<S: super::keyspace::Store>(
-    elements: &Elements<'_, S>,
-    expected: &BTreeMap<Vec<u8>, Vec<u8>>,
-) -> std::result::Result<(), TestCaseError> {
+fn random(elements: &Elements<'_>, expected: &BTreeMap<Vec<u8>, Vec<u8>>) -> std::result::Result<(), TestCaseError> {
     for count in [1, 2, expected.len() as u64] {
         let (mut seen, mut shown) = (BTreeSet::new(), 0);
         let mut show = |name: &[u8], value: &[u8]| {

@@ -36,11 +36,11 @@ mod sim;
 pub mod sqlite;
 pub mod upkeep;
 
-pub use engine::Keyspace;
+pub use engine::{Elements, Keyspace, Walk};
 pub use error::{Result, StorageError};
 pub use keyspace::{
-    Added, Building, CHUNK_BYTES, Change, ChangeHook, DATABASES, Elements, Encoding, Expiry, ExpirySample,
-    INLINE_BYTES_MAX, Lookup, Packed, Place, Popped, Removed, SavePoint, Thresholds, Walk,
+    Added, Building, CHUNK_BYTES, Change, ChangeHook, DATABASES, Encoding, Expiry, ExpirySample, INLINE_BYTES_MAX,
+    Lookup, Packed, Place, Popped, Removed, SavePoint, Thresholds,
 };
 pub use rows::{Head as Entry, Kind};
 pub use sqlite::{

@@ -1,16 +1,21 @@
 //! A file that 0.1.0 left (`tests/data/0.1.0.db`, made by its program) is read, written and swept by this one.
 
-use super::{DATA_FILE, Durability, Expiry, Keyspace, Lookup, Options, prepare};
+use super::{DATA_FILE, Durability, Expiry, Keyspace, Lookup, Options, backup, inspect, prepare};
 
 /// After the file was made.
 const NOW: i64 = 2_000_000_000_000;
 const IN_2100: i64 = 4_102_444_800_000;
 
-fn open() -> (tempfile::TempDir, Options) {
+fn untouched() -> (tempfile::TempDir, Options) {
     let directory = tempfile::tempdir().unwrap();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/0.1.0.db");
     std::fs::copy(file, directory.path().join(DATA_FILE)).unwrap();
     let options = Options { durability: Durability::Os, ..Options::new(directory.path()) };
+    (directory, options)
+}
+
+fn open() -> (tempfile::TempDir, Options) {
+    let (directory, options) = untouched();
     let opened = prepare(&options).unwrap();
     assert!(!opened.created && opened.migrated_from == Some(1));
     (directory, options)
@@ -82,4 +87,22 @@ fn a_file_of_0_1_0_is_read_and_written_as_one_of_today() {
     assert_eq!((reader.key_count().unwrap(), reader.expires_count().unwrap()), (22, 0));
     assert_eq!(reader.orphans_left().unwrap(), 0);
     assert_eq!(reader.verify().unwrap().problems, [""; 0]);
+}
+
+#[test]
+fn a_file_of_0_1_0_is_checked_and_copied_as_it_is() {
+    let (directory, options) = untouched();
+    let before = std::fs::read(options.data_path()).unwrap();
+    assert!(inspect(&options).unwrap());
+    let mut reader = Keyspace::open_reader(&options).unwrap();
+    reader.begin_read(NOW).unwrap();
+    let report = reader.verify().unwrap();
+    assert_eq!(report.problems, [""; 0]);
+    assert_eq!((report.databases[0], report.databases[15]), ((23, 1), (1, 0)));
+    drop(reader);
+    let copy = directory.path().join("copy.db");
+    backup::copy(&options.data_path(), &copy, &mut |_| ()).unwrap();
+    assert_eq!(std::fs::read(options.data_path()).unwrap(), before);
+    std::fs::rename(copy, options.data_path()).unwrap();
+    assert_eq!(prepare(&options).unwrap().migrated_from, Some(1));
 }

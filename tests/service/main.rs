@@ -8,6 +8,7 @@ mod client;
 mod client_memory;
 mod clients;
 mod core;
+mod hashes;
 mod life;
 mod logging;
 mod pipelines;

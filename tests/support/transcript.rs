@@ -288,6 +288,7 @@ fn recorded(step: &Step, value: &Value) -> String {
 }
 
 fn check(expectation: &Action, value: &Value, is_both: bool) -> Result<(), String> {
+    let value = &if is_both { value.flat() } else { value.clone() };
     let (holds, expected) = match expectation {
         Action::Expect(text) => {
             let text = if is_both { with_plain_nulls(text) } else { text.clone() };

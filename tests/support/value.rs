@@ -91,6 +91,17 @@ impl Value {
         }
     }
 
+    /// As RESP2 has it, where maps and sets are arrays.
+    pub fn flat(&self) -> Value {
+        match self {
+            Value::Array(items) | Value::Set(items) => Value::Array(items.iter().map(Value::flat).collect()),
+            Value::Map(pairs) => {
+                Value::Array(pairs.iter().flat_map(|(key, value)| [key.flat(), value.flat()]).collect())
+            }
+            other => other.clone(),
+        }
+    }
+
     fn write(&self, is_nested: bool, out: &mut impl Write) -> fmt::Result {
         match self {
             Value::Simple(text) => line('+', text, is_nested, out),

@@ -49,10 +49,15 @@ impl WriteCall<'_> {
 
     /// A string was written; `is_news`: its key was not there before.
     pub fn tell_of_string(&mut self, is_news: bool, name: &'static str, key: &[u8]) {
+        self.tell_of(Class::String, is_news, name, key);
+    }
+
+    /// The same of a key of any kind.
+    pub fn tell_of(&mut self, class: Class, is_news: bool, name: &'static str, key: &[u8]) {
         if is_news {
             self.tell(Class::New, "new", key);
         }
-        self.tell(Class::String, name, key);
+        self.tell(class, name, key);
     }
 
     /// The error where a reply of so many bytes is too large.

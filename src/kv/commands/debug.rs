@@ -134,7 +134,9 @@ fn object(call: &mut ReadCall<'_>) -> ReadResult {
     let encoding = match entry.kind {
         ValueKind::String => "raw",
         ValueKind::List => "quicklist",
-        ValueKind::Set | ValueKind::Hash => "hashtable",
+        ValueKind::Set | ValueKind::Hash => {
+            call.keyspace.collection(call.args[2])?.map_or("hashtable", |elements| elements.encoding().name())
+        }
         ValueKind::SortedSet => "skiplist",
     };
     let text = format!(

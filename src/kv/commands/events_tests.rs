@@ -31,6 +31,7 @@ fn shown(event: &Event) -> String {
     let class = match event.class {
         Class::Generic => 'g',
         Class::String => '$',
+        Class::Hash => 'h',
         Class::Expired => 'x',
         Class::New => 'n',
         other => panic!("{other:?}"),

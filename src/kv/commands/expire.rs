@@ -48,7 +48,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Returns the expiration time of a key as a Unix timestamp.",
         syntax: "key",
-        handler: Handler::Look(Look { shape: Shape::One, answer: expiretime }),
+        handler: Handler::Look(Look::at_head(Shape::One, expiretime)),
         ..Command::ROW
     },
     Command {
@@ -102,7 +102,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Returns the expiration time of a key as a Unix milliseconds timestamp.",
         syntax: "key",
-        handler: Handler::Look(Look { shape: Shape::One, answer: pexpiretime }),
+        handler: Handler::Look(Look::at_head(Shape::One, pexpiretime)),
         ..Command::ROW
     },
     Command {
@@ -115,7 +115,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Returns the expiration time in milliseconds of a key.",
         syntax: "key",
-        handler: Handler::Look(Look { shape: Shape::One, answer: pttl }),
+        handler: Handler::Look(Look::at_head(Shape::One, pttl)),
         tips: &["nondeterministic_output"],
         history: &[("2.8.0", "Added the -2 reply.")],
         ..Command::ROW
@@ -130,7 +130,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Returns the expiration time in seconds of a key.",
         syntax: "key",
-        handler: Handler::Look(Look { shape: Shape::One, answer: ttl }),
+        handler: Handler::Look(Look::at_head(Shape::One, ttl)),
         tips: &["nondeterministic_output"],
         history: &[("2.8.0", "Added the -2 reply.")],
         ..Command::ROW

@@ -16,6 +16,7 @@ pub const FAMILIES: &[&[Command]] = &[
     commands::debug::COMMANDS,
     commands::dump::COMMANDS,
     commands::expire::COMMANDS,
+    commands::hashes::COMMANDS,
     commands::info::COMMANDS,
     commands::keys::COMMANDS,
     commands::latency::COMMANDS,

@@ -1,10 +1,9 @@
 //! Commands on keys whatever their kind: DEL, UNLINK, EXISTS, TOUCH, TYPE, RENAME, RENAMENX, COPY, MOVE, RANDOMKEY.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-
 use crate::kv::call::{Class, ReadCall, ReadResult, WriteCall};
 use crate::kv::commands::args;
 use crate::kv::commands::lookup;
+use crate::kv::commands::random::Random;
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::table::look::{Look, LookResult, Shape, Told};
@@ -51,7 +50,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(N) where N is the number of keys to check.",
         summary: "Determines whether one or more keys exist.",
         syntax: "key [key ...]",
-        handler: Handler::Look(Look { shape: Shape::Sum, answer: exists }),
+        handler: Handler::Look(Look::at_head(Shape::Sum, exists)),
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         history: &[("3.0.3", "Accepts multiple `key` arguments.")],
         ..Command::ROW
@@ -119,7 +118,7 @@ pub const COMMANDS: &[Command] = &[
         summary: "Returns the number of existing keys out of those specified after updating the time they were last \
             accessed.",
         syntax: "key [key ...]",
-        handler: Handler::Look(Look { shape: Shape::Sum, answer: exists }),
+        handler: Handler::Look(Look::at_head(Shape::Sum, exists)),
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         ..Command::ROW
     },
@@ -133,7 +132,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Determines the type of value stored at a key.",
         syntax: "key",
-        handler: Handler::Look(Look { shape: Shape::One, answer: type_ }),
+        handler: Handler::Look(Look::at_head(Shape::One, type_)),
         ..Command::ROW
     },
     Command {
@@ -253,9 +252,7 @@ fn move_(call: &mut WriteCall<'_>) -> CommandResult {
 }
 
 fn randomkey(call: &mut ReadCall<'_>) -> ReadResult {
-    // The standard library's hasher is keyed from the system's randomness, anew for each.
-    let random = RandomState::new().build_hasher().finish();
-    match call.keyspace.random_key(random)? {
+    match call.keyspace.random_key(Random::new().next())? {
         Some(key) => Ok(call.reply.bulk(&key)?),
         None => Ok(call.reply.null()?),
     }

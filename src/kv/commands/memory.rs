@@ -4,7 +4,7 @@ use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args;
 use crate::kv::commands::help;
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
-use crate::kv::errors::{self, CommandResult};
+use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::resp::reply::Reply;
@@ -96,20 +96,28 @@ pub const COMMANDS: &[Command] = &[Command {
 
 /// Bytes of a key's row beside key and value: the columns' header, the numbers, the entry in the expiry table.
 const ROW_BYTES: u64 = 32;
+/// Elements of a large collection that are looked at where the call does not say how many: the others are taken for as large.
+const SAMPLES: u64 = 5;
 
 /// The bytes of the key, of its value and of the row that holds them. They are on disk, and in memory only while
 /// cached.
 fn memory_usage(call: &mut ReadCall<'_>) -> ReadResult {
     let (key, options) = (call.args[2], &call.args[3..]);
+    let mut samples = SAMPLES;
     for pair in options.chunks(2) {
-        match *pair {
-            // A value is one piece: there are no nested ones to sample.
-            [option, count] if args::is_word(option, "samples") && args::integer(count)? >= 0 => {}
+        samples = match *pair {
+            [option, count] if args::is_word(option, "samples") => {
+                u64::try_from(args::integer(count)?).map_err(|_| CommandError::from(errors::SYNTAX))?
+            }
             _ => return Err(errors::SYNTAX.into()),
         }
     }
     let Some(entry) = call.keyspace.entry(key)? else { return Ok(call.reply.null()?) };
-    Ok(call.reply.count(entry.length.saturating_add(key.len() as u64).saturating_add(ROW_BYTES))?)
+    let value_bytes = match call.keyspace.collection(key)? {
+        Some(elements) => elements.memory_bytes(samples)?,
+        None => entry.length,
+    };
+    Ok(call.reply.count(value_bytes.saturating_add(key.len() as u64).saturating_add(ROW_BYTES))?)
 }
 
 fn memory_doctor(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {

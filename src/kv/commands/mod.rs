@@ -17,12 +17,14 @@ pub mod debug;
 pub mod dump;
 #[cfg(test)]
 mod dump_tests;
+pub mod elements;
 #[cfg(test)]
 mod events_tests;
 pub mod expire;
 #[cfg(test)]
 mod expire_tests;
 mod families;
+pub mod hashes;
 pub mod help;
 pub mod info;
 pub mod info_sections;
@@ -36,6 +38,7 @@ pub mod lookup;
 pub mod memory;
 pub mod object;
 pub mod persistence;
+pub mod random;
 pub mod scan;
 #[cfg(test)]
 mod scan_tests;

@@ -92,7 +92,7 @@ pub const COMMANDS: &[Command] = &[Command {
     ..Command::ROW
 }];
 
-/// The encoding that Redis would give the value if it were set anew.
+/// Of a string the encoding that Redis would give it if it were set anew; of a collection the one that it has come to by its changes.
 fn object_encoding(call: &mut ReadCall<'_>) -> ReadResult {
     let (keyspace, key) = (call.keyspace, call.args[2]);
     let Some(entry) = keyspace.entry(key)? else { return Ok(call.reply.null()?) };
@@ -101,10 +101,17 @@ fn object_encoding(call: &mut ReadCall<'_>) -> ReadResult {
         Kind::String if entry.length <= EMBEDDED_BYTES_MAX => b"embstr",
         Kind::String => b"raw",
         Kind::List => b"quicklist",
-        Kind::Set | Kind::Hash => b"hashtable",
+        Kind::Set | Kind::Hash => return collection_encoding(call),
         Kind::SortedSet => b"skiplist",
     };
     Ok(call.reply.bulk(name)?)
+}
+
+fn collection_encoding(call: &mut ReadCall<'_>) -> ReadResult {
+    match call.keyspace.collection(call.args[2])? {
+        Some(elements) => Ok(call.reply.bulk(elements.encoding().name().as_bytes())?),
+        None => Ok(call.reply.null()?),
+    }
 }
 
 fn is_integer(keyspace: &Keyspace, key: &[u8]) -> Result<bool, errors::CommandError> {

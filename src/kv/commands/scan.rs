@@ -10,13 +10,13 @@ use crate::resp::{ReplyWriter, Written};
 use crate::storage::Entry;
 
 /// Keys that are looked at before the snapshot is renewed: a long read must not hold the -wal.
-const STEP_KEYS: usize = 1000;
+pub(super) const STEP_KEYS: usize = 1000;
 /// A SCAN that asks for more keys goes to the heavy lane.
-const LIGHT_COUNT_MAX: i64 = 1000;
+const LIGHT_COUNT_MAX: usize = 1000;
 /// So does one with a longer pattern: what a key costs grows with it.
 const LIGHT_PATTERN_BYTES_MAX: usize = 256;
 /// Past every cursor that a SCAN hands out: positions are 48 bits.
-const CURSOR_END: u64 = 1 << 48;
+pub(super) const CURSOR_END: u64 = 1 << 48;
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -78,9 +78,9 @@ fn keys(call: &mut ReadCall<'_>) -> ReadResult {
 /// whole iteration is seen.
 fn scan(call: &mut ReadCall<'_>) -> ReadResult {
     let (keyspace, reply) = (call.keyspace, &mut call.reply);
-    let mut cursor = parse_cursor(call.args[1]).ok_or(CommandError::from(errors::INVALID_CURSOR))?;
-    let options = Options::parse(&call.args[2..])?;
-    let wanted = options.pattern.map_or(Ok(Wanted::All), Wanted::new)?;
+    let mut cursor = parse_cursor(call.args[1])?;
+    let options = Options::parse(Walk::Keys, &call.args[2..])?;
+    let wanted = options.wanted()?;
     let header = reply.gap();
     let (mut count, mut left) = (0, options.count);
     // Behind the last position there is nothing to look at.
@@ -130,24 +130,37 @@ impl Found {
 
 /// True exactly when a SCAN asks for many keys at once, or looks long at each. Malformed calls are light: they fail at once.
 fn is_heavy_scan(args: &[&[u8]]) -> bool {
-    Options::parse(args.get(2..).unwrap_or_default()).is_ok_and(|options| {
-        i64::try_from(options.count).is_ok_and(|count| count > LIGHT_COUNT_MAX)
-            || options.pattern.is_some_and(|pattern| pattern.len() > LIGHT_PATTERN_BYTES_MAX)
-    })
+    Options::parse(Walk::Keys, args.get(2..).unwrap_or_default()).is_ok_and(|options| options.are_heavy())
 }
 
-/// What SCAN was asked for.
-struct Options<'a> {
-    count: usize,
-    pattern: Option<&'a [u8]>,
+/// What a walk goes through: which options it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Walk {
+    /// TYPE
+    Keys,
+    /// NOVALUES
+    Fields,
+    Members,
+}
+
+/// What a walk was asked for.
+pub(super) struct Options<'a> {
+    pub(super) count: usize,
+    pub(super) pattern: Option<&'a [u8]>,
     kind: Option<&'a [u8]>,
+    pub(super) has_values: bool,
 }
 
 impl<'a> Options<'a> {
-    fn parse(args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
-        let mut options = Options { count: 10, pattern: None, kind: None };
-        for pair in args.chunks(2) {
-            let [option, value] = *pair else { return Err(errors::SYNTAX.into()) };
+    pub(super) fn parse(walk: Walk, args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
+        let mut options = Options { count: 10, pattern: None, kind: None, has_values: walk == Walk::Fields };
+        let mut args = args.iter();
+        while let Some(option) = args.next() {
+            if walk == Walk::Fields && args::is_word(option, "novalues") {
+                options.has_values = false;
+                continue;
+            }
+            let Some(value) = args.next() else { return Err(errors::SYNTAX.into()) };
             if args::is_word(option, "count") {
                 options.count = match usize::try_from(args::integer(value)?) {
                     Ok(count) if count > 0 => count,
@@ -155,7 +168,7 @@ impl<'a> Options<'a> {
                 };
             } else if args::is_word(option, "match") {
                 options.pattern = Some(value);
-            } else if args::is_word(option, "type") {
+            } else if walk == Walk::Keys && args::is_word(option, "type") {
                 options.kind = Some(value);
             } else {
                 return Err(errors::SYNTAX.into());
@@ -164,14 +177,23 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
+    /// True exactly when much is looked at at once, or each for long.
+    pub(super) fn are_heavy(&self) -> bool {
+        self.count > LIGHT_COUNT_MAX || self.pattern.is_some_and(|pattern| pattern.len() > LIGHT_PATTERN_BYTES_MAX)
+    }
+
+    pub(super) fn wanted(&self) -> Result<Wanted, CommandError> {
+        self.pattern.map_or(Ok(Wanted::All), Wanted::new)
+    }
+
     /// A kind that does not exist matches nothing.
     fn is_of_kind(&self, entry: &Entry) -> bool {
         self.kind.is_none_or(|kind| args::is_word(kind, kind_name(entry.kind)))
     }
 }
 
-/// Which keys are wanted.
-enum Wanted {
+/// Which keys or elements are wanted.
+pub(super) enum Wanted {
     All,
     Matching(Pattern),
 }
@@ -181,7 +203,7 @@ impl Wanted {
         Ok(if pattern == b"*" { Wanted::All } else { Wanted::Matching(Pattern::new(pattern, false)?) })
     }
 
-    fn holds(&self, key: &[u8]) -> bool {
+    pub(super) fn holds(&self, key: &[u8]) -> bool {
         match self {
             Wanted::All => true,
             Wanted::Matching(pattern) => pattern.matches(key),
@@ -191,7 +213,11 @@ impl Wanted {
 
 /// A cursor as C's `strtoul` reads it, which is what Redis 7 does: a sign is allowed and wraps, nothing is zero, a zero
 /// byte ends it; leading blanks, other bytes and more than 64 bits are refused.
-fn parse_cursor(text: &[u8]) -> Option<u64> {
+pub(super) fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
+    cursor_of(text).ok_or(errors::INVALID_CURSOR.into())
+}
+
+fn cursor_of(text: &[u8]) -> Option<u64> {
     let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let (is_negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),

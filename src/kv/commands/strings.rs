@@ -37,7 +37,7 @@ pub const COMMANDS: &[Command] = &[
         group: Group::String,
         summary: "Returns the string value of a key.",
         syntax: "key",
-        handler: Handler::Look(Look { shape: Shape::One, answer: get }),
+        handler: Handler::Look(Look::at_head(Shape::One, get)),
         ..Command::ROW
     },
     Command {
@@ -74,7 +74,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: GETRANGE_COMPLEXITY,
         summary: "Returns a substring of the string stored at a key.",
         syntax: "key start end",
-        handler: Handler::Look(Look { shape: Shape::One, answer: getrange }),
+        handler: Handler::Look(Look::at_head(Shape::One, getrange)),
         ..Command::ROW
     },
     Command {
@@ -111,7 +111,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(N) where N is the number of keys to retrieve.",
         summary: "Atomically returns the string values of one or more keys.",
         syntax: "key [key ...]",
-        handler: Handler::Look(Look { shape: Shape::Array, answer: mget }),
+        handler: Handler::Look(Look::at_head(Shape::Array, mget)),
         tips: &["request_policy:multi_shard"],
         ..Command::ROW
     },
@@ -230,7 +230,7 @@ pub const COMMANDS: &[Command] = &[
         since: "2.2.0",
         summary: "Returns the length of a string value.",
         syntax: "key",
-        handler: Handler::Look(Look { shape: Shape::One, answer: strlen }),
+        handler: Handler::Look(Look::at_head(Shape::One, strlen)),
         ..Command::ROW
     },
     Command {
@@ -242,7 +242,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: GETRANGE_COMPLEXITY,
         summary: "Returns a substring from a string value.",
         syntax: "key start end",
-        handler: Handler::Look(Look { shape: Shape::One, answer: getrange }),
+        handler: Handler::Look(Look::at_head(Shape::One, getrange)),
         deprecated: Some(Deprecated { since: "2.0.0", replaced_by: "`GETRANGE`" }),
         ..Command::ROW
     },

@@ -244,6 +244,8 @@ const ARGUMENT_EXCEPTIONS: &[(&str, &str)] = &[
     ("slaveof", INNER_NAMES),
     ("hello", CHOICE_NAMES),
     ("bitfield", "the names of its inner groups are made up from their parts; a `value` is a string elsewhere"),
+    ("hincrbyfloat", "an `increment` is an integer elsewhere"),
+    ("hrandfield", CHOICE_NAMES),
     ("incrbyfloat", "an `increment` is an integer elsewhere"),
     ("shutdown", INNER_NAMES),
     ("setbit", "a `value` is a string elsewhere"),

@@ -133,6 +133,89 @@ fn a_long_read_does_not_ride_with_the_write_before_it() {
     assert!(replies.ends_with("*3 +OK :4 $1 5"), "{replies}");
 }
 
+/// Fields `from..to` of a hash, in one call.
+fn fields(key: &str, numbers: std::ops::Range<usize>) -> String {
+    let pairs: Vec<String> = numbers.map(|number| format!("f:{number} v:{number}")).collect();
+    format!("HSET {key} {}", pairs.join(" "))
+}
+
+#[test]
+fn all_of_a_large_hash_is_read_by_the_heavy_lane_and_one_of_its_fields_by_any() {
+    let mut stage = stage();
+    let client = stage.pump.connect();
+    assert_eq!(stage.call(client, &fields("small", 0..9)), ":9");
+    assert_eq!(stage.call(client, &fields("medium", 0..200)), ":200");
+    for thousand in 0..3 {
+        stage.call(client, &fields("large", 1000 * thousand..1000 * (thousand + 1)));
+    }
+    for (call, beginning) in [("HGETALL large", "*6000 "), ("HKEYS large", "*3000 "), ("HVALS large", "*3000 ")] {
+        stage.send(client, call);
+        assert_eq!(stage.queued(), [1, 0, 0]);
+        stage.pump.run_lane(READ, 1);
+        assert_eq!(stage.queued(), [0, 1, 0], "{call}: where the hash turns out to be large");
+        stage.pump.settle();
+        assert!(stage.replies(client).starts_with(beginning), "{call}");
+    }
+    stage.send(client, "HGET large f:2999 / HMGET large f:1 x / HLEN large / HGETALL medium / HRANDFIELD large 2");
+    stage.pump.run_lane(READ, 1);
+    let replies = stage.replies(client);
+    assert!(replies.starts_with("$6 v:2999 *2 $3 v:1 $-1 :3000 *400 "), "{replies:.100}");
+    assert!(replies.contains("*2 $"), "the last of them, too");
+    for call in ["HSCAN large 0 COUNT 2000", "HRANDFIELD large 2000"] {
+        stage.send(client, call);
+        assert_eq!(stage.queued(), [0, 1, 0], "{call}");
+        stage.pump.settle();
+        stage.replies(client);
+    }
+    // Behind a change what is packed rides, and what has many rows does not.
+    stage.send(client, "SET x 1 / HGETALL small / HGET large f:1 / HGETALL medium / SET x 2");
+    assert_eq!(stage.queued(), [0, 0, 1]);
+    stage.pump.run_lane(WRITE, 1);
+    let mut replies = stage.replies(client);
+    // On a busy machine less of it rides than might.
+    assert!(replies.starts_with("+OK") && !replies.contains("*400 "), "{replies:.200}");
+    assert_eq!(stage.queued(), [1, 0, 0]);
+    stage.pump.settle();
+    replies.push(' ');
+    replies.push_str(&stage.replies(client));
+    assert!(replies.starts_with("+OK *18 ") && replies.contains(" $3 v:1 *400 ") && replies.ends_with(" +OK"));
+}
+
+#[test]
+fn few_fields_with_much_in_them_are_read_by_the_heavy_lane() {
+    let mut stage = stage();
+    let client = stage.pump.connect();
+    for number in 0..30 {
+        assert_eq!(stage.call(client, &format!("HSET h f:{number} {}", "v".repeat(50_000))), ":1");
+    }
+    let names: Vec<String> = (0..30).map(|number| format!("f:{number}")).collect();
+    for call in ["HGETALL h", &format!("HMGET h {}", names.join(" ")), "HSCAN h 0 COUNT 100"] {
+        stage.send(client, call);
+        stage.pump.run_lane(READ, 1);
+        assert_eq!(stage.queued(), [0, 1, 0], "{call}");
+        stage.pump.settle();
+        assert!(stage.replies(client).len() > 1_500_000, "{call}");
+    }
+    stage.send(client, "HGET h f:1 / HSTRLEN h f:1 / HKEYS h");
+    stage.pump.run_lane(READ, 1);
+    assert!(stage.replies(client).len() < 60_000);
+    assert_eq!(stage.queued(), [0, 0, 0]);
+}
+
+#[test]
+fn a_reply_past_the_limit_is_refused_and_not_built() {
+    let mut stage = Stage::with(|settings| settings.output_bytes_max = 200_000);
+    let client = stage.pump.connect();
+    for number in 0..4 {
+        stage.call(client, &format!("HSET h f:{number} {}", "v".repeat(60_000)));
+    }
+    let refused = "-ERR the reply is larger than EMPTYSERVER_OUTPUT_BYTES_MAX allows";
+    for call in ["HGETALL h", "HVALS h", "HRANDFIELD h -1000000000000", "HSCAN h 0"] {
+        assert_eq!(stage.call(client, call), refused, "{call}");
+    }
+    assert_eq!(stage.call(client, "HLEN h / HSTRLEN h f:1"), ":4 :60000");
+}
+
 #[test]
 fn a_run_and_a_group_that_take_long_are_cut_and_lose_nothing() {
     let mut stage = stage();
@@ -217,8 +300,19 @@ fn a_read_that_lasts_too_long_ends_with_an_error_that_says_so() {
         }
     });
     fixture.make_list("list");
-    let calls =
-        ["KEYS x*", "SCAN 0 COUNT 5000", "BITCOUNT large", "BITPOS large 1", "LCS a b", "LCS a b LEN", "GET huge"];
+    fixture.run(&fields("hash", 0..3000));
+    let calls = [
+        "KEYS x*",
+        "SCAN 0 COUNT 5000",
+        "BITCOUNT large",
+        "BITPOS large 1",
+        "LCS a b",
+        "LCS a b LEN",
+        "GET huge",
+        "HGETALL hash",
+        "HSCAN hash 0 COUNT 5000",
+        "HRANDFIELD hash -5000",
+    ];
     for call in calls {
         let reply = show(&fixture.run(call));
         assert!(!reply.starts_with('-'), "{call}: {reply:.100}");

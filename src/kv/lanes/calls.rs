@@ -21,10 +21,10 @@ use crate::kv::shared::latency::Event;
 use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::versions::Versions;
 use crate::kv::table::flags::Flags;
-use crate::kv::table::look::{Look, Shape, Told, part};
+use crate::kv::table::look::{Answer as LookAnswer, Look, Said, Shape, is_miss};
 use crate::resp::{ReplyWriter, TooLarge, Version, encode};
 use crate::server::{ExecutorContext, Scoreboard};
-use crate::storage::{Entry, Keyspace, Lookup, StorageError};
+use crate::storage::{Entry, Keyspace, Kind as ValueKind, StorageError};
 use crate::sys::clock;
 
 pub struct Calls {
@@ -59,7 +59,10 @@ pub enum Ran {
     TooHeavy,
 }
 
-/// How much a read may read here of its strings; `None`: all of them.
+/// An element that has a row of its own costs as much as so many bytes of a string.
+const ELEMENT_WEIGHT: u64 = 1 << 10;
+
+/// How much a read may read here; `None`: all that there is.
 pub type Weight = Option<u64>;
 
 /// How a call is to be answered, and where.
@@ -266,11 +269,6 @@ impl Calls {
     }
 }
 
-/// True for the answer that says that there is no such key, as INFO counts misses.
-fn is_miss(reply: &[u8]) -> bool {
-    matches!(reply, b"$-1\r\n" | b"_\r\n" | b":-2\r\n")
-}
-
 /// Answers a call that only reads.
 fn read(
     keyspace: &Keyspace,
@@ -279,9 +277,16 @@ fn read(
     learning: &mut Learning<'_>,
     versions: &Versions,
 ) -> Result<(), CommandError> {
-    let reply = ReplyWriter::new(answer.replies, answer.version, answer.bytes_max);
-    let mut read = read_call(keyspace, &call.args, reply);
-    match call.command().handler {
+    let row = call.command();
+    // What can't be weighed before shows by its reply.
+    let weight = answer.weight.and_then(|weight| usize::try_from(weight).ok());
+    let light_bytes_max = match row.handler {
+        Handler::Look(Look { answer: LookAnswer::Head(_), .. }) => None,
+        _ => weight.filter(|weight| *weight < answer.bytes_max),
+    };
+    let bytes_max = light_bytes_max.unwrap_or(answer.bytes_max);
+    let mut read = read_call(keyspace, &call.args, ReplyWriter::new(answer.replies, answer.version, bytes_max));
+    let answered = match row.handler {
         Handler::Look(look) => {
             learning.begin(look.keys_to_keep(&call.args).map_or(0, <[_]>::len));
             look_at_keys(&mut read, &look, answer.weight, |number, entry, value| {
@@ -291,11 +296,13 @@ fn read(
         }
         Handler::Read(handler) => {
             weigh(keyspace, answer.weight, call)?;
-            handler(&mut read)?;
-            debug_assert!(read.reply.is_whole(), "{} has left a gap", call.command().name);
-            Ok(())
+            handler(&mut read).inspect(|()| debug_assert!(read.reply.is_whole(), "{} has left a gap", row.name))
         }
         _ => Err(errors::INTERNAL.into()),
+    };
+    match answered {
+        Err(error) if light_bytes_max.is_some() && error.is_of_a_large_reply() => Err(CommandError::TooHeavy),
+        answered => answered,
     }
 }
 
@@ -342,16 +349,25 @@ pub fn write_call<'a>(
     WriteCall { keyspace, args, user: &User::DEFAULT, version, now_ms, database, reply_bytes_max, events }
 }
 
-/// A call that reads its first key's whole string is refused where that is too long.
+/// A call that reads all that its first key holds is refused where that is too much.
 fn weigh(keyspace: &Keyspace, weight: Weight, call: &Call<'_>) -> Result<(), CommandError> {
-    if let Some(bytes_max) = weight
-        && call.command().flags.has(Flags::BY_SIZE)
-        && let Lookup::Found(length) = keyspace.string_length(call.args[1])?
-        && length > bytes_max
-    {
-        return Err(CommandError::TooHeavy);
+    match weight {
+        Some(_) if call.command().flags.has(Flags::BY_SIZE) => {
+            check_weight(keyspace.entry(call.args[1])?.as_ref(), weight)
+        }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// The error where reading all that the key holds is too much here.
+fn check_weight(key: Option<&Entry>, weight: Weight) -> Result<(), CommandError> {
+    let bytes = match key {
+        Some(key) if key.kind == ValueKind::String => key.length,
+        // What lies in one row is never much.
+        Some(key) if key.id.is_some() => key.length.saturating_mul(ELEMENT_WEIGHT),
+        _ => 0,
+    };
+    if weight.is_some_and(|bytes_max| bytes > bytes_max) { Err(CommandError::TooHeavy) } else { Ok(()) }
 }
 
 /// Answers a call from one look at each of its keys. `seen` gets each key's number, and what the answer for it follows from.
@@ -361,38 +377,40 @@ pub fn look_at_keys(
     weight: Weight,
     mut seen: impl FnMut(usize, Option<&Entry>, Option<&[u8]>),
 ) -> ReadResult {
-    let ReadCall { keyspace, args, now_ms, ref mut reply, .. } = *call;
+    let ReadCall { keyspace, args, now_ms, .. } = *call;
     if look.shape == Shape::Array {
-        reply.array(look.keys(args).len())?;
+        call.reply.array(look.keys(args).len())?;
     }
     let mut sum = 0;
     let mut bytes_left = weight.unwrap_or(u64::MAX);
     for (number, key) in look.keys(args).iter().enumerate() {
-        // What is told, where the bytes of that are not in the key's row.
-        let elsewhere = keyspace.with_entry(key, |entry, value| {
-            let told = (look.answer)(args, entry, now_ms)?;
-            let bytes = match (&told, value) {
-                (Told::Part(range), Some(value)) => part(value, range),
-                (Told::Part(range), None) if !range.is_empty() => return Ok(Some((range.clone(), entry.copied()))),
-                _ => &[],
-            };
-            match (look.shape, &told) {
-                (Shape::Sum, Told::Integer(value)) => sum += value,
-                _ => told.write(bytes, reply)?,
+        let (said, entry) = keyspace.with_entry(key, |entry, value| {
+            let said = look.say(args, entry, value, now_ms, &mut sum, &mut call.reply)?;
+            if said == Said::All {
+                seen(number, entry, value);
             }
-            seen(number, entry, value);
-            Ok::<_, CommandError>(None)
+            Ok::<_, CommandError>((said, entry.copied()))
         })??;
-        if let Some((range, entry)) = elsewhere {
-            let bytes = range.end - range.start;
-            reply.check(bytes)?;
-            bytes_left = bytes_left.checked_sub(bytes).ok_or(CommandError::TooHeavy)?;
-            write_string(reply, keyspace, key, range)?;
-            seen(number, entry.as_ref(), None);
+        match (said, look.answer) {
+            (Said::All, _) => continue,
+            (Said::LacksBytes(range), _) => {
+                let bytes = range.end - range.start;
+                call.reply.check(bytes)?;
+                bytes_left = bytes_left.checked_sub(bytes).ok_or(CommandError::TooHeavy)?;
+                write_string(&mut call.reply, keyspace, key, range)?;
+            }
+            (Said::LacksElements, LookAnswer::Elements(elements)) => {
+                if elements.reads_all {
+                    check_weight(entry.as_ref(), weight)?;
+                }
+                (elements.apart)(call)?;
+            }
+            (Said::LacksElements, LookAnswer::Head(_)) => return Err(errors::INTERNAL.into()),
         }
+        seen(number, entry.as_ref(), None);
     }
     if look.shape == Shape::Sum {
-        reply.integer(sum)?;
+        call.reply.integer(sum)?;
     }
     Ok(())
 }

@@ -217,6 +217,7 @@ impl Writer {
     fn apply(&mut self, tasks: &[Task<Job>], left_out: &mut LeftOut) -> Result<Attempt<Vec<Applied>>, StorageError> {
         // After the group's last job was taken, and before anything of it runs.
         self.keyspace.begin_write(self.calls.shared.clock.now_ms())?;
+        self.keyspace.set_thresholds(self.calls.shared.runtime.thresholds());
         self.calls.begin();
         let mut applied = Vec::with_capacity(tasks.len());
         let known_before: Option<Vec<bool>> = broken::is(Variant::ExecBlindToItsGroup)

@@ -35,6 +35,8 @@ enum Change {
         check: fn(&Shared, i64) -> Result<(), String>,
         set: fn(&Shared, i64),
     },
+    /// A number of bytes, which may have a unit.
+    Memory(fn(&Shared, i64)),
     Switch(fn(&Shared, bool)),
     Password,
     /// The setting does, at the next start.
@@ -80,6 +82,25 @@ const fn number(
     Parameter { name, setting, read: Read::From(read), change: Change::Number { min, max, check: |_, _| Ok(()), set } }
 }
 
+/// A threshold of OBJECT ENCODING, which is a knob.
+macro_rules! threshold {
+    ($name:literal, entries $knob:ident) => {
+        number(
+            $name,
+            "",
+            (0, i64::MAX),
+            |shared| shared.runtime.read(Knob::$knob).to_string(),
+            |shared, value| shared.runtime.set(Knob::$knob, value.cast_unsigned()),
+        )
+    };
+    ($name:literal, bytes $knob:ident) => {
+        Parameter {
+            change: Change::Memory(|shared, value| shared.runtime.set(Knob::$knob, value.cast_unsigned())),
+            ..threshold!($name, entries $knob)
+        }
+    };
+}
+
 /// Sorted by name.
 pub const PARAMETERS: &[Parameter] = &[
     fixed("aclfile", "", "there is one user, whose password EMPTYSERVER_PASSWORD is"),
@@ -121,6 +142,10 @@ pub const PARAMETERS: &[Parameter] = &[
     }),
     fixed("enable-module-command", "no", "there are no modules"),
     fixed("enable-protected-configs", "no", BY_DESIGN),
+    threshold!("hash-max-listpack-entries", entries HashListpackEntriesMax),
+    threshold!("hash-max-listpack-value", bytes HashListpackValueMax),
+    threshold!("hash-max-ziplist-entries", entries HashListpackEntriesMax),
+    threshold!("hash-max-ziplist-value", bytes HashListpackValueMax),
     fixed("hz", "20", BY_DESIGN),
     fixed("io-threads", "1", "EMPTYSERVER_WORKERS processes do the work"),
     fixed("latency-tracking", "yes", BY_DESIGN),
@@ -200,6 +225,9 @@ pub const PARAMETERS: &[Parameter] = &[
         change: Change::Password,
     },
     fixed("save", "", NO_SNAPSHOTS),
+    threshold!("set-max-intset-entries", entries SetIntsetEntriesMax),
+    threshold!("set-max-listpack-entries", entries SetListpackEntriesMax),
+    threshold!("set-max-listpack-value", entries SetListpackValueMax),
     at_start("shutdown-timeout", "EMPTYSERVER_DRAIN_SECONDS", |shared| shared.settings.drain_seconds.to_string()),
     fixed("slave-priority", "100", NO_REPLICATION),
     fixed("slave-read-only", "yes", NO_REPLICATION),
@@ -294,6 +322,10 @@ impl Parameter {
                 }
                 check(shared, number).map(|()| Checked::Number(set, number))
             }
+            Change::Memory(set) => match memory(value) {
+                Some(bytes) => Ok(Checked::Number(set, bytes)),
+                None => Err("argument must be a memory value".to_owned()),
+            },
             Change::Switch(set) => match value {
                 value if value.eq_ignore_ascii_case(b"yes") => Ok(Checked::Switch(set, true)),
                 value if value.eq_ignore_ascii_case(b"no") => Ok(Checked::Switch(set, false)),
@@ -303,6 +335,22 @@ impl Parameter {
             Change::Password => Err(format!("a password has at most {PASSWORD_BYTES_MAX} bytes")),
         }
     }
+}
+
+/// Bytes as Redis writes them: a number with `b`, `k`, `kb`, `m`, `mb`, `g`, `gb` or nothing behind it.
+fn memory(value: &[u8]) -> Option<i64> {
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let unit: i64 = match value[digits..].to_ascii_lowercase().as_slice() {
+        b"" | b"b" => 1,
+        b"k" => 1000,
+        b"kb" => 1 << 10,
+        b"m" => 1_000_000,
+        b"mb" => 1 << 20,
+        b"g" => 1_000_000_000,
+        b"gb" => 1 << 30,
+        _ => return None,
+    };
+    std::str::from_utf8(&value[..digits]).ok()?.parse::<i64>().ok()?.checked_mul(unit)
 }
 
 impl Checked {
@@ -323,6 +371,16 @@ impl Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_may_have_a_unit() {
+        let read = |text: &str| memory(text.as_bytes());
+        assert_eq!([read("64"), read("2b"), read("1k"), read("1KB")], [64, 2, 1000, 1024].map(Some));
+        assert_eq!(read("3Gb"), Some(3 << 30));
+        for text in ["", "k", "-1", "1.5", "1 k", "x", "9223372036854775807k", "9223372036854775808"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn names_are_unique_and_lower_case() {

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::kv::shared::settings::Settings;
 use crate::server::Slot;
+use crate::storage::Thresholds;
 use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::shared;
 
@@ -22,8 +23,27 @@ pub enum Knob {
     ProtectedMode,
     /// Expired keys are removed by the writer on its own (1) or only when they are met (0).
     ActiveExpire,
+    /// What OBJECT ENCODING goes by, as Redis' thresholds of the same names: fields of a hash that is a listpack,
+    HashListpackEntriesMax,
+    /// and bytes of each of them;
+    HashListpackValueMax,
+    /// integers of a set that is an intset;
+    SetIntsetEntriesMax,
+    /// members of a set that is a listpack,
+    SetListpackEntriesMax,
+    /// and bytes of each of them.
+    SetListpackValueMax,
 }
-const KNOBS: usize = Knob::ActiveExpire as usize + 1;
+const KNOBS: usize = Knob::SetListpackValueMax as usize + 1;
+
+/// What Redis 7.2 has at its start.
+const THRESHOLDS: [(Knob, u64); 5] = [
+    (Knob::HashListpackEntriesMax, 512),
+    (Knob::HashListpackValueMax, 64),
+    (Knob::SetIntsetEntriesMax, 512),
+    (Knob::SetListpackEntriesMax, 128),
+    (Knob::SetListpackValueMax, 64),
+];
 
 /// Longest password that CONFIG SET takes; in a model test two words.
 pub const PASSWORD_BYTES_MAX: usize = if cfg!(feature = "models") { 16 } else { 512 };
@@ -106,7 +126,9 @@ impl Runtime {
     fn with_copies(workers: usize) -> io::Result<Runtime> {
         let words = shared::words(KNOBS + 1 + COPIES * PASSWORD_WORDS * workers)?;
         let (knobs, rest) = words.split_at(KNOBS);
-        Ok(Runtime { knobs, current: &rest[0], copies: &rest[1..] })
+        let runtime = Runtime { knobs, current: &rest[0], copies: &rest[1..] };
+        THRESHOLDS.into_iter().for_each(|(knob, value)| runtime.set(knob, value));
+        Ok(runtime)
     }
 
     #[must_use]
@@ -116,6 +138,18 @@ impl Runtime {
 
     pub fn set(&self, knob: Knob, value: u64) {
         self.knobs[knob as usize].store(value, Ordering::SeqCst);
+    }
+
+    /// By what the writer settles which encoding a collection has.
+    #[must_use]
+    pub fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            hash_max_listpack_entries: self.read(Knob::HashListpackEntriesMax),
+            hash_max_listpack_value: self.read(Knob::HashListpackValueMax),
+            set_max_intset_entries: self.read(Knob::SetIntsetEntriesMax),
+            set_max_listpack_entries: self.read(Knob::SetListpackEntriesMax),
+            set_max_listpack_value: self.read(Knob::SetListpackValueMax),
+        }
     }
 
     /// What is held back now, and until when.

@@ -3,15 +3,16 @@
 
 use std::ops::Range;
 
+use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::errors::{self, CommandError};
 use crate::resp::{ReplyWriter, Written};
-use crate::storage::{Entry, Kind};
+use crate::storage::{Entry, Kind, Packed};
 
 /// How a command follows from its arguments and its keys.
 #[derive(Clone, Copy)]
 pub struct Look {
     pub shape: Shape,
-    pub answer: LookHandler,
+    pub answer: Answer,
 }
 
 /// Which arguments are keys, and what the answers for them become.
@@ -25,9 +26,44 @@ pub enum Shape {
     Sum,
 }
 
+/// What the answer for a key follows from.
+#[derive(Clone, Copy)]
+pub enum Answer {
+    /// The head of its row, and the bytes of its string.
+    Head(HeadHandler),
+    /// The elements of a collection. Of one key, which is the first argument.
+    Elements(ElementsAnswer),
+}
+
 /// The answer for one key: `None` where there is none. `now_ms` is the time of the look.
-pub type LookHandler = fn(args: &[&[u8]], key: Option<&Entry>, now_ms: i64) -> LookResult;
+pub type HeadHandler = fn(args: &[&[u8]], key: Option<&Entry>, now_ms: i64) -> LookResult;
 pub type LookResult = Result<Told, CommandError>;
+
+/// A read of the elements of a collection. A key that is not there has none.
+#[derive(Clone, Copy)]
+pub struct ElementsAnswer {
+    /// A key of another kind is the error WRONGTYPE.
+    pub kind: Kind,
+    /// They lie in the key's row.
+    pub packed: PackedHandler,
+    /// They have rows of their own, which only a reader reads.
+    pub apart: fn(&mut ReadCall<'_>) -> ReadResult,
+    /// What it costs grows with their number.
+    pub reads_all: bool,
+}
+
+pub type PackedHandler = fn(args: &[&[u8]], elements: &Packed<'_>, reply: &mut ReplyWriter<'_>) -> ReadResult;
+
+/// What a key's row was enough for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// The answer is written, or added to the sum.
+    All,
+    /// These bytes of the string are not in the row.
+    LacksBytes(Range<u64>),
+    /// The elements are not in the row.
+    LacksElements,
+}
 
 /// What the reply says of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +82,49 @@ pub const KEY_BYTES_MAX: usize = 1024;
 
 impl Look {
     #[must_use]
+    pub const fn at_head(shape: Shape, answer: HeadHandler) -> Look {
+        Look { shape, answer: Answer::Head(answer) }
+    }
+
+    #[must_use]
+    pub const fn at_elements(elements: ElementsAnswer) -> Look {
+        Look { shape: Shape::One, answer: Answer::Elements(elements) }
+    }
+
+    /// The answer for one key from its row: from its head (`None`: it is not there), and from the value where that lies in the row and is
+    /// at hand. It knows not where the two come from.
+    pub fn say(
+        &self,
+        args: &[&[u8]],
+        key: Option<&Entry>,
+        value: Option<&[u8]>,
+        now_ms: i64,
+        sum: &mut i64,
+        reply: &mut ReplyWriter<'_>,
+    ) -> Result<Said, CommandError> {
+        match self.answer {
+            Answer::Head(answer) => {
+                let told = answer(args, key, now_ms)?;
+                let bytes = match (&told, value) {
+                    (Told::Part(range), Some(value)) => part(value, range),
+                    (Told::Part(range), None) if !range.is_empty() => return Ok(Said::LacksBytes(range.clone())),
+                    _ => &[],
+                };
+                match (self.shape, &told) {
+                    (Shape::Sum, Told::Integer(value)) => *sum += value,
+                    _ => told.write(bytes, reply)?,
+                }
+            }
+            Answer::Elements(elements) => match (of_kind(key, elements.kind)?, value) {
+                (None, _) => (elements.packed)(args, &Packed::new(elements.kind, &[]), reply)?,
+                (Some(_), Some(value)) => (elements.packed)(args, &Packed::new(elements.kind, value), reply)?,
+                (Some(_), None) => return Ok(Said::LacksElements),
+            },
+        }
+        Ok(Said::All)
+    }
+
+    #[must_use]
     pub fn keys<'a, 'b>(&self, args: &'a [&'b [u8]]) -> &'a [&'b [u8]] {
         if self.shape == Shape::One { &args[1..2] } else { &args[1..] }
     }
@@ -58,12 +137,23 @@ impl Look {
     }
 }
 
-/// The key, which holds a string if it is there.
-pub fn string(key: Option<&Entry>) -> Result<Option<&Entry>, CommandError> {
+/// The key, which is of this kind if it is there.
+pub fn of_kind(key: Option<&Entry>, kind: Kind) -> Result<Option<&Entry>, CommandError> {
     match key {
-        Some(key) if key.kind != Kind::String => Err(errors::WRONG_TYPE.into()),
+        Some(key) if key.kind != kind => Err(errors::WRONG_TYPE.into()),
         key => Ok(key),
     }
+}
+
+/// The key, which holds a string if it is there.
+pub fn string(key: Option<&Entry>) -> Result<Option<&Entry>, CommandError> {
+    of_kind(key, Kind::String)
+}
+
+/// True for the answer that says that there is no such key, as INFO counts misses.
+#[must_use]
+pub fn is_miss(reply: &[u8]) -> bool {
+    matches!(reply, b"$-1\r\n" | b"_\r\n" | b":-2\r\n")
 }
 
 impl Told {
@@ -76,16 +166,10 @@ impl Told {
             Told::Part(_) => reply.bulk(bytes),
         }
     }
-
-    /// True when it says that there is no such key, as INFO counts misses.
-    #[must_use]
-    pub fn is_miss(&self) -> bool {
-        matches!(self, Told::Null | Told::Integer(-2))
-    }
 }
 
 /// The bytes of a range that lies within `value`.
 #[must_use]
-pub fn part<'a>(value: &'a [u8], range: &Range<u64>) -> &'a [u8] {
+fn part<'a>(value: &'a [u8], range: &Range<u64>) -> &'a [u8] {
     &value[range.start as usize..range.end as usize]
 }

@@ -16,6 +16,9 @@ use crate::storage::sqlite::{Base, Options};
 /// The keyspace on one connection to the data file. Between transactions and beside them it is also what it stands on: the upkeep
 /// works on the tables themselves, in transactions of its own.
 pub type Keyspace = crate::storage::keyspace::Keyspace<Committed>;
+/// A collection of it, and a walk through one.
+pub type Elements<'a> = crate::storage::keyspace::Elements<'a, Committed>;
+pub type Walk<'a> = crate::storage::keyspace::Walk<'a, Committed>;
 
 impl Deref for Keyspace {
     type Target = Base;

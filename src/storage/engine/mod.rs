@@ -18,4 +18,4 @@ mod take_over;
 #[cfg(test)]
 mod tests;
 
-pub use keyspace::Keyspace;
+pub use keyspace::{Elements, Keyspace, Walk};

@@ -21,7 +21,7 @@ pub struct Thresholds {
 impl Default for Thresholds {
     fn default() -> Self {
         Self {
-            hash_max_listpack_entries: 128,
+            hash_max_listpack_entries: 512,
             hash_max_listpack_value: 64,
             set_max_intset_entries: 512,
             set_max_listpack_entries: 128,
@@ -401,3 +401,227 @@ impl<S: Store> Keyspace<S> {
 
 /// What an element's row takes in the batch, about.
 const ROW_BYTES: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::Thresholds;
+    use crate::storage::fixture::{Fixture, NOW_MS};
+    use crate::storage::{Encoding, Expiry, Keyspace, Kind, Lookup};
+
+    fn encoding(keyspace: &Keyspace, key: &[u8]) -> (Encoding, bool) {
+        let elements = keyspace.collection(key).unwrap().unwrap();
+        (elements.encoding(), elements.is_packed())
+    }
+
+    fn add(keyspace: &mut Keyspace, key: &[u8], members: impl IntoIterator<Item = String>) {
+        for member in members {
+            keyspace.set_add(key, &[member.as_bytes()]).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_encoding_of_a_hash_grows_as_in_redis_and_stays() {
+        let mut fixture = Fixture::new();
+        fixture.write(|keyspace| {
+            let (short, long) = ([b'x'; 64], [b'x'; 65]);
+            keyspace.hash_set(b"value", &[b"f", &short]).unwrap();
+            assert_eq!(encoding(keyspace, b"value"), (Encoding::Listpack, true));
+            keyspace.hash_set(b"value", &[b"f", &long]).unwrap();
+            assert_eq!(encoding(keyspace, b"value"), (Encoding::Hashtable, true));
+            keyspace.hash_set(b"value", &[b"f", b"short"]).unwrap();
+            assert_eq!(encoding(keyspace, b"value"), (Encoding::Hashtable, true));
+            keyspace.hash_set(b"field", &[&long, b"v"]).unwrap();
+            assert_eq!(encoding(keyspace, b"field"), (Encoding::Hashtable, true));
+            for n in 0..128u8 {
+                keyspace.hash_set(b"many", &[&[n], b"v"]).unwrap();
+            }
+            assert_eq!(encoding(keyspace, b"many"), (Encoding::Listpack, true));
+            keyspace.hash_set(b"many", &[b"one more", b"v"]).unwrap();
+            assert_eq!(encoding(keyspace, b"many"), (Encoding::Hashtable, false));
+            keyspace.set_thresholds(Thresholds { hash_max_listpack_entries: 2, ..Thresholds::default() });
+            keyspace.hash_set(b"three", &[b"a", b"1", b"b", b"2", b"c", b"3"]).unwrap();
+            assert_eq!(encoding(keyspace, b"three"), (Encoding::Hashtable, true));
+            keyspace.set_thresholds(Thresholds::default());
+            // Bytes alone: packed no more, and a listpack still.
+            for n in 0..30u8 {
+                keyspace.hash_set(b"bytes", &[&[n], &short]).unwrap();
+            }
+            assert_eq!(encoding(keyspace, b"bytes"), (Encoding::Listpack, false));
+        });
+    }
+
+    #[test]
+    fn the_encoding_of_a_set_grows_as_in_redis_and_stays() {
+        let mut fixture = Fixture::new();
+        fixture.write(|keyspace| {
+            add(keyspace, b"numbers", (0..512).map(|n| n.to_string()));
+            assert_eq!(encoding(keyspace, b"numbers"), (Encoding::Intset, false));
+            let Lookup::Found(numbers) = keyspace.set(b"numbers").unwrap() else { panic!("no set") };
+            let mut shown = Vec::new();
+            numbers
+                .each_name::<crate::storage::StorageError>(|name| {
+                    shown.push(std::str::from_utf8(name).unwrap().parse::<i64>().unwrap());
+                    Ok(())
+                })
+                .unwrap();
+            assert!(shown.iter().copied().eq(0..512));
+            add(keyspace, b"numbers", ["512".into()]);
+            assert_eq!(encoding(keyspace, b"numbers"), (Encoding::Hashtable, false));
+            add(keyspace, b"mixed", ["1".into(), "2".into()]);
+            assert_eq!(encoding(keyspace, b"mixed"), (Encoding::Intset, true));
+            add(keyspace, b"mixed", ["a".into()]);
+            assert_eq!(encoding(keyspace, b"mixed"), (Encoding::Listpack, true));
+            add(keyspace, b"mixed", ["x".repeat(65)]);
+            assert_eq!(encoding(keyspace, b"mixed"), (Encoding::Hashtable, true));
+            add(keyspace, b"many", (0..200).map(|n| n.to_string()));
+            add(keyspace, b"many", ["a".into()]);
+            assert_eq!(encoding(keyspace, b"many"), (Encoding::Hashtable, false));
+            add(keyspace, b"words", (0..128).map(|n| format!("w{n}")));
+            assert_eq!(encoding(keyspace, b"words").0, Encoding::Listpack);
+            add(keyspace, b"words", ["w0".into()]);
+            assert_eq!(encoding(keyspace, b"words").0, Encoding::Listpack);
+            add(keyspace, b"words", ["one more".into()]);
+            assert_eq!(encoding(keyspace, b"words").0, Encoding::Hashtable);
+            keyspace.set_remove(b"mixed", &[b"1", b"2", b"a", &[b'x'; 65]]).unwrap();
+            assert_eq!(keyspace.entry(b"mixed").unwrap(), None);
+        });
+    }
+
+    #[test]
+    fn what_is_built_ahead_is_there_whole_or_goes_whole() {
+        let mut fixture = Fixture::new();
+        let build = |keyspace: &mut Keyspace, count: u32| {
+            let mut building = keyspace.build(Kind::Hash);
+            for n in 0..count {
+                let value = if n % 100 == 0 { vec![b'v'; 700] } else { n.to_string().into_bytes() };
+                assert!(keyspace.add_to(&mut building, format!("field {n}").as_bytes(), &value).unwrap());
+            }
+            assert!(!keyspace.add_to(&mut building, b"field 7", b"again").unwrap());
+            building
+        };
+        fixture.write(|keyspace| {
+            let building = build(keyspace, 20_000);
+            assert_eq!(keyspace.put_built(b"h", building, Expiry::Clear).unwrap(), 20_000);
+            assert!(keyspace.batch.bytes() < 4 << 20);
+            let savepoint = keyspace.savepoint();
+            let building = build(keyspace, 15_000);
+            assert_eq!(keyspace.put_built(b"undone", building, Expiry::Clear).unwrap(), 15_000);
+            keyspace.undo_to(savepoint).unwrap();
+            assert!(keyspace.copy(b"h", 0, b"copy", false).unwrap());
+            let savepoint = keyspace.savepoint();
+            assert!(keyspace.copy(b"h", 0, b"undone", false).unwrap());
+            keyspace.undo_to(savepoint).unwrap();
+            let building = build(keyspace, 300);
+            assert_eq!(keyspace.put_built(b"gone", building, Expiry::At(NOW_MS)).unwrap(), 300);
+        });
+        fixture.write(|keyspace| {
+            assert_eq!(keyspace.verify().unwrap().problems, [""; 0]);
+            while keyspace.sweep_orphans(1000).unwrap() > 0 {}
+            for key in [&b"h"[..], b"copy"] {
+                let Lookup::Found(hash) = keyspace.hash(key).unwrap() else { panic!("no hash") };
+                assert_eq!(hash.len(), 20_000);
+                assert_eq!(hash.get(b"field 77", <[u8]>::to_vec).unwrap(), Some(b"77".to_vec()));
+                assert_eq!(hash.get(b"field 300", <[u8]>::len).unwrap(), Some(700));
+                assert!(hash.memory_bytes(5).unwrap() > 100_000);
+            }
+            assert_eq!(keyspace.entry(b"undone").unwrap(), None);
+            assert!(keyspace.delete(b"h").unwrap() && keyspace.delete(b"copy").unwrap());
+            while keyspace.sweep_orphans(1000).unwrap() > 0 {}
+            let rows = "SELECT (SELECT count(*) FROM hash_field) + (SELECT count(*) FROM chunk)";
+            assert_eq!(keyspace.connection().query_row(rows, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+            assert_eq!(keyspace.verify().unwrap().problems, [""; 0]);
+        });
+    }
+
+    #[test]
+    fn damage_of_hashes_and_sets_is_found() {
+        for (damage, problem) in [
+            ("DELETE FROM hash_field WHERE field = CAST('3' AS BLOB)", "a Hash of 200 elements has 199 rows"),
+            ("UPDATE set_member SET id = 99", "belong to no key"),
+            ("UPDATE keyspace SET value = CAST('l1:a' AS BLOB) WHERE id IS NULL", "do not agree"),
+            ("UPDATE keyspace SET value = CAST('i1:11:1' AS BLOB) WHERE id IS NULL", "do not agree"),
+            ("UPDATE keyspace SET value = x'' WHERE id IS NOT NULL", "do not agree"),
+            ("UPDATE hash_field SET apart = id WHERE apart IS NOT NULL", "and to something else"),
+            ("DELETE FROM hash_field WHERE apart IS NOT NULL", "belongs to no key"),
+        ] {
+            let mut fixture = Fixture::new();
+            fixture.write(|keyspace| {
+                for n in 0..200 {
+                    keyspace.hash_set(b"h", &[n.to_string().as_bytes(), b"v"]).unwrap();
+                }
+                keyspace.hash_set(b"h", &[b"0", &[b'v'; 700]]).unwrap();
+                add(keyspace, b"s", (0..200).map(|n| n.to_string()));
+                add(keyspace, b"packed", ["1".into(), "2".into()]);
+            });
+            assert_eq!(fixture.write(|keyspace| keyspace.verify().unwrap().problems), [""; 0]);
+            fixture.writer.connection().execute_batch(damage).unwrap();
+            let found = fixture.write(|keyspace| keyspace.verify().unwrap().problems);
+            assert!(found.iter().any(|text| text.contains(problem)), "{damage}: {found:?}");
+        }
+    }
+
+    /// Figures for whoever changes something here: `cargo test --lib -- --ignored speed_of --nocapture`.
+    #[test]
+    #[ignore = "it measures"]
+    fn speed_of_hashes_and_sets() {
+        let mut fixture = Fixture::new();
+        let mut measure = |what: &str, count: u64, work: &mut dyn FnMut(&mut Keyspace, u64)| {
+            let begin = std::time::Instant::now();
+            for group in 0..count / 100 {
+                fixture.write(|keyspace| (0..100).for_each(|n| work(keyspace, group * 100 + n)));
+            }
+            println!("{what:40} {:6.2} us", begin.elapsed().as_secs_f64() * 1e6 / count as f64);
+        };
+        let key = |n: u64| n.wrapping_mul(0x9E37_79B9) % 20_000;
+        let name = |n: u64| (n.wrapping_mul(0x9E37_79B9) % 200_000).to_string();
+        measure("HSET of small ones, new", 20_000, &mut |keyspace, n| {
+            keyspace.hash_set(&key(n).to_le_bytes(), &[b"field", b"a value of some bytes"]).unwrap();
+        });
+        measure("HSET of small ones, one of 10 fields", 200_000, &mut |keyspace, n| {
+            keyspace.hash_set(&key(n).to_le_bytes(), &[&[b'a' + (n % 10) as u8], b"a value of some bytes"]).unwrap();
+        });
+        measure("HGET of small ones", 100_000, &mut |keyspace, n| {
+            let Lookup::Found(hash) = keyspace.hash(&key(n).to_le_bytes()).unwrap() else { return };
+            hash.get(b"field", <[u8]>::len).unwrap();
+        });
+        measure("HSET of a large one, new or not", 400_000, &mut |keyspace, n| {
+            keyspace.hash_set(b"large", &[name(n).as_bytes(), b"a value of some bytes"]).unwrap();
+        });
+        measure("HGET of a large one", 100_000, &mut |keyspace, n| {
+            let Lookup::Found(hash) = keyspace.hash(b"large").unwrap() else { return };
+            hash.get(name(n).as_bytes(), <[u8]>::len).unwrap();
+        });
+        measure("SADD of a large one, new or not", 400_000, &mut |keyspace, n| {
+            keyspace.set_add(b"set", &[name(n).as_bytes()]).unwrap();
+        });
+        measure("SISMEMBER of a large one", 100_000, &mut |keyspace, n| {
+            let Lookup::Found(set) = keyspace.set(b"set").unwrap() else { return };
+            set.contains(name(n).as_bytes()).unwrap();
+        });
+        let mut state = 7u64;
+        let mut random = move || {
+            state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+            state ^ (state >> 33)
+        };
+        measure("SRANDMEMBER of a large one", 10_000, &mut |keyspace, _| {
+            let Lookup::Found(set) = keyspace.set(b"set").unwrap() else { return };
+            set.random::<crate::storage::StorageError>(1, &mut random, &mut |_, _| Ok(())).unwrap();
+        });
+        measure("SPOP of a large one", 10_000, &mut |keyspace, _| {
+            keyspace.set_pop(b"set", 1, &mut random).unwrap();
+        });
+        measure("HGETALL of 200,000 fields, each", 100, &mut |keyspace, n| {
+            if n == 0 {
+                let begin = std::time::Instant::now();
+                let Lookup::Found(hash) = keyspace.hash(b"large").unwrap() else { return };
+                let mut bytes = 0;
+                hash.each::<crate::storage::StorageError>(|name, value| {
+                    bytes += name.len() + value.len();
+                    Ok(())
+                })
+                .unwrap();
+                println!("{:40} {:6.2} us a field", "HGETALL", begin.elapsed().as_secs_f64() * 1e6 / hash.len() as f64);
+            }
+        });
+    }
+}

@@ -9,7 +9,7 @@ impl<S: Store> Keyspace<S> {
         self.live_head(self.name(self.selected, key)?)
     }
 
-    /// Shows the key, with its string where that lies in the key's own row.
+    /// Shows the key, with its value where that lies in the key's own row.
     pub fn with_entry<R>(&self, key: &[u8], f: impl FnOnce(Option<&Head>, Option<&[u8]>) -> R) -> Result<R> {
         let mut f = Some(f);
         let mut show = |entry: Option<&Head>, value: Option<&[u8]>| {
@@ -19,9 +19,7 @@ impl<S: Store> Keyspace<S> {
         let shown = self.view().row(self.name(self.selected, key)?, Part::Whole, |row| {
             let row = row.of_key();
             match self.is_live(&row.head) {
-                true => {
-                    show(Some(&row.head), row.value.filter(|_| row.head.id.is_none() && row.head.kind == Kind::String))
-                }
+                true => show(Some(&row.head), row.value.filter(|_| row.head.id.is_none())),
                 false => show(None, None),
             }
         })?;

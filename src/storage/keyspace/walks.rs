@@ -267,3 +267,131 @@ impl<S: Store> Walk<'_, S> {
 fn below(random: u64, limit: u64) -> u64 {
     ((u128::from(random) * u128::from(limit)) >> 64) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use crate::storage::fixture::Fixture;
+    use crate::storage::{Keyspace, Lookup, StorageError};
+
+    fn random_from(seed: u64) -> impl FnMut() -> u64 {
+        let mut state = seed;
+        move || {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            mixed ^ (mixed >> 31)
+        }
+    }
+
+    fn fill(keyspace: &mut Keyspace, count: u32) {
+        for n in 0..count {
+            keyspace.set_add(b"s", &[format!("member {n}").as_bytes()]).unwrap();
+        }
+    }
+
+    /// Of uniform draws the sum of squares lies this near to its mean but once in a million times.
+    fn assert_uniform(drawn: &BTreeMap<Vec<u8>, u32>, members: u32) {
+        let draws: u32 = drawn.values().sum();
+        let expected = f64::from(draws) / f64::from(members);
+        assert_eq!(drawn.len(), members as usize, "all are drawn at times");
+        let square: f64 = drawn.values().map(|count| (f64::from(*count) - expected).powi(2) / expected).sum();
+        let freedom = f64::from(members - 1);
+        assert!((square - freedom).abs() < 5.0 * (2.0 * freedom).sqrt(), "{square} of {freedom}");
+    }
+
+    #[test]
+    fn each_element_is_drawn_as_often_as_any_other() {
+        for (members, count, draws) in [(1000, 1, 30_000), (1000, 3, 10_000), (1000, 100, 300), (100, 1, 3000)] {
+            let mut fixture = Fixture::new();
+            fixture.write(|keyspace| {
+                fill(keyspace, members);
+                let Lookup::Found(set) = keyspace.set(b"s").unwrap() else { panic!("no set") };
+                let (mut random, mut different, mut repeating) =
+                    (random_from(u64::from(members + count)), BTreeMap::new(), BTreeMap::new());
+                for _ in 0..draws {
+                    let mut seen = BTreeSet::new();
+                    set.random::<StorageError>(u64::from(count), &mut random, &mut |name, _| {
+                        assert!(seen.insert(name.to_vec()), "twice in one draw");
+                        *different.entry(name.to_vec()).or_insert(0) += 1;
+                        Ok(())
+                    })
+                    .unwrap();
+                    set.random_repeating::<StorageError>(u64::from(count), &mut random, &mut |name, _| {
+                        *repeating.entry(name.to_vec()).or_insert(0) += 1;
+                        Ok(())
+                    })
+                    .unwrap();
+                }
+                // Without repetition draws are a little more even than independent ones.
+                assert_uniform(&different, members);
+                assert_uniform(&repeating, members);
+            });
+        }
+    }
+
+    #[test]
+    fn what_is_popped_is_random_and_ends_with_the_key() {
+        let mut fixture = Fixture::new();
+        fixture.write(|keyspace| {
+            fill(keyspace, 2000);
+            let (mut random, mut popped) = (random_from(1), BTreeSet::new());
+            let mut is_gone = false;
+            while !is_gone {
+                let Lookup::Found(found) = keyspace.set_pop(b"s", 7, &mut random).unwrap() else { panic!("no set") };
+                assert!(found.members.into_iter().all(|member| popped.insert(member)));
+                is_gone = found.is_gone;
+            }
+            assert_eq!((popped.len(), keyspace.entry(b"s").unwrap()), (2000, None));
+            assert_eq!(keyspace.set_pop(b"s", 7, &mut random).unwrap(), Lookup::Absent);
+        });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        /// Members below 40 stay; the others come and go between the steps, and with them the set is unpacked, removed and made anew.
+        #[test]
+        fn a_scan_shows_every_element_that_stays_however_others_come_and_go(
+            count in 1..8usize,
+            homes in 1..400u64,
+            before in 0..120u8,
+            changes in prop::collection::vec((40..200u8, any::<bool>()), 0..400),
+        ) {
+            let mut fixture = Fixture::new();
+            fixture.crowd_homes(homes);
+            fixture.write(|keyspace| {
+                for n in 0..40 + before {
+                    keyspace.set_add(b"s", &[&[n]]).unwrap();
+                }
+            });
+            let (mut seen, mut changes, mut cursor) = (BTreeSet::new(), changes.into_iter(), 0);
+            loop {
+                cursor = fixture.write(|keyspace| {
+                    let Lookup::Found(set) = keyspace.set(b"s").unwrap() else { panic!("no set") };
+                    let next = set
+                        .scan::<StorageError>(cursor, count, |name, _| {
+                            seen.insert(name[0]);
+                            Ok(())
+                        })
+                        .unwrap();
+                    for (member, is_put) in changes.by_ref().take(31) {
+                        if is_put {
+                            keyspace.set_add(b"s", &[&[member]]).unwrap();
+                        } else {
+                            keyspace.set_remove(b"s", &[&[member]]).unwrap();
+                        }
+                    }
+                    next
+                });
+                if cursor == 0 {
+                    break;
+                }
+            }
+            prop_assert!((0..40).all(|member| seen.contains(&member)), "{:?}", seen);
+        }
+    }
+}

@@ -1,11 +1,13 @@
-//! Verifies a whole data file: SQLite's own structure, then everything that this layer promises of its rows. Changes
-//! nothing; for the subcommand `check` and the tests.
+//! Verifies a whole data file: SQLite's own structure, then everything that this layer promises of its rows, in tables and journal.
+//! Changes nothing; for the subcommand `check` and the tests.
 
 use std::collections::{HashMap, HashSet};
 
 use super::base::Base;
+use super::schema::{SCHEMA_VERSION, run_missing};
 use super::slot_rows::head_of;
 use super::slots::{slot_at, space_of};
+use super::unmerged::Unmerged;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::DATABASES;
 use crate::storage::rows::Kind;
@@ -13,7 +15,7 @@ use crate::storage::rows::Kind;
 /// What was found in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Keys and expiring keys of each database, as counted.
+    /// Keys and expiring keys of each database, as counted: in its table, and in what is not merged yet.
     pub databases: [(u64, u64); DATABASES],
     pub data_bytes: u64,
     /// One sentence each; empty when all is well.
@@ -31,6 +33,7 @@ pub(super) struct Walk {
     pub(super) ids: HashSet<i64>,
     /// Kind, length and space of what has rows of elements.
     pub(super) collections: HashMap<i64, (Kind, u64, u16)>,
+    pub(super) unmerged: Unmerged,
     /// The slot seen last, and where its run of adjacent slots began.
     run: Option<(i64, i64)>,
 }
@@ -48,13 +51,32 @@ impl Base {
     pub fn verify(&self) -> Result<Report> {
         let mut report = Report { data_bytes: self.data_bytes()?, ..Report::default() };
         self.verify_structure(&mut report)?;
+        self.pretend_migrated()?;
         let mut walk = Walk::default();
+        match self.unmerged() {
+            Ok(unmerged) => walk.unmerged = unmerged,
+            Err(StorageError::Corrupt(problem)) => report.complain(problem),
+            Err(error) => return Err(error),
+        }
+        for left_out in self.numbers("SELECT count(*) FROM left_out HAVING count(*) > 0")? {
+            report.complain(format!("{left_out} changes of rows could not be written: see the table left_out"));
+        }
         self.verify_rows(&mut report, &mut walk)?;
         self.verify_databases(&mut report, &walk)?;
         self.verify_expiry(&mut report)?;
         self.verify_elements(&mut report, &mut walk)?;
         self.verify_chunks(&mut report, &walk)?;
         Ok(report)
+    }
+
+    /// A file of an earlier version is looked at as the next start would make it. Whoever reads commits nothing, so nothing of it stays.
+    fn pretend_migrated(&self) -> Result<()> {
+        let found: u32 = self.connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if found < SCHEMA_VERSION {
+            self.connection.pragma_update(None, "query_only", 0)?;
+            run_missing(&self.connection, found)?;
+        }
+        Ok(())
     }
 
     fn verify_structure(&self, report: &mut Report) -> Result<()> {
@@ -111,7 +133,7 @@ impl Base {
             {
                 walk.collections.insert(id, (row.kind, row.length, space_of(slot)));
             }
-            if row.id.is_some_and(|id| !walk.ids.insert(id)) {
+            if row.id.is_some_and(|id| !walk.ids.insert(id) && !walk.unmerged.ids.contains(&id)) {
                 report.complain(format!("slot {slot}: its value belongs to another key too"));
             }
             let (keys, expires) = walk.counts.entry(space_of(slot)).or_default();
@@ -126,7 +148,7 @@ impl Base {
         for number in 0..DATABASES as u8 {
             let row = self.database_row(number)?;
             let counted = walk.counts.get(&row.space).copied().unwrap_or_default();
-            report.databases[usize::from(number)] = counted;
+            report.databases[usize::from(number)] = self.counted_with_unmerged(number, row.id, walk)?;
             if counted != (row.key_count, row.expires_count) {
                 report.complain(format!(
                     "database {number}: {} keys, {} expiring are noted, {} and {} counted",
@@ -144,6 +166,14 @@ impl Base {
             }
         }
         Ok(())
+    }
+
+    fn counted_with_unmerged(&self, database: u8, space: u64, walk: &Walk) -> Result<(u64, u64)> {
+        let space = walk.unmerged.spaces[usize::from(database)].unwrap_or(space);
+        let number = self.number_of_space(space)?;
+        let (keys, expires) = number.and_then(|number| walk.counts.get(&number).copied()).unwrap_or_default();
+        let (more_keys, more_expires) = walk.unmerged.count_changes(self, space)?;
+        Ok((keys.saturating_add_signed(more_keys), expires.saturating_add_signed(more_expires)))
     }
 
     fn verify_expiry(&self, report: &mut Report) -> Result<()> {
@@ -165,7 +195,7 @@ impl Base {
     fn verify_chunks(&self, report: &mut Report, walk: &Walk) -> Result<()> {
         let orphans = self.orphans("value")?;
         for id in self.numbers("SELECT DISTINCT place >> 20 FROM chunk")? {
-            if walk.ids.contains(&id) == orphans.contains(&id) {
+            if walk.ids.contains(&id) == orphans.contains(&id) && !walk.unmerged.ids.contains(&id) {
                 report.complain(format!("value {id}: belongs to no key"));
             }
         }
@@ -173,7 +203,8 @@ impl Base {
         let Some(&next_id) = next_id.first() else {
             return Err(StorageError::Corrupt("meta has no next_id".into()));
         };
-        if let Some(id) = walk.ids.union(&orphans).find(|id| **id >= next_id) {
+        let all = walk.ids.iter().chain(&orphans).chain(&walk.unmerged.ids);
+        if let Some(id) = all.copied().find(|id| *id >= next_id) {
             report.complain(format!("value {id}: its number will be used again"));
         }
         Ok(())
@@ -192,8 +223,11 @@ impl Base {
 
 #[cfg(test)]
 mod tests {
-    use crate::storage::Expiry;
+    use super::*;
     use crate::storage::fixture::{Fixture, NOW_MS};
+    use crate::storage::journal::{Head, encode};
+    use crate::storage::rows::Homes;
+    use crate::storage::{Expiry, Keyspace, Options, backup, prepare};
 
     fn problems_after(sql: &str) -> Vec<String> {
         let mut fixture = Fixture::crowded();
@@ -231,5 +265,82 @@ mod tests {
             let found = problems_after(damage);
             assert!(found.iter().any(|text| text.contains(problem)), "{damage}: {found:?}");
         }
+    }
+
+    /// A fixture of which a group is committed in the journal alone: what `change` did is not in the tables, but for what it wrote there itself.
+    fn unmerged_after(fixture: &mut Fixture, seq: u64, change: impl FnOnce(&mut Keyspace)) {
+        let writer = &mut fixture.writer;
+        writer.begin_write(NOW_MS).unwrap();
+        change(writer);
+        let mut group = Vec::new();
+        encode(&mut group, &Head { generation: seq, seq, boot: 1 }, &[], &writer.batch);
+        writer.append(seq, 0, &group).unwrap();
+        Base::commit(writer).unwrap();
+        writer.forget_group();
+    }
+
+    fn verified(fixture: &Fixture) -> Report {
+        let mut reader = fixture.reader();
+        reader.set_homes(Homes::crowded(6));
+        reader.begin_read(NOW_MS).unwrap();
+        reader.verify().unwrap()
+    }
+
+    #[test]
+    fn what_waits_for_the_merge_counts_and_is_no_problem() {
+        let mut fixture = Fixture::crowded();
+        let big = [7; 100];
+        fixture.write(|keyspace| {
+            for n in 0..9u8 {
+                keyspace.put_string(&[n], &big[..usize::from(n) * 10], Expiry::Clear).unwrap();
+            }
+            keyspace.select(1);
+            keyspace.put_string(b"flushed", b"x", Expiry::Clear).unwrap();
+            keyspace.select(0);
+        });
+        unmerged_after(&mut fixture, 1, |keyspace| {
+            keyspace.put_string(b"new", b"x", Expiry::At(NOW_MS + 9)).unwrap();
+            keyspace.put_string(b"large", &big, Expiry::Clear).unwrap();
+            assert!(keyspace.delete(&[8]).unwrap() && keyspace.rename(&[7], b"moved").unwrap());
+            keyspace.put_string(&[6], b"small", Expiry::Clear).unwrap();
+        });
+        unmerged_after(&mut fixture, 2, |keyspace| {
+            keyspace.select(1);
+            keyspace.flush_database().unwrap();
+            keyspace.put_string(b"after", b"x", Expiry::Clear).unwrap();
+            keyspace.select(0);
+            keyspace.set_expiry(&[1], Some(NOW_MS + 5)).unwrap();
+        });
+        let report = verified(&fixture);
+        assert_eq!(report.problems, [""; 0]);
+        assert_eq!(report.databases[..3], [(10, 2), (1, 0), (0, 0)]);
+
+        // As in the middle of the first one's merge: what is given up is written, and one of a key's two rows.
+        let id: i64 = fixture
+            .writer
+            .connection()
+            .query_row("SELECT id FROM keyspace WHERE key = x'08'", [], |row| row.get(0))
+            .unwrap();
+        fixture.write(|keyspace| keyspace.give_up_value(id).unwrap());
+        let half_merged = verified(&fixture);
+        assert_eq!(half_merged, Report { data_bytes: half_merged.data_bytes, ..report });
+
+        // A copy has what waits, and it waits there too.
+        let directory = tempfile::tempdir().unwrap();
+        let copied = Options::new(directory.path());
+        backup::copy(&fixture.options.data_path(), &copied.data_path(), &mut |_| ()).unwrap();
+        assert!(prepare(&copied).is_ok_and(|opened| !opened.created));
+        let mut copy = Keyspace::open_reader(&copied).unwrap();
+        copy.set_homes(Homes::crowded(6));
+        copy.begin_read(NOW_MS).unwrap();
+        let report = copy.verify().unwrap();
+        assert_eq!((report.problems, report.databases), (half_merged.problems, half_merged.databases));
+        assert_eq!(copy.replay(copy.merged().unwrap().place(), &mut |_, _| Ok(())).unwrap().seq, 2);
+
+        let damage = |sql: &str| fixture.writer.connection().execute_batch(sql).unwrap();
+        damage("INSERT INTO left_out VALUES (1, x'00', NULL, 'for a test')");
+        assert!(verified(&fixture).problems.iter().any(|problem| problem.contains("left_out")));
+        damage("UPDATE journal SET bytes = x'77777777'");
+        assert!(verified(&fixture).problems.iter().any(|problem| problem.contains("the journal")));
     }
 }

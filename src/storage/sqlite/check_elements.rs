@@ -46,7 +46,7 @@ impl Base {
             while let Some(columns) = rows.next()? {
                 let (id, count) = (columns.get(0)?, columns.get(1)?);
                 let is_owned = walk.collections.get(&id).is_some_and(|(of, ..)| *of == kind);
-                if is_owned == orphans.contains(&id) {
+                if is_owned == orphans.contains(&id) && !walk.unmerged.ids.contains(&id) {
                     report.complain(format!("value {id}: its rows in {table} belong to no key"));
                 }
                 counted.insert(id, count);
@@ -56,7 +56,7 @@ impl Base {
         for (id, (kind, length, space)) in &walk.collections {
             let found = counted.get(id).copied().unwrap_or(0);
             let is_being_swept = orphan_spaces.contains(&i64::from(*space)) || orphans.contains(id);
-            if found != *length && !is_being_swept {
+            if found != *length && !is_being_swept && !walk.unmerged.ids.contains(id) {
                 report.complain(format!("value {id}: a {kind:?} of {length} elements has {found} rows"));
             }
         }
@@ -75,7 +75,7 @@ impl Base {
             if orphans.contains(&collection) && orphans.contains(&id) {
                 continue;
             }
-            if !walk.ids.insert(id) {
+            if !walk.ids.insert(id) && !walk.unmerged.ids.contains(&id) {
                 report.complain(format!("value {id}: belongs to an element of {table} and to something else"));
             }
         }

@@ -154,3 +154,80 @@ impl Base {
         Ok(removed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::storage::fixture::{Fixture, NOW_MS};
+    use crate::storage::{Expiry, Keyspace};
+
+    /// After all that is not expired at `NOW_MS`: the views ask SQLite's clock.
+    const IN_3000: i64 = 32_503_680_000_000;
+
+    fn shown(keyspace: &Keyspace, sql: &str) -> Vec<(u8, String, String)> {
+        let mut statement = keyspace.connection().prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn the_views_show_fields_and_members_packed_or_not_to_a_person() {
+        let mut fixture = Fixture::new();
+        let long = "long ".repeat(100);
+        let huge = "x".repeat(20_000);
+        let mut fields: BTreeMap<String, String> = (0..200).map(|n| (format!("f{n}"), format!("v{n}"))).collect();
+        fields.insert(long.clone(), "of a long field".into());
+        fields.insert("long value".into(), long.clone());
+        fixture.write(|keyspace| {
+            keyspace
+                .hash_set(b"small", &[b"name", b"Ada", b"", b"12:3", b"empty", b"", b"long", long.as_bytes()])
+                .unwrap();
+            for (field, value) in &fields {
+                keyspace.hash_set(b"large", &[field.as_bytes(), value.as_bytes()]).unwrap();
+            }
+            keyspace.set_expiry(b"large", Some(IN_3000)).unwrap();
+            keyspace.set_add(b"numbers", &[b"10", b"9", b"-1"]).unwrap();
+            for n in 0..300 {
+                keyspace.set_add(b"members", &[n.to_string().as_bytes()]).unwrap();
+            }
+            keyspace.set_add(b"members", &[long.as_bytes()]).unwrap();
+            keyspace.select(3);
+            keyspace.set_add(b"words", &[b"one", b"two"]).unwrap();
+            keyspace.hash_set(b"expired", &[b"f", b"v"]).unwrap();
+            keyspace.set_expiry(b"expired", Some(NOW_MS + 1)).unwrap();
+            keyspace.hash_set(b"huge", &[b"f", huge.as_bytes()]).unwrap();
+            keyspace.put_string(b"string", b"s", Expiry::Clear).unwrap();
+        });
+        fixture.writer.begin_write(NOW_MS).unwrap();
+        let keyspace = &fixture.writer;
+        let rows = |rows: &[(u8, &str, &str)]| -> Vec<(u8, String, String)> {
+            rows.iter().map(|(database, a, b)| (*database, (*a).to_owned(), (*b).to_owned())).collect()
+        };
+        let small = "SELECT database, field, value FROM v_hash WHERE key = 'small'";
+        assert_eq!(
+            shown(keyspace, small),
+            rows(&[(0, "name", "Ada"), (0, "", "12:3"), (0, "empty", ""), (0, "long", &long)])
+        );
+        let large = shown(keyspace, "SELECT database, field, value FROM v_hash WHERE key = 'large' ORDER BY field");
+        assert!(large.iter().map(|(_, field, value)| (field, value)).eq(&fields));
+        let large = shown(keyspace, "SELECT database, key, field FROM v_hash WHERE database = 3");
+        assert_eq!(large, rows(&[(3, "huge", "f")]));
+        let huge = shown(keyspace, "SELECT database, key, value FROM v_hash WHERE database = 3");
+        assert!(huge[0].2.ends_with("xxx...") && huge[0].2.len() == 8192 + 3);
+        let sets =
+            "SELECT database, key, group_concat(member, ' ') FROM v_set WHERE key <> 'members' GROUP BY database, key";
+        assert_eq!(shown(keyspace, sets), rows(&[(0, "numbers", "-1 9 10"), (3, "words", "one two")]));
+        let members = shown(keyspace, "SELECT database, key, member FROM v_set WHERE key = 'members'");
+        assert!(members.len() == 301 && members.iter().any(|(.., member)| *member == long));
+        let keys =
+            "SELECT database, key || ' ' || type || ' ' || length, value FROM live_key WHERE database = 0 ORDER BY key";
+        let expected = [
+            (0, "large hash 202", "see v_hash"),
+            (0, "members set 301", "see v_set"),
+            (0, "numbers set 3", "see v_set"),
+            (0, "small hash 4", "see v_hash"),
+        ];
+        assert_eq!(shown(keyspace, keys), rows(&expected));
+    }
+}

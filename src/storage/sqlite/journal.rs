@@ -60,7 +60,7 @@ impl Base {
         let found = statement.query_row([], |row| {
             Ok(Merged { generation: number(row, 0)?, seq: number(row, 1)?, ahead: number(row, 2)? })
         });
-        found.optional()?.ok_or_else(|| damaged("the table merged is empty".into()))
+        found.optional()?.ok_or_else(|| damaged("the table merged is empty"))
     }
 
     pub fn store_merged(&self, merged: &Merged) -> Result<()> {
@@ -116,14 +116,14 @@ impl Base {
             let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
             let Some((head, _)) = head_of(bytes)? else { continue };
             if head.generation % GENERATIONS != region {
-                return Err(damaged(format!("generation {} lies in region {region}", head.generation)));
+                return Err(damaged(&format!("generation {} lies in region {region}", head.generation)));
             }
             found.push(head.generation);
         }
         found.retain(|generation| *generation >= oldest);
         found.sort_unstable();
         if found.last().is_some_and(|newest| newest - oldest > GENERATIONS) {
-            return Err(damaged(format!("generations {found:?} are not merged, {oldest} is")));
+            return Err(damaged(&format!("generations {found:?} are not merged, {oldest} is")));
         }
         Ok(found)
     }
@@ -144,11 +144,11 @@ impl Base {
             let Some((_, length)) = head_of(reading.rest())? else { return Ok(place) };
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             reading.fill(length)?;
-            let bytes = reading.rest().get(..length).ok_or_else(|| damaged("its last group is cut off".into()))?;
+            let bytes = reading.rest().get(..length).ok_or_else(|| damaged("its last group is cut off"))?;
             let group = Group::parse(bytes)?;
             let head = group.head;
             if (head.generation, head.seq) != (place.generation, place.seq.wrapping_add(1)) {
-                return Err(damaged(format!(
+                return Err(damaged(&format!(
                     "group {} of generation {} follows {} of {}",
                     head.seq, head.generation, place.seq, place.generation
                 )));
@@ -234,7 +234,7 @@ impl Reading<'_> {
         while self.bytes.len() - self.read < count {
             let Some(row) = self.rows.next()? else { return Ok(()) };
             if row.get::<_, i64>(0)? != self.next_cell {
-                return Err(damaged(format!("cell {} is missing", self.next_cell)));
+                return Err(damaged(&format!("cell {} is missing", self.next_cell)));
             }
             self.bytes.drain(..self.read);
             self.read = 0;
@@ -257,7 +257,7 @@ fn cell_at(first: i64, at: u64) -> i64 {
     first + (at / CELL_BYTES as u64).cast_signed()
 }
 
-fn damaged(what: String) -> StorageError {
+fn damaged(what: &str) -> StorageError {
     StorageError::Corrupt(format!("the journal: {what}"))
 }
 

@@ -26,6 +26,7 @@ mod store;
 mod sweep;
 mod tickets;
 mod transactions;
+mod unmerged;
 #[allow(unsafe_code, reason = "SQLite's interface for file systems is C")]
 mod vfs;
 

@@ -104,12 +104,17 @@ fn log_ahead(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// What each version of the schema added.
+const TABLES: [&[&str]; SCHEMA_VERSION as usize] = [
+    &["keyspace", "chunk", "expiry", "database", "orphan", "ticket", "meta"],
+    &["journal", "merged", "left_out"],
+    &["hash_field", "set_member"],
+];
+
 /// A file of ours whose tables are not there is damaged: better now than at the first request.
 pub(super) fn check_tables(connection: &Connection) -> Result<()> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let of_the_journal: &[&str] = if version < 2 { &[] } else { &["journal", "merged"] };
-    let all = ["keyspace", "chunk", "expiry", "database", "orphan", "ticket", "meta"];
-    for table in all.iter().chain(of_the_journal) {
+    for table in TABLES.iter().take(version as usize).copied().flatten() {
         connection
             .prepare(&format!("SELECT * FROM {table} LIMIT 1"))
             .and_then(|mut statement| statement.query([])?.next().map(drop))

@@ -28,14 +28,21 @@ fn run(connection: &mut Connection, steps: &[&str]) -> Result<u32> {
     // Read under the lock: another process may just have done it.
     let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if (found as usize) < steps.len() {
-        for step in &steps[found as usize..] {
-            transaction.execute_batch(step)?;
-        }
+        run_behind(&transaction, steps, found)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", steps.len())?;
     }
     transaction.commit()?;
     Ok(found)
+}
+
+/// What `migrate` would do with a file of this version, within the present transaction; the version stays.
+pub(super) fn run_missing(connection: &Connection, found: u32) -> Result<()> {
+    run_behind(connection, MIGRATIONS, found)
+}
+
+fn run_behind(connection: &Connection, steps: &[&str], found: u32) -> Result<()> {
+    steps[found as usize..].iter().try_for_each(|step| Ok(connection.execute_batch(step)?))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::kv::front::slowlog;
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::session::{ReplyMode, Session};
 use crate::kv::shared::runtime::Knob;
-use crate::kv::table::look::{Look, Shape, Told, part};
+use crate::kv::table::look::{self, Look, Said, Shape};
 use crate::resp::{ReplyWriter, Version, encode};
 use crate::server::{Effects, Outbox};
 use crate::sys::clock;
@@ -154,24 +154,17 @@ fn answer<'a>(
     if look.shape == Shape::Array {
         reply.array(look.keys(args).len())?;
     }
-    let (mut sum, mut is_miss) = (0, false);
+    let mut sum = 0;
     for record in records {
-        let told = (look.answer)(args, record.entry().as_ref(), now_ms)?;
-        let bytes = match (&told, record.value()) {
-            (Told::Part(range), Some(value)) => part(value, range),
-            (Told::Part(range), None) if !range.is_empty() => return Ok(Answer::Unknown),
-            _ => &[],
-        };
-        match (look.shape, &told) {
-            (Shape::Sum, Told::Integer(value)) => sum += value,
-            _ => told.write(bytes, reply)?,
+        match look.say(args, record.entry().as_ref(), record.value(), now_ms, &mut sum, reply)? {
+            Said::All => {}
+            Said::LacksBytes(_) | Said::LacksElements => return Ok(Answer::Unknown),
         }
-        is_miss = look.shape == Shape::One && told.is_miss();
     }
     if look.shape == Shape::Sum {
         reply.integer(sum)?;
     }
-    Ok(Answer::Replied { is_miss })
+    Ok(Answer::Replied { is_miss: look::is_miss(reply.written()) })
 }
 
 #[cfg(test)]

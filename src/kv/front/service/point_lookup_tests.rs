@@ -106,7 +106,7 @@ fn step() -> impl Strategy<Value = Step> {
     let read = (any::<prop::sample::Index>(), prop::collection::vec(key(), 1..5), [argument(), argument()], 0_usize..2)
         .prop_map(|(row, keys, args, version)| Step::Read { row, keys, args, version });
     let changed = prop::sample::select(vec!["a", "b", "c", ""]).prop_map(str::to_owned);
-    let write = (changed, 0_usize..7, "[a-z\r\n]{0,9}").prop_map(|(key, which, value)| {
+    let write = (changed, 0_usize..11, argument(), "[a-z\r\n]{0,9}").prop_map(|(key, which, field, value)| {
         let words: &[&str] = match which {
             0 => &["SET", &key, &value],
             1 => &["SET", &key, &value, "EXAT", "4000000000"],
@@ -114,6 +114,10 @@ fn step() -> impl Strategy<Value = Step> {
             3 => &["DEL", &key],
             4 => &["PERSIST", &key],
             5 => &["RENAME", &key, "a"],
+            6 => &["HSET", &key, &field, &value],
+            7 => &["HSET", &key, "1", &value, "2", "", &field, &value],
+            8 => &["HDEL", &key, &field],
+            9 => &["HINCRBY", &key, &field, "7"],
             _ => &["SWAPDB", "0", "1"],
         };
         Step::Write(words.iter().map(|word| (*word).to_owned()).collect())
@@ -123,7 +127,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn request(command: &Command, look: &Look, keys: &[String], args: &[String; 2]) -> Vec<u8> {
     let keys = if look.shape == Shape::One { &keys[..1] } else { keys };
-    let others = usize::try_from(command.arity).map_or(0, |arity| arity - 1 - keys.len());
+    let others = usize::from(command.arity.unsigned_abs()).saturating_sub(1 + keys.len());
     let words: Vec<String> =
         std::iter::once(command.name.to_owned()).chain(keys.iter().cloned()).chain(args[..others].to_vec()).collect();
     encoded(&words)
@@ -165,7 +169,9 @@ proptest! {
 #[test]
 fn a_loop_may_answer_these_commands_at_least() {
     let names: Vec<&str> = looks().iter().map(|(command, _)| command.name).collect();
-    for name in ["exists", "get", "getrange", "mget", "pttl", "strlen", "substr", "touch", "ttl", "type"] {
+    let of_strings = ["exists", "get", "getrange", "mget", "pttl", "strlen", "substr", "touch", "ttl", "type"];
+    let of_hashes = ["hexists", "hget", "hgetall", "hkeys", "hlen", "hmget", "hstrlen", "hvals"];
+    for name in of_strings.into_iter().chain(of_hashes) {
         assert!(names.contains(&name), "{name}");
     }
 }

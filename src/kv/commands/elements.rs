@@ -1,0 +1,175 @@
+//! What reads of hashes and sets have in common: all elements, a walk through them, some at random, whether they lie packed in the key's
+//! row or have rows of their own.
+
+use crate::kv::call::{ReadCall, ReadResult};
+use crate::kv::commands::args;
+use crate::kv::commands::lookup;
+use crate::kv::commands::random::Random;
+use crate::kv::commands::scan::{CURSOR_END, Options, STEP_KEYS, Walk, parse_cursor};
+use crate::kv::errors::{self, CommandError};
+use crate::resp::ReplyWriter;
+use crate::storage::{Elements, Keyspace, Kind, StorageError};
+
+/// A read that asks for more elements at random goes to the heavy lane.
+const LIGHT_COUNT_MAX: u64 = 1000;
+/// Elements at random that are chosen together: the choices are in memory.
+const CHOICES: u64 = 1 << 16;
+/// The bytes of the shortest element in a reply.
+const ELEMENT_BYTES_MIN: u64 = 6;
+
+/// What a reply has of each element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    Names,
+    Values,
+    Both,
+}
+
+/// The collection at a key. `None`: there is no such key; one of another kind is the error WRONGTYPE.
+pub fn of<'a>(keyspace: &'a Keyspace, kind: Kind, key: &[u8]) -> Result<Option<Elements<'a>>, CommandError> {
+    lookup::optional(match kind {
+        Kind::Set => keyspace.set(key)?,
+        _ => keyspace.hash(key)?,
+    })
+}
+
+/// The collection at the first key of a call that has looked at the key before: it is there.
+pub fn found<'a>(call: &ReadCall<'a>, kind: Kind) -> Result<Elements<'a>, CommandError> {
+    of(call.keyspace, kind, call.args[1])?.ok_or(CommandError::from(errors::INTERNAL))
+}
+
+/// So many elements, as a length in a reply.
+pub fn count(elements: &Elements<'_>) -> usize {
+    usize::try_from(elements.len()).unwrap_or(usize::MAX)
+}
+
+/// Writes all elements behind a header that has announced `count` of them.
+pub fn write_all(elements: &Elements<'_>, parts: Parts, reply: &mut ReplyWriter<'_>) -> ReadResult {
+    let mut left = elements.len();
+    let mut write = |name: &[u8], value: &[u8]| {
+        // More rows than the key's row knows of would end up in the next reply.
+        left = left.checked_sub(1).ok_or_else(wrong_count)?;
+        write_parts(parts, name, value, reply)
+    };
+    match parts {
+        Parts::Names => elements.each_name(|name| write(name, &[]))?,
+        Parts::Values | Parts::Both => elements.each(write)?,
+    }
+    if left == 0 { Ok(()) } else { Err(wrong_count().into()) }
+}
+
+fn wrong_count() -> StorageError {
+    StorageError::Corrupt("a collection has another number of elements than its key's row says".into())
+}
+
+fn write_parts(parts: Parts, name: &[u8], value: &[u8], reply: &mut ReplyWriter<'_>) -> ReadResult {
+    if parts != Parts::Values {
+        reply.bulk(name)?;
+    }
+    if parts != Parts::Names {
+        reply.bulk(value)?;
+    }
+    Ok(())
+}
+
+/// HSCAN, SSCAN. What is packed is shown whole, whatever cursor and count are.
+pub fn scan(call: &mut ReadCall<'_>, kind: Kind) -> ReadResult {
+    let (keyspace, reply) = (call.keyspace, &mut call.reply);
+    let mut cursor = parse_cursor(call.args[2])?;
+    let elements = of(keyspace, kind, call.args[1])?;
+    let (mut written, mut is_over) = (0, true);
+    let header = reply.gap();
+    if let Some(elements) = elements {
+        let options = Options::parse(walk_of(kind), &call.args[3..])?;
+        let (wanted, mut left) = (options.wanted()?, options.count);
+        let parts = if options.has_values { Parts::Both } else { Parts::Names };
+        // Behind the last position there is nothing to look at.
+        is_over = cursor >= CURSOR_END && !elements.is_packed();
+        while !is_over {
+            let step = left.min(STEP_KEYS);
+            cursor = elements.scan(cursor, step, |name, value| {
+                if wanted.holds(name) {
+                    write_parts(parts, name, value, reply)?;
+                    written += if parts == Parts::Both { 2 } else { 1 };
+                }
+                Ok::<_, CommandError>(())
+            })?;
+            left -= step;
+            if cursor == 0 || left == 0 {
+                break;
+            }
+            keyspace.check_read_limit()?;
+        }
+    }
+    let cursor = if is_over { 0 } else { cursor };
+    Ok(reply.fill(header, |reply| {
+        reply.array(2)?;
+        reply.bulk(itoa::Buffer::new().format(cursor).as_bytes())?;
+        reply.array(written)
+    })?)
+}
+
+fn walk_of(kind: Kind) -> Walk {
+    if kind == Kind::Set { Walk::Members } else { Walk::Fields }
+}
+
+/// True for a walk of steps that take long. Malformed calls are light: they fail at once.
+#[must_use]
+pub fn scans_many(args: &[&[u8]]) -> bool {
+    Options::parse(Walk::Fields, args.get(3..).unwrap_or_default()).is_ok_and(|options| options.are_heavy())
+}
+
+/// How many elements HRANDFIELD and SRANDMEMBER are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// So many different ones, or all if there are no more.
+    Different(u64),
+    /// So many, and any of them may come again.
+    Any(u64),
+}
+
+impl Wish {
+    /// Negative: any.
+    #[must_use]
+    pub fn of(count: i64) -> Wish {
+        if count < 0 { Wish::Any(count.unsigned_abs()) } else { Wish::Different(count.unsigned_abs()) }
+    }
+}
+
+/// True for a call that asks for many elements at random, by its count.
+#[must_use]
+pub fn asks_for_many(args: &[&[u8]]) -> bool {
+    args.get(2).is_some_and(|count| args::integer(count).is_ok_and(|count| count.unsigned_abs() > LIGHT_COUNT_MAX))
+}
+
+/// How many elements that makes, as a length in a reply, which has to have room for them.
+pub fn granted(elements: &Elements<'_>, wish: Wish, reply: &ReplyWriter<'_>) -> Result<usize, CommandError> {
+    let count = match wish {
+        Wish::Different(count) => count.min(elements.len()),
+        Wish::Any(count) => count,
+    };
+    reply.check(count.saturating_mul(ELEMENT_BYTES_MIN))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// Shows elements at random, each as likely as any other.
+pub fn each_random(
+    keyspace: &Keyspace,
+    elements: &Elements<'_>,
+    wish: Wish,
+    show: &mut dyn FnMut(&[u8], &[u8]) -> ReadResult,
+) -> ReadResult {
+    let mut random = Random::new();
+    let random = &mut || random.next();
+    let mut left = match wish {
+        Wish::Different(count) => return elements.random(count, random, show),
+        Wish::Any(count) => count,
+    };
+    while left > 0 {
+        let count = left.min(CHOICES);
+        elements.random_repeating(count, random, show)?;
+        left -= count;
+        keyspace.check_read_limit()?;
+    }
+    Ok(())
+}
