@@ -21,7 +21,14 @@ pub(crate) struct Generated {
 /// Sets every key of the data.
 pub(crate) fn prefill(port: u16, data: &Data) -> io::Result<Generated> {
     let mut command = ours(port, data);
-    command.args(["--prefill", "-n", "0"]);
+    command.args(["-n", "0"]);
+    match data.fields {
+        0 => command.arg("--prefill"),
+        fields => {
+            let pairs = (0..fields).map(|field| format!(" field:{field} __value__"));
+            command.args(["--prefill-with", &format!("HSET hash:__number__{}", pairs.collect::<String>())])
+        }
+    };
     let report = finish(&command.spawn()?.wait_with_output()?)?;
     generated(&report["prefill"][0]).ok_or_else(|| unreadable("emptyserver bench"))
 }
@@ -31,7 +38,7 @@ pub(crate) fn begin(port: u16, data: &Data, traffic: &Traffic, seconds: f64) -> 
     let mut command = ours(port, data);
     command.args(["-c", &traffic.connections.to_string(), "-P", &traffic.pipeline.to_string()]);
     command.args(["-t", traffic.mix, "--distribution", traffic.distribution]);
-    if traffic.mix == "get" {
+    if matches!(traffic.mix, "get" | "hget" | "hgetall") {
         // Each run reads the same keys, so that after the first ones "warm" means just that. What writes has other numbers
         // each time: a SET of what is there already costs ours nothing.
         command.args(["--seed", "1"]);

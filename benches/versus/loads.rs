@@ -14,6 +14,8 @@ pub(crate) struct Load {
 pub(crate) struct Data {
     pub(crate) keys: u64,
     pub(crate) value_bytes: u64,
+    /// Each key is a hash of so many fields (`hash:000000000001`), of a value each; 0: a string.
+    pub(crate) fields: u64,
     pub(crate) cache: Cache,
 }
 
@@ -63,14 +65,18 @@ impl Cache {
         match self {
             Self::Default => None,
             Self::Off => Some(0),
-            Self::Tenth => Some(data.keys * data.value_bytes / 10),
+            Self::Tenth => Some(data.keys * data.fields.max(1) * data.value_bytes / 10),
         }
     }
 }
 
 impl Data {
     const fn new(keys: u64, value_bytes: u64) -> Self {
-        Self { keys, value_bytes, cache: Cache::Default }
+        Self { keys, value_bytes, fields: 0, cache: Cache::Default }
+    }
+
+    const fn of_hashes(keys: u64, fields: u64, value_bytes: u64) -> Self {
+        Self { fields, ..Self::new(keys, value_bytes) }
     }
 
     const fn with_cache(self, cache: Cache) -> Self {
@@ -85,8 +91,11 @@ impl Load {
 
     /// A title that says how many of what.
     pub(crate) fn full_title(&self) -> String {
-        let Data { keys, value_bytes, .. } = self.data;
-        let of_keys = format!("{keys} keys of {value_bytes} B");
+        let Data { keys, value_bytes, fields, .. } = self.data;
+        let of_keys = match fields {
+            0 => format!("{keys} keys of {value_bytes} B"),
+            _ => format!("{keys} hashes of {fields} fields of {value_bytes} B"),
+        };
         match &self.kind {
             Kind::Traffic(traffic) | Kind::Warm(traffic) | Kind::BesideKeys(traffic) => {
                 format!("{}, c={} P={}, {of_keys}", self.title, traffic.connections, traffic.pipeline)
@@ -112,6 +121,7 @@ pub(crate) fn all(scale: u64) -> Vec<Load> {
         }
     }
     loads.extend(of_the_cache());
+    loads.extend(of_hashes());
     loads.extend(alone());
     for load in &mut loads {
         load.data.keys = (load.data.keys / scale).max(1);
@@ -169,6 +179,23 @@ fn of_the_cache() -> Vec<Load> {
         Load::new("past-cache-p16", "GET past the cache (a tenth of the values)", past, warm(16)),
         Load::new("cache-off-p1", "GET without the cache", off, warm(1)),
         Load::new("cache-off-p16", "GET without the cache", off, warm(16)),
+    ]
+}
+
+/// Ten fields lie in their key's row here and in a listpack there; a hundred have a row each here.
+fn of_hashes() -> Vec<Load> {
+    let (ten, hundred) = (Data::of_hashes(MILLION, 10, 16), Data::of_hashes(MILLION / 10, 100, 16));
+    let even = |mix, pipeline| Kind::Traffic(traffic(mix, 50, pipeline));
+    let warm = |mix, pipeline| Kind::Warm(traffic(mix, 50, pipeline));
+    vec![
+        Load::new("hset-p1", "HSET of a field", ten, even("hset", 1)),
+        Load::new("hset-p16", "HSET of a field", ten, even("hset", 16)),
+        Load::new("hget-p1", "HGET, warm", ten, warm("hget", 1)),
+        Load::new("hget-p16", "HGET, warm", ten, warm("hget", 16)),
+        Load::new("hgetall10", "HGETALL, warm", ten, warm("hgetall", 1)),
+        Load::new("hgetall10-p16", "HGETALL, warm", ten, warm("hgetall", 16)),
+        Load::new("hset100", "HSET of a field", hundred, even("hset", 1)),
+        Load::new("hgetall100", "HGETALL", hundred, even("hgetall", 1)),
     ]
 }
 

@@ -60,7 +60,7 @@ impl Rounds<'_> {
         let data = loads[0].data;
         let mut servers = Vec::new();
         for peer in self.peers {
-            eprintln!("versus: {}: {} keys of {} B", peer.name, data.keys, data.value_bytes);
+            eprintln!("versus: {}: {} keys of {} x {} B", peer.name, data.keys, data.fields.max(1), data.value_bytes);
             let server = peer.start(&self.start(&data), &self.directory)?;
             generator::prefill(server.port, &data)?;
             servers.push(server);

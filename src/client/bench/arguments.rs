@@ -44,7 +44,7 @@ pub struct BenchArguments {
     /// Bytes of a value: a number, or a range as in 16-4096
     #[arg(short = 'd', long, default_value = "128", value_name = "BYTES", value_parser = value_range)]
     value_bytes: RangeInclusive<usize>,
-    /// Commands with their weights: get, set, mget10, mset10, incr, ping, as in `get:90,set:10` [default: get]
+    /// Commands with their weights: get, set, mget10, mset10, incr, hset, hget, hgetall, ping, as in `get:90,set:10` [default: get]
     #[arg(short = 't', long, value_delimiter = ',')]
     mix: Vec<String>,
     /// A command line with __key__, __number__, __value__ in it, after a weight or none: `10 HSET __key__ a __value__`
@@ -56,6 +56,9 @@ pub struct BenchArguments {
     /// Set every key of the range first
     #[arg(long)]
     prefill: bool,
+    /// The same with this command line instead of SET: `HSET hash:__number__ field:0 __value__`
+    #[arg(long, value_name = "COMMAND")]
+    prefill_with: Option<String>,
     /// A second service, as in --url: both are measured in turn
     #[arg(long, value_name = "URL")]
     versus: Option<String>,
@@ -103,7 +106,8 @@ pub(super) struct Plan {
     pub(super) value_bytes: RangeInclusive<usize>,
     pub(super) mix: Mix,
     pub(super) rate_per_second: Option<f64>,
-    pub(super) prefill: bool,
+    /// What fills the key range first, if anything does.
+    pub(super) prefill: Option<Mix>,
     pub(super) rounds: u32,
     pub(super) seed: u64,
     pub(super) json: bool,
@@ -138,6 +142,11 @@ impl BenchArguments {
             (Some(count), _) => Extent::Requests(count),
             (None, seconds) => Extent::Time(duration(seconds.unwrap_or(SECONDS_DEFAULT))?),
         };
+        let prefill = match (&self.prefill_with, self.prefill) {
+            (Some(command), _) => Some(Mix::new(&[], std::slice::from_ref(command))?),
+            (None, true) => Some(Mix::new(&["set".to_owned()], &[])?),
+            (None, false) => None,
+        };
         Ok(Plan {
             rounds: self.rounds.unwrap_or(if targets.len() > 1 { 3 } else { 1 }),
             targets,
@@ -151,7 +160,7 @@ impl BenchArguments {
             value_bytes: self.value_bytes.clone(),
             mix: Mix::new(&self.mix, &self.command)?,
             rate_per_second: self.rate,
-            prefill: self.prefill,
+            prefill,
             seed: self.seed.unwrap_or_else(another_seed),
             json: self.json,
         })
@@ -184,14 +193,14 @@ impl Plan {
     }
 
     /// The plan of a prefill: every key once, in deep pipelines, by one thread.
-    pub(super) fn of_prefill(&self) -> Self {
+    pub(super) fn of_prefill(&self, mix: &Mix) -> Self {
         Self {
             connections: self.connections.min(8),
             pipeline: 128,
             threads: 1,
             extent: Extent::Requests(self.keys),
             warm_up: Duration::ZERO,
-            mix: Mix::new(&["set".to_owned()], &[]).expect("there is a command `set`"),
+            mix: mix.clone(),
             rate_per_second: None,
             ..self.clone()
         }
@@ -260,6 +269,16 @@ mod tests {
         assert_eq!((plan.connections, plan.pipeline, plan.threads, plan.keys), (9, 16, 2, 50));
         assert_eq!((plan.extent, plan.value_bytes), (Extent::Requests(100), 16..=64));
         assert_eq!(plan.mix.names().collect::<Vec<_>>(), ["set", "get"]);
+        assert!(plan.prefill.is_none());
+    }
+
+    #[test]
+    fn a_prefill_sets_strings_unless_it_is_told_what() {
+        let prefill = |words: &[&str]| plan(words).map(|plan| plan.of_prefill(plan.prefill.as_ref().unwrap()));
+        let names = |plan: Plan| plan.mix.names().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(names(prefill(&["--prefill", "-t", "get"]).unwrap()), ["set"]);
+        assert_eq!(names(prefill(&["--prefill-with", "HSET h:__number__ f 1"]).unwrap()), ["HSET h:__number__ f 1"]);
+        assert!(prefill(&["--prefill-with", "'"]).is_err());
     }
 
     #[test]

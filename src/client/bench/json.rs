@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::arguments::{Extent, Plan};
+use super::mix::Mix;
 use super::rounds::Measurement;
 use super::run::Outcomes;
 use super::tally::CommandTally;
@@ -78,7 +79,7 @@ pub(super) fn json(plan: &Plan, outcomes: &Outcomes) -> String {
         warm_up_seconds: plan.warm_up.as_secs_f64(),
         requests_planned: if let Extent::Requests(count) = plan.extent { Some(count) } else { None },
         seconds_planned: if let Extent::Time(time) = plan.extent { Some(time.as_secs_f64()) } else { None },
-        prefill: measured(plan, 0, &outcomes.prefill, &["set"]),
+        prefill: measured(plan, 0, &outcomes.prefill, &plan.prefill.iter().flat_map(Mix::names).collect::<Vec<_>>()),
         measurements: rounds
             .flat_map(|(index, round)| measured(plan, index + 1, round, &plan.mix.names().collect::<Vec<_>>()))
             .collect(),

@@ -27,6 +27,9 @@ pub(super) const NAMED: &[(&str, &str)] = &[
          __key__ __value__ __key__ __value__ __key__ __value__ __key__ __value__ __key__ __value__",
     ),
     ("incr", "INCR counter:__number__"),
+    ("hset", "HSET hash:__number__ field:3 __value__"),
+    ("hget", "HGET hash:__number__ field:3"),
+    ("hgetall", "HGETALL hash:__number__"),
     ("ping", "PING"),
 ];
 

@@ -35,9 +35,9 @@ impl Measurement {
     }
 }
 
-/// Sets every key of the range.
+/// Every key of the range once. `plan` is that of a prefill.
 pub(super) fn prefill(plan: &Plan, target: &Target, display: &Display) -> Result<Measurement, ClientError> {
-    measure_keys(&plan.of_prefill(), target, &Keys::Sequential { next: 0, count: plan.keys }, display)
+    measure_keys(plan, target, &Keys::Sequential { next: 0, count: plan.keys }, display)
 }
 
 /// `round` makes the random numbers others.

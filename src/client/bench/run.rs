@@ -39,10 +39,10 @@ fn perform(arguments: &BenchArguments, surroundings: &Surroundings) -> Result<Ou
 
 fn run_plan(plan: &Plan) -> Result<Outcomes, ClientError> {
     let mut outcomes = Outcomes::default();
-    if plan.prefill {
+    if let Some(plan) = plan.prefill.as_ref().map(|mix| plan.of_prefill(mix)) {
         for target in &plan.targets {
-            let display = Display::new(&plan.of_prefill(), &format!("prefill {target}"));
-            outcomes.prefill.push(prefill(plan, target, &display)?);
+            let display = Display::new(&plan, &format!("prefill {target}"));
+            outcomes.prefill.push(prefill(&plan, target, &display)?);
         }
     }
     if plan.extent == Extent::Requests(0) {
