@@ -271,11 +271,13 @@ const SPACE: u64 = 9;
 
 impl Writer {
     fn row(&mut self, key: &[u8], value: Option<&[u8]>, expires_at_ms: Option<i64>) {
+        let head = |value: &[u8]| Entry { kind: Kind::String, expires_at_ms, length: value.len() as u64, id: None };
+        self.insert(key, value.map(|value| KeyRow { head: head(value), value: Some(value) }));
+    }
+
+    fn insert(&mut self, key: &[u8], row: Option<KeyRow<'_>>) {
         let homes = Homes::new(*b"0123456789abcdef");
-        let row = value.map(|value| {
-            let head = Entry { kind: Kind::String, expires_at_ms, length: value.len() as u64, id: None };
-            Row::Key(KeyRow { head, value: Some(value) })
-        });
+        let row = row.map(Row::Key);
         let key = RowKey::key(SPACE, homes.position(key), key);
         self.filler.insert(key, row, Origin::Blind, self.seq + 1).unwrap();
     }
@@ -322,6 +324,26 @@ fn what_was_just_written_is_read_from_memory_and_then_from_the_cache() {
     writer.put(b"a", Some(b"2"));
     stage.change(b"a");
     assert_eq!(stage.look(&[b"a"]), values(&[b"2"]));
+}
+
+#[test]
+fn of_a_collection_memory_has_the_elements_where_they_lie_in_the_keys_row() {
+    let (mut stage, mut writer) = Stage::over_memory(CACHE_BYTES);
+    let head = |id| Entry { kind: Kind::Hash, expires_at_ms: None, length: 1, id };
+    writer.insert(b"small", Some(KeyRow { head: head(None), value: Some(b"l1:f1:v") }));
+    writer.insert(b"large", Some(KeyRow { head: head(Some(7)), value: Some(b"h") }));
+    writer.publish();
+    for _ in 0..2 {
+        assert!(stage.cache.look(0, &[b"small", b"large"], || NOW_MS, &mut stage.found));
+        let records = stage.cache.records(&stage.found).map(|record| (record.entry(), record.value()));
+        assert_eq!(
+            records.collect::<Vec<_>>(),
+            [(Some(head(None)), Some(&b"l1:f1:v"[..])), (Some(head(None)), None)],
+            "what is remembered of a key has no id"
+        );
+        stage.cache.keep_fresh(&stage.found);
+    }
+    assert!(!stage.found.has_fresh());
 }
 
 #[test]

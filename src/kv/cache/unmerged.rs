@@ -2,7 +2,6 @@
 //! time: what it finds is a key's row only if these say so before and after.
 
 use super::record::{Asked, Learned};
-use crate::storage::Kind;
 use crate::storage::memtable::{Memory, Scratch, Window};
 use crate::storage::rows::{Homes, Part, Row, RowKey};
 
@@ -50,8 +49,8 @@ impl Unmerged {
         match seen.row {
             None => out.push(asked, version, None, None),
             Some(Row::Key(row)) => {
-                // The elements of other kinds are not what a look tells.
-                let value = row.value.filter(|_| row.head.kind == Kind::String);
+                // What has an id lies elsewhere, and its row has at most a note of that.
+                let value = row.value.filter(|_| row.head.id.is_none());
                 out.push(asked, version, Some(&row.head), value);
             }
             Some(_) => return false,
