@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::kv::cache::{Learning, Seen};
 use crate::kv::errors;
 use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Presence, Unit};
-use crate::kv::lanes::calls::{Answers, Calls, Ran};
+use crate::kv::lanes::calls::{Answers, Calls, Ran, Weight};
 use crate::kv::lanes::file_watch;
 use crate::kv::lanes::lane_executor::refused;
 use crate::kv::metrics::statistics::Counted;
@@ -29,6 +29,9 @@ const CALLS_TOGETHER: usize = 16;
 /// The longest that a long read waits for the `-wal` to begin anew. Other long reads may take as long to end.
 const GIVE_WAY_MAX: Duration = Duration::from_secs(1);
 const GIVE_WAY_LOOK: Duration = Duration::from_millis(2);
+
+/// How often a read begins anew because its view was lost.
+const VIEWS_MAX: usize = 3;
 
 /// How often an EXEC of reads begins anew because its snapshot was lost.
 const EXECUTIONS_MAX: usize = 8;
@@ -69,7 +72,7 @@ impl Reader {
         options.mmap &= context.scoreboard.read(context.slot, Counter::BusErrorsTotal) == 0;
         let start = clock::monotonic();
         let limit = Arc::new(Limit { start, at_ms: AtomicU64::new(u64::MAX) });
-        let keyspace = open(&options, &limit)?;
+        let keyspace = open(&shared, &options, &limit)?;
         Ok(Reader { keyspace, options, calls: Calls::new(shared, context), is_light, begun: start, limit })
     }
 
@@ -194,8 +197,7 @@ impl Reader {
                 self.failed(&call, &error, &mut answers);
                 continue;
             }
-            let answer = answers.next(&self.calls, job, &call, weight);
-            match self.calls.read(&mut self.keyspace, &call, answer, learning) {
+            match self.read(job, &call, weight, learning, &mut answers) {
                 Ran::Answered | Ran::Refused => answers.end(&call),
                 Ran::Failed(error) => self.failed(&call, &error, &mut answers),
                 Ran::Panicked => self.panicked(&call, &mut answers),
@@ -208,10 +210,39 @@ impl Reader {
         answers
     }
 
+    /// A call, anew with another view where memory was used again under it.
+    fn read(
+        &mut self,
+        job: &Job,
+        call: &Call<'_>,
+        weight: Weight,
+        learning: &mut Learning<'_>,
+        answers: &mut Answers,
+    ) -> Ran {
+        for _ in 1..VIEWS_MAX {
+            let answer = answers.next(&self.calls, job, call, weight);
+            match self.calls.read(&mut self.keyspace, call, answer, learning) {
+                Ran::Failed(StorageError::ViewLost) => {}
+                ran => return ran,
+            }
+            if let Err(error) = self.begin_anew() {
+                return Ran::Failed(error);
+            }
+        }
+        let answer = answers.next(&self.calls, job, call, weight);
+        self.calls.read(&mut self.keyspace, call, answer, learning)
+    }
+
+    fn begin_anew(&mut self) -> Result<(), StorageError> {
+        self.keyspace.end_read()?;
+        self.begin()
+    }
+
     /// All calls of the transaction that begins at this byte, from one snapshot. Where an error has made SQLite end it, all of them begin
     /// anew without the call that failed. Returns where the next call begins.
     fn execute(&mut self, job: &Job, begin: usize, answers: &mut Answers) -> usize {
         let mut left_out: HashMap<usize, StorageError> = HashMap::new();
+        let mut views = 1;
         let before = answers.place();
         loop {
             self.keyspace.hold_snapshot(true);
@@ -222,6 +253,10 @@ impl Reader {
                 Err(lost) => lost,
             };
             answers.go_back(before);
+            if error == StorageError::ViewLost && views < VIEWS_MAX && self.begin_anew().is_ok() {
+                views += 1;
+                continue;
+            }
             if left_out.len() >= EXECUTIONS_MAX || self.renew().is_err() {
                 return job.calls.transaction(begin).fold(begin, |_, (_, call, next)| {
                     self.failed(&call, &error, answers);
@@ -250,7 +285,9 @@ impl Reader {
             let answer = answers.next(&self.calls, job, &call, None);
             match self.calls.read(&mut self.keyspace, &call, answer, &mut Learning::of(&seen)) {
                 Ran::Answered | Ran::Refused => answers.end(&call),
-                Ran::Failed(error) if self.keyspace.is_in_transaction() => self.failed(&call, &error, answers),
+                Ran::Failed(error) if error != StorageError::ViewLost && self.keyspace.is_in_transaction() => {
+                    self.failed(&call, &error, answers)
+                }
                 Ran::Failed(error) => return Err((at, error)),
                 Ran::Panicked | Ran::TooHeavy => self.panicked(&call, answers),
             }
@@ -269,21 +306,31 @@ impl Reader {
     }
 
     fn watch(&mut self, job: &Job) -> Done {
+        let mut views = 1;
+        loop {
+            match self.look_at_watched(job) {
+                Ok(found) => return Done::new(DoneOutcome::Watched(found), Vec::new()),
+                Err(StorageError::ViewLost) if views < VIEWS_MAX && self.begin_anew().is_ok() => views += 1,
+                Err(error) => {
+                    tell_of_failure(&error, "watch");
+                    return refused(job, &errors::storage_text(&error));
+                }
+            }
+        }
+    }
+
+    fn look_at_watched(&mut self, job: &Job) -> Result<Vec<Presence>, StorageError> {
         let mut found = Vec::new();
         for call in job.calls.iter() {
             self.keyspace.select(call.database);
             for key in &call.args[1..] {
-                match self.keyspace.entry(key) {
-                    Ok(None) => found.push(Presence::Absent),
-                    Ok(Some(entry)) => found.push(entry.expires_at_ms.map_or(Presence::Lasting, Presence::Until)),
-                    Err(error) => {
-                        tell_of_failure(&error, call.command().name);
-                        return refused(job, &errors::storage_text(&error));
-                    }
-                }
+                found.push(match self.keyspace.entry(key)? {
+                    None => Presence::Absent,
+                    Some(entry) => entry.expires_at_ms.map_or(Presence::Lasting, Presence::Until),
+                });
             }
         }
-        Done::new(DoneOutcome::Watched(found), Vec::new())
+        Ok(found)
     }
 
     /// After a panic: what the connection was in the middle of is unknown.
@@ -294,7 +341,7 @@ impl Reader {
         if file_watch::are_lost(&self.calls.shared) {
             return;
         }
-        let reopened = open(&self.options, &self.limit).and_then(|mut keyspace| {
+        let reopened = open(&self.calls.shared, &self.options, &self.limit).and_then(|mut keyspace| {
             keyspace.begin_read(now_ms)?;
             Ok(keyspace)
         });
@@ -305,8 +352,8 @@ impl Reader {
     }
 }
 
-fn open(options: &Options, limit: &Arc<Limit>) -> Result<Keyspace, StorageError> {
-    let keyspace = Keyspace::open_reader(options)?;
+fn open(shared: &Shared, options: &Options, limit: &Arc<Limit>) -> Result<Keyspace, StorageError> {
+    let keyspace = Keyspace::open_reader_on(options, shared.memory)?;
     let limit = Arc::clone(limit);
     keyspace.limit_reads(move || limit.is_over());
     Ok(keyspace)

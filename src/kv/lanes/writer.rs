@@ -121,8 +121,10 @@ impl Writer {
         if let Some(version) = opened.migrated_from {
             tracing::info!(version, "the data file was brought up to date");
         }
-        let marks = Arc::new(Mutex::new(Marks::take_over(shared.versions.clone())));
-        let mut keyspace = Keyspace::open_writer(options, marking(&marks))?;
+        let marks = Arc::new(Mutex::new(Marks::of(shared.versions.clone())));
+        let mut keyspace = Keyspace::open_writer_on(options, shared.memory, marking(&marks))?;
+        // Not before all that the predecessor has committed is published: whoever finds an even version may look into the memory.
+        marks.lock().expect("marking does not panic").settle();
         let boot = context.scoreboard.global(Global::Boot).load(Ordering::SeqCst);
         let (tickets, sizes) = Tickets::take_over(&mut keyspace, shared.clock.now_ms(), boot)?;
         let calls = Calls::new(Arc::clone(shared), context);
@@ -251,7 +253,7 @@ impl Writer {
         reach(&self.calls.shared.hand_offs, Point::BeforeCommit);
         let has_marks = self.marks.lock().expect("marking does not panic").has_marks();
         let has_changes = has_marks || broken::is(Variant::NeverMarked);
-        match self.keyspace.spill() {
+        match self.keyspace.spill_if_direct() {
             Err(error) if error.is_of_the_call() => return Ok(Attempt::Spoiled(Spoiled::ByRow(error))),
             written => written?,
         }
@@ -466,7 +468,7 @@ impl Writer {
 
     #[must_use]
     pub fn batch_bytes_max(&self) -> usize {
-        self.upkeep.group_bytes_max()
+        self.upkeep.group_bytes_max().min(self.keyspace.group_bytes_max())
     }
 
     #[must_use]

@@ -11,7 +11,7 @@ use crate::kv::shared::settings::Settings;
 use crate::kv::shared::time::ServiceClock;
 use crate::kv::shared::versions::Versions;
 use crate::server::Scoreboard;
-use crate::storage::memtable::Memory;
+use crate::storage::memtable::{Memory, Shape};
 
 /// What all processes of the service share. Made before the first fork.
 pub struct Shared {
@@ -36,7 +36,7 @@ impl Shared {
         Ok(Shared {
             clock: ServiceClock::new(versions.clone())?,
             versions,
-            memory: Memory::off(),
+            memory: memory(&settings)?,
             latency: LatencyMonitor::new(runtime.clone())?,
             runtime,
             hand_offs: HandOffs::new()?,
@@ -47,3 +47,17 @@ impl Shared {
         })
     }
 }
+
+/// What is committed and not in the tables yet, for all processes; with no journal there is none.
+fn memory(settings: &Settings) -> io::Result<Memory> {
+    let bytes = usize::try_from(settings.storage.journal_bytes_max).unwrap_or(usize::MAX);
+    if bytes == 0 {
+        return Ok(Memory::off());
+    }
+    // A reader's successor may come before its place is free again.
+    let readers = 2 * settings.workers.max(1) * (settings.readers + 1);
+    Memory::new(Shape::of(bytes, readers + OTHER_PINS))
+}
+
+/// For the writer and whoever else looks now and then.
+const OTHER_PINS: usize = 8;

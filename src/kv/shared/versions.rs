@@ -110,6 +110,20 @@ impl Marks {
     /// For a new writer, before it serves: what its predecessor left in flight is settled, and everything older void.
     #[must_use]
     pub fn take_over(versions: Versions) -> Marks {
+        let marks = Self::of(versions);
+        marks.settle();
+        marks
+    }
+
+    /// For a new writer that settles later.
+    #[must_use]
+    pub fn of(versions: Versions) -> Marks {
+        Marks { versions, marked: Vec::new(), marked_words: Vec::new() }
+    }
+
+    /// What a predecessor left in flight is settled, once all that it has committed is published; and everything older is void.
+    pub fn settle(&self) {
+        let versions = &self.versions;
         for slot in versions.slots {
             let version = slot.load(Ordering::SeqCst);
             if !version.is_multiple_of(2) {
@@ -122,7 +136,6 @@ impl Marks {
             let takes_back = broken::is(Variant::RestartTakesBack) || broken::is(Variant::RestartTakesBackTheEpoch);
             word.store(if takes_back { value - value % 2 } else { (value + 2) / 2 * 2 }, Ordering::SeqCst);
         }
-        Marks { versions, marked: Vec::new(), marked_words: Vec::new() }
     }
 
     /// Before a row of this key changes.

@@ -62,9 +62,19 @@ impl Groups {
         self.filler.window()
     }
 
-    /// The largest batch that is not written to the tables at once.
+    /// The largest batch that is not written to the tables at once. It may need a generation of its own.
     pub(super) fn batch_bytes_max(&self) -> usize {
+        (self.region_bytes / 2) as usize
+    }
+
+    /// What a group of usual size has in journal and memory at most: for so much there is room in advance.
+    fn headroom(&self) -> usize {
         (self.region_bytes / 4) as usize
+    }
+
+    /// Bytes of calls that come to that: around a small value there is more in memory than in its call.
+    pub(super) fn group_bytes_max(&self) -> usize {
+        self.headroom() / 4
     }
 
     /// Whether there is room for the batch, if need be in a new generation.
@@ -82,7 +92,7 @@ impl Groups {
 
     /// Between groups: sees to it that the next one of usual size finds room, and merges for that what has to be merged.
     pub(super) fn make_headroom(&mut self, base: &mut Base, now_ms: i64) -> Result<()> {
-        let quarter = self.batch_bytes_max();
+        let quarter = self.headroom();
         if self.at as usize + quarter <= self.region_bytes as usize && self.filler.fits(1, quarter) {
             return Ok(());
         }

@@ -134,6 +134,11 @@ impl Keyspace {
         if self.store.groups.as_ref().is_none_or(|groups| groups.is_direct) { self.spill() } else { Ok(()) }
     }
 
+    /// How many bytes of calls a group should have, so that it finds its room.
+    pub fn group_bytes_max(&self) -> usize {
+        self.store.groups.as_ref().map_or(usize::MAX, Groups::group_bytes_max)
+    }
+
     /// Between two calls: `spill`, once the batch is large.
     pub fn spill_if_large(&mut self) -> Result<()> {
         let bytes_max = self.store.groups.as_ref().map_or(BATCH_BYTES_MAX, Groups::batch_bytes_max);
