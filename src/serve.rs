@@ -118,6 +118,8 @@ pub(crate) fn storage_options(settings: &Settings) -> storage::Options {
         },
         wal_bytes_max: data.wal_bytes_max,
         value_bytes_max: data.value_bytes_max,
+        journal_bytes_max: data.journal_bytes_max,
+        merge_age_max: Duration::from_secs(data.merge_seconds_max),
         ..storage::Options::new(&data.data)
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::table::Layer;
+use super::table::{JOURNAL_BYTES_MIN, Layer};
 use super::units::KIBI;
 use super::values::{SettingsError, Values};
 use crate::logging::LogSettings;
@@ -54,6 +54,9 @@ pub struct StorageSettings {
     pub data: PathBuf,
     pub durability: Durability,
     pub wal_bytes_max: u64,
+    /// 0: each commit writes the tables.
+    pub journal_bytes_max: u64,
+    pub merge_seconds_max: u64,
     pub value_bytes_max: u64,
     pub restore_from: Option<PathBuf>,
 }
@@ -125,6 +128,12 @@ impl Settings {
             let one = server.query_bytes_max.max(server.output_bytes_max) as u64;
             server.clients_bytes_max = server.clients_bytes_max.max(one).max(2 * settings.storage.value_bytes_max);
         }
+        if values.is_default("EMPTYSERVER_CACHE_BYTES") {
+            // What waits for the merge answers reads as well.
+            let journal = usize::try_from(settings.storage.journal_bytes_max).unwrap_or(usize::MAX);
+            settings.kv.cache_bytes = settings.kv.cache_bytes.saturating_sub(journal);
+        }
+        settings.check_journal()?;
         settings.check_relations()?;
         Ok(settings)
     }
@@ -133,6 +142,15 @@ impl Settings {
     #[must_use]
     pub fn backup_directory(&self) -> PathBuf {
         self.kv.backup_dir.clone().unwrap_or_else(|| self.storage.data.join("backups"))
+    }
+
+    fn check_journal(&self) -> Result<(), SettingsError> {
+        match self.storage.journal_bytes_max {
+            bytes if bytes > 0 && bytes < JOURNAL_BYTES_MIN => Err(SettingsError::one(format!(
+                "EMPTYSERVER_JOURNAL_BYTES_MAX ({bytes}) is too small: at least {JOURNAL_BYTES_MIN}, or 0 for none"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// A value has to fit into a request and into a reply, with the words around it.
@@ -185,6 +203,7 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::table::IS_JOURNAL_ON;
     use crate::logging::LogFormat;
     use crate::sys::container::Container;
 
@@ -197,6 +216,7 @@ mod tests {
     #[test]
     fn each_layer_gets_its_defaults() {
         let settings = settings(&[]).unwrap();
+        let journal = if IS_JOURNAL_ON { 192 << 20 } else { 0 };
         assert_eq!(
             settings.server,
             ServerSettings {
@@ -220,6 +240,8 @@ mod tests {
                 data: "./data".into(),
                 durability: Durability::Always,
                 wal_bytes_max: 128 << 20,
+                journal_bytes_max: journal,
+                merge_seconds_max: 10,
                 value_bytes_max: 512 << 20,
                 restore_from: None,
             }
@@ -232,7 +254,7 @@ mod tests {
                 slowlog_microseconds: 10_000,
                 slowlog_entries_max: 128,
                 debug_commands: false,
-                cache_bytes: 2 << 30,
+                cache_bytes: (2 << 30) - journal as usize,
                 backup_dir: None,
                 backup_interval_seconds: 0,
                 backup_keep: 7,
@@ -284,6 +306,18 @@ mod tests {
         // One client with all that it may have is within what all may have, where nothing else is said.
         let raised = settings(&[("EMPTYSERVER_OUTPUT_BYTES_MAX", "4Gi")]).unwrap();
         assert_eq!(raised.server.clients_bytes_max, 4 << 30);
+    }
+
+    #[test]
+    fn the_journals_memory_is_the_caches_where_nobody_says_otherwise() {
+        let with_journal = ("EMPTYSERVER_JOURNAL_BYTES_MAX", "64Mi");
+        let shared = settings(&[with_journal]).unwrap();
+        assert_eq!((shared.storage.journal_bytes_max, shared.kv.cache_bytes), (64 << 20, (2 << 30) - (64 << 20)));
+        let both = settings(&[with_journal, ("EMPTYSERVER_CACHE_BYTES", "1Gi")]).unwrap();
+        assert_eq!(both.kv.cache_bytes, 1 << 30);
+        assert_eq!(settings(&[("EMPTYSERVER_JOURNAL_BYTES_MAX", "0")]).unwrap().kv.cache_bytes, 2 << 30);
+        let error = settings(&[("EMPTYSERVER_JOURNAL_BYTES_MAX", "4194303")]).unwrap_err().to_string();
+        assert!(error.starts_with("EMPTYSERVER_JOURNAL_BYTES_MAX (4194303) is too small"), "{error}");
     }
 
     #[test]

@@ -54,6 +54,17 @@ pub enum DefaultValue {
 use DefaultValue::{Computed, Fixed, Nothing};
 use Layer::{Admin, Client, Kv, Log, Server, Storage};
 
+/// Off until the whole write path is there.
+pub(super) const IS_JOURNAL_ON: bool = false;
+const JOURNAL_DEFAULT: DefaultValue = if IS_JOURNAL_ON {
+    Computed { text: "192Mi, at most 1/8 of the memory limit", from: journal_bytes_max }
+} else {
+    Fixed("0")
+};
+/// A generation of the memtable is a quarter of it, and has at most 64 MiB.
+const JOURNAL_BYTES_MAX: u64 = 256 * MEBI;
+/// With less, each generation would be full after a few groups.
+pub(super) const JOURNAL_BYTES_MIN: u64 = 4 * MEBI;
 const CACHE_BYTES_MAX: u64 = 1024 * GIBI;
 const CLIENTS_BYTES_MAX: u64 = 1024 * GIBI;
 
@@ -101,11 +112,17 @@ pub const SETTINGS: &[Setting] = &[
         Kv,
         "EMPTYSERVER_CACHE_BYTES",
         Unit::bytes(0, CACHE_BYTES_MAX),
-        Computed { text: "1/4 of the memory limit", from: cache_bytes },
+        Computed { text: "1/4 of the memory limit, less EMPTYSERVER_JOURNAL_BYTES_MAX", from: cache_bytes },
     )
     .means("memory for values that were read lately, all workers together; `0` = none"),
     setting(Storage, "EMPTYSERVER_WAL_BYTES_MAX", Unit::bytes(MEBI, 64 * GIBI), Fixed("128Mi"))
         .means("budget of the write-ahead file `data.db-wal`"),
+    setting(Storage, "EMPTYSERVER_JOURNAL_BYTES_MAX", Unit::bytes(0, JOURNAL_BYTES_MAX), JOURNAL_DEFAULT).means(
+        "changes that are committed and wait to be merged into the tables, in the journal on the disk and in memory, each so much; \
+         `0` = each commit writes the tables",
+    ),
+    setting(Storage, "EMPTYSERVER_MERGE_SECONDS_MAX", Unit::seconds(1, 3_600), Fixed("10"))
+        .means("how long a change may wait for that: how old the tables may be that `sqlite3` shows"),
     setting(
         Storage,
         "EMPTYSERVER_VALUE_BYTES_MAX",
@@ -205,6 +222,12 @@ fn exchange_bytes_max(container: &Container) -> u64 {
 
 fn clients_bytes_max(container: &Container) -> u64 {
     share_of_memory(container, 4).clamp(2 * MEBI, CLIENTS_BYTES_MAX)
+}
+
+/// Nothing in a container that has hardly any memory.
+fn journal_bytes_max(container: &Container) -> u64 {
+    let share = share_of_memory(container, 8).min(192 * MEBI);
+    if share < JOURNAL_BYTES_MIN { 0 } else { share }
 }
 
 fn cache_bytes(container: &Container) -> u64 {
@@ -348,12 +371,20 @@ mod tests {
     }
 
     #[test]
+    fn the_journal_takes_an_eighth_of_the_memory_at_most() {
+        let container = |memory_bytes| Container { allowed_cpus: vec![0], cores: 1, memory_bytes };
+        for (memory, journal) in [(16, 0), (31, 0), (32, 4), (128, 16), (1024, 128), (1536, 192), (64 << 10, 192)] {
+            assert_eq!(journal_bytes_max(&container(memory * MEBI)), journal * MEBI, "{memory} MiB");
+        }
+    }
+
+    #[test]
     fn sizes_end_in_their_unit() {
         for setting in SETTINGS {
             match setting.unit {
                 _ if setting.opposite.is_some() => assert_eq!(setting.unit, Unit::Switch, "{}", setting.name),
                 Unit::Bytes { .. } => assert!(setting.name.contains("_BYTES"), "{}", setting.name),
-                Unit::Number { of: "seconds", .. } => assert!(setting.name.ends_with("_SECONDS"), "{}", setting.name),
+                Unit::Number { of: "seconds", .. } => assert!(setting.name.contains("_SECONDS"), "{}", setting.name),
                 _ => {}
             }
         }

@@ -59,7 +59,8 @@ REFUSED = [
 
 # A value of each setting that is not its default, as somebody would write it into `config`.
 SAMPLES = {
-    "ADMIN_HOSTS": "status.example.com", "DURABILITY": "everysec", "WORKERS": 3, "READERS": 5, "CACHE_BYTES": 1073741824, "WAL_BYTES_MAX": "32Mi", "VALUE_BYTES_MAX": "8Mi",
+    "ADMIN_HOSTS": "status.example.com", "DURABILITY": "everysec", "WORKERS": 3, "READERS": 5, "CACHE_BYTES": 1073741824, "WAL_BYTES_MAX": "32Mi", "JOURNAL_BYTES_MAX": "64Mi", "MERGE_SECONDS_MAX": 30,
+    "VALUE_BYTES_MAX": "8Mi",
     "MAX_CONNECTIONS": 123, "IDLE_TIMEOUT_SECONDS": 300, "QUERY_BYTES_MAX": "64Mi", "OUTPUT_BYTES_MAX": 33554432.0, "CLIENTS_BYTES_MAX": "256Mi",
     "LANE_JOBS_MAX": 77, "CPU_AFFINITY": "auto", "DRAIN_SECONDS": 12, "LOOP_STALL_SECONDS": 60, "SLOWLOG_MICROSECONDS": -1, "SLOWLOG_ENTRIES_MAX": 64,
     "DEBUG_COMMANDS": True, "LOG": "warn,emptyserver::server=debug", "LOG_FORMAT": "json", "URL": "redis://127.0.0.1:1234",

@@ -32,6 +32,8 @@ pub struct Options {
     pub value_bytes_max: u64,
     /// How much the journal holds of what is not merged, and the memtable with it. 0: each group is written to the tables at once.
     pub journal_bytes_max: u64,
+    /// How long a group may wait for its merge.
+    pub merge_age_max: Duration,
     /// Map the file into memory. Off after a SIGBUS, so that a bad sector gives an error and not a crash loop.
     pub mmap: bool,
 }
@@ -44,6 +46,7 @@ impl Options {
             wal_bytes_max: 128 << 20,
             value_bytes_max: 512 << 20,
             journal_bytes_max: 0,
+            merge_age_max: Duration::from_secs(10),
             mmap: true,
         }
     }
