@@ -183,6 +183,8 @@ fn facts(settings: &Settings, kv: &KvSettings) -> Facts {
         },
         workers: kv.workers,
         wal_bytes_max: kv.storage.wal_bytes_max,
+        journal_bytes_max: kv.storage.journal_bytes_max,
+        merge_seconds_max: kv.storage.merge_age_max.as_secs(),
         cache_bytes_max: kv.cache_bytes as u64,
         memory_bytes: kv.memory_bytes,
         lanes: &LANES,

@@ -22,6 +22,7 @@ pub(super) fn text(view: &View, format: Format) -> String {
     cache(view, &mut out);
     keyspace(view, &mut out);
     writer(view, &mut out);
+    merge(view, &mut out);
     disk(view, &mut out);
     backup(view, &mut out);
     processes(view, &mut out);
@@ -173,6 +174,33 @@ fn writer(view: &View, out: &mut Exposition) {
         out.sample(&[("lane", name)], view.lane_jobs(number));
     }
     for family in ["last_checkpoint_timestamp_seconds", "last_checkpoint_failed", "writes_failing"] {
+        figure(view, out, family);
+    }
+}
+
+fn merge(view: &View, out: &mut Exposition) {
+    figure(view, out, "unmerged_bytes");
+    out.single(
+        Gauge,
+        "unmerged_limit_bytes",
+        "How much may wait; 0: there is no journal.",
+        view.facts.journal_bytes_max,
+    );
+    for family in ["unmerged_rows", "unmerged_generations"] {
+        figure(view, out, family);
+    }
+    let lag = Figure::of_info("merge_lag_ms");
+    let lag_seconds = lag.value(&view.totals, &view.hand_offs) as f64 / 1000.0;
+    out.single(Gauge, "merge_lag_seconds", lag.help, lag_seconds);
+    let limit = view.facts.merge_seconds_max;
+    out.single(Gauge, "merge_lag_limit_seconds", "How old they may become before a merge begins.", limit);
+    for family in ["merges", "merged_rows", "merge_slices"] {
+        figure(view, out, family);
+    }
+    let time = Figure::of_info("merge_usec");
+    let seconds = time.value(&view.totals, &view.hand_offs) as f64 * MICROSECOND;
+    out.single(Count, "merge_seconds", time.help, seconds);
+    for family in ["merge_pauses", "rows_left_out"] {
         figure(view, out, family);
     }
 }

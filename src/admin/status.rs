@@ -48,6 +48,10 @@ pub(super) fn json(view: &View) -> Json {
         "writer": writer(view),
         "lanes": lanes(view),
         "wal": { "limit_bytes": view.facts.wal_bytes_max },
+        "merge": {
+            "limit_bytes": view.facts.journal_bytes_max,
+            "lag_limit_seconds": view.facts.merge_seconds_max,
+        },
         "checkpoints": {
             "last_ms": view.totals.max(Counted::LastCheckpointSeconds) * 1000,
         },

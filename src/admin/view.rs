@@ -19,6 +19,9 @@ pub struct Facts {
     /// 0: one process is everything.
     pub workers: usize,
     pub wal_bytes_max: u64,
+    /// 0: there is no journal.
+    pub journal_bytes_max: u64,
+    pub merge_seconds_max: u64,
     pub cache_bytes_max: u64,
     pub memory_bytes: u64,
     /// The names of the lanes, in their order.
@@ -156,6 +159,8 @@ pub(super) mod tests {
             durability: "always",
             workers: 2,
             wal_bytes_max: 64 << 20,
+            journal_bytes_max: 128 << 20,
+            merge_seconds_max: 10,
             cache_bytes_max: 1 << 30,
             memory_bytes: 4 << 30,
             lanes: &["read", "heavy", "write"],

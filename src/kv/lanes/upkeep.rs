@@ -13,7 +13,7 @@ use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::latency::Event as Latency;
 use crate::kv::shared::runtime::Knob;
 use crate::server::ExecutorContext;
-use crate::storage::upkeep::{Event, Hooks, Size, Tickets, Upkeep, Wishes};
+use crate::storage::upkeep::{Event, Hooks, Merged, Size, Tickets, Upkeep, Wishes};
 use crate::storage::{DATABASES, Keyspace, Options, StorageError};
 use crate::sys::clock;
 
@@ -142,6 +142,13 @@ impl WriterUpkeep {
         if let Some(is_held) = report.is_wal_held {
             self.shared.hand_offs.set(HandOff::WalIsHeld, u64::from(is_held));
         }
+        if let Some(unmerged) = report.unmerged {
+            statistics.set(Counted::UnmergedBytes, unmerged.bytes);
+            statistics.set(Counted::UnmergedRows, unmerged.rows);
+            statistics.set(Counted::UnmergedGenerations, unmerged.generations);
+            statistics.set(Counted::MergeLagMs, unmerged.age.as_millis() as u64);
+        }
+        publish_merged(statistics, &report.merged);
         if let Some(bytes) = report.data_bytes {
             statistics.set(Counted::DataBytes, bytes);
         }
@@ -184,6 +191,22 @@ impl WriterUpkeep {
             }
             Event::Swept { duration } => self.shared.latency.consider_duration(Latency::ExpireCycle, duration),
         }
+    }
+}
+
+fn publish_merged(statistics: &Statistics, merged: &Merged) {
+    if *merged == Merged::default() {
+        return;
+    }
+    for (counted, count) in [
+        (Counted::MergesTotal, merged.generations),
+        (Counted::MergedRowsTotal, merged.rows),
+        (Counted::MergeSlicesTotal, merged.slices),
+        (Counted::MergeMicrosecondsTotal, merged.duration.as_micros() as u64),
+        (Counted::MergePausesTotal, merged.pauses),
+        (Counted::RowsLeftOutTotal, merged.left_out),
+    ] {
+        statistics.add(counted, count);
     }
 }
 

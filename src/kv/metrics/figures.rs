@@ -40,6 +40,7 @@ pub enum Unit {
     Count,
     Bytes,
     Microseconds,
+    Milliseconds,
     /// Since 1970.
     Seconds,
     /// 1 for yes: a truth value in status.json.
@@ -48,7 +49,7 @@ pub enum Unit {
 
 use Counted as C;
 use Kind::{Counter, Gauge, LastingMax, Max};
-use Unit::{Bytes, Count, Flag, Microseconds, Seconds};
+use Unit::{Bytes, Count, Flag, Microseconds, Milliseconds, Seconds};
 
 pub const FIGURES: &[Figure] = &[
     of(C::CommandsTotal, Counter, Count, "Calls that ran.").info("total_commands_processed").status("commands.total"),
@@ -165,6 +166,49 @@ pub const FIGURES: &[Figure] = &[
         .info("writes_failing")
         .metric("writes_failing")
         .status("writer.writes_failing"),
+    of(
+        C::UnmergedBytes,
+        Gauge,
+        Bytes,
+        "Changes that are committed and wait for their merge: in the journal and in memory.",
+    )
+    .info("unmerged_bytes")
+    .metric("unmerged_bytes")
+    .status("merge.unmerged_bytes"),
+    of(C::UnmergedRows, Gauge, Count, "Rows that they have.")
+        .info("unmerged_rows")
+        .metric("unmerged_rows")
+        .status("merge.unmerged_rows"),
+    of(C::UnmergedGenerations, Gauge, Count, "Generations that they lie in, of 4.")
+        .info("unmerged_generations")
+        .metric("unmerged_generations")
+        .status("merge.unmerged_generations"),
+    of(C::MergeLagMs, Gauge, Milliseconds, "How old the oldest of them is: so old is what sqlite3 shows.")
+        .info("merge_lag_ms")
+        .status("merge.lag_ms"),
+    of(C::MergesTotal, Counter, Count, "Generations that were merged into the tables.")
+        .info("merges")
+        .metric("merges")
+        .status("merge.total"),
+    of(C::MergedRowsTotal, Counter, Count, "Rows that merges wrote.")
+        .info("merged_rows")
+        .metric("merged_rows")
+        .status("merge.rows_total"),
+    of(C::MergeSlicesTotal, Counter, Count, "Transactions of merges, each about a millisecond between two groups.")
+        .info("merge_slices")
+        .metric("merge_slices")
+        .status("merge.slices_total"),
+    of(C::MergeMicrosecondsTotal, Counter, Microseconds, "Time of the writer that merges took.")
+        .info("merge_usec")
+        .status("merge.us_total"),
+    of(C::MergePausesTotal, Counter, Count, "Groups that had to wait until a generation was merged.")
+        .info("merge_pauses")
+        .metric("merge_pauses")
+        .status("merge.pauses_total"),
+    of(C::RowsLeftOutTotal, Counter, Count, "Rows that could not be merged and were put aside, in the table left_out.")
+        .info("rows_left_out")
+        .metric("rows_left_out")
+        .status("merge.rows_left_out_total"),
     of(C::MemoryBytesMax, LastingMax, Bytes, "The most memory of all processes together that a worker has seen."),
 ];
 

@@ -42,6 +42,16 @@ const COUNTED: &[Counted] = &[
     Counted::PanicsTotal,
     Counted::MemoryBytesMax,
     Counted::MemtableHitsTotal,
+    Counted::UnmergedBytes,
+    Counted::UnmergedRows,
+    Counted::UnmergedGenerations,
+    Counted::MergeLagMs,
+    Counted::MergesTotal,
+    Counted::MergedRowsTotal,
+    Counted::MergeSlicesTotal,
+    Counted::MergeMicrosecondsTotal,
+    Counted::MergePausesTotal,
+    Counted::RowsLeftOutTotal,
 ];
 
 /// What is not the same at all times, or on all machines: names in INFO, families of /metrics, keys of status.json.

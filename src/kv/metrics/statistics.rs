@@ -52,6 +52,17 @@ pub enum Counted {
     SyncsTotal,
     ChangesSinceCheckpoint,
     PanicsTotal,
+    /// What is committed and not in the tables: it lies in the journal and in memory.
+    UnmergedBytes,
+    UnmergedRows,
+    UnmergedGenerations,
+    MergeLagMs,
+    MergesTotal,
+    MergedRowsTotal,
+    MergeSlicesTotal,
+    MergeMicrosecondsTotal,
+    MergePausesTotal,
+    RowsLeftOutTotal,
     /// The most memory of all processes together that this worker has seen.
     MemoryBytesMax,
 }
