@@ -38,12 +38,18 @@ pipeline.set(bytes(range(256)), bytes(range(256)) * 100)
 pipeline.set("soon", "gone", px=900_000)
 pipeline.incrby("counter", 41)
 pipeline.rpush("list", "a", "b")
+pipeline.hset("hash", mapping={"name": "Ann", "age": 41, bytes(range(256)): "v" * 60})
+pipeline.hset("large hash", mapping={f"field {n}": "v" * (n % 100) for n in range(3000)})
+pipeline.sadd("numbers", *range(-300, 300, 7), 1 << 40)
+pipeline.sadd("set", "a", 12, bytes(range(256)))
+pipeline.sadd("large set", *(f"member {n}" for n in range(3000)), "m" * 5000)
+pipeline.expire("set", 900)
 pipeline.execute()
 END
     if "$tools/bin/python" "$scratch/copy_keys.py" "$old" "$new" >"$scratch/out" 2>"$scratch/err"; then
         complain "the list was not reported"
     fi
-    grep -qx '2503 keys copied, 1 left behind' "$scratch/out" || complain "$(cat "$scratch/out" "$scratch/err")"
+    grep -qx '2508 keys copied, 1 left behind' "$scratch/out" || complain "$(cat "$scratch/out" "$scratch/err")"
     grep -q "left behind: b'list'" "$scratch/err" || complain "$(cat "$scratch/err")"
     "$tools/bin/python" - "$old" "$new" <<'END'
 import sys, redis
@@ -52,11 +58,21 @@ old.delete("list")
 keys = sorted(old.scan_iter(count=1000))
 assert keys == sorted(new.scan_iter(count=1000)), "the keys"
 assert old.mget(keys) == new.mget(keys), "the values"
+for key in ("hash", "large hash"):
+    assert old.hgetall(key) == new.hgetall(key), key
+for key in ("numbers", "set", "large set"):
+    assert old.smembers(key) == new.smembers(key), key
+# And back: what is dumped here is restored there.
+for key in ("hash", "large hash", "numbers", "set", "large set"):
+    old.restore("back", 0, new.dump(key), replace=True)
+    read = old.hgetall if old.type("back") == b"hash" else old.smembers
+    assert read("back") == read(key), f"{key}, dumped"
+assert 800 < new.ttl("set") <= 900
 assert 800_000 < new.pttl("soon") <= 900_000 and new.ttl("counter") == -1, "the times to live"
 assert new.incr("counter") == 42
 END
     stop_service
-    echo "2503 keys came over as they were"
+    echo "2508 keys came over as they were"
 }
 
 start_redis

@@ -122,6 +122,7 @@ pub(crate) fn all(scale: u64) -> Vec<Load> {
     }
     loads.extend(of_the_cache());
     loads.extend(of_hashes());
+    loads.extend(of_sets());
     loads.extend(alone());
     for load in &mut loads {
         load.data.keys = (load.data.keys / scale).max(1);
@@ -196,6 +197,20 @@ fn of_hashes() -> Vec<Load> {
         Load::new("hgetall10-p16", "HGETALL, warm", ten, warm("hgetall", 16)),
         Load::new("hset100", "HSET of a field", hundred, even("hset", 1)),
         Load::new("hgetall100", "HGETALL", hundred, even("hgetall", 1)),
+    ]
+}
+
+/// In this order: what is read and taken out has been put in before.
+fn of_sets() -> Vec<Load> {
+    let data = Data::new(MILLION, 16);
+    let even = |mix, pipeline| Kind::Traffic(traffic(mix, 50, pipeline));
+    vec![
+        Load::new("sadd-p1", "SADD into many small sets", data, even("sadd", 1)),
+        Load::new("sadd-p16", "SADD into many small sets", data, even("sadd", 16)),
+        Load::new("sismember-p1", "SISMEMBER", data, even("sismember", 1)),
+        Load::new("sismember-p16", "SISMEMBER", data, even("sismember", 16)),
+        Load::new("spop", "50 % SADD, 50 % SPOP", data, even("sadd,spop", 1)),
+        Load::new("sinter", "SINTER of two small sets", data, even("sinter", 1)),
     ]
 }
 

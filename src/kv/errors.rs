@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::kv::formats::glob::{PATTERN_BYTES_MAX, PatternTooLong};
+use crate::kv::formats::rdb::RestoreError;
 use crate::resp::TooLarge;
 use crate::resp::reply::Reply;
 use crate::storage::StorageError;
@@ -56,6 +57,17 @@ impl From<StorageError> for CommandError {
 impl From<TooLarge> for CommandError {
     fn from(_: TooLarge) -> CommandError {
         REPLY_TOO_LARGE.into()
+    }
+}
+
+impl From<RestoreError> for CommandError {
+    fn from(error: RestoreError) -> CommandError {
+        match error {
+            RestoreError::VersionOrChecksum => BAD_DUMP,
+            RestoreError::Format => BAD_DUMP_FORMAT,
+            RestoreError::TooLong => STRING_TOO_LONG,
+        }
+        .into()
     }
 }
 
@@ -113,6 +125,9 @@ pub const VALUE_NAN_OR_INFINITY: &str = "ERR value is NaN or Infinity";
 pub const COUNT_OUT_OF_RANGE: &str =
     "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
 pub const VALUE_OUT_OF_RANGE: &str = "ERR value is out of range";
+pub const NUMKEYS_NOT_POSITIVE: &str = "ERR numkeys should be greater than 0";
+pub const NUMKEYS_TOO_MANY: &str = "ERR Number of keys can't be greater than number of args";
+pub const LIMIT_NEGATIVE: &str = "ERR LIMIT can't be negative";
 
 // ---- bits
 pub const BIT_OFFSET: &str = "ERR bit offset is not an integer or out of range";

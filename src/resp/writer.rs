@@ -99,6 +99,22 @@ impl<'a> ReplyWriter<'a> {
         Ok(self.check(0)?)
     }
 
+    /// A bulk string whose length is known when it is there: `append` appends it, and may ask how much has room. It is moved once, so this is
+    /// for long ones.
+    pub fn bulk_of_unknown_length<E: From<TooLarge>>(
+        &mut self,
+        append: impl FnOnce(&mut Vec<u8>, u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (begin, left) = (self.out.len(), self.bytes_max.saturating_sub(self.written().len()));
+        append(self.out, left as u64)?;
+        let end = self.out.len();
+        encode::bulk_header(end - begin, self.out);
+        let added = self.out.len() - end;
+        self.out[begin..].rotate_right(added);
+        self.out.extend_from_slice(b"\r\n");
+        Ok(self.check(0)?)
+    }
+
     /// The absent bulk string.
     pub fn null(&mut self) -> Written {
         self.write(0, |out, version| encode::null(version, out))

@@ -30,6 +30,11 @@ pub(super) const NAMED: &[(&str, &str)] = &[
     ("hset", "HSET hash:__number__ field:3 __value__"),
     ("hget", "HGET hash:__number__ field:3"),
     ("hgetall", "HGETALL hash:__number__"),
+    // Many small sets, whose members are numbers too.
+    ("sadd", "SADD set:__number__ member:__number__"),
+    ("sismember", "SISMEMBER set:__number__ member:__number__"),
+    ("spop", "SPOP set:__number__"),
+    ("sinter", "SINTER set:__number__ set:__number__"),
     ("ping", "PING"),
 ];
 

@@ -5,9 +5,15 @@ use crate::kv::commands::args;
 use crate::kv::commands::lookup;
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::formats::rdb::{self, RestoreError};
-use crate::resp::reply::Reply;
-use crate::storage::{Expiry, Lookup};
+use crate::kv::formats::rdb::{self, Holds, Payload, TableDump};
+use crate::resp::number::parse_integer;
+use crate::resp::{Reply, TooLarge};
+use crate::storage::{Building, Elements, Encoding, Expiry, Keyspace, Kind, Lookup};
+
+/// More elements are dumped one by one: as one string they would be in memory twice.
+const BLOB_ELEMENTS_MAX: u64 = 4096;
+/// Elements between two looks at how long it takes.
+const ELEMENTS_A_LOOK: u64 = 1024;
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -51,6 +57,9 @@ pub const COMMANDS: &[Command] = &[
 
 fn dump(call: &mut ReadCall<'_>) -> ReadResult {
     let (keyspace, key) = (call.keyspace, call.args[1]);
+    if let Some(elements) = keyspace.collection(key)? {
+        return dump_elements(call, &elements);
+    }
     if let Lookup::Found(length) = keyspace.string_length(key)? {
         call.reply.check(length)?;
     }
@@ -58,6 +67,50 @@ fn dump(call: &mut ReadCall<'_>) -> ReadResult {
         Lookup::Found(payload) => call.reply.bulk(&payload),
         Lookup::Absent | Lookup::OtherKind(_) => call.reply.null(),
     }?)
+}
+
+/// In the encoding that OBJECT ENCODING says, as far as Redis 7.0 has it: it knows no listpack of a set.
+fn dump_elements(call: &mut ReadCall<'_>, elements: &Elements<'_>) -> ReadResult {
+    let (keyspace, is_small) = (call.keyspace, elements.len() <= BLOB_ELEMENTS_MAX);
+    match elements.encoding() {
+        Encoding::Intset if is_small => {
+            let mut numbers = Vec::new();
+            elements.each_name(|member| {
+                numbers.extend(parse_integer(member));
+                Ok::<_, CommandError>(())
+            })?;
+            if numbers.len() as u64 == elements.len() {
+                return Ok(call.reply.bulk(&rdb::dump_intset(&mut numbers))?);
+            }
+        }
+        Encoding::Listpack if is_small && elements.kind() == Kind::Hash => {
+            let mut texts = Vec::new();
+            elements.each(|field, value| {
+                texts.extend([field.to_vec(), value.to_vec()]);
+                Ok::<_, CommandError>(())
+            })?;
+            return Ok(call.reply.bulk(&rdb::dump_listpack_hash(texts.iter().map(Vec::as_slice)))?);
+        }
+        _ => {}
+    }
+    call.reply.bulk_of_unknown_length(|out, bytes_max| {
+        let is_hash = elements.kind() == Kind::Hash;
+        let mut dump = if is_hash { TableDump::hash(out, elements.len()) } else { TableDump::set(out, elements.len()) };
+        let mut count = 0_u64;
+        elements.each(|name, value| {
+            dump.add(name);
+            if is_hash {
+                dump.add(value);
+            }
+            count += 1;
+            if count.is_multiple_of(ELEMENTS_A_LOOK) {
+                keyspace.check_read_limit()?;
+            }
+            if dump.bytes() as u64 > bytes_max { Err(CommandError::from(TooLarge)) } else { Ok(()) }
+        })?;
+        dump.finish();
+        Ok(())
+    })
 }
 
 /// The checks come in the order of Redis: options, the key, the time, the payload.
@@ -77,21 +130,51 @@ fn restore(call: &mut WriteCall<'_>) -> CommandResult {
         // Redis lets it overflow, and then the key has ended already.
         _ => Some(ttl_ms.checked_add(call.now_ms).ok_or_else(|| errors::invalid_expire_time("restore"))?),
     };
-    let value = rdb::restore_string(args[3], call.keyspace.value_bytes_max()).map_err(|error| match error {
-        RestoreError::VersionOrChecksum => errors::BAD_DUMP,
-        RestoreError::Format => errors::BAD_DUMP_FORMAT,
-        RestoreError::TooLong => errors::STRING_TOO_LONG,
-    })?;
-    if expires_at_ms.is_some_and(|at_ms| at_ms <= call.now_ms) {
-        // The time has passed already: the old value goes, no new one comes.
+    let restored = Restored::of(call.keyspace, args[3])?;
+    let expiry = expires_at_ms.map_or(Expiry::Clear, Expiry::At);
+    let has_passed = expires_at_ms.is_some_and(|at_ms| at_ms <= call.now_ms);
+    if has_passed {
+        // The old value goes, no new one comes.
         lookup::delete(call, key)?;
+    }
+    match restored {
+        Restored::String(_) if has_passed => {}
+        Restored::String(value) => call.keyspace.put_string(key, &value, expiry)?,
+        // What was built is given up there, if the time has passed.
+        Restored::Elements(building) => drop(call.keyspace.put_built(key, building, expiry)?),
+    }
+    if has_passed {
         return Ok(Reply::Ok);
     }
-    call.keyspace.put_string(key, &value, expires_at_ms.map_or(Expiry::Clear, Expiry::At))?;
     // Redis deletes what was there first: the key is always a new one.
     call.tell(Class::New, "new", key);
     call.tell(Class::Generic, "restore", key);
     Ok(Reply::Ok)
+}
+
+/// What a payload has, on its way to a key.
+enum Restored {
+    String(Vec<u8>),
+    Elements(Building),
+}
+
+impl Restored {
+    /// Of a bad payload nothing stays: the call is undone.
+    fn of(keyspace: &mut Keyspace, payload: &[u8]) -> Result<Restored, CommandError> {
+        let payload = Payload::open(payload, keyspace.value_bytes_max())?;
+        let kind = match payload.holds()? {
+            Holds::String => return Ok(Restored::String(payload.string()?)),
+            Holds::Set => Kind::Set,
+            Holds::Hash => Kind::Hash,
+        };
+        let mut building = keyspace.build(kind);
+        let mut add = |name: &[u8], value: &[u8]| Ok::<_, CommandError>(keyspace.add_to(&mut building, name, value)?);
+        match kind {
+            Kind::Hash => payload.each_field(add)?,
+            _ => payload.each_member(|member| add(member, &[]))?,
+        }
+        Ok(Restored::Elements(building))
+    }
 }
 
 #[derive(Default)]

@@ -32,6 +32,7 @@ fn shown(event: &Event) -> String {
         Class::Generic => 'g',
         Class::String => '$',
         Class::Hash => 'h',
+        Class::Set => 's',
         Class::Expired => 'x',
         Class::New => 'n',
         other => panic!("{other:?}"),

@@ -25,6 +25,8 @@ pub const FAMILIES: &[&[Command]] = &[
     commands::persistence::COMMANDS,
     commands::scan::COMMANDS,
     commands::server::COMMANDS,
+    commands::set_algebra::COMMANDS,
+    commands::sets::COMMANDS,
     commands::slowlog::COMMANDS,
     commands::strings::COMMANDS,
     commands::transactions::COMMANDS,

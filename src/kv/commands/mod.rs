@@ -43,7 +43,12 @@ pub mod scan;
 #[cfg(test)]
 mod scan_tests;
 pub mod server;
+pub mod set_algebra;
+pub mod set_join;
 pub mod set_options;
+pub mod sets;
+#[cfg(test)]
+mod sets_tests;
 pub mod slowlog;
 pub mod strings;
 pub mod table;

@@ -349,24 +349,29 @@ pub fn write_call<'a>(
     WriteCall { keyspace, args, user: &User::DEFAULT, version, now_ms, database, reply_bytes_max, events }
 }
 
-/// A call that reads all that its first key holds is refused where that is too much.
+/// A call that reads all that its keys hold is refused where that is too much.
 fn weigh(keyspace: &Keyspace, weight: Weight, call: &Call<'_>) -> Result<(), CommandError> {
-    match weight {
-        Some(_) if call.command().flags.has(Flags::BY_SIZE) => {
-            check_weight(keyspace.entry(call.args[1])?.as_ref(), weight)
-        }
-        _ => Ok(()),
+    if weight.is_none() || !call.command().flags.has(Flags::BY_SIZE) {
+        return Ok(());
     }
+    let mut bytes = 0_u64;
+    for key in call.command().keys.positions(&call.args) {
+        bytes = bytes.saturating_add(weight_of(keyspace.entry(call.args[key.index])?.as_ref()));
+    }
+    check_weight(bytes, weight)
 }
 
-/// The error where reading all that the key holds is too much here.
-fn check_weight(key: Option<&Entry>, weight: Weight) -> Result<(), CommandError> {
-    let bytes = match key {
+/// What reading all that the key holds comes to.
+fn weight_of(key: Option<&Entry>) -> u64 {
+    match key {
         Some(key) if key.kind == ValueKind::String => key.length,
         // What lies in one row is never much.
         Some(key) if key.id.is_some() => key.length.saturating_mul(ELEMENT_WEIGHT),
         _ => 0,
-    };
+    }
+}
+
+fn check_weight(bytes: u64, weight: Weight) -> Result<(), CommandError> {
     if weight.is_some_and(|bytes_max| bytes > bytes_max) { Err(CommandError::TooHeavy) } else { Ok(()) }
 }
 
@@ -401,7 +406,7 @@ pub fn look_at_keys(
             }
             (Said::LacksElements, LookAnswer::Elements(elements)) => {
                 if elements.reads_all {
-                    check_weight(entry.as_ref(), weight)?;
+                    check_weight(weight_of(entry.as_ref()), weight)?;
                 }
                 (elements.apart)(call)?;
             }

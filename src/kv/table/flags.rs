@@ -30,7 +30,7 @@ impl Flags {
     // Ours: never shown by COMMAND INFO.
     /// The call runs on the heavy lane, whatever its arguments are.
     pub const HEAVY: Flags = Flags(1 << 32);
-    /// The work grows with the string at the first argument: the call runs on the heavy lane where that is a long one.
+    /// The work grows with what its keys hold: the call runs on the heavy lane where that is much.
     pub const BY_SIZE: Flags = Flags(1 << 41);
     /// Categories that neither the group nor another flag implies.
     pub const ACL_DANGEROUS: Flags = Flags(1 << 33);

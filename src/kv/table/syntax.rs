@@ -61,9 +61,9 @@ impl ArgumentKind {
             "pattern" => ArgumentKind::Pattern,
             "bit" | "client-id" | "cluster-bus-port" | "config-epoch" | "count" | "cursor" | "db" | "decrement"
             | "destination-db" | "end" | "end-slot" | "frequency" | "increment" | "index" | "index1" | "index2"
-            | "iteration" | "len" | "milliseconds" | "min-match-len" | "numkeys" | "numlocal" | "numreplicas"
-            | "offset" | "port" | "protover" | "seconds" | "slot" | "start" | "start-slot" | "timeout" | "ttl"
-            | "version" => ArgumentKind::Integer,
+            | "iteration" | "len" | "limit" | "milliseconds" | "min-match-len" | "numkeys" | "numlocal"
+            | "numreplicas" | "offset" | "port" | "protover" | "seconds" | "slot" | "start" | "start-slot"
+            | "timeout" | "ttl" | "version" => ArgumentKind::Integer,
             _ if name.starts_with("unix-time") => ArgumentKind::UnixTime,
             _ => ArgumentKind::String,
         }

@@ -1,0 +1,224 @@
+//! Intersection, union and difference of sets, member by member. Large sets are walked side by side in the order of their members' places,
+//! which is the same in all of them: memory does not grow with them. Small ones keep the order in which their members were added.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use crate::kv::commands::elements;
+use crate::kv::errors::CommandError;
+use crate::resp::number::parse_integer;
+use crate::storage::{Elements, Keyspace, Kind, Place, Walk};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Intersection,
+    Union,
+    /// The first set without the members of the others.
+    Difference,
+}
+
+/// Takes a member of the result, with its place where the result comes in that order.
+pub type Show<'a> = &'a mut dyn FnMut(Option<Place<'_>>, &[u8]) -> Result<ControlFlow<()>, CommandError>;
+
+/// So many rows of a set are walked over in the time that one member is looked up in.
+const ROWS_A_LOOK: u64 = 8;
+/// So many packed sets are united in memory.
+const PACKED_MAX: usize = 64;
+
+/// The sets at these keys; `None` is an empty one. A key of another kind is the error WRONGTYPE, whatever the others hold.
+pub fn open<'a>(keyspace: &'a Keyspace, keys: &[&[u8]]) -> Result<Vec<Option<Elements<'a>>>, CommandError> {
+    keys.iter().map(|key| elements::of(keyspace, Kind::Set, key)).collect()
+}
+
+/// Shows each member of the result once, those behind a place where the result comes by places, until `show` breaks off.
+pub fn each(
+    operation: Operation,
+    sets: &[Option<Elements<'_>>],
+    behind: Option<Place<'_>>,
+    show: Show<'_>,
+) -> Result<(), CommandError> {
+    match operation {
+        Operation::Union => {
+            let sets: Vec<&Elements<'_>> = sets.iter().flatten().collect();
+            let are_small = sets.len() <= PACKED_MAX && sets.iter().all(|set| set.is_packed());
+            if are_small { unite_packed(&sets, show) } else { unite(&sets, behind, show) }
+        }
+        Operation::Intersection => {
+            let all = sets.iter().map(Option::as_ref).collect::<Option<Vec<_>>>();
+            let Some(mut all) = all else { return Ok(()) };
+            all.sort_by_key(|set| set.len());
+            all.split_first().map_or(Ok(()), |(first, others)| filter(first, others, true, behind, show))
+        }
+        Operation::Difference => {
+            let Some((Some(first), others)) = sets.split_first() else { return Ok(()) };
+            let mut others: Vec<&Elements<'_>> = others.iter().flatten().collect();
+            // A large one is more likely to have a member.
+            others.sort_by_key(|set| std::cmp::Reverse(set.len()));
+            filter(first, &others, false, behind, show)
+        }
+    }
+}
+
+/// Shows the members of `first` that each of the others has (`are_wanted`), or none of them.
+fn filter(
+    first: &Elements<'_>,
+    others: &[&Elements<'_>],
+    are_wanted: bool,
+    behind: Option<Place<'_>>,
+    show: Show<'_>,
+) -> Result<(), CommandError> {
+    if first.is_packed() {
+        let mut is_over = false;
+        return first.each_name(|member| {
+            for other in others {
+                if is_over || other.contains(member)? != are_wanted {
+                    return Ok(());
+                }
+            }
+            is_over = show(None, member)?.is_break();
+            Ok(())
+        });
+    }
+    let mut probes = others.iter().map(|other| Probe::of(other, first.len())).collect::<Result<Vec<_>, _>>()?;
+    let mut walk = walk_behind(first, behind)?;
+    while let Some(place) = walk.place() {
+        let shown = walk.show_name(|member| {
+            for probe in &mut probes {
+                if probe.has(place, member)? != are_wanted {
+                    return Ok(ControlFlow::Continue(()));
+                }
+            }
+            show(Some(place), member)
+        })?;
+        if shown.unwrap_or(Ok(ControlFlow::Break(())))?.is_break() {
+            return Ok(());
+        }
+        walk.advance()?;
+    }
+    Ok(())
+}
+
+/// A walk that stands behind a place.
+fn walk_behind<'a>(set: &'a Elements<'a>, behind: Option<Place<'_>>) -> Result<Walk<'a>, CommandError> {
+    let mut walk = set.walk()?;
+    if let Some(place) = behind {
+        walk.seek(place)?;
+        if walk.place() == Some(place) {
+            walk.advance()?;
+        }
+    }
+    Ok(walk)
+}
+
+/// Finds out whether a set has members that are named in the order of their places.
+enum Probe<'a> {
+    Look(&'a Elements<'a>),
+    Walk(Walk<'a>),
+}
+
+impl<'a> Probe<'a> {
+    /// Of a set that is asked for so many members.
+    fn of(set: &'a Elements<'a>, questions: u64) -> Result<Probe<'a>, CommandError> {
+        let is_walked = !set.is_packed() && set.len() <= questions.saturating_mul(ROWS_A_LOOK);
+        Ok(if is_walked { Probe::Walk(set.walk()?) } else { Probe::Look(set) })
+    }
+
+    fn has(&mut self, place: Place<'_>, member: &[u8]) -> Result<bool, CommandError> {
+        match self {
+            Probe::Look(set) => Ok(set.contains(member)?),
+            Probe::Walk(walk) => {
+                walk.seek(place)?;
+                Ok(walk.place() == Some(place))
+            }
+        }
+    }
+}
+
+/// In the order of the sets and their members; integers by their value where there is nothing else, as Redis keeps such a set.
+fn unite_packed(sets: &[&Elements<'_>], show: Show<'_>) -> Result<(), CommandError> {
+    let (mut seen, mut members) = (HashSet::new(), Vec::new());
+    for set in sets {
+        set.each_name(|member| {
+            if seen.insert(member.to_vec()) {
+                members.push(member.to_vec());
+            }
+            Ok::<_, CommandError>(())
+        })?;
+    }
+    if let Some(mut numbers) = members.iter().map(|member| parse_integer(member)).collect::<Option<Vec<i64>>>() {
+        numbers.sort_unstable();
+        members = numbers.into_iter().map(|number| number.to_string().into_bytes()).collect();
+    }
+    for member in members {
+        if show(None, &member)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn unite(sets: &[&Elements<'_>], behind: Option<Place<'_>>, show: Show<'_>) -> Result<(), CommandError> {
+    let walks = sets.iter().map(|set| walk_behind(set, behind)).collect::<Result<Vec<_>, _>>()?;
+    let mut front = Front::of(walks);
+    let mut name = Vec::new();
+    while let Some(walk) = front.first() {
+        let Some(place) = walk.place() else { break };
+        let shown = walk.show_name(|member| show(Some(place), member))?;
+        if shown.unwrap_or(Ok(ControlFlow::Break(())))?.is_break() {
+            break;
+        }
+        let position = place.0;
+        name.clear();
+        name.extend_from_slice(place.1);
+        while front.first().is_some_and(|walk| walk.place() == Some((position, &name))) {
+            front.advance()?;
+        }
+    }
+    Ok(())
+}
+
+/// Walks by where they stand: a heap, its first the one that is the furthest back.
+struct Front<'a> {
+    walks: Vec<Walk<'a>>,
+}
+
+impl<'a> Front<'a> {
+    fn of(walks: Vec<Walk<'a>>) -> Front<'a> {
+        let mut front = Front { walks };
+        (0..front.walks.len() / 2).rev().for_each(|at| front.sink(at));
+        front
+    }
+
+    fn first(&self) -> Option<&Walk<'a>> {
+        self.walks.first()
+    }
+
+    fn advance(&mut self) -> Result<(), CommandError> {
+        if let Some(walk) = self.walks.first_mut() {
+            walk.advance()?;
+            self.sink(0);
+        }
+        Ok(())
+    }
+
+    fn sink(&mut self, mut at: usize) {
+        loop {
+            let children = [2 * at + 1, 2 * at + 2];
+            let inside = children.into_iter().filter(|child| *child < self.walks.len());
+            let Some(least) = inside.reduce(|a, b| if self.is_before(b, a) { b } else { a }) else { return };
+            if !self.is_before(least, at) {
+                return;
+            }
+            self.walks.swap(least, at);
+            at = least;
+        }
+    }
+
+    /// One at its end is behind all others.
+    fn is_before(&self, a: usize, b: usize) -> bool {
+        match (self.walks[a].place(), self.walks[b].place()) {
+            (Some(a), Some(b)) => a < b,
+            (a, _) => a.is_some(),
+        }
+    }
+}
