@@ -344,7 +344,8 @@ fn random(elements: &Elements<'_>, expected: &BTreeMap<Vec<u8>, Vec<u8>>) -> std
         let (mut seen, mut shown) = (BTreeSet::new(), 0);
         let mut show = |name: &[u8], value: &[u8]| {
             assert_eq!(expected.get(name).map(Vec::as_slice), Some(value));
-            (seen.insert(name.to_vec()), shown += 1);
+            seen.insert(name.to_vec());
+            shown += 1;
             Ok::<(), StorageError>(())
         };
         elements.random(count, &mut numbers(count), &mut show).unwrap();

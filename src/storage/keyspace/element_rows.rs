@@ -28,6 +28,9 @@ pub(super) struct Home<'n> {
     pub(super) name: Cow<'n, [u8]>,
 }
 
+/// Is shown an element's home, name and value; says whether to go on.
+pub(super) type ShowAt<'a, E> = &'a mut dyn FnMut(u64, &[u8], &[u8]) -> std::result::Result<ControlFlow<()>, E>;
+
 /// What of an element's row is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -108,7 +111,7 @@ impl<S: Store> Keyspace<S> {
         &self,
         range: Range,
         wanted: Wanted,
-        show: &mut dyn FnMut(u64, &[u8], &[u8]) -> std::result::Result<ControlFlow<()>, E>,
+        show: ShowAt<'_, E>,
     ) -> std::result::Result<(), E> {
         let mut outcome = Ok(());
         self.view().scan(range, &mut |name, row| {
@@ -129,7 +132,7 @@ impl<S: Store> Keyspace<S> {
         element: ElementName<'_>,
         row: ElementRow<'_>,
         wanted: Wanted,
-        show: &mut dyn FnMut(u64, &[u8], &[u8]) -> std::result::Result<ControlFlow<()>, E>,
+        show: ShowAt<'_, E>,
     ) -> std::result::Result<ControlFlow<()>, E> {
         let Some(apart) = row.apart else { return show(element.position, element.name, row.value) };
         let long_name = self.apart_name(apart)?;

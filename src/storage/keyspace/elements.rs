@@ -23,6 +23,9 @@ pub(super) enum Form {
     Rows(Rows),
 }
 
+/// Is shown an element's name and value.
+pub(super) type Show<'a, E> = &'a mut dyn FnMut(&[u8], &[u8]) -> std::result::Result<(), E>;
+
 /// A row of an element takes so many bytes beside name and value, for `memory_bytes`.
 const ROW_BYTES: u64 = 16;
 
@@ -130,7 +133,7 @@ impl<S: Store> Elements<'_, S> {
     fn each_wanted<E: From<StorageError>>(
         &self,
         wanted: Wanted,
-        show: &mut dyn FnMut(&[u8], &[u8]) -> std::result::Result<(), E>,
+        show: Show<'_, E>,
     ) -> std::result::Result<(), E> {
         match &self.form {
             Form::Packed(bytes) => self.each_packed(bytes, show),
@@ -145,7 +148,7 @@ impl<S: Store> Elements<'_, S> {
     fn each_packed<E: From<StorageError>>(
         &self,
         bytes: &[u8],
-        show: &mut dyn FnMut(&[u8], &[u8]) -> std::result::Result<(), E>,
+        show: Show<'_, E>,
     ) -> std::result::Result<(), E> {
         for element in Packed::new(self.kind, bytes).elements() {
             let (name, value) = element?;
@@ -157,7 +160,7 @@ impl<S: Store> Elements<'_, S> {
     fn each_integer<E: From<StorageError>>(
         &self,
         rows: Rows,
-        show: &mut dyn FnMut(&[u8], &[u8]) -> std::result::Result<(), E>,
+        show: Show<'_, E>,
     ) -> std::result::Result<(), E> {
         let mut numbers = Vec::new();
         self.keyspace.scan_elements::<StorageError>(rows.all(), Wanted::Names, &mut |_, name, _| {

@@ -185,13 +185,8 @@ impl Pack {
 pub(super) fn integer(text: &[u8]) -> Option<i64> {
     let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     // "+1", "-0", "01".
-    let is_shortest = match text {
-        [b'+', ..] => false,
-        [b'-', b'0', ..] => false,
-        [b'0', _, ..] => false,
-        _ => true,
-    };
-    is_shortest.then_some(number)
+    let is_longer = matches!(text, [b'+', ..] | [b'-', b'0', ..] | [b'0', _, ..]);
+    (!is_longer).then_some(number)
 }
 
 fn find(bytes: &[u8], has_values: bool, name: &[u8]) -> Result<Option<Span>> {

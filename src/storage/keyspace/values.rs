@@ -41,7 +41,8 @@ impl Layout {
         ahead_bytes_min: 1 << 20,
         ahead_elements_min: 8192,
         packed_elements_max: 128,
-        packed_bytes_max: 1024,
+        // Two such rows share a page. Up to a whole page a change costs the same in the table, but the journal takes the row whole.
+        packed_bytes_max: 960,
         name_bytes_max: 256,
         // A row of a WITHOUT ROWID table leaves its page from 489 bytes on, and slows down all its neighbours.
         element_bytes_max: 400,

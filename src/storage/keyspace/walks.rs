@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use super::element_rows::{LAST_POSITION, Rows, Wanted};
-use super::elements::{Elements, Form};
+use super::elements::{Elements, Form, Show};
 use super::keyspace::Store;
 use super::packed::{Packed, damaged};
 use crate::storage::error::{Result, StorageError};
@@ -20,8 +20,6 @@ const TRIES_MAX: usize = 1000;
 const PICK_ROWS: u64 = 60;
 /// Elements that a walk has in memory, about.
 const PORTION_ROWS: usize = 256;
-
-type Show<'a, E> = &'a mut dyn FnMut(&[u8], &[u8]) -> std::result::Result<(), E>;
 
 impl<S: Store> Elements<'_, S> {
     /// Shows so many different elements, or all where there are no more. `random` gives uniform numbers of 64 bits.
