@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use super::fixture::{Fixture, NOW_MS};
+use super::engine::tests::{Between, between, happen};
+use super::fixture::{Fixture, NOW_MS, memory};
+use super::memtable::Memory;
 use super::rows::Homes;
 use super::{Elements, Expiry, Keyspace, Kind, Lookup, Result, StorageError};
 
@@ -399,48 +401,64 @@ fn verify(keyspace: &Keyspace) -> std::result::Result<(), TestCaseError> {
     Ok(())
 }
 
-fn run(ops: &[Op], homes: u64) -> std::result::Result<(), TestCaseError> {
-    let mut fixture = Fixture::crowded();
-    let mut reader = fixture.reader();
-    Fixture::crowd_keyspace(&mut reader);
-    for keyspace in [&mut fixture.writer, &mut reader] {
-        keyspace.set_homes(Homes::crowded(homes));
-        keyspace.crowd(Homes::crowded(homes), super::keyspace::Layout::SMALL);
-    }
-    let keyspace = &mut fixture.writer;
+/// Keyspaces with so few homes.
+fn crowd(keyspace: &mut Keyspace, homes: u64) {
+    keyspace.set_homes(Homes::crowded(homes));
+    keyspace.crowd(Homes::crowded(homes), super::keyspace::Layout::SMALL);
+}
+
+/// `between`: there is memory, and this happens between the groups. Else all groups go into the tables at once.
+fn run(ops: &[Op], homes: u64, between: Option<&[Between]>) -> std::result::Result<(), TestCaseError> {
+    let mut fixture = Fixture::on(if between.is_some() { memory() } else { Memory::off() });
+    let mut happenings = between.unwrap_or_default().iter().cycle();
+    crowd(&mut fixture.writer, homes);
     let mut model = Model { now_ms: NOW_MS, ..Model::default() };
     let (mut committed, mut saved) = (model.clone(), None);
-    keyspace.begin_write(model.now_ms).unwrap();
+    fixture.writer.begin_write(model.now_ms).unwrap();
     for op in ops {
         match op {
             Op::Commit(later_ms) => {
-                keyspace.commit().unwrap();
+                fixture.writer.commit().unwrap();
+                if let Some(happening) = happenings.next() {
+                    happen(&mut fixture, *happening, model.now_ms);
+                    crowd(&mut fixture.writer, homes);
+                }
+                let mut reader = fixture.reader();
+                crowd(&mut reader, homes);
                 reader.begin_read(model.now_ms).unwrap();
                 compare(&reader, &model)?;
-                verify(&reader)?;
+                if between.is_none() {
+                    verify(&reader)?;
+                }
                 reader.end_read().unwrap();
                 model.now_ms += later_ms;
                 model.forget_expired();
                 (committed, saved) = (model.clone(), None);
-                keyspace.begin_write(model.now_ms).unwrap();
+                fixture.writer.begin_write(model.now_ms).unwrap();
             }
             Op::Rollback => {
-                keyspace.rollback().unwrap();
-                keyspace.begin_write(model.now_ms).unwrap();
+                fixture.writer.rollback().unwrap();
+                fixture.writer.begin_write(model.now_ms).unwrap();
                 (model, saved) = (committed.clone(), None);
             }
-            Op::SetSavepoint if saved.is_none() => saved = Some((keyspace.savepoint(), model.clone())),
+            Op::SetSavepoint if saved.is_none() => saved = Some((fixture.writer.savepoint(), model.clone())),
             Op::SetSavepoint => {}
             Op::Sweep(_) | Op::Spill if saved.is_some() => {}
             Op::UndoToSavepoint => {
                 if let Some((savepoint, then)) = saved.take() {
-                    keyspace.undo_to(savepoint).unwrap();
+                    fixture.writer.undo_to(savepoint).unwrap();
                     model = then;
                 }
             }
-            op => apply(keyspace, &mut model, op)?,
+            op => apply(&mut fixture.writer, &mut model, op)?,
         }
-        compare(keyspace, &model)?;
+        compare(&fixture.writer, &model)?;
+    }
+    let keyspace = &mut fixture.writer;
+    if between.is_some() {
+        keyspace.commit().unwrap();
+        keyspace.merge_all(model.now_ms).unwrap();
+        keyspace.begin_write(model.now_ms).unwrap();
     }
     while keyspace.sweep_orphans(5).unwrap() + keyspace.sweep_expired(5).unwrap() > 0 {}
     compare(keyspace, &model)?;
@@ -456,6 +474,15 @@ proptest! {
 
     #[test]
     fn hashes_and_sets_agree_with_their_model(ops in ops(), homes in prop_oneof![Just(3u64), Just(1000)]) {
-        run(&ops, homes)?;
+        run(&ops, homes, None)?;
+    }
+
+    #[test]
+    fn hashes_and_sets_agree_with_their_model_whatever_is_merged_and_whoever_takes_over(
+        ops in ops(),
+        homes in prop_oneof![Just(3u64), Just(1000)],
+        between in between(),
+    ) {
+        run(&ops, homes, Some(&between))?;
     }
 }

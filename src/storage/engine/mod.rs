@@ -16,6 +16,6 @@ mod keyspace;
 mod scan;
 mod take_over;
 #[cfg(test)]
-mod tests;
+pub(in crate::storage) mod tests;
 
 pub use keyspace::{Elements, Keyspace, Walk};

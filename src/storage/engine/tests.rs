@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// What happens between two groups.
 #[derive(Clone, Copy, Debug)]
-enum Between {
+pub(in crate::storage) enum Between {
     Nothing,
     Slices(u8),
     Freeze,
@@ -25,7 +25,7 @@ enum Between {
     BootWithout,
 }
 
-fn between() -> impl Strategy<Value = Vec<Between>> {
+pub(in crate::storage) fn between() -> impl Strategy<Value = Vec<Between>> {
     let one = prop_oneof![
         4 => Just(Between::Nothing),
         6 => (1..5u8).prop_map(Between::Slices),
@@ -45,7 +45,7 @@ fn reopen(fixture: &mut Fixture, memory: Memory) {
     Fixture::crowd_keyspace(&mut fixture.writer);
 }
 
-fn happen(fixture: &mut Fixture, between: Between, now_ms: i64) {
+pub(in crate::storage) fn happen(fixture: &mut Fixture, between: Between, now_ms: i64) {
     let selected = fixture.writer.database();
     match between {
         Between::Nothing => {}

@@ -379,9 +379,10 @@ impl<S: Store> Keyspace<S> {
 
     /// Gives the key what was built, whatever it held; if that is empty, the key goes. Returns how many elements it has.
     pub fn put_built(&mut self, key: &[u8], building: Building, expiry: Expiry) -> Result<u64> {
-        let (count, name) = (building.contents.count(), self.name(self.selected, key)?);
+        let Building { contents, .. } = building;
+        let (count, name) = (contents.count(), self.name(self.selected, key)?);
         if count == 0 || matches!(expiry, Expiry::At(at) if at <= self.now_ms) {
-            if let Form::Rows { rows, .. } = building.contents.form {
+            if let Form::Rows { rows, .. } = contents.form {
                 self.give_up_value(Some(rows.id))?;
             }
             self.delete(key)?;
@@ -394,7 +395,7 @@ impl<S: Store> Keyspace<S> {
             Expiry::Keep => old.filter(|old| self.is_live(old)).and_then(|old| old.expires_at_ms),
             Expiry::At(at) => Some(at),
         };
-        self.put_contents(name, old, &building.contents, expires_at_ms)?;
+        self.put_contents(name, old, &contents, expires_at_ms)?;
         Ok(count)
     }
 }

@@ -130,11 +130,7 @@ impl<S: Store> Elements<'_, S> {
         self.each_wanted(Wanted::Names, &mut |name, _| show(name))
     }
 
-    fn each_wanted<E: From<StorageError>>(
-        &self,
-        wanted: Wanted,
-        show: Show<'_, E>,
-    ) -> std::result::Result<(), E> {
+    fn each_wanted<E: From<StorageError>>(&self, wanted: Wanted, show: Show<'_, E>) -> std::result::Result<(), E> {
         match &self.form {
             Form::Packed(bytes) => self.each_packed(bytes, show),
             Form::Rows(rows) if self.encoding == Encoding::Intset => self.each_integer(*rows, show),
@@ -145,11 +141,7 @@ impl<S: Store> Elements<'_, S> {
         }
     }
 
-    fn each_packed<E: From<StorageError>>(
-        &self,
-        bytes: &[u8],
-        show: Show<'_, E>,
-    ) -> std::result::Result<(), E> {
+    fn each_packed<E: From<StorageError>>(&self, bytes: &[u8], show: Show<'_, E>) -> std::result::Result<(), E> {
         for element in Packed::new(self.kind, bytes).elements() {
             let (name, value) = element?;
             show(name, value)?;
@@ -157,11 +149,7 @@ impl<S: Store> Elements<'_, S> {
         Ok(())
     }
 
-    fn each_integer<E: From<StorageError>>(
-        &self,
-        rows: Rows,
-        show: Show<'_, E>,
-    ) -> std::result::Result<(), E> {
+    fn each_integer<E: From<StorageError>>(&self, rows: Rows, show: Show<'_, E>) -> std::result::Result<(), E> {
         let mut numbers = Vec::new();
         self.keyspace.scan_elements::<StorageError>(rows.all(), Wanted::Names, &mut |_, name, _| {
             numbers.push(integer(name).ok_or_else(damaged)?);
