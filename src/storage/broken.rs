@@ -109,6 +109,28 @@ pub(crate) fn is(variant: Variant) -> bool {
     CHOSEN.get() == Some(variant)
 }
 
+#[cfg(test)]
+thread_local! {
+    static NOW_MS: std::cell::Cell<i64> = const { std::cell::Cell::new(i64::MIN) };
+}
+
+/// For a rule that no clock is needed to keep.
+#[cfg(not(test))]
+pub(crate) const fn now_ms() -> i64 {
+    i64::MIN
+}
+
+/// As `set_now_ms` has told this thread.
+#[cfg(test)]
+pub(crate) fn now_ms() -> i64 {
+    NOW_MS.get()
+}
+
+#[cfg(test)]
+pub(crate) fn set_now_ms(now_ms: i64) {
+    NOW_MS.set(now_ms);
+}
+
 /// Breaks this rule in this thread, and mends the one before.
 #[cfg(test)]
 pub(crate) fn choose(variant: Option<Variant>) {

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::groups::Groups;
 use super::scan;
+use crate::storage::broken::{self, Variant};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::Store;
 use crate::storage::memtable::{Lost, Memory, Pin, Portion, Scratch, Window};
-use crate::storage::points::{Point, pass};
+use crate::storage::points::{Point, pass, rest};
 use crate::storage::rows::{ElementRow, Head, Part, Range, Row, RowKey, Snapshot};
 use crate::storage::sqlite::Base;
 use crate::sys::clock;
@@ -74,8 +75,16 @@ impl Committed {
 
     pub(super) fn begin_read(&mut self, now_ms: i64) -> Result<()> {
         self.begun = (now_ms, clock::monotonic());
+        let early = broken::is(Variant::SequenceBeforeSnapshot).then(|| self.memory.published());
+        if early.is_some() {
+            pass(Point::SequenceRead);
+        }
         self.base.begin_read()?;
-        self.open_view()
+        self.open_view()?;
+        if let Some(seq) = early {
+            self.window.set(Window { seq, ..self.window.get() });
+        }
+        Ok(())
     }
 
     pub(super) fn end_read(&mut self) -> Result<()> {
@@ -132,7 +141,7 @@ impl Committed {
                 return Err(StorageError::ViewLost);
             }
             if tries > VIEWS_AT_ONCE {
-                clock::pause(VIEW_LOOK);
+                rest(VIEW_LOOK);
             }
             self.base.renew_snapshot()?;
         }

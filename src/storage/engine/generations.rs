@@ -1,5 +1,6 @@
 //! A generation of the memory as the merge takes it: all its tables, one after the other.
 
+use crate::storage::broken::{self, Variant};
 use crate::storage::error::Result;
 use crate::storage::memtable::{Frozen, Walk};
 use crate::storage::merge::Rows;
@@ -38,6 +39,9 @@ impl Rows for Generation {
             let found = self.frozen.next(&mut walk, &mut self.scratch)?;
             if let Some(change) = found {
                 self.walk = Some(walk);
+                if broken::is(Variant::ExpiredMergedAsNothing) && has_ended(change.row) {
+                    return Ok(true);
+                }
                 show(change.key, change.row, change.origin)?;
                 return Ok(true);
             }
@@ -45,4 +49,8 @@ impl Rows for Generation {
         }
         Ok(false)
     }
+}
+
+fn has_ended(row: Option<Row<'_>>) -> bool {
+    matches!(row, Some(Row::Key(row)) if row.head.expires_at_ms.is_some_and(|at| at <= broken::now_ms()))
 }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::storage::broken::{self, Variant};
 use crate::storage::error::Result;
 use crate::storage::error::StorageError;
 use crate::storage::journal::{self, Head};
 use crate::storage::memtable::{Busy, Filler, Memory, Window};
 use crate::storage::merge::{Merger, Slice};
-use crate::storage::points::{Point, pass};
+use crate::storage::points::{Point, pass, rest};
 use crate::storage::rows::{Batch, Name, Row};
 use crate::storage::sqlite::{Base, GENERATIONS, Merged};
-use crate::sys::clock;
 
 use super::generations::Generation;
 
@@ -64,12 +64,16 @@ impl Groups {
 
     /// The largest batch that is not written to the tables at once. It may need a generation of its own.
     pub(super) fn batch_bytes_max(&self) -> usize {
-        (self.region_bytes / 2) as usize
+        self.room_of_generation() / 2
     }
 
     /// What a group of usual size has in journal and memory at most: for so much there is room in advance.
     fn headroom(&self) -> usize {
-        (self.region_bytes / 4) as usize
+        self.room_of_generation() / 4
+    }
+
+    fn room_of_generation(&self) -> usize {
+        (self.region_bytes as usize).min(self.memory().generation_bytes())
     }
 
     /// Bytes of calls that come to that: around a small value there is more in memory than in its call.
@@ -110,16 +114,18 @@ impl Groups {
 
     /// Waits for readers a little; after that the oldest generation is recycled under them.
     pub(super) fn begin_generation(&mut self, now_ms: i64) -> std::result::Result<(), Busy> {
-        let begun = clock::monotonic();
+        let mut waited = Duration::ZERO;
         loop {
-            let passed = clock::monotonic().duration_since(begun);
-            let now_ms = now_ms + i64::try_from(passed.as_millis()).unwrap_or(0);
+            let now_ms = now_ms + i64::try_from(waited.as_millis()).unwrap_or(0);
             match self.filler.begin_generation(now_ms) {
                 Ok(_) => {
                     self.at = 0;
                     return Ok(());
                 }
-                Err(Busy::Pinned) => clock::pause(PINNED_LOOK),
+                Err(Busy::Pinned) => {
+                    rest(PINNED_LOOK);
+                    waited += PINNED_LOOK;
+                }
                 Err(busy) => return Err(busy),
             }
         }
@@ -139,6 +145,10 @@ impl Groups {
         pass(Point::JournalAppended);
         base.commit()?;
         pass(Point::GroupCommitted);
+        if broken::is(Variant::SequenceBeforeRows) {
+            self.filler.publish(seq, merged.ahead);
+            pass(Point::GroupPublished);
+        }
         let half = batch.len() / 2;
         let mut number = 0;
         batch.each(|changed| {
@@ -238,10 +248,17 @@ impl Groups {
         }
         let frozen = self.filler.frozen(generation);
         let end = self.ends.range(..=generation).next_back().map(|(_, seq)| *seq);
-        let tickets = &self.tickets;
+        let (tickets, filler) = (&self.tickets, &mut self.filler);
         let slice = self.merger.slice(base, generation, || Generation::new(frozen), time, &mut |base| {
             let merged = base.merged()?;
             base.store_merged(&Merged { generation, seq: end.unwrap_or(merged.seq), ..merged })?;
+            if broken::is(Variant::MergedBeforeCommit) {
+                filler.set_merged(generation);
+                pass(Point::MergedPublished);
+            }
+            if broken::is(Variant::TicketsLostInMerge) {
+                return Ok(());
+            }
             tickets.iter().try_for_each(|(incarnation, number)| base.record_ticket(*incarnation, *number))
         })?;
         if slice.is_last {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 
 use super::changes::Change;
 use super::keyspace::{Keyspace, Store};
+use crate::storage::broken::{self, Variant};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::{Name, Origin, Part, Row, RowKey};
 
@@ -78,7 +79,7 @@ impl<S: Store> Keyspace<S> {
         if !self.may_have_keys(old)? {
             return Ok(());
         }
-        let fresh = self.fresh_id()?.cast_unsigned();
+        let fresh = if broken::is(Variant::SpacesGivenTwice) { old % 4 + 1 } else { self.fresh_id()?.cast_unsigned() };
         self.put_database(database, fresh)
     }
 

@@ -2,6 +2,7 @@
 
 use super::changes::{Change, Expiry};
 use super::keyspace::{Keyspace, Lookup, Store};
+use crate::storage::broken::{self, Variant};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::{Head, KeyRow, Kind, Origin, Part, Row, RowKey};
 
@@ -19,6 +20,7 @@ impl<S: Store> Keyspace<S> {
             // What lies below this row, the batch knows.
             Some(row) => (row.map(|row| row.of_key().head), Origin::Blind),
             // Blind only where the tables have what lies below: what a generation gives up, its rows say.
+            None if is_blind && broken::is(Variant::RenamedIdOrphaned) => (None, Origin::Blind),
             None if is_blind => match self.store.unmerged(name)? {
                 Some(old) => (old, Origin::of(old.as_ref())),
                 None => (None, Origin::Blind),

@@ -265,6 +265,9 @@ fn insert(
         let words = take(slot, at, node::version_words(row))?;
         node::write_version(slot, at, newest, seq, row);
         link(slot, node::newest_at(node.at), at, 0, words);
+        if broken::is(Variant::RenamedIdOrphaned) && origin == Origin::Blind {
+            node.forget_origin(slot);
+        }
         count(slot, None, row);
         return Ok(1);
     }

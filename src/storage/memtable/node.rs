@@ -9,6 +9,7 @@
 use std::cmp::Ordering as Order;
 
 use super::slot::{Lost, OFFSET_MASK, Slot, word_of};
+use crate::storage::broken::{self, Variant};
 use crate::storage::rows::{Origin, RowKey, Table};
 use crate::sys::atomic::Ordering;
 
@@ -26,6 +27,8 @@ const ABSENT: u64 = 1;
 const PRESENT: u64 = 2;
 const HAS_ID: u64 = 4;
 const HAS_EXPIRY: u64 = 8;
+/// A bit of the header that only a broken variant sets.
+const FORGOTTEN: u64 = 1 << 63;
 
 /// A node, as its first words say.
 #[derive(Clone, Copy)]
@@ -125,7 +128,21 @@ impl Node {
         Ok(order.then(self.tail_length().cmp(&other.tail_length())))
     }
 
+    /// Breaks a rule: its origin is what was known below its last version.
+    pub(super) fn forget_origin(&self, slot: &Slot<'_>) {
+        slot.store(self.at, self.header | FORGOTTEN);
+    }
+
     pub(super) fn origin(&self, slot: &Slot<'_>) -> Result<Origin, Lost> {
+        if broken::is(Variant::RenamedIdOrphaned) && self.header & FORGOTTEN != 0 {
+            return Ok(Origin::Blind);
+        }
+        if broken::is(Variant::BlindnessOfLast)
+            && let Some(older) = self.version(slot, u64::MAX)?.map(|newest| newest.older(slot)).transpose()?.flatten()
+        {
+            let below = Origin::Present { id: None, expires_at_ms: None };
+            return Ok(if older.is_deleted { Origin::Absent } else { below });
+        }
         let flags = self.origin_flags();
         let mut at = self.at + NEXT + self.levels();
         let mut number = |flag| -> Result<Option<i64>, Lost> {

@@ -20,10 +20,25 @@ pub struct Homes {
 #[cfg(test)]
 pub const FEW_HOMES_KEYS: (u64, u64) = (1, 2);
 
+#[cfg(test)]
+thread_local! {
+    static CROWDED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// From now on every file that this thread opens has so few homes; 0: as many as there are.
+#[cfg(test)]
+pub fn crowd_files(count: u64) {
+    CROWDED.set(count);
+}
+
 impl Homes {
     /// `seed` is the file's own and random: nobody outside can make keys collide.
     #[must_use]
     pub fn new(seed: [u8; 16]) -> Self {
+        #[cfg(test)]
+        if CROWDED.get() > 0 {
+            return Self::crowded(CROWDED.get());
+        }
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| seed[at + i]));
         Self { keys: (word(0), word(8)), count: HOMES }
     }

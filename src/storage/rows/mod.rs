@@ -11,7 +11,7 @@ mod view;
 
 pub use batch::{Batch, Changed, Mark, Origin};
 #[cfg(test)]
-pub use home::FEW_HOMES_KEYS;
+pub use home::{FEW_HOMES_KEYS, crowd_files};
 pub use home::{HOMES, Homes, POSITION_BITS};
 pub use key::{ElementName, Name, Range, RowKey, Table};
 pub use row::{Apart, ElementRow, Head, KeyRow, Kind, Row};

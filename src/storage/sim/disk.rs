@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::history::Number;
 use super::schedule::Random;
+use crate::storage::sqlite::Base;
 use crate::storage::sqlite::checkpoint::FRAME_BYTES;
 use crate::storage::{DATA_FILE, Durability, Options, prepare};
 
@@ -60,7 +61,11 @@ impl Disk {
         let mut options = Options::new(directory.path());
         options.durability = durability;
         options.mmap = false;
+        options.journal_bytes_max = 4 << 20;
         prepare(&options).unwrap();
+        // By chance every file has another.
+        let seed = "UPDATE meta SET value = x'00112233445566778899aabbccddeeff' WHERE name = 'hash_seed'";
+        Base::open_writer(&options).unwrap().connection().execute(seed, []).unwrap();
         let connection = connect(&options);
         let index = File::open(side(directory.path(), "-shm")).unwrap();
         let disk = Self { options, directory, index, written: Mutex::default() };

@@ -7,15 +7,24 @@ use super::disk::Disk;
 use super::history::History;
 use super::redis::State;
 use super::schedule::{ACTORS, Mood, Random, Scheduler, WRITER};
-use super::world::{Heritage, World};
+use super::world::{HOMES, Heritage, World};
 use super::{worker, writer};
 use crate::storage::broken::{self, Variant};
 use crate::storage::fixture::NOW_MS;
+use crate::storage::memtable::Memory;
+use crate::storage::rows::crowd_files;
 use crate::storage::{Durability, Keyspace, Options};
 
 /// What is wrong with the seed, if anything; and how many steps it took to find.
-pub(super) fn seed(seed: u64, steps: u64, variant: Option<Variant>, is_loud: bool) -> (u64, Result<(), String>) {
+pub(super) fn seed(
+    seed: u64,
+    steps: u64,
+    variant: Option<Variant>,
+    memory: Memory,
+    is_loud: bool,
+) -> (u64, Result<(), String>) {
     broken::choose(variant);
+    crowd_files(HOMES);
     let mut random = Random::new(!seed);
     let mood = Mood {
         switches: random.of(&[2, 4, 8, 16]),
@@ -25,7 +34,7 @@ pub(super) fn seed(seed: u64, steps: u64, variant: Option<Variant>, is_loud: boo
     };
     let durability = random.of(&[Durability::Always, Durability::Always, Durability::Os]);
     let history = History::new(State::default());
-    let mut heritage = Heritage { history, random, now_ms: NOW_MS, stamp: 0 };
+    let mut heritage = Heritage { history, random, now_ms: NOW_MS, stamp: 0, memory };
     let (mut directory, mut done) = (Disk::fresh(), 0);
     let outcome = loop {
         let connect = |options: &Options| Keyspace::open_reader(options).unwrap();
@@ -57,6 +66,7 @@ pub(super) fn seed(seed: u64, steps: u64, variant: Option<Variant>, is_loud: boo
         drop(keeper);
     };
     broken::choose(None);
+    crowd_files(0);
     (done, outcome)
 }
 
@@ -82,6 +92,13 @@ fn settle(world: &Arc<World>) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::seed;
+    use crate::storage::memtable::{Memory, Shape};
+
+    /// Of generations that are full after a few groups; and none.
+    fn memories() -> Vec<Memory> {
+        let of = |kib: usize| Memory::new(Shape { generations: 4, generation_bytes: kib << 10, pins: 3 }).unwrap();
+        vec![of(8), of(16), of(8), of(32), of(16), Memory::off()]
+    }
 
     fn number(name: &str, otherwise: u64) -> u64 {
         #[expect(clippy::disallowed_methods, reason = "how long a test runs is told by whoever starts it")]
@@ -96,8 +113,10 @@ mod tests {
             0 => (1, number("SIM_SEEDS", 40)),
             seed => (seed, 1),
         };
+        let memories = memories();
         for number in first..first + seeds {
-            let (done, outcome) = seed(number, steps, None, seeds == 1);
+            let memory = memories[number as usize % memories.len()];
+            let (done, outcome) = seed(number, steps, None, memory, seeds == 1);
             if let Err(what) = outcome {
                 panic!("SIM_SEED={number} SIM_STEPS={steps}, step {done}: {what}");
             }

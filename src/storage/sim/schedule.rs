@@ -146,11 +146,15 @@ impl Scheduler {
             drop(state);
             stop(Stop::Died);
         }
-        let switches = state.mood.switches;
+        let waits = matches!(note, Note::Point(Point::Rested));
+        let switches = if waits { 1 } else { state.mood.switches };
         if state.random.one_in(switches) {
             let freezes = state.mood.freezes;
             if state.random.one_in(freezes) {
                 state.frozen_until[me] = step + 20 + state.random.below(400);
+            }
+            if waits {
+                state.frozen_until[me] = state.frozen_until[me].max(step + 5);
             }
             state.running = state.next();
             while state.running != me {

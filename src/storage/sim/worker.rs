@@ -7,15 +7,17 @@ use std::sync::Arc;
 use super::history::Reading;
 use super::redis::{self, Seen};
 use super::versions::Version;
-use super::world::{World, is_view_lost};
+use super::world::{HOMES, World, is_view_lost};
 use super::writer::crowd;
+use crate::storage::memtable::Scratch;
+use crate::storage::rows::{Homes, KeyRow, Part, Row, RowKey};
 use crate::storage::{Keyspace, Result};
 
 /// What the loop remembers of keys: the string, and the version that was read before it was asked for.
 type Cache = HashMap<(u8, u8), (Version, Seen, Option<i64>)>;
 
 pub(super) fn live(world: &Arc<World>, me: usize) {
-    let opened = Keyspace::open_reader(&world.disk.options);
+    let opened = Keyspace::open_reader_on(&world.disk.options, world.memory);
     let mut keyspace = world.must("a reader's start", opened);
     crowd(&mut keyspace);
     let mut worker = Worker { world, me, keyspace, cache: Cache::new() };
@@ -59,6 +61,32 @@ impl Worker<'_> {
             let seen = vec![(database, seen.clone())];
             world.check(&Reading { floor, times: (now_ms, now_ms), seen });
         }
+        if let Some(seen) = self.found_in_memory(database, key, now_ms) {
+            world.turn(self.me, "found in memory");
+            if world.versions.is_current(&version) {
+                let seen = vec![(database, seen)];
+                world.check(&Reading { floor, times: (now_ms, now_ms), seen });
+            }
+        }
+    }
+
+    /// What the memory has of a key that is not merged. Of use only if its version was even before, and is the same behind it.
+    fn found_in_memory(&self, database: u8, key: u8, now_ms: i64) -> Option<Seen> {
+        let memory = self.world.memory;
+        let name = redis::name(key);
+        let space = memory.space(database);
+        let row = RowKey::key(space, Homes::crowded(HOMES).position(&name), &name);
+        let window = memory.unmerged();
+        let mut scratch = Scratch::default();
+        let found = memory.find(row, Part::Whole, &window, &mut scratch).ok()??;
+        let Some(Row::Key(KeyRow { head, value })) = found.row else { return Some(Seen::String(key, None)) };
+        if head.expires_at_ms.is_some_and(|at| at <= now_ms) {
+            return Some(Seen::String(key, None));
+        }
+        Some(match value {
+            Some(value) => Seen::String(key, Some(value.to_vec())),
+            None => Seen::Head(key, Some((head.length, head.expires_at_ms))),
+        })
     }
 
     /// Some reads of one view. What it has of single keys is remembered.

@@ -12,13 +12,20 @@ use super::redis::State;
 use super::schedule::{Note, Random, Scheduler, Stop, WRITER, stop};
 use super::versions::Versions;
 use crate::storage::broken::{self, Variant};
+use crate::storage::memtable::Memory;
 use crate::storage::points::{self, Point};
+use crate::storage::rows::crowd_files;
 use crate::storage::{Result, StorageError};
+
+/// So few that keys collide all the time.
+pub(super) const HOMES: u64 = 6;
 
 pub(super) struct World {
     pub(super) scheduler: Scheduler,
     pub(super) disk: Disk,
     pub(super) versions: Versions,
+    /// What all processes share; empty when a machine starts.
+    pub(super) memory: Memory,
     pub(super) variant: Option<Variant>,
     now_ms: AtomicI64,
     random: Mutex<Random>,
@@ -40,6 +47,8 @@ pub(super) struct Heritage {
     pub(super) random: Random,
     pub(super) now_ms: i64,
     pub(super) stamp: u64,
+    /// Of no use but for its room.
+    pub(super) memory: Memory,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -48,10 +57,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl World {
     pub(super) fn new(scheduler: Scheduler, disk: Disk, variant: Option<Variant>, heritage: Heritage) -> Self {
+        heritage.memory.wipe();
         Self {
             scheduler,
             disk,
             versions: Versions::default(),
+            memory: heritage.memory,
             variant,
             now_ms: AtomicI64::new(heritage.now_ms),
             random: Mutex::new(heritage.random),
@@ -64,7 +75,7 @@ impl World {
         let stamp = lock(&self.group).stamp;
         let history = self.history.into_inner().unwrap_or_else(PoisonError::into_inner);
         let random = self.random.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (self.disk, Heritage { history, random, now_ms: self.now_ms.into_inner(), stamp })
+        (self.disk, Heritage { history, random, now_ms: self.now_ms.into_inner(), stamp, memory: self.memory })
     }
 
     pub(super) fn random<T>(&self, choose: impl FnOnce(&mut Random) -> T) -> T {
@@ -152,6 +163,7 @@ impl World {
     /// An actor's thread: one life after another until all is over.
     pub(super) fn act(self: &Arc<Self>, me: usize, life: impl Fn(&World)) {
         broken::choose(self.variant);
+        crowd_files(HOMES);
         let world = Arc::clone(self);
         points::listen(Some(Rc::new(move |point| world.reached(me, point))));
         self.scheduler.begin(me);
@@ -174,6 +186,7 @@ impl World {
         }
         points::listen(None);
         broken::choose(None);
+        crowd_files(0);
         self.scheduler.end(me);
     }
 }

@@ -1,11 +1,16 @@
 //! The writer's life: it takes over, then groups, and between them merges, sweeps and checkpoints.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::history::Reading;
 use super::redis::{self, Seen, State, Tickets};
 use super::schedule::{Note, WRITER};
-use super::world::World;
+use super::world::{HOMES, World};
+use crate::storage::broken;
+use crate::storage::keyspace::Layout;
+use crate::storage::points::{Point, pass};
+use crate::storage::rows::Homes;
 use crate::storage::sqlite::checkpoint::Checkpointer;
 use crate::storage::{Change, Keyspace};
 
@@ -16,11 +21,12 @@ pub(super) fn live(world: &Arc<World>) {
         Change::Flush { .. } | Change::Swap { .. } => marking.versions.mark_all(),
     });
     world.set_pending(None);
-    let opened = Keyspace::open_writer(&world.disk.options, hook);
+    let opened = Keyspace::open_writer_on(&world.disk.options, world.memory, hook);
     let mut writer = Writer { world, keyspace: world.must("a writer's start", opened), checkpointer: None };
     crowd(&mut writer.keyspace);
     writer.take_over();
     loop {
+        broken::set_now_ms(world.now_ms());
         world.turn(WRITER, "writer");
         match world.random(|random| random.below(16)) {
             0..10 => writer.group(),
@@ -33,9 +39,9 @@ pub(super) fn live(world: &Arc<World>) {
     }
 }
 
-/// Keys collide all the time, and values are big from a few bytes on.
+/// Values are big from a few bytes on.
 pub(super) fn crowd(keyspace: &mut Keyspace) {
-    crate::storage::fixture::Fixture::crowd_keyspace(keyspace);
+    keyspace.crowd(Homes::crowded(HOMES), Layout::SMALL);
 }
 
 struct Writer<'a> {
@@ -117,8 +123,19 @@ impl Writer<'_> {
         }
     }
 
-    /// A slice of the oldest generation, if one waits.
-    fn merge(&mut self) {}
+    /// Slices of the oldest generation, if one waits; or the newest one takes no further groups.
+    fn merge(&mut self) {
+        let world = self.world;
+        if world.random(|random| random.one_in(4)) {
+            let _is_free = self.keyspace.freeze(world.now_ms());
+        }
+        for _ in 0..=world.random(|random| random.below(6)) {
+            if world.must("a merge", self.keyspace.merge(Duration::ZERO)).is_none() {
+                return;
+            }
+            world.turn(WRITER, "merged");
+        }
+    }
 
     fn sweep_expired(&mut self) {
         self.bite(|keyspace, rows| keyspace.sweep_expired(rows));
@@ -133,6 +150,7 @@ impl Writer<'_> {
         world.must("begin", self.keyspace.begin_write(world.now_ms()));
         let rows = 1 + world.random(|random| random.below(6)) as usize;
         world.must("a sweep", sweep(&mut self.keyspace, rows));
+        pass(Point::BiteSwept);
         world.must("the commit of a sweep", self.keyspace.commit());
         world.versions.unmark();
     }
@@ -151,6 +169,7 @@ impl Writer<'_> {
 pub(super) fn settle(world: &Arc<World>, keyspace: &mut Keyspace) -> Result<(), String> {
     let failed = |error: crate::storage::StorageError| format!("at the end: {error:?}");
     let now_ms = world.now_ms();
+    keyspace.merge_all(now_ms).map_err(failed)?;
     for _ in 0..3 {
         loop {
             keyspace.begin_write(now_ms).map_err(failed)?;
@@ -169,11 +188,12 @@ pub(super) fn settle(world: &Arc<World>, keyspace: &mut Keyspace) -> Result<(), 
             seen.push((database, Seen::string(keyspace, database, key).map_err(failed)?));
         }
     }
-    world.history(|history| {
+    let problems = keyspace.verify().map_err(failed)?.problems;
+    let checked = world.history(|history| {
         history.settle();
         history.check(&Reading { floor: history.floor(), times: (now_ms, now_ms), seen })
-    })?;
-    let problems = keyspace.verify().map_err(failed)?.problems;
+    });
+    checked.map_err(|what| format!("at the end, {problems:?}: {what}"))?;
     let left = keyspace.orphans_left().map_err(failed)?;
     keyspace.rollback().map_err(failed)?;
     match problems.is_empty() && left == 0 {
