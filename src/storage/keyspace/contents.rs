@@ -433,6 +433,7 @@ mod tests {
             assert_eq!(encoding(keyspace, b"value"), (Encoding::Hashtable, true));
             keyspace.hash_set(b"field", &[&long, b"v"]).unwrap();
             assert_eq!(encoding(keyspace, b"field"), (Encoding::Hashtable, true));
+            keyspace.set_thresholds(Thresholds { hash_max_listpack_entries: 128, ..Thresholds::default() });
             for n in 0..128u8 {
                 keyspace.hash_set(b"many", &[&[n], b"v"]).unwrap();
             }
