@@ -32,10 +32,14 @@ impl CommandError {
         }
     }
 
-    /// True exactly when the reply had no room.
+    /// True exactly when the reply to a read had no room: a value of such a size is not even read.
     #[must_use]
     pub fn is_of_a_large_reply(&self) -> bool {
-        matches!(self, CommandError::Reply(text) if text == REPLY_TOO_LARGE)
+        match self {
+            CommandError::Reply(text) => text == REPLY_TOO_LARGE,
+            CommandError::Storage(error) => matches!(error, StorageError::TooLarge),
+            CommandError::TooHeavy => false,
+        }
     }
 
     #[must_use]

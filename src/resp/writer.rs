@@ -61,6 +61,12 @@ impl<'a> ReplyWriter<'a> {
         if bytes <= left as u64 { Ok(()) } else { Err(TooLarge) }
     }
 
+    /// How many bytes more have room.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.bytes_max.saturating_sub(self.written().len())
+    }
+
     pub fn ok(&mut self) -> Written {
         self.simple("OK")
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::commands::args::is_word;
 use crate::kv::commands::help;
+use crate::kv::commands::memory;
 use crate::kv::commands::table::{self, Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors;
 use crate::kv::jobs::job::{Calls, Job, Kind, Unit};
@@ -131,18 +132,18 @@ fn on_lane(call: &SessionCall<'_>, lane: LaneId, part: &str, args: &[&[u8]]) -> 
 
 fn object(call: &mut ReadCall<'_>) -> ReadResult {
     let Some(entry) = call.keyspace.entry(call.args[2])? else { return Err(errors::NO_SUCH_KEY.into()) };
+    let elements = call.keyspace.collection(call.args[2])?;
     let encoding = match entry.kind {
         ValueKind::String => "raw",
         ValueKind::List => "quicklist",
         ValueKind::Set | ValueKind::Hash => {
-            call.keyspace.collection(call.args[2])?.map_or("hashtable", |elements| elements.encoding().name())
+            elements.as_ref().map_or("hashtable", |elements| elements.encoding().name())
         }
         ValueKind::SortedSet => "skiplist",
     };
-    let text = format!(
-        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{} lru:0 lru_seconds_idle:0",
-        entry.length
-    );
+    let length = elements.map_or(Ok(entry.length), |elements| elements.memory_bytes(memory::SAMPLES))?;
+    let text =
+        format!("Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0");
     Ok(call.reply.simple(&text)?)
 }
 

@@ -33,9 +33,19 @@ pub fn of<'a>(keyspace: &'a Keyspace, kind: Kind, key: &[u8]) -> Result<Option<E
     })
 }
 
+/// The same for who shows values: a long one that the reply has no room for is not read.
+pub fn with_values<'a>(
+    keyspace: &'a Keyspace,
+    kind: Kind,
+    key: &[u8],
+    reply: &ReplyWriter<'_>,
+) -> Result<Option<Elements<'a>>, CommandError> {
+    Ok(of(keyspace, kind, key)?.map(|elements| elements.with_values_up_to(reply.room() as u64)))
+}
+
 /// The collection at the first key of a call that has looked at the key before: it is there.
 pub fn found<'a>(call: &ReadCall<'a>, kind: Kind) -> Result<Elements<'a>, CommandError> {
-    of(call.keyspace, kind, call.args[1])?.ok_or(CommandError::from(errors::INTERNAL))
+    with_values(call.keyspace, kind, call.args[1], &call.reply)?.ok_or(CommandError::from(errors::INTERNAL))
 }
 
 /// So many elements, as a length in a reply.
@@ -76,7 +86,7 @@ fn write_parts(parts: Parts, name: &[u8], value: &[u8], reply: &mut ReplyWriter<
 pub fn scan(call: &mut ReadCall<'_>, kind: Kind) -> ReadResult {
     let (keyspace, reply) = (call.keyspace, &mut call.reply);
     let mut cursor = parse_cursor(call.args[2])?;
-    let elements = of(keyspace, kind, call.args[1])?;
+    let elements = with_values(keyspace, kind, call.args[1], reply)?;
     let (mut written, mut is_over) = (0, true);
     let header = reply.gap();
     if let Some(elements) = elements {

@@ -327,7 +327,7 @@ fn hscan(call: &mut ReadCall<'_>) -> ReadResult {
 fn hrandfield(call: &mut ReadCall<'_>) -> ReadResult {
     let (keyspace, args, reply) = (call.keyspace, call.args, &mut call.reply);
     let options = args.get(2).map(|count| random_options(count, &args[3..])).transpose()?;
-    let fields = elements::of(keyspace, Kind::Hash, args[1])?;
+    let fields = elements::with_values(keyspace, Kind::Hash, args[1], reply)?;
     let Some((wish, has_values)) = options else {
         return match fields {
             Some(fields) => {

@@ -97,7 +97,7 @@ pub const COMMANDS: &[Command] = &[Command {
 /// Bytes of a key's row beside key and value: the columns' header, the numbers, the entry in the expiry table.
 const ROW_BYTES: u64 = 32;
 /// Elements of a large collection that are looked at where the call does not say how many: the others are taken for as large.
-const SAMPLES: u64 = 5;
+pub const SAMPLES: u64 = 5;
 
 /// The bytes of the key, of its value and of the row that holds them. They are on disk, and in memory only while
 /// cached.

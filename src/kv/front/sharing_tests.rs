@@ -9,7 +9,7 @@ use crate::kv::metrics::statistics::{Counted, Statistics};
 use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::settings::{JOB_BYTES_MAX, Settings};
 use crate::server::{Counter, ExecutorContext};
-use crate::storage::Keyspace;
+use crate::storage::{Keyspace, Lookup};
 
 fn stage() -> Stage {
     Stage::with(|settings| {
@@ -209,11 +209,16 @@ fn a_reply_past_the_limit_is_refused_and_not_built() {
     for number in 0..4 {
         stage.call(client, &format!("HSET h f:{number} {}", "v".repeat(60_000)));
     }
+    // Longer than all replies: HGET has never read it.
+    stage.with_keyspace(|keyspace| {
+        assert!(matches!(keyspace.hash_set(b"h", &[b"long", &[0; 300_000]]), Ok(Lookup::Found(_))));
+    });
     let refused = "-ERR the reply is larger than EMPTYSERVER_OUTPUT_BYTES_MAX allows";
-    for call in ["HGETALL h", "HVALS h", "HRANDFIELD h -1000000000000", "HSCAN h 0"] {
+    let calls = ["HGETALL h", "HVALS h", "HRANDFIELD h -1000000000000", "HSCAN h 0", "HGET h long", "HMGET h f:1 long"];
+    for call in calls {
         assert_eq!(stage.call(client, call), refused, "{call}");
     }
-    assert_eq!(stage.call(client, "HLEN h / HSTRLEN h f:1"), ":4 :60000");
+    assert_eq!(stage.call(client, "HLEN h / HSTRLEN h f:1 / HSTRLEN h long"), ":5 :60000 :300000");
 }
 
 #[test]

@@ -301,7 +301,10 @@ fn read(
         _ => Err(errors::INTERNAL.into()),
     };
     match answered {
-        Err(error) if light_bytes_max.is_some() && error.is_of_a_large_reply() => Err(CommandError::TooHeavy),
+        Err(error) if error.is_of_a_large_reply() => match light_bytes_max {
+            Some(_) => Err(CommandError::TooHeavy),
+            None => Err(errors::REPLY_TOO_LARGE.into()),
+        },
         answered => answered,
     }
 }

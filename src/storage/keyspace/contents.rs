@@ -250,7 +250,7 @@ impl<S: Store> Keyspace<S> {
     ) -> Result<Option<R>> {
         match &contents.form {
             Form::Packed(pack) => Ok(pack.find(name)?.map(|span| show(pack.value(&span)))),
-            Form::Rows { rows, .. } => self.element_value(rows.row(&self.home(name)), show),
+            Form::Rows { rows, .. } => self.element_value(rows.row(&self.home(name)), u64::MAX, show),
         }
     }
 

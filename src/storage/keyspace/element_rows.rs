@@ -35,7 +35,10 @@ pub(super) type ShowAt<'a, E> = &'a mut dyn FnMut(u64, &[u8], &[u8]) -> std::res
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Names,
-    NamesAndValues,
+    /// A value that lies apart and has more bytes than this is the error `TooLarge`, before it is read.
+    NamesAndValues {
+        bytes_max: u64,
+    },
 }
 
 impl Rows {
@@ -73,8 +76,13 @@ impl<S: Store> Keyspace<S> {
         self.view().row(row, Part::Whole, |row| row.of_element().apart)
     }
 
-    /// Shows the element's value.
-    pub(super) fn element_value<R>(&self, row: RowKey<'_>, show: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
+    /// Shows the element's value. One that lies apart and has more bytes is the error `TooLarge`, before it is read.
+    pub(super) fn element_value<R>(
+        &self,
+        row: RowKey<'_>,
+        bytes_max: u64,
+        show: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
         let mut show = Some(show);
         let mut show = |value: &[u8]| show.take().expect("shown once")(value);
         let found = self.view().row(row, Part::Whole, |row| {
@@ -84,7 +92,7 @@ impl<S: Store> Keyspace<S> {
         match found {
             None => Ok(None),
             Some(Ok(shown)) => Ok(Some(shown)),
-            Some(Err(apart)) => Ok(Some(show(&self.apart_value(apart)?))),
+            Some(Err(apart)) => Ok(Some(show(&self.apart_value(apart, bytes_max)?))),
         }
     }
 
@@ -139,7 +147,7 @@ impl<S: Store> Keyspace<S> {
         let name = long_name.as_deref().unwrap_or(element.name);
         match wanted {
             Wanted::Names => show(element.position, name, &[]),
-            Wanted::NamesAndValues => show(element.position, name, &self.apart_value(apart)?),
+            Wanted::NamesAndValues { bytes_max } => show(element.position, name, &self.apart_value(apart, bytes_max)?),
         }
     }
 
@@ -151,7 +159,10 @@ impl<S: Store> Keyspace<S> {
         self.read_chunks(Some(apart.id), 0, apart.name_bytes).map(Some)
     }
 
-    fn apart_value(&self, apart: Apart) -> Result<Vec<u8>> {
+    fn apart_value(&self, apart: Apart, bytes_max: u64) -> Result<Vec<u8>> {
+        if apart.value_bytes > bytes_max {
+            return Err(StorageError::TooLarge);
+        }
         self.read_chunks(Some(apart.id), apart.name_bytes, apart.name_bytes + apart.value_bytes)
     }
 

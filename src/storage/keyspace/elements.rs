@@ -15,6 +15,7 @@ pub struct Elements<'a, S> {
     pub(super) form: Form,
     length: u64,
     encoding: Encoding,
+    value_bytes_max: u64,
 }
 
 /// Where the elements lie.
@@ -65,7 +66,14 @@ impl<S: Store> Keyspace<S> {
                 Some(id) => Form::Rows(Rows::of(kind, id).ok_or_else(damaged)?),
             };
             let encoding = Encoding::of(value)?;
-            Ok(Lookup::Found(Elements { keyspace: self, kind, form, length: row.head.length, encoding }))
+            Ok(Lookup::Found(Elements {
+                keyspace: self,
+                kind,
+                form,
+                length: row.head.length,
+                encoding,
+                value_bytes_max: u64::MAX,
+            }))
         })?;
         found.unwrap_or(Ok(Lookup::Absent))
     }
@@ -86,6 +94,16 @@ impl<S: Store> Elements<'_, S> {
         self.encoding
     }
 
+    /// The same for who has no room for a longer value: it is the error `TooLarge`, and a long one is not even read.
+    #[must_use]
+    pub fn with_values_up_to(self, bytes: u64) -> Self {
+        Self { value_bytes_max: bytes, ..self }
+    }
+
+    fn names_and_values(&self) -> Wanted {
+        Wanted::NamesAndValues { bytes_max: self.value_bytes_max }
+    }
+
     /// True when reading it whole is a matter of one row.
     pub fn is_packed(&self) -> bool {
         matches!(self.form, Form::Packed(_))
@@ -95,7 +113,9 @@ impl<S: Store> Elements<'_, S> {
     pub fn get<R>(&self, name: &[u8], show: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
         match &self.form {
             Form::Packed(bytes) => Ok(Packed::new(self.kind, bytes).find(name)?.map(show)),
-            Form::Rows(rows) => self.keyspace.element_value(rows.row(&self.keyspace.home(name)), show),
+            Form::Rows(rows) => {
+                self.keyspace.element_value(rows.row(&self.keyspace.home(name)), self.value_bytes_max, show)
+            }
         }
     }
 
@@ -119,7 +139,7 @@ impl<S: Store> Elements<'_, S> {
         &self,
         mut show: impl FnMut(&[u8], &[u8]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        self.each_wanted(Wanted::NamesAndValues, &mut show)
+        self.each_wanted(self.names_and_values(), &mut show)
     }
 
     /// The same of the names alone: long values are not read.
@@ -174,7 +194,7 @@ impl<S: Store> Elements<'_, S> {
         };
         let (mut seen, mut previous, mut next) = (0, None, 0);
         let range = rows.range(cursor & super::element_rows::LAST_POSITION, super::element_rows::LAST_POSITION);
-        self.keyspace.scan_elements::<E>(range, Wanted::NamesAndValues, &mut |position, name, value| {
+        self.keyspace.scan_elements::<E>(range, self.names_and_values(), &mut |position, name, value| {
             if let Some(previous) = previous
                 && seen >= rows_max.max(1)
                 && position > previous
