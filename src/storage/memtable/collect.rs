@@ -4,9 +4,8 @@ use std::cmp::Ordering as Order;
 
 use smallvec::SmallVec;
 
-use super::directory::KeyWalk;
+use super::cursor::Cursor;
 use super::find::seq_max;
-use super::list::ListWalk;
 use super::memory::{Memory, Window};
 use super::node::Node;
 use super::slot::{Lost, Slot};
@@ -89,12 +88,6 @@ impl Portion {
     }
 }
 
-#[derive(Clone)]
-enum Cursor {
-    Keys(KeyWalk),
-    List(ListWalk),
-}
-
 /// A generation's next row.
 struct Head<'m> {
     slot: Slot<'m>,
@@ -104,10 +97,7 @@ struct Head<'m> {
 
 impl Head<'_> {
     fn advance(&mut self) -> Result<(), Lost> {
-        self.node = match &mut self.cursor {
-            Cursor::Keys(walk) => walk.next(&self.slot)?,
-            Cursor::List(walk) => walk.next(&self.slot)?,
-        };
+        self.node = self.cursor.next(&self.slot)?;
         Ok(())
     }
 }
@@ -148,10 +138,7 @@ impl Memory {
     ) -> Result<(), Lost> {
         let mut heads: SmallVec<[Head<'_>; 4]> = SmallVec::new();
         for slot in (window.oldest..=window.newest).rev().filter_map(|generation| self.slot(generation)) {
-            let cursor = match begin.table() {
-                Table::Key => Cursor::Keys(KeyWalk::within(&slot, begin.fields(), last)),
-                _ => Cursor::List(ListWalk::from(&slot, begin, last)?),
-            };
+            let cursor = Cursor::within(&slot, begin, last)?;
             let mut head = Head { slot, cursor, node: None };
             head.advance()?;
             while let Some(node) = head.node {

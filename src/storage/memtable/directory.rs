@@ -5,8 +5,11 @@ use smallvec::SmallVec;
 
 use super::node::{self, Node};
 use super::shape::tag;
-use super::slot::{Lost, Slot};
+use super::slot::{Link, Lost, Slot};
 use crate::storage::rows::RowKey;
+
+/// How far ahead of a walk nodes are fetched.
+const PREFETCHED_BUCKETS: usize = 12;
 
 /// The word of a key's bucket.
 fn bucket_at(slot: &Slot<'_>, bucket: usize) -> usize {
@@ -19,8 +22,10 @@ pub(super) fn prefetch(slot: &Slot<'_>, key: RowKey<'_>) {
 
 /// Fetches the first node of the key's bucket, which `prefetch` has fetched.
 pub(super) fn prefetch_node(slot: &Slot<'_>, key: RowKey<'_>) {
-    if let Ok(Some(link)) = slot.root(bucket_at(slot, slot.layout.bucket(key.fields()))) {
-        slot.prefetch(link.at);
+    if let Ok(Some(link)) = slot.root(bucket_at(slot, slot.layout.bucket(key.fields())))
+        && (!link.is_last || link.tag == tag(key.fields()))
+    {
+        slot.prefetch_node(link.at);
     }
 }
 
@@ -34,24 +39,28 @@ pub(super) fn find(slot: &Slot<'_>, key: RowKey<'_>) -> Result<Option<Node>, Los
                 return Ok(Some(node));
             }
         }
-        next = behind(slot, link.at)?;
+        next = behind(slot, link)?;
     }
     Ok(None)
 }
 
 /// The next node of a chain. It was made before, so it lies before: no walk goes on for ever.
-fn behind(slot: &Slot<'_>, at: usize) -> Result<Option<super::slot::Link>, Lost> {
-    match slot.link(node::next_at(at, 0))? {
-        Some(next) if next.at >= at => Err(Lost),
+fn behind(slot: &Slot<'_>, link: Link) -> Result<Option<Link>, Lost> {
+    if link.is_last {
+        return Ok(None);
+    }
+    match slot.link(node::next_at(link.at, 0))? {
+        Some(next) if next.at >= link.at => Err(Lost),
         next => Ok(next),
     }
 }
 
-/// Where the link to a new node goes, and the link that it takes the place of.
-pub(super) fn place(slot: &Slot<'_>, key: RowKey<'_>) -> Result<(usize, u64), Lost> {
-    let at = bucket_at(slot, slot.layout.bucket(key.fields()));
-    let first = slot.root(at)?.map_or(0, |link| slot.link_word(link.at, link.tag));
-    Ok((at, first))
+/// Where the link to a new node at `at` goes, that link, and the word of the one that it takes the place of.
+pub(super) fn place(slot: &Slot<'_>, key: RowKey<'_>, at: usize) -> Result<(usize, Link, u64), Lost> {
+    let from = bucket_at(slot, slot.layout.bucket(key.fields()));
+    let first = slot.root(from)?;
+    let link = Link { at, is_last: first.is_none(), tag: tag(key.fields()) };
+    Ok((from, link, first.map_or(0, |first| slot.link_word(first))))
 }
 
 /// Before a key is linked: a bit without a key does no harm.
@@ -143,13 +152,17 @@ impl KeyWalk {
     }
 
     fn gather(&mut self, slot: &Slot<'_>, bucket: usize) -> Result<(), Lost> {
+        // Those that come soon lie anywhere in the arena.
+        if let Ok(Some(soon)) = slot.root(bucket_at(slot, (bucket + PREFETCHED_BUCKETS) % (1 << slot.layout.bits))) {
+            slot.prefetch_node(soon.at);
+        }
         let mut next = slot.root(bucket_at(slot, bucket))?;
         while let Some(link) = next {
             let node = Node::read(slot, link.at)?;
             if self.wanted.0 <= node.fields && node.fields <= self.wanted.1 {
                 self.found.push(node);
             }
-            next = behind(slot, link.at)?;
+            next = behind(slot, link)?;
         }
         let mut is_lost = false;
         self.found.sort_unstable_by(|a, b| {

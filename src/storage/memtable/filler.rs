@@ -7,9 +7,9 @@ use super::frozen::Frozen;
 use super::memory::{Memory, Window};
 use super::node::{self, Birth, ROW_WORDS_MAX};
 use super::shape::{
-    AHEAD, BYTES, DATABASES, INTENT, KEYS, LEVELS, MERGED, NEWEST, PUBLISHED, ROWS, SEED, SPACES, TOWER, USED, tag,
+    AHEAD, BYTES, DATABASES, INTENT, KEYS, LEVELS, MERGED, NEWEST, PUBLISHED, ROWS, SEED, SPACES, TOWER, USED,
 };
-use super::slot::{Lost, OFFSET_MASK, Slot};
+use super::slot::{Link, Lost, OFFSET_MASK, Slot};
 use super::{directory, list};
 use crate::storage::broken::{self, Variant};
 use crate::storage::points::{Point, pass};
@@ -264,7 +264,7 @@ fn insert(
         }
         let words = take(slot, at, node::version_words(row))?;
         node::write_version(slot, at, newest, seq, row);
-        link(slot, node::newest_at(node.at), at, 0, words);
+        link(slot, node::newest_at(node.at), Link::to(at), words);
         if broken::is(Variant::RenamedIdOrphaned) && origin == Origin::Blind {
             node.forget_origin(slot);
         }
@@ -277,14 +277,14 @@ fn insert(
     match path {
         Some(path) => {
             birth.write(slot, at, |level| list::next_word(slot, &path, level));
-            link(slot, path.links[0], at, 0, words);
+            link(slot, path.links[0], Link::to(at), words);
             list::link_upper(slot, at, levels, &path);
         }
         None => {
-            let (bucket, first) = directory::place(slot, key).map_err(torn)?;
+            let (bucket, new, first) = directory::place(slot, key, at).map_err(torn)?;
             birth.write(slot, at, |_| first);
             directory::set_bits(slot, key);
-            link(slot, bucket, at, tag(key.fields()), words);
+            link(slot, bucket, new, words);
         }
     }
     count(slot, Some(key), row);
@@ -296,13 +296,13 @@ fn take(slot: &Slot<'_>, at: usize, words: usize) -> Result<usize, Full> {
     if at + words <= slot.layout.place_words { Ok(words) } else { Err(Full) }
 }
 
-/// Makes what lies at `at` visible by the link at `from`, and takes its place.
-fn link(slot: &Slot<'_>, from: usize, at: usize, tag: u64, words: usize) {
+/// Makes what the link leads to visible by storing it at `from`, and takes its place.
+fn link(slot: &Slot<'_>, from: usize, link: Link, words: usize) {
     slot.store(INTENT, (words as u64) << 32 | from as u64);
     pass(Point::RowWritten);
-    slot.publish(from, slot.link_word(at, tag));
+    slot.publish(from, slot.link_word(link));
     pass(Point::RowLinked);
-    slot.store_used(at + words);
+    slot.store_used(link.at + words);
 }
 
 /// A predecessor that died between the two: its row is linked, so its place is taken.

@@ -1,7 +1,6 @@
 //! A generation as the merge takes it: table by table, each row once, with its newest version and its oldest origin.
 
-use super::directory::KeyWalk;
-use super::list::ListWalk;
+use super::cursor::Cursor;
 use super::memory::Memory;
 use super::node::Node;
 use super::slot::{Lost, Slot};
@@ -22,12 +21,6 @@ pub struct Frozen {
 pub struct Walk {
     table: Table,
     cursor: Cursor,
-}
-
-#[derive(Clone)]
-enum Cursor {
-    Keys(KeyWalk),
-    List(ListWalk),
 }
 
 /// A row's last change in the generation.
@@ -58,11 +51,7 @@ impl Frozen {
     /// `Lost`: it is no more.
     pub fn walk(&self, table: Table) -> Result<Walk, Lost> {
         let slot = self.slot()?;
-        let cursor = match table {
-            Table::Key => Cursor::Keys(KeyWalk::all(&slot)),
-            _ => Cursor::List(ListWalk::from(&slot, RowKey::new(table, 0, &[]), u128::MAX)?),
-        };
-        Ok(Walk { table, cursor })
+        Ok(Walk { table, cursor: Cursor::all(&slot, table)? })
     }
 
     /// The next row; its bytes go to `scratch`.
@@ -72,11 +61,7 @@ impl Frozen {
     pub fn next<'a>(&self, walk: &mut Walk, scratch: &'a mut Vec<u8>) -> Result<Option<Change<'a>>, Lost> {
         let slot = self.slot()?;
         loop {
-            let node = match &mut walk.cursor {
-                Cursor::Keys(walk) => walk.next(&slot)?,
-                Cursor::List(walk) => walk.next(&slot)?,
-            };
-            let Some(node) = node else { return Ok(None) };
+            let Some(node) = walk.cursor.next(&slot)? else { return Ok(None) };
             if let Some(found) = self.show(&slot, node, scratch)? {
                 let (tail_bytes, is_deleted, seq, origin) = found;
                 slot.check()?;

@@ -4,7 +4,7 @@ use std::cmp::Ordering as Order;
 
 use super::node::{self, Node};
 use super::shape::{LEVELS, TOWER};
-use super::slot::{Lost, Slot};
+use super::slot::{Link, Lost, Slot};
 use crate::storage::rows::{RowKey, Table};
 
 /// Where the links of each level are that lead to the place of a row, or past it; and the row's own node, if there is one.
@@ -79,14 +79,14 @@ pub(super) fn path(slot: &Slot<'_>, key: RowKey<'_>) -> Result<Path, Lost> {
 
 /// Links a new node on the levels above the first. A writer that dies between them leaves a list that is right, and a little slower.
 pub(super) fn link_upper(slot: &Slot<'_>, at: usize, levels: usize, path: &Path) {
-    let word = slot.link_word(at, 0);
+    let word = slot.link_word(Link::to(at));
     (1..levels).for_each(|level| slot.publish(path.links[level], word));
 }
 
 /// What lies behind the links of a path: the next nodes of a new node.
 pub(super) fn next_word(slot: &Slot<'_>, path: &Path, level: usize) -> u64 {
     match slot.root(path.links[level]) {
-        Ok(Some(link)) => slot.link_word(link.at, link.tag),
+        Ok(Some(link)) => slot.link_word(link),
         _ => 0,
     }
 }

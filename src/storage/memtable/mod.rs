@@ -14,6 +14,7 @@
 //!   a row: while that stands, all that are younger do. So a pin only spares it from beginning again.
 
 mod collect;
+mod cursor;
 mod directory;
 mod figures;
 mod filler;

@@ -3,12 +3,12 @@
 //! ```text
 //! node      | tail length 32, levels 8, table 8, origin 8 | fields, 2 words | newest version | next, `levels` words |
 //!           | id and expiry of the origin, if it has them | tail |
-//! version   | older version 27, deleted 1 (bit 31), length 32 | seq | bytes of the row |
+//! version   | older version 24, deleted 1 (bit 31), length 32 | seq | bytes of the row |
 //! ```
 
 use std::cmp::Ordering as Order;
 
-use super::slot::{Lost, OFFSET_MASK, Slot, word_of};
+use super::slot::{Link, Lost, OFFSET_MASK, Slot, word_of};
 use crate::storage::broken::{self, Variant};
 use crate::storage::rows::{Origin, RowKey, Table};
 use crate::sys::atomic::Ordering;
@@ -242,7 +242,7 @@ impl Birth<'_> {
         slot.store(at, header);
         slot.store(at + HIGH, (self.key.fields() >> 64) as u64);
         slot.store(at + LOW, self.key.fields() as u64);
-        slot.store(newest_at(at), slot.link_word(at + self.words(), 0));
+        slot.store(newest_at(at), slot.link_word(Link::to(at + self.words())));
         (0..self.levels).for_each(|level| slot.store(next_at(at, level), next(level)));
         let mut place = next_at(at, self.levels);
         for number in [id, expires_at_ms].into_iter().flatten() {

@@ -80,8 +80,8 @@ pub(super) struct Layout {
 
 /// A bucket for so many words of a place: a row of a short key and value takes about twenty.
 const WORDS_PER_BUCKET: usize = 16;
-/// Links have 27 bits for a place's words.
-const PLACE_WORDS_MAX: usize = 1 << 27;
+/// Links have no more bits for a place's words.
+const PLACE_WORDS_MAX: usize = 1 << super::slot::OFFSET_BITS;
 
 impl Layout {
     pub(super) fn of(shape: Shape) -> Self {

@@ -12,6 +12,10 @@ use crate::sys::memory;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 
+/// Of a short key and value.
+const NODE_LINES: usize = 3;
+const LINE_WORDS: usize = 8;
+
 /// The place of one generation.
 #[derive(Clone, Copy)]
 pub(super) struct Slot<'m> {
@@ -22,18 +26,29 @@ pub(super) struct Slot<'m> {
 }
 
 /// ```text
-/// bit   0        27    32             64
-///       | offset | tag | generation   |
+/// bit   0        24     25    32             64
+///       | offset | last | tag | generation   |
 /// ```
+/// The tag, and that there is no link behind it, spare most searches for a key that is not there from looking at a node.
 #[derive(Clone, Copy)]
 pub(super) struct Link {
     pub(super) at: usize,
+    pub(super) is_last: bool,
     pub(super) tag: u64,
 }
 
-const OFFSET_BITS: u32 = 27;
+pub(super) const OFFSET_BITS: u32 = 24;
 pub(super) const OFFSET_MASK: u64 = (1 << OFFSET_BITS) - 1;
-pub(super) const TAG_MASK: u64 = 31;
+const LAST: u64 = 1 << OFFSET_BITS;
+const TAG_AT: u32 = OFFSET_BITS + 1;
+pub(super) const TAG_MASK: u64 = (1 << (32 - TAG_AT)) - 1;
+
+impl Link {
+    /// One whose place says all.
+    pub(super) fn to(at: usize) -> Self {
+        Self { at, is_last: false, tag: 0 }
+    }
+}
 
 impl<'m> Slot<'m> {
     /// `None`: there is no memory.
@@ -80,14 +95,20 @@ impl<'m> Slot<'m> {
         }
     }
 
+    /// Fetches the begin of a node, and of what lies behind it: its first version.
+    pub(super) fn prefetch_node(&self, at: usize) {
+        (0..NODE_LINES).for_each(|line| self.prefetch(at + line * LINE_WORDS));
+    }
+
     /// A link from the directory or the tower, which are not cleared: one of an older generation is none.
     pub(super) fn root(&self, at: usize) -> Result<Option<Link>, Lost> {
         let word = self.words.get(at).ok_or(Lost)?.load(Ordering::Acquire);
         if word >> 32 != self.generation & u64::from(u32::MAX) {
             return Ok(None);
         }
-        let link = Link { at: (word & OFFSET_MASK) as usize, tag: word >> OFFSET_BITS & TAG_MASK };
-        if link.at < self.layout.arena { Err(Lost) } else { Ok(Some(link)) }
+        let at = (word & OFFSET_MASK) as usize;
+        let link = Link { at, is_last: word & LAST != 0, tag: word >> TAG_AT & TAG_MASK };
+        if at < self.layout.arena { Err(Lost) } else { Ok(Some(link)) }
     }
 
     /// A link from a node: 0 is none, and one of another generation is not of this node.
@@ -99,10 +120,10 @@ impl<'m> Slot<'m> {
         }
     }
 
-    /// The word of a link to a node or version at `at`.
-    pub(super) fn link_word(&self, at: usize, tag: u64) -> u64 {
-        debug_assert!(at as u64 <= OFFSET_MASK && tag <= TAG_MASK);
-        self.generation << 32 | tag << OFFSET_BITS | at as u64
+    pub(super) fn link_word(&self, link: Link) -> u64 {
+        debug_assert!(link.at as u64 <= OFFSET_MASK && link.tag <= TAG_MASK);
+        let last = if link.is_last { LAST } else { 0 };
+        self.generation << 32 | link.tag << TAG_AT | last | link.at as u64
     }
 
     /// Makes visible what lies at the link's other end, whose bytes are complete.
