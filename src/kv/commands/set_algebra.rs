@@ -182,7 +182,7 @@ fn store(call: &mut WriteCall<'_>, operation: Operation, event: &'static str) ->
     let mut count = 0;
     loop {
         for member in &portion.members {
-            call.keyspace.add_to(&mut building, member, &[])?;
+            call.keyspace.add_new_to(&mut building, member, &[])?;
         }
         count += portion.members.len();
         match portion.last {

@@ -111,6 +111,24 @@ fn a_large_set_is_popped_empty_in_parts() {
 }
 
 #[test]
+fn where_few_stay_they_keep_the_time_of_the_key_and_are_equally_likely() {
+    let mut counts = BTreeMap::new();
+    for round in 0..30 {
+        let mut fixture = Fixture::new();
+        add(&mut fixture, "s", (0..200).map(|number| format!("member {number}")));
+        fixture.run("EXPIRE s 100");
+        let popped = set(fixture.run("SPOP s 170"));
+        let left = set(fixture.run("SMEMBERS s"));
+        assert_eq!((popped.len(), left.len()), (170, 30), "{round}");
+        assert!(popped.is_disjoint(&left));
+        fixture.transcript("> TTL s\n:100\n> SCARD s\n:30");
+        left.into_iter().for_each(|member| *counts.entry(member).or_default() += 1);
+    }
+    let found = chi_square(&counts, 200);
+    assert!(found < 199.0 + 7.0 * 398.0_f64.sqrt(), "{found}");
+}
+
+#[test]
 fn a_scan_sees_what_stays_while_others_come_and_the_form_changes() {
     let mut fixture = Fixture::new();
     add(&mut fixture, "s", (0..2000).map(|number| format!("stays {number}")));

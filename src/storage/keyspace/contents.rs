@@ -266,10 +266,15 @@ impl<S: Store> Keyspace<S> {
             return Err(StorageError::TooLarge);
         }
         let found = self.find_in(contents, name)?;
-        let is_new = matches!(found, Found::Nothing);
-        if !is_new && !may_replace {
+        if !matches!(found, Found::Nothing) && !may_replace {
             return Ok(false);
         }
+        self.set_found(contents, name, value, found)
+    }
+
+    /// The same once it was looked for.
+    fn set_found(&mut self, contents: &mut Contents<'_>, name: &[u8], value: &[u8], found: Found) -> Result<bool> {
+        let is_new = matches!(found, Found::Nothing);
         self.begin_change(contents)?;
         contents.encode(name, value, is_new, &self.thresholds)?;
         if let Form::Packed(pack) = &mut contents.form {
@@ -367,14 +372,25 @@ impl<S: Store> Keyspace<S> {
 
     /// Adds an element, which has no value in a set. False when it was there, and stays as it is. However many come, memory is bounded.
     pub fn add_to(&mut self, building: &mut Building, name: &[u8], value: &[u8]) -> Result<bool> {
-        building.bytes += name.len() + value.len() + ROW_BYTES;
+        self.begin_adding(building, name.len() + value.len());
+        self.set_element(&mut building.contents, name, value, false)
+    }
+
+    /// Adds an element that is not there, as the caller knows: nobody looks.
+    pub fn add_new_to(&mut self, building: &mut Building, name: &[u8], value: &[u8]) -> Result<()> {
+        self.begin_adding(building, name.len() + value.len());
+        self.set_found(&mut building.contents, name, value, Found::Nothing).map(drop)
+    }
+
+    /// An element of so many bytes comes: from many on, rows do not wait in the batch.
+    fn begin_adding(&mut self, building: &mut Building, bytes: usize) {
+        building.bytes += bytes + ROW_BYTES;
         if building.bytes >= self.layout.ahead_bytes_min
             && let Form::Rows { rows, is_ahead: is_ahead @ false, .. } = &mut building.contents.form
         {
             *is_ahead = true;
             self.write_ahead_under(rows.id);
         }
-        self.set_element(&mut building.contents, name, value, false)
     }
 
     /// Gives the key what was built, whatever it held; if that is empty, the key goes. Returns how many elements it has.

@@ -1,7 +1,9 @@
 //! What changes a set. It keeps the time when it ends, and goes with its last member.
 
+use super::changes::Expiry;
 use super::contents::{Added, Removed};
 use super::keyspace::{Keyspace, Lookup, Store};
+use super::walks::below;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::Kind;
 
@@ -12,6 +14,9 @@ pub struct Popped {
     /// The last one went, and the key with it.
     pub is_gone: bool,
 }
+
+/// Where at most this share of what is taken out stays, that is written anew, and nothing is deleted.
+const LEFT_SHARE: u64 = 5;
 
 impl<S: Store> Keyspace<S> {
     pub fn set_add(&mut self, key: &[u8], members: &[&[u8]]) -> Result<Lookup<Added>> {
@@ -47,6 +52,9 @@ impl<S: Store> Keyspace<S> {
                 self.delete(key)?;
                 return Ok(Lookup::Found(Popped { members, is_gone: true }));
             }
+            Lookup::Found(set) if !set.is_packed() && (set.len() - count).saturating_mul(LEFT_SHARE) <= count => {
+                return self.leave(key, count, random);
+            }
             Lookup::Found(set) => {
                 set.random::<StorageError>(count, random, &mut |member, _| {
                     members.push(member.to_vec());
@@ -59,6 +67,26 @@ impl<S: Store> Keyspace<S> {
             Lookup::Found(removed) => removed.is_gone,
             Lookup::Absent | Lookup::OtherKind(_) => false,
         };
+        Ok(Lookup::Found(Popped { members, is_gone }))
+    }
+
+    /// Takes out so many members, more than stay: these are written anew, and all rows of before are left to the sweeper.
+    fn leave(&mut self, key: &[u8], count: u64, random: &mut dyn FnMut() -> u64) -> Result<Lookup<Popped>> {
+        let (mut members, mut staying) = (Vec::new(), Vec::new());
+        if let Lookup::Found(set) = self.set(key)? {
+            let (mut wanted, mut left) = (count, set.len());
+            set.each_name::<StorageError>(|member| {
+                let is_taken = below(random(), left.max(1)) < wanted;
+                (wanted, left) = (wanted - u64::from(is_taken), left.saturating_sub(1));
+                if is_taken { &mut members } else { &mut staying }.push(member.to_vec());
+                Ok(())
+            })?;
+        }
+        let mut building = self.build(Kind::Set);
+        for member in &staying {
+            self.add_new_to(&mut building, member, &[])?;
+        }
+        let is_gone = self.put_built(key, building, Expiry::Keep)? == 0;
         Ok(Lookup::Found(Popped { members, is_gone }))
     }
 }

@@ -262,7 +262,7 @@ impl<S: Store> Walk<'_, S> {
 }
 
 /// A number below `limit` by a uniform one of 64 bits.
-fn below(random: u64, limit: u64) -> u64 {
+pub(super) fn below(random: u64, limit: u64) -> u64 {
     ((u128::from(random) * u128::from(limit)) >> 64) as u64
 }
 
