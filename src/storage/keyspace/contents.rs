@@ -36,6 +36,8 @@ pub(super) struct Opened<'k> {
     /// The row that the key has, alive or not.
     old: Option<Head>,
     pub(super) is_new: bool,
+    /// What the key's row says of elements that have rows.
+    before: Option<(i64, u64, Encoding)>,
     pub(super) contents: Contents<'k>,
 }
 
@@ -100,6 +102,14 @@ impl<'k> Contents<'k> {
         match &self.form {
             Form::Packed(pack) => pack.count(),
             Form::Rows { length, .. } => *length,
+        }
+    }
+
+    /// What a key's row says of rows of elements.
+    fn rows_said(&self) -> Option<(i64, u64, Encoding)> {
+        match &self.form {
+            Form::Packed(_) => None,
+            Form::Rows { rows, length, .. } => Some((rows.id, *length, self.encoding)),
         }
     }
 
@@ -200,13 +210,14 @@ impl<S: Store> Keyspace<S> {
                 Contents { kind, encoding, form, unmarked: Some(key), is_changed: false, expected: 1 }
             }
         };
-        Ok(Lookup::Found(Opened { name, old, is_new: live.is_none(), contents }))
+        Ok(Lookup::Found(Opened { name, old, is_new: live.is_none(), before: contents.rows_said(), contents }))
     }
 
     /// Writes the key's row after changes, keeping the time when it ends. True when nothing is left, and the key is gone.
     pub(super) fn close(&mut self, opened: Opened<'_>) -> Result<bool> {
-        let Opened { name, old, is_new, contents } = opened;
-        if !contents.is_changed {
+        let Opened { name, old, is_new, before, contents } = opened;
+        // A value alone is the affair of its element's row.
+        if !contents.is_changed || (before.is_some() && contents.rows_said() == before) {
             return Ok(false);
         }
         let is_gone = contents.count() == 0;
