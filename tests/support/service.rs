@@ -205,8 +205,9 @@ fn spawn(settings: &[(String, String)], wrapper: &[String], data: &Path, log: &L
     let words: Vec<&String> = wrapper.iter().chain([&program]).collect();
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).env_clear().env("EMPTYSERVER_DATA", data).env("EMPTYSERVER_LOG_FORMAT", "json");
-    // BROKEN_VARIANT: the rule that a build of `tests/broken_variants.sh` breaks.
-    let passed = ["PATH", "BROKEN_VARIANT"];
+    // BROKEN_VARIANT: the rule that a build of `tests/broken_variants.sh` breaks. The journal: so that every test can run with one and
+    // without.
+    let passed = ["PATH", "BROKEN_VARIANT", "EMPTYSERVER_JOURNAL_BYTES_MAX"];
     command.envs(passed.into_iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value))));
     command.envs(settings.iter().map(|(name, value)| (format!("EMPTYSERVER_{name}"), value)));
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
