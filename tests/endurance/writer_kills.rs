@@ -18,6 +18,18 @@ const LOGS: usize = 4;
 /// So many deaths in a row are followed by a start without delay, and a writer that lived so long is a sound one again.
 const KILLS_IN_A_ROW: u64 = 3;
 const SOUND: Duration = Duration::from_millis(2100);
+const POINTS_OF_A_GROUP: &[&str] =
+    &["journal-appended", "group-committed", "half-inserted", "rows-inserted", "ahead-published", "group-published"];
+const POINTS_OF_A_GENERATION: &[&str] = &[
+    "slice-applied",
+    "merge-committed",
+    "merged-published",
+    "pins-seen",
+    "nonce-cleared",
+    "generation-cleared",
+    "nonce-set",
+    "generation-begun",
+];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What one client has seen, for others to read while it goes on.
@@ -152,12 +164,12 @@ fn kill_at(service: &Service, point: &str, kills: u64, load: &Load) -> Vec<u64> 
     pauses
 }
 
-#[test]
-fn a_killed_writer_loses_nothing_and_repeats_nothing() {
+/// Kills the writer at each of these points; `settings` besides.
+fn kill_at_points(points: &[&str], settings: &[(&str, &str)]) {
     let _turn = turn();
     let kills = number_from_environment("WRITER_KILLS", 6);
-    for point in ["before-commit", "after-commit", "before-unmark", "amid-replies"] {
-        let service = Service::start(&[("WORKERS", "2"), ("DEBUG_COMMANDS", "yes")]);
+    for point in points {
+        let service = Service::start(&[&[("WORKERS", "2"), ("DEBUG_COMMANDS", "yes")], settings].concat());
         let load = Load::start(service.address());
         let pauses = kill_at(&service, point, kills, &load);
         let closed = load.closed();
@@ -182,8 +194,23 @@ fn a_killed_writer_loses_nothing_and_repeats_nothing() {
         assert!(strangers.is_empty(), "{point}: nobody sent {strangers:?}");
         let refused = fates.values().filter(|fate| **fate == Fate::Refused).count();
         assert_eq!(refused, 0, "{point}: a command was refused");
-        if point == "before-commit" {
+        if *point == "before-commit" {
             assert_eq!(closed, 0, "a kill before COMMIT closes no connection");
         }
     }
+}
+
+#[test]
+fn a_killed_writer_loses_nothing_and_repeats_nothing() {
+    kill_at_points(&["before-commit", "after-commit", "before-unmark", "amid-replies"], &[]);
+}
+
+/// Between COMMIT and S, amid a merge, amid a generation's change, and while a successor takes over.
+#[test]
+fn a_writer_that_is_killed_beside_its_memory_loses_nothing_and_repeats_nothing() {
+    // Each generation is full after some hundred calls.
+    let settings = [("JOURNAL_BYTES_MAX", "4Mi")];
+    kill_at_points(&["before-commit", "after-commit", "before-unmark", "amid-replies"], &settings);
+    kill_at_points(POINTS_OF_A_GROUP, &settings);
+    kill_at_points(POINTS_OF_A_GENERATION, &settings);
 }
