@@ -75,6 +75,12 @@ pub fn user_and_group() -> (u32, u32) {
     (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
 }
 
+/// Whether there is a process of this number. A number may have come to be another's.
+#[must_use]
+pub fn exists(pid: u32) -> bool {
+    kill(Pid::from_raw(pid.cast_signed()), None) != Err(nix::errno::Errno::ESRCH)
+}
+
 /// Kills a child that has not been reaped yet (so its id cannot be another's).
 pub fn kill_child(pid: u32) -> io::Result<()> {
     Ok(kill(Pid::from_raw(pid as i32), Signal::SIGKILL)?)

@@ -86,8 +86,19 @@ fn zeros() -> Acknowledged {
 
 #[test]
 fn no_read_is_older_than_what_was_acknowledged_or_seen_before_it_also_across_killed_writers() {
+    assert_eq!(race(&[("JOURNAL_BYTES_MAX", "0")]), 0);
+}
+
+#[test]
+fn no_read_is_older_either_where_loops_and_readers_find_it_in_the_memtable() {
+    assert!(race(&[("JOURNAL_BYTES_MAX", "16Mi")]) > 0);
+}
+
+/// Returns how many reads the memtable answered on loops.
+fn race(settings: &[(&str, &str)]) -> u64 {
     let _turn = turn();
-    let service = Service::start(&[("WORKERS", "4"), ("WAL_BYTES_MAX", "1Mi")]);
+    let settings = [&[("WORKERS", "4"), ("WAL_BYTES_MAX", "1Mi")], settings].concat();
+    let service = Service::start(&settings);
     for key in 0..KEYS {
         assert_eq!(service.connect().ask(&format!("SET key:{key} 0")), "+OK");
     }
@@ -113,4 +124,5 @@ fn no_read_is_older_than_what_was_acknowledged_or_seen_before_it_also_across_kil
         println!("{reads} reads beside {writes} writes and {kills} killed writers");
         assert!(reads > 100 && writes > 20 && kills > 0);
     });
+    service.connect().of_info("memtable_hits")
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Connection, Service, number_from_environment, signal, turn};
+use crate::support::{Service, number_from_environment, signal, turn};
 use arena::{Arena, Dice};
 use emptyserver::sys::clock;
 use nix::sys::signal::Signal;
@@ -86,12 +86,6 @@ fn wait(time: Duration, is_over: impl Fn() -> bool) {
     }
 }
 
-fn of_info(connection: &mut Connection, name: &str) -> u64 {
-    let info = connection.call(&["INFO", "all"]).text();
-    let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("INFO has no {name}"))
-}
-
 #[test]
 fn nothing_that_is_read_is_older_than_what_was_acknowledged_or_seen_whoever_dies() {
     let _turn = turn();
@@ -99,9 +93,15 @@ fn nothing_that_is_read_is_older_than_what_was_acknowledged_or_seen_whoever_dies
     let seed = number_from_environment("TORTURE_SEED", u64::from(std::process::id()));
     let contenders = number_from_environment("TORTURE_CONTENDERS", 6);
     let workers = WORKERS.to_string();
-    let settings =
-        [("WORKERS", workers.as_str()), ("CACHE_BYTES", CACHE_BYTES), ("DEBUG_COMMANDS", "yes"), ("DURABILITY", "os")];
-    let service = Service::start(&settings);
+    // 0: every group goes into the tables at once.
+    let journal_bytes = number_from_environment("TORTURE_JOURNAL_BYTES", 8 << 20).to_string();
+    let service = Service::start(&[
+        ("WORKERS", workers.as_str()),
+        ("CACHE_BYTES", CACHE_BYTES),
+        ("JOURNAL_BYTES_MAX", journal_bytes.as_str()),
+        ("DEBUG_COMMANDS", "yes"),
+        ("DURABILITY", "os"),
+    ]);
     fill(&service);
     let arena = Arena::new(service.address(), objects(3));
     let until = clock::monotonic() + Duration::from_secs(seconds);
@@ -120,9 +120,9 @@ fn nothing_that_is_read_is_older_than_what_was_acknowledged_or_seen_whoever_dies
     });
     let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::SeqCst);
     let mut connection = service.connect();
-    let hits = of_info(&mut connection, "cache_hits");
+    let (hits, fresh) = (connection.of_info("cache_hits"), connection.of_info("memtable_hits"));
     println!(
-        "seed {seed}: {} reads ({hits} from a cache, {} of what is there in truth, {} undecided), {} writes ({} without a \
+        "seed {seed}: {} reads ({hits} from a cache, {fresh} from the memtable, {} of what is there in truth, {} undecided), {} writes ({} without a \
          reply), {} transactions that ran and {} that did not; killed: the writer {random_kills} times at random and {} at \
          named points, a worker {worker_kills} times",
         of(&arena.reads),

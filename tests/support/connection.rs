@@ -45,6 +45,13 @@ impl Connection {
         self.call(&words(line)).to_string()
     }
 
+    /// A number of INFO.
+    pub fn of_info(&mut self, name: &str) -> u64 {
+        let info = self.call(&["INFO", "all"]).text();
+        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("INFO has no {name}"))
+    }
+
     pub fn send<A: AsRef<[u8]>>(&mut self, args: &[A]) {
         self.send_bytes(&encoded(args));
     }

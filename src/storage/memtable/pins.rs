@@ -4,6 +4,7 @@
 use super::memory::Memory;
 use super::shape::{PIN_GENERATION, PIN_OWNER, PIN_SINCE_MS};
 use crate::sys::atomic::Ordering;
+use crate::sys::process;
 
 /// Older pins count no more.
 pub(super) const LEASE_MS: i64 = 1000;
@@ -15,24 +16,21 @@ pub struct Pin {
 }
 
 impl Memory {
-    /// For a thread of this process. `owner` is not 0: the process's number.
+    /// For a thread of the process `owner`, which is not 0: a place that is free, else one of a process that is no more.
     #[must_use]
     pub fn take_pin(&self, owner: u64) -> Pin {
-        let at = (0..self.layout.pins).map(|number| self.layout.pin_at(number)).find(|at| {
+        let take = |at: &usize, before: u64| {
             let word = &self.words[at + PIN_OWNER];
-            word.compare_exchange(0, owner, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            word.compare_exchange(before, owner, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        };
+        let places = || (0..self.layout.pins).map(|number| self.layout.pin_at(number));
+        let at = places().find(|at| take(at, 0)).or_else(|| {
+            places().find(|at| {
+                let before = self.words[at + PIN_OWNER].load(Ordering::Acquire);
+                u32::try_from(before).is_ok_and(|pid| !process::exists(pid)) && take(at, before)
+            })
         });
         Pin { at }
-    }
-
-    /// After a process's death: what its threads have pinned is free, and so are their places.
-    pub fn free_pins(&self, owner: u64) {
-        for at in (0..self.layout.pins).map(|number| self.layout.pin_at(number)) {
-            if self.words[at + PIN_OWNER].load(Ordering::Relaxed) == owner {
-                self.words[at + PIN_GENERATION].store(0, Ordering::Release);
-                self.words[at + PIN_OWNER].store(0, Ordering::Release);
-            }
-        }
     }
 
     pub(super) fn pin(&self, pin: &Pin, generation: u64, now_ms: i64) {

@@ -507,7 +507,9 @@ fn a_pin_keeps_a_generation_for_a_moment_and_no_longer_than_its_lease() {
     let (mut filler, memory) = filled(SHAPE);
     filler.begin_generation(0).unwrap();
     filler.begin_generation(0).unwrap();
-    let (pin, other) = (memory.take_pin(8), memory.take_pin(9));
+    let me = u64::from(std::process::id());
+    let dead = i32::MAX as u64;
+    let (pin, other) = (memory.take_pin(me), memory.take_pin(dead));
     assert_eq!(memory.open(&pin, 0, 1, 5000), None, "rows were written ahead of what it sees");
     let window = memory.open(&pin, 0, 0, 5000).unwrap();
     assert_eq!(window, Window { oldest: 1, newest: 3, seq: 0 });
@@ -527,9 +529,9 @@ fn a_pin_keeps_a_generation_for_a_moment_and_no_longer_than_its_lease() {
     assert!(memory.open(&other, 2, 0, 9000).is_some());
     filler.set_merged(3);
     assert_eq!(filler.begin_generation(9000), Err(Busy::Pinned));
-    memory.free_pins(9);
+    let more: Vec<_> = (0..4).map(|_| memory.take_pin(me)).collect();
+    assert!(memory.open(&more[2], 3, 0, 9000).is_some(), "in the place of the dead");
     assert_eq!(filler.begin_generation(9000), Ok(6));
-    let more: Vec<_> = (0..5).map(|_| memory.take_pin(10)).collect();
     filler.set_merged(4);
     assert!(more.iter().all(|pin| memory.open(pin, 4, 0, 9000).is_some()), "one has no place, and reads all the same");
 }
