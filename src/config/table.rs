@@ -54,7 +54,7 @@ pub enum DefaultValue {
 use DefaultValue::{Computed, Fixed, Nothing};
 use Layer::{Admin, Client, Kv, Log, Server, Storage};
 
-/// Off until the whole write path is there.
+/// Off until the whole write path is there. docs/configuration.md follows (`emptyserver config --markdown` and `--reference`).
 pub(super) const IS_JOURNAL_ON: bool = false;
 const JOURNAL_DEFAULT: DefaultValue = if IS_JOURNAL_ON {
     Computed { text: "192Mi, at most 1/8 of the memory limit", from: journal_bytes_max }

@@ -214,6 +214,8 @@ fn memory(worker: &WorkerState, report: &mut Report) {
     report.line("mem_aof_buffer", 0);
     report.figures(worker, &["cache_keys", "cache_bytes"]);
     report.line("cache_bytes_max", worker.shared.settings.cache_bytes);
+    // In memory that all processes share, which no process's figures count.
+    report.line("memtable_bytes_max", worker.shared.settings.storage.journal_bytes_max);
     report.line("mem_allocator", "libc");
     report.line("active_defrag_running", 0);
     report.line("lazyfree_pending_objects", 0);
