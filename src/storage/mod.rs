@@ -36,7 +36,7 @@ mod sim;
 pub mod sqlite;
 pub mod upkeep;
 
-pub use engine::{Elements, Keyspace, Walk};
+pub use engine::{Backlog, Elements, Keyspace, Walk};
 pub use error::{Result, StorageError};
 pub use keyspace::{
     Added, Building, CHUNK_BYTES, Change, ChangeHook, DATABASES, Encoding, Expiry, ExpirySample, INLINE_BYTES_MAX,

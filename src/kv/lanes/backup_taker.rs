@@ -92,6 +92,11 @@ impl BackupTaker {
         }
     }
 
+    /// From before the first page is copied.
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// The orderly end of the writer: a backup that is not finished is none.
     pub fn stop(&mut self) {
         if let Some(running) = self.running.take() {

@@ -54,6 +54,7 @@ impl WriterUpkeep {
             is_idle,
             removes_expired: runtime.read(Knob::ActiveExpire) != 0,
             checkpoint: Some(asked).filter(|asked| *asked > done),
+            merges_all: self.backups.is_running(),
         };
         let next = self.upkeep.step(keyspace, clock::monotonic(), &wishes);
         self.publish();
@@ -92,8 +93,8 @@ impl WriterUpkeep {
     }
 
     /// How many bytes of jobs the next group may have.
-    pub fn group_bytes_max(&self) -> usize {
-        self.upkeep.group_bytes_max()
+    pub fn group_bytes_max(&self, keyspace: &Keyspace) -> usize {
+        self.upkeep.group_bytes_max(keyspace)
     }
 
     /// Until no pass of a checkpoint is running, or for a second.
@@ -124,9 +125,11 @@ impl WriterUpkeep {
     ///
     /// # Errors
     /// Those of a checkpoint.
-    pub fn finish(&mut self, options: &Options) -> Result<(), StorageError> {
+    pub fn finish(&mut self, keyspace: &mut Keyspace, options: &Options) -> Result<(), StorageError> {
         self.backups.stop();
-        self.upkeep.finish(options)
+        // The supervisor ends whoever takes longer than all of it.
+        let until = clock::monotonic() + Duration::from_secs(self.shared.settings.drain_seconds) / 2;
+        self.upkeep.finish(keyspace, options, self.shared.clock.now_ms(), until)
     }
 
     fn publish(&mut self) {

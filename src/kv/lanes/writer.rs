@@ -468,7 +468,7 @@ impl Writer {
 
     #[must_use]
     pub fn batch_bytes_max(&self) -> usize {
-        self.upkeep.group_bytes_max().min(self.keyspace.group_bytes_max())
+        self.upkeep.group_bytes_max(&self.keyspace).min(self.keyspace.group_bytes_max())
     }
 
     #[must_use]
@@ -491,7 +491,7 @@ impl Writer {
             return;
         }
         let options = Options { mmap: self.may_map, ..self.calls.shared.settings.storage.clone() };
-        let finished = self.upkeep.finish(&options).and_then(|()| self.keyspace.keep_side_files());
+        let finished = self.upkeep.finish(&mut self.keyspace, &options).and_then(|()| self.keyspace.keep_side_files());
         if let Err(error) = finished {
             end_if_sync_failed(&self.calls.shared, &error);
             tracing::warn!(%error, "the last checkpoint did not end; the next start needs a moment longer");

@@ -13,6 +13,7 @@ use crate::storage::points::{Point, pass, rest};
 use crate::storage::rows::{Batch, Name, Row};
 use crate::storage::sqlite::{Base, GENERATIONS, Merged};
 
+use super::deadlines::Deadlines;
 use super::generations::Generation;
 
 pub(super) struct Groups {
@@ -29,6 +30,9 @@ pub(super) struct Groups {
     pub(super) new_tickets: Vec<(u64, u64)>,
     /// All is merged within the present group's transaction: it goes into the tables.
     pub(super) is_direct: bool,
+    pub(super) deadlines: Deadlines,
+    /// How often one had to wait for a free generation.
+    pub(super) pauses: u64,
     region_bytes: u64,
     bytes: Vec<u8>,
 }
@@ -37,6 +41,8 @@ pub(super) struct Groups {
 const PINNED_LOOK: Duration = Duration::from_millis(1);
 /// A forced merge looks at nothing else for so long.
 const FORCED_SLICE: Duration = Duration::from_millis(5);
+/// Slices of it that may fail: with more it is not a row's affair.
+const FAILURES_MAX: u32 = 20;
 
 impl Groups {
     pub(super) fn new(filler: Filler, merged: u64, journal_bytes_max: u64) -> Self {
@@ -49,6 +55,8 @@ impl Groups {
             tickets: BTreeMap::new(),
             new_tickets: Vec::new(),
             is_direct: false,
+            deadlines: Deadlines::default(),
+            pauses: 0,
             region_bytes: region_bytes(journal_bytes_max),
             bytes: Vec::new(),
         }
@@ -60,6 +68,11 @@ impl Groups {
 
     pub(super) fn window(&self) -> Window {
         self.filler.window()
+    }
+
+    /// How much of the newest generation's region in the journal is used.
+    pub(super) fn region_used(&self) -> f64 {
+        self.at as f64 / self.region_bytes as f64
     }
 
     /// The largest batch that is not written to the tables at once. It may need a generation of its own.
@@ -100,11 +113,13 @@ impl Groups {
         if self.at as usize + quarter <= self.region_bytes as usize && self.filler.fits(1, quarter) {
             return Ok(());
         }
+        let mut failures = 0;
         while let Err(Busy::Unmerged { generation }) = self.begin_generation(now_ms) {
+            self.pauses += 1;
             while self.memory().merged() < generation {
-                // A row that can't be written is put aside, slice by slice.
                 match self.merge(base, FORCED_SLICE) {
-                    Err(error) if error.is_of_the_call() => {}
+                    // A row that can't be written is found and put aside.
+                    Err(error) if error.is_of_the_call() && failures < FAILURES_MAX => failures += 1,
                     merged => drop(merged?),
                 }
             }
@@ -132,7 +147,7 @@ impl Groups {
     }
 
     /// COMMIT of a batch for which there is room. `is_ahead`: rows of it are in the tables already.
-    pub(super) fn commit(&mut self, base: &mut Base, batch: &Batch, is_ahead: bool) -> Result<()> {
+    pub(super) fn commit(&mut self, base: &mut Base, batch: &Batch, is_ahead: bool, now_ms: i64) -> Result<()> {
         let (generation, seq) = (self.memory().newest(), self.memory().published() + 1);
         let mut merged = base.merged()?;
         if is_ahead {
@@ -153,6 +168,7 @@ impl Groups {
         let mut number = 0;
         batch.each(|changed| {
             self.tell_space(changed.key.name(), changed.row);
+            self.deadlines.note(changed.key, changed.row, now_ms);
             let inserted = self.filler.insert(changed.key, changed.row, changed.origin, seq);
             number += 1;
             if number == half {

@@ -36,6 +36,8 @@ impl DerefMut for Keyspace {
 
 /// A batch beyond this is written out between two calls where there is no memory for it: the group is one transaction still.
 const BATCH_BYTES_MAX: usize = 4 << 20;
+/// So many rows that are not merged are counted after each group.
+const FEW_ROWS: usize = 50;
 
 impl Keyspace {
     /// A connection for snapshots of the tables; a change through it is an error. The file must have been prepared.
@@ -200,7 +202,7 @@ impl Keyspace {
             Some(groups) if !groups.is_direct && self.batch.is_empty() => groups.commit_nothing(base)?,
             Some(groups) => {
                 if !groups.is_direct && groups.make_room(&self.batch, now_ms) {
-                    groups.commit(base, &self.batch, is_ahead)?;
+                    groups.commit(base, &self.batch, is_ahead, now_ms)?;
                 } else {
                     self.commit_direct(now_ms)?;
                 }
@@ -281,11 +283,13 @@ impl Keyspace {
         self.store.vacuum(pages_max, kept_percent)
     }
 
-    /// Keys of the selected database, and those of them that end, as cheaply as it goes: where there is memory, those in the tables.
+    /// Keys of the selected database, and those of them that end, as cheaply as it goes: those in the tables, where more than a few rows
+    /// are not merged.
     pub fn rough_counts(&self) -> Result<(u64, u64)> {
+        let is_rough = |groups: &Groups| groups.memory().figures().rows as usize + self.batch.len() > FEW_ROWS;
         match &self.store.groups {
-            Some(_) => self.store.counts_in_table(self.database()),
-            None => Ok((self.key_count()?, self.expires_count()?)),
+            Some(groups) if is_rough(groups) => self.store.counts_in_table(self.database()),
+            _ => Ok((self.key_count()?, self.expires_count()?)),
         }
     }
 

@@ -9,13 +9,18 @@
 //! ```
 //! Without memory (`Memory::off`) each group goes into the tables at once.
 
+mod backlog;
 mod committed;
+mod deadlines;
 mod generations;
 mod groups;
 mod keyspace;
+#[cfg(test)]
+mod measured;
 mod scan;
 mod take_over;
 #[cfg(test)]
 pub(in crate::storage) mod tests;
 
+pub use backlog::Backlog;
 pub use keyspace::{Elements, Keyspace, Walk};

@@ -37,6 +37,11 @@ impl<S: Store> Keyspace<S> {
         Ok(space)
     }
 
+    /// The same for what stands on it.
+    pub(in crate::storage) fn space_of(&self, database: u8) -> Result<u64> {
+        self.space(database)
+    }
+
     /// Keys of the selected database. One whose time has passed counts until it is swept.
     pub fn key_count(&self) -> Result<u64> {
         Ok(self.counts()?.0)

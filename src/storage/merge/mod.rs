@@ -19,5 +19,5 @@ mod pace;
 #[cfg(test)]
 mod tests;
 
-pub use merger::{Merger, Rows, Slice};
+pub use merger::{Merger, Rows, Show, Slice};
 pub use pace::{Pace, Room, SLICE};

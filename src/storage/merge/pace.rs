@@ -10,11 +10,10 @@ use std::time::Duration;
 use super::merger::Slice;
 
 /// What there is to merge, and room for what groups will add.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Room {
-    /// What groups may add until no generation is free.
-    pub free_bytes: u64,
-    pub generation_bytes: u64,
+    /// What groups may add until no generation is free, in generations.
+    pub free: f64,
     /// Rows of frozen generations that are not in the tables, and what they take.
     pub rows_left: u64,
     pub bytes_left: u64,
@@ -36,7 +35,7 @@ const GROUP_MAX: Duration = Duration::from_millis(10);
 /// Less is not worth a transaction.
 const STEP_MIN: Duration = Duration::from_millis(1);
 /// The merge should end while so much of a generation is free: what it needs is an estimate.
-const SPARE: u64 = 8;
+const SPARE: f64 = 0.125;
 /// Before the first slice.
 const ROW_NS: f64 = 5000.0;
 /// What the last slice counts for beside those before it.
@@ -55,18 +54,15 @@ impl Pace {
         Duration::from_nanos((room.rows_left as f64 * self.row_ns) as u64)
     }
 
-    /// Groups have added so much, and `passed` is the time that they took, of `time` in which the merge should end whatever is added.
-    pub fn added(&mut self, bytes: u64, room: &Room, passed: Duration, time: Duration) {
+    /// Groups have added so much of a generation, and `passed` is the time that they took, of `time` in which the merge should end
+    /// whatever is added.
+    pub fn added(&mut self, share: f64, room: &Room, passed: Duration, time: Duration) {
         let left = self.time_left(room);
-        let free = room.free_bytes.saturating_sub(room.generation_bytes / SPARE);
-        let for_bytes = if bytes >= free { 1.0 } else { bytes as f64 / free as f64 };
+        let free = (room.free - SPARE).max(0.0);
+        let for_share = if share >= free { f64::from(share > 0.0) } else { share / free };
         let for_time = if passed >= time { 1.0 } else { passed.as_secs_f64() / time.as_secs_f64() };
-        let is_pressing = bytes > 0 && bytes >= free;
-        let more = left.mul_f64(for_bytes.max(for_time).min(1.0));
+        let more = left.mul_f64(for_share.max(for_time));
         self.owed = (self.owed + more).min(left).min(STEP_MAX);
-        if is_pressing {
-            self.owed = left.min(STEP_MAX);
-        }
     }
 
     /// How many bytes the next group should have at most.
@@ -81,8 +77,8 @@ impl Pace {
 
     /// How long to merge now.
     #[must_use]
-    pub fn due(&self) -> Duration {
-        if self.owed < STEP_MIN { Duration::ZERO } else { self.owed }
+    pub fn due(&self, room: &Room) -> Duration {
+        if self.owed < STEP_MIN.min(self.time_left(room)) { Duration::ZERO } else { self.owed }
     }
 
     /// A slice was made.
@@ -122,13 +118,12 @@ mod tests {
             }
             newest += group;
             let room = |frozen: &Vec<u64>| Room {
-                free_bytes: GENERATION - newest + GENERATION * (GENERATIONS - 1 - frozen.len() as u64),
-                generation_bytes: GENERATION,
+                free: 1.0 - newest as f64 / GENERATION as f64 + (GENERATIONS - 1 - frozen.len() as u64) as f64,
                 rows_left: frozen.iter().sum(),
                 bytes_left: frozen.iter().sum::<u64>() * ROW_BYTES,
             };
-            pace.added(group, &room(&frozen), group_time, LONG);
-            while pace.due() > Duration::ZERO && !frozen.is_empty() {
+            pace.added(group as f64 / GENERATION as f64, &room(&frozen), group_time, LONG);
+            while pace.due(&room(&frozen)) > Duration::ZERO && !frozen.is_empty() {
                 let rows = frozen[0].min((SLICE.as_nanos() / row.as_nanos()) as u64 * 2);
                 let slice = Slice { rows, is_last: rows == frozen[0], duration: row * rows as u32 };
                 pace.sliced(&slice);
@@ -156,17 +151,24 @@ mod tests {
 
     #[test]
     fn few_groups_are_merged_in_time_too() {
-        let generation_bytes = GENERATION;
-        let room = Room { free_bytes: 3 * GENERATION, generation_bytes, rows_left: 10_000, bytes_left: 2_000_000 };
+        let room = Room { free: 3.0, rows_left: 10_000, bytes_left: 2_000_000 };
         let mut pace = Pace::default();
-        assert_eq!(pace.due(), Duration::ZERO);
-        pace.added(100, &room, Duration::from_millis(1), Duration::from_secs(1));
-        assert_eq!(pace.due(), Duration::ZERO, "a twentieth of a slice is not worth a transaction");
-        pace.added(100, &room, Duration::from_millis(100), Duration::from_secs(1));
-        assert!(pace.due() >= Duration::from_millis(5), "a tenth of 50 ms: {:?}", pace.due());
-        pace.added(100, &room, Duration::from_secs(1), Duration::ZERO);
-        assert_eq!(pace.due(), STEP_MAX);
+        assert_eq!(pace.due(&room), Duration::ZERO);
+        pace.added(1e-5, &room, Duration::from_millis(1), Duration::from_secs(1));
+        assert_eq!(pace.due(&room), Duration::ZERO, "a twentieth of a slice is not worth a transaction");
+        pace.added(1e-5, &room, Duration::from_millis(100), Duration::from_secs(1));
+        assert!(pace.due(&room) >= Duration::from_millis(5), "a tenth of 50 ms: {:?}", pace.due(&room));
+        pace.added(1e-5, &room, Duration::from_secs(1), Duration::ZERO);
+        assert_eq!(pace.due(&room), STEP_MAX);
+        let little = Room { rows_left: 10, ..room };
+        let mut pace = Pace::default();
+        for _ in 0..9 {
+            pace.added(1e-5, &little, Duration::from_millis(100), Duration::from_secs(1));
+            assert_eq!(pace.due(&little), Duration::ZERO);
+        }
+        pace.added(1e-5, &little, Duration::from_millis(200), Duration::from_secs(1));
+        assert!(pace.due(&little) > Duration::ZERO, "however little is left");
         pace.sliced(&Slice { rows: 10, is_last: true, duration: STEP_MAX });
-        assert_eq!(pace.due(), Duration::ZERO);
+        assert_eq!(pace.due(&room), Duration::ZERO);
     }
 }

@@ -55,7 +55,7 @@ impl AverageExpiry {
             let number = self.turn;
             self.turn = (number + 1) % DATABASES;
             base.select(number as u8);
-            if base.expires_count()? == 0 {
+            if base.rough_counts()?.1 == 0 {
                 self.ends_at_ms[number] = None;
                 continue;
             }

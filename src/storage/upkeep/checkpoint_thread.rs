@@ -169,6 +169,13 @@ impl CheckpointThread {
         Ok(progress)
     }
 
+    /// Whether the writer may append more of its own accord, without being throttled for it at the next look.
+    pub(super) fn may_append(&self, pace: &Pace, base: &Keyspace) -> Result<bool> {
+        let Some(running) = &self.running else { return Ok(true) };
+        let log_frames = base.wal_progress()?.log_frames;
+        Ok(self.turns.written() >= pace.written_before_more(running.log_frames, running.frames, log_frames))
+    }
+
     /// Beside a pass the writer is throttled between groups, so none may be large beside the pass itself. A new small value takes
     /// two frames and some 150 bytes of its job, which makes a group of a tenth of the pass.
     pub(super) fn group_bytes_max(&self) -> usize {

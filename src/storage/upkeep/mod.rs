@@ -4,6 +4,9 @@
 mod average_expiry;
 mod checkpoint_thread;
 mod file_watch;
+#[cfg(test)]
+mod merge_tests;
+mod merges;
 mod pace;
 mod report;
 mod rescue;

@@ -17,6 +17,8 @@ pub struct Wishes {
     pub removes_expired: bool,
     /// The number of the last checkpoint that somebody asked for, while it is not done.
     pub checkpoint: Option<u64>,
+    /// Somebody copies the file: what is committed by now should be in the tables.
+    pub merges_all: bool,
 }
 
 /// What was found and done since the last report. `None`: it was not looked at.

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 
 use super::average_expiry::AverageExpiry;
 use super::checkpoint_thread::CheckpointThread;
+use super::merges::{Merges, Next};
 use super::pace::Pace;
 use super::report::{Disk, Event, Hooks, Report, Size, Wishes};
 use super::sync_thread::SyncThread;
 use super::tickets::Tickets;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::file_system;
+use crate::storage::points::{Point, pass};
 use crate::storage::sqlite::checkpoint::{Checkpointer, Progress};
 use crate::storage::{DATABASES, Durability, Keyspace, Options};
 use crate::sys::clock;
@@ -29,6 +31,11 @@ pub struct Upkeep {
     tickets: Tickets,
     checkpoints: CheckpointThread,
     _syncs: Option<SyncThread>,
+    merges: Merges,
+    /// The checkpoint for which all is being merged, or was.
+    merged_for: u64,
+    /// It was wished for at the last step.
+    merges_all: bool,
     average_expiry: AverageExpiry,
     /// When a group ran last.
     active_at: Instant,
@@ -50,6 +57,8 @@ pub struct Upkeep {
     report: Report,
 }
 
+/// A moment without groups.
+const LULL: Duration = Duration::from_millis(5);
 /// How often the `-wal` and the disk are looked at, however busy the writer is.
 const WAL_EVERY: Duration = Duration::from_millis(2);
 /// After so long without a group, the `-wal` is copied though it is far from its budget.
@@ -98,6 +107,9 @@ impl Upkeep {
             tickets,
             checkpoints: CheckpointThread::start(options, &hooks)?,
             _syncs: syncs,
+            merges: Merges::start(now, options.merge_age_max),
+            merged_for: 0,
+            merges_all: false,
             average_expiry: AverageExpiry::start(now),
             active_at: now,
             wal_looked_at: now,
@@ -123,6 +135,7 @@ impl Upkeep {
         if !wishes.is_idle {
             self.active_at = now;
         }
+        self.hear(wishes);
         let is_time = now.duration_since(self.wal_looked_at) >= WAL_EVERY;
         if is_time {
             self.wal_looked_at = now;
@@ -132,6 +145,7 @@ impl Upkeep {
         if is_time || self.checkpoints.is_running() {
             self.look_at_wal(base, now, wishes)?;
         }
+        let next = self.merge(base, now, wishes)?;
         if self.is_sweep_due(now, wishes.is_idle) {
             self.swept_at = now;
             let begun = clock::monotonic();
@@ -141,11 +155,38 @@ impl Upkeep {
             };
             self.report.events.push(Event::Swept { duration: clock::monotonic().duration_since(begun) });
         }
-        Ok(match self.has_more_to_sweep {
-            true => Duration::ZERO,
-            false if self.is_asked_for(wishes) => WAL_EVERY,
-            false => SWEEP_EVERY,
+        Ok(match next {
+            _ if self.has_more_to_sweep => Duration::ZERO,
+            Next::Now => Duration::ZERO,
+            Next::InALull => LULL,
+            Next::Nothing if self.is_asked_for(wishes) => WAL_EVERY,
+            Next::Nothing => SWEEP_EVERY,
         })
+    }
+
+    /// Who wants everything in the tables waits for what is committed by now.
+    fn hear(&mut self, wishes: &Wishes) {
+        let is_asked = wishes.checkpoint.is_some_and(|asked| asked > self.merged_for);
+        let was_wished = std::mem::replace(&mut self.merges_all, wishes.merges_all);
+        if is_asked || wishes.merges_all && !was_wished {
+            self.merged_for = wishes.checkpoint.unwrap_or(0).max(self.merged_for);
+            self.merges.want_all();
+        }
+    }
+
+    fn merge(&mut self, base: &mut Keyspace, now: Instant, wishes: &Wishes) -> Result<Next> {
+        let Self { checkpoints, pace, active_at, report, merges, .. } = self;
+        let may_append = |base: &Keyspace| checkpoints.may_append(pace, base);
+        let generations = report.merged.generations;
+        let next = merges.step(base, now, wishes.now_ms, *active_at, &may_append, &mut report.merged)?;
+        report.unmerged = merges.report(base, now, &mut report.merged);
+        if report.merged.generations > generations {
+            base.begin_read(wishes.now_ms)?;
+            let sizes = sizes(base);
+            base.end_read()?;
+            report.sizes = sizes.ok().or(report.sizes);
+        }
+        Ok(next)
     }
 
     /// What was found and done since the last report.
@@ -173,8 +214,8 @@ impl Upkeep {
     }
 
     /// How many bytes of jobs the next group may have.
-    pub fn group_bytes_max(&self) -> usize {
-        self.checkpoints.group_bytes_max()
+    pub fn group_bytes_max(&self, base: &Keyspace) -> usize {
+        self.checkpoints.group_bytes_max().min(self.merges.group_bytes_max(base))
     }
 
     /// COMMIT of a group, while a pass keeps its hands off the disk. `last`: of each incarnation the last of its jobs in the group; empty:
@@ -234,12 +275,16 @@ impl Upkeep {
         self.checkpoints.end();
     }
 
-    /// The orderly end: everything is in the file, the `-wal` is empty.
+    /// The orderly end: everything is in the tables and in the file, the `-wal` is empty. What is not merged by `until` stays in the
+    /// journal, and the next start takes it from there.
     ///
     /// # Errors
-    /// Those of a checkpoint; `Busy` when a reader did not end.
-    pub fn finish(&mut self, options: &Options) -> Result<()> {
+    /// Those of a merge and of a checkpoint; `Busy` when a reader did not end.
+    pub fn finish(&mut self, base: &mut Keyspace, options: &Options, now_ms: i64, until: Instant) -> Result<()> {
         self.stop();
+        if !base.merge_until(now_ms, until)? {
+            tracing::warn!("not all that is committed could be merged in time; the journal has it");
+        }
         Checkpointer::open(options)?.truncate().map(|_| ())
     }
 
@@ -256,7 +301,7 @@ impl Upkeep {
             if self.checkpoints.is_running() {
                 progress = self.checkpoints.throttle(&self.pace, progress, base, now, &mut self.report.events)?;
             }
-            if !self.begin_pass(&progress, now, wishes) {
+            if !self.begin_pass(base, &progress, now, wishes) {
                 break;
             }
         }
@@ -277,8 +322,9 @@ impl Upkeep {
     }
 
     /// False when there is no need, or one is running, or it must not be yet.
-    fn begin_pass(&mut self, progress: &Progress, now: Instant, wishes: &Wishes) -> bool {
+    fn begin_pass(&mut self, base: &Keyspace, progress: &Progress, now: Instant, wishes: &Wishes) -> bool {
         let is_asked = self.is_asked_for(wishes)
+            && self.merges.has_all(base)
             && self.pass_begun_at.is_none_or(|begun| now.duration_since(begun) >= ASKED_PASS_EVERY);
         // Every read looks through what is not copied yet; and on a disk that is short of room the -wal is kept small.
         let is_early = now.duration_since(self.active_at) >= QUIET || self.is_disk_short;
@@ -287,7 +333,8 @@ impl Upkeep {
             return false;
         }
         self.pass_begun_at = Some(now);
-        let is_begun = self.checkpoints.begin(wishes.checkpoint, progress);
+        let asked = wishes.checkpoint.filter(|_| self.merges.has_all(base));
+        let is_begun = self.checkpoints.begin(asked, progress);
         if is_begun {
             self.report.events.push(Event::PassBegun);
         }
@@ -322,9 +369,10 @@ impl Upkeep {
         is_due && now >= self.sweep_not_before
     }
 
-    /// One transaction of cleaning. True when there is more.
+    /// A transaction of cleaning, and one that ends keys which no table has yet. True when there is more.
     fn sweep(&mut self, base: &mut Keyspace, now: Instant, wishes: &Wishes) -> Result<bool> {
-        base.begin_write(wishes.now_ms)?;
+        let ended = if wishes.removes_expired { self.end_unmerged(base, wishes.now_ms)? } else { 0 };
+        base.begin_upkeep(wishes.now_ms)?;
         let expired = if wishes.removes_expired { base.sweep_expired(EXPIRED_ROWS)? } else { 0 };
         let orphans = base.sweep_orphans(ORPHAN_ROWS)?;
         let unused_percent = if self.is_disk_short { 0 } else { UNUSED_PERCENT };
@@ -335,13 +383,25 @@ impl Upkeep {
         self.report.data_bytes = Some(base.data_bytes()?);
         if expired + orphans == 0 && pages == 0 {
             base.rollback()?;
-            return Ok(false);
+            return Ok(ended == EXPIRED_ROWS);
         }
         let sizes = sizes(base)?;
+        pass(Point::BiteSwept);
         base.commit()?;
         self.report.sizes = Some(sizes);
         self.report.expired_keys += expired as u64;
-        Ok(expired == EXPIRED_ROWS || orphans == ORPHAN_ROWS || pages > 0)
+        Ok(expired == EXPIRED_ROWS || orphans == ORPHAN_ROWS || pages > 0 || ended == EXPIRED_ROWS)
+    }
+
+    fn end_unmerged(&mut self, base: &mut Keyspace, now_ms: i64) -> Result<usize> {
+        if !base.has_unmerged_to_end(now_ms) {
+            return Ok(0);
+        }
+        base.begin_upkeep(now_ms)?;
+        let ended = base.end_unmerged(EXPIRED_ROWS)?;
+        base.commit()?;
+        self.report.expired_keys += ended as u64;
+        Ok(ended)
     }
 
     /// A bad row is nobody's affair but its own: no write fails because of it, and what else is to be swept is. True when there is more.

@@ -33,7 +33,8 @@ impl Stage {
         let now = clock::monotonic();
         let tickets = Tickets::take_over(&mut fixture.writer, NOW_MS, BOOT).unwrap().0;
         let upkeep = Upkeep::start(&fixture.options, tickets, now, deaf()).unwrap();
-        let wishes = Wishes { now_ms: NOW_MS, is_idle: false, removes_expired: true, checkpoint: None };
+        let wishes =
+            Wishes { now_ms: NOW_MS, is_idle: false, removes_expired: true, checkpoint: None, merges_all: false };
         let mut stage = Stage { fixture, upkeep, now, wishes };
         // What is left of opening the file.
         while !stage.fixture.writer.restart_wal().unwrap() {}
