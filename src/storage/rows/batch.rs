@@ -86,6 +86,8 @@ const ENTRIES_KEPT: usize = 1 << 16;
 /// A larger piece of memory is asked for in a way that can be refused.
 const CERTAIN_BYTES: usize = 1 << 20;
 const INDEX_MIN: usize = 256;
+/// So many new entries are put to their places one by one: a walk between two changes does not look at all of a group.
+const PLACED_MAX: usize = 4;
 
 impl Origin {
     /// Of a row that was looked for where the batch had none.
@@ -261,14 +263,19 @@ impl Batch {
         RowKey::new(entry.table, entry.fields, self.slice(entry.tail))
     }
 
-    /// What is new goes behind what is sorted already: the standard sort sees that.
+    /// A few new ones go to their places; many behind what is sorted already: the standard sort sees that.
     fn sort(&self) {
         let mut sorted = self.sorted.borrow_mut();
-        if sorted.len() < self.entries.len() {
-            let known = sorted.len() as u32;
-            sorted.extend(known..self.entries.len() as u32);
-            sorted
-                .sort_by(|a, b| self.key_of(&self.entries[*a as usize]).cmp(&self.key_of(&self.entries[*b as usize])));
+        let new = sorted.len() as u32..self.entries.len() as u32;
+        let key = |number: u32| self.key_of(&self.entries[number as usize]);
+        if new.len() > PLACED_MAX {
+            sorted.extend(new);
+            sorted.sort_by(|a, b| key(*a).cmp(&key(*b)));
+            return;
+        }
+        for number in new {
+            let place = sorted.partition_point(|before| key(*before) < key(number));
+            sorted.insert(place, number);
         }
     }
 
