@@ -6,6 +6,7 @@
 //! shows that it fails when the cache is wrong.
 
 mod arena;
+mod hashes;
 mod objects;
 mod readers;
 mod writers;

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::hashes::{self, HashQuestion};
 use crate::support::{Null, Value};
 
 /// Seconds since 1970, far ahead: when a key expires shows its version, and none expires while it is looked at.
@@ -34,11 +35,13 @@ pub(crate) enum Family {
     Mset,
     /// Two keys of one EXEC, which changes each of them twice.
     Exec,
+    /// Fields of a hash.
+    Hash,
     /// FLUSHDB and SWAPDB.
     Flush,
 }
 
-const FAMILIES: [Family; 9] = [
+const FAMILIES: [Family; 10] = [
     Family::Set,
     Family::Incr,
     Family::Append,
@@ -47,6 +50,7 @@ const FAMILIES: [Family; 9] = [
     Family::Rename,
     Family::Mset,
     Family::Exec,
+    Family::Hash,
     Family::Flush,
 ];
 
@@ -81,7 +85,8 @@ pub(crate) enum Question {
     /// All keys at one instant.
     Mget,
     CountAll,
-    /// GET within an EXEC, which no cache answers: what is there in truth.
+    OfHash(HashQuestion),
+    /// GET (of a hash HGETALL) within an EXEC, which no cache answers: what is there in truth.
     Peek(usize),
 }
 
@@ -142,6 +147,10 @@ impl Object {
                 Some(Held { value, expires_at_s: None })
             }
             (Family::Delete, _) if version % 4 == 3 => None,
+            (Family::Hash, _) => {
+                let is_there = !hashes::fields(version).is_empty();
+                is_there.then(|| Held { value: String::new(), expires_at_s: None })
+            }
             (Family::Expire, _) => {
                 let at = EXPIRES_FROM_S + EXPIRES_STEP_S * version as i64;
                 Some(Held { value: "constant".to_owned(), expires_at_s: (version % 8 != 7).then_some(at) })
@@ -169,6 +178,7 @@ impl Object {
         let requests = match (self.family, next % 4) {
             (Family::Set, _) | (Family::Delete, 1 | 2) => vec![set(key)],
             (Family::Incr, _) => one(&["INCR", key]),
+            (Family::Hash, _) => vec![hashes::step(key, next)],
             (Family::Append, _) if next.is_multiple_of(PIECES) => one(&["SET", key, &piece(next)]),
             (Family::Append, _) => one(&["APPEND", key, &piece(next)]),
             (Family::Delete, 3) if next % 8 == 7 => one(&["DEL", key]),
@@ -217,8 +227,12 @@ impl Object {
         let mut requests = vec![vec!["MULTI".to_owned()]];
         for (number, (database, key)) in self.keys.iter().enumerate() {
             requests.push(vec!["SELECT".to_owned(), database.to_string()]);
+            if self.family == Family::Hash {
+                requests.push(vec!["DEL".to_owned(), key.clone()]);
+            }
             requests.push(match self.state(version, number) {
                 None => vec!["DEL".to_owned(), key.clone()],
+                Some(_) if self.family == Family::Hash => hashes::set(key, version),
                 Some(Held { value, expires_at_s: None }) => vec!["SET".to_owned(), key.clone(), value],
                 Some(Held { value, expires_at_s: Some(at) }) => {
                     vec!["SET".to_owned(), key.clone(), value, "EXAT".to_owned(), at.to_string()]
@@ -249,6 +263,8 @@ impl Object {
             std::iter::once(command.to_owned()).chain(self.keys.iter().map(|(_, key)| key.clone())).collect()
         };
         let (request, number) = match question {
+            Question::OfHash(question) => (hashes::ask(key(0), question), 0),
+            Question::Peek(_) if self.family == Family::Hash => (hashes::ask(key(0), HashQuestion::All), 0),
             Question::Get(number) | Question::Peek(number) => (words(&["GET", key(number)]), number),
             Question::Strlen(number) => (words(&["STRLEN", key(number)]), number),
             Question::Head(number) => (words(&["GETRANGE", key(number), "0", "11"]), number),
@@ -311,13 +327,19 @@ impl Object {
         let keys = 0..self.keys.len();
         match question {
             Question::Get(key) => *reply == bulk(key),
+            Question::OfHash(question) => hashes::fits(version, question, reply),
+            Question::Peek(_) if self.family == Family::Hash => match reply {
+                Value::Array(replies) if replies.len() == 1 => hashes::fits(version, HashQuestion::All, &replies[0]),
+                _ => false,
+            },
             Question::Peek(key) => *reply == Value::Array(vec![bulk(key)]),
             Question::Strlen(key) => *reply == Value::Integer(value(key).len() as i64),
             Question::Head(key) => *reply == text(&value(key)[..value(key).len().min(12)]),
             Question::Tail(key) => *reply == text(&value(key)[value(key).len().saturating_sub(13)..]),
             Question::Exists(key) => *reply == Value::Integer(i64::from(state(key).is_some())),
             Question::Type(key) => {
-                *reply == Value::Simple(if state(key).is_some() { b"string".to_vec() } else { b"none".to_vec() })
+                let kind = if self.family == Family::Hash { "hash" } else { "string" };
+                *reply == Value::Simple(if state(key).is_some() { kind.into() } else { b"none".to_vec() })
             }
             Question::Mget => *reply == Value::Array(keys.map(bulk).collect()),
             Question::CountAll => *reply == Value::Integer(keys.filter(|key| state(*key).is_some()).count() as i64),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use emptyserver::sys::clock;
 
 use super::arena::{Arena, Dice, Finding, NONE};
-use super::objects::{Question, Verdict, Window};
+use super::hashes::QUESTIONS;
+use super::objects::{Family, Object, Question, Verdict, Window};
 use crate::support::{Connection, Null, Value, encoded};
 
 /// Of a reader, so that it speaks to several workers.
@@ -72,7 +73,7 @@ fn batch(arena: &Arena, dice: &mut Dice) -> (Vec<u8>, Vec<Asked>) {
         let is_hot = hot != NONE && dice.roll(8) < 7;
         let number = if is_hot { hot } else { dice.roll(arena.objects.len()) };
         let object = &arena.objects[number];
-        let question = question(dice, object.keys.len(), object.has_one_database(), is_hot);
+        let question = question(dice, object, is_hot);
         let (requests, counts) = object.ask(question);
         for (at, request) in requests.iter().enumerate() {
             bytes.extend(encoded(request));
@@ -83,22 +84,27 @@ fn batch(arena: &Arena, dice: &mut Dice) -> (Vec<u8>, Vec<Asked>) {
     (bytes, asked)
 }
 
-fn question(dice: &mut Dice, keys: usize, has_one_database: bool, is_hot: bool) -> Question {
-    let key = dice.roll(keys);
+fn question(dice: &mut Dice, object: &Object, is_hot: bool) -> Question {
+    let (key, has_one_database) = (dice.roll(object.keys.len()), object.has_one_database());
     if dice.is_one_of(if is_hot { 4 } else { 24 }) {
         return Question::Peek(key);
     }
+    if object.family == Family::Hash && !dice.is_one_of(6) {
+        return Question::OfHash(QUESTIONS[dice.roll(QUESTIONS.len())]);
+    }
+    let is_string = object.family != Family::Hash;
     match dice.roll(12) {
-        0 => Question::Strlen(key),
-        1 => Question::Head(key),
-        2 => Question::Tail(key),
+        0 if is_string => Question::Strlen(key),
+        1 if is_string => Question::Head(key),
+        2 if is_string => Question::Tail(key),
         3 => Question::Exists(key),
         4 => Question::Type(key),
         5 => Question::Ttl(key),
         6 => Question::ExpireTime(key),
-        7 | 8 if has_one_database => Question::Mget,
+        7 | 8 if has_one_database && is_string => Question::Mget,
         9 if has_one_database => Question::CountAll,
-        _ => Question::Get(key),
+        _ if is_string => Question::Get(key),
+        _ => Question::Exists(key),
     }
 }
 
