@@ -1,4 +1,5 @@
-//! Whole databases: DBSIZE, FLUSHDB, FLUSHALL, SWAPDB. All of them are O(1), whatever the number of keys.
+//! Whole databases: DBSIZE, FLUSHDB, FLUSHALL, SWAPDB. All of them are O(1), whatever the number of keys; but DBSIZE looks for each key
+//! that is not in the tables yet.
 
 use crate::kv::call::{ReadCall, ReadResult, WriteCall};
 use crate::kv::commands::args;
@@ -10,7 +11,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "dbsize",
         arity: 1,
-        flags: Flags::READONLY.or(Flags::FAST).or(Flags::ACL_KEYSPACE),
+        flags: Flags::READONLY.or(Flags::FAST).or(Flags::BY_SIZE).or(Flags::ACL_KEYSPACE),
         group: Group::Server,
         since: "1.0.0",
         complexity: "O(1)",

@@ -19,6 +19,7 @@ use crate::kv::sessions::slow_log;
 use crate::kv::shared::Shared;
 use crate::kv::shared::latency::Event;
 use crate::kv::shared::runtime::Knob;
+use crate::kv::shared::settings::LIGHT_BYTES_MAX;
 use crate::kv::shared::versions::Versions;
 use crate::kv::table::flags::Flags;
 use crate::kv::table::look::{Answer as LookAnswer, Look, Said, Shape, is_miss};
@@ -352,12 +353,19 @@ pub fn write_call<'a>(
     WriteCall { keyspace, args, user: &User::DEFAULT, version, now_ms, database, reply_bytes_max, events }
 }
 
-/// A call that reads all that its keys hold is refused where that is too much.
+/// To count a key that is not in the tables yet, it is looked for there. Ten thousand of them are too much for the lane "read".
+const UNMERGED_WEIGHT: u64 = LIGHT_BYTES_MAX / 10_000;
+
+/// A call that reads all that its keys hold, or counts all keys, is refused where that is too much.
 fn weigh(keyspace: &Keyspace, weight: Weight, call: &Call<'_>) -> Result<(), CommandError> {
     if weight.is_none() || !call.command().flags.has(Flags::BY_SIZE) {
         return Ok(());
     }
     let mut bytes = 0_u64;
+    if call.args.len() == 1 {
+        // Of no key: it counts all of them.
+        bytes = keyspace.unmerged_rows().saturating_mul(UNMERGED_WEIGHT);
+    }
     for key in call.command().keys.positions(&call.args) {
         bytes = bytes.saturating_add(weight_of(keyspace.entry(call.args[key.index])?.as_ref()));
     }

@@ -57,6 +57,12 @@ impl Keyspace {
         self.store.groups.as_ref().map(Groups::backlog)
     }
 
+    /// Rows of all databases that are in memory and not in the tables, as of now; in a reader's process too.
+    #[must_use]
+    pub fn unmerged_rows(&self) -> u64 {
+        self.store.memory().figures().rows
+    }
+
     /// How often a group has waited until a generation was free.
     #[must_use]
     pub fn pauses(&self) -> u64 {

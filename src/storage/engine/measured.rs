@@ -66,6 +66,7 @@ impl Table {
         self.fixture.writer.restart_wal().unwrap();
     }
 
+    /// Since the last checkpoint, once something was committed.
     fn wal_bytes(&self) -> u64 {
         self.fixture.writer.wal_progress().unwrap().log_bytes()
     }
@@ -89,10 +90,10 @@ fn what_a_row_costs() {
                     table.batch(numbers.into_iter(), origin)
                 })
                 .collect();
-            let (begun, wal) = (cpu_ns(), table.wal_bytes());
+            let begun = cpu_ns();
             batches.iter().for_each(|batch| table.apply(batch));
             let rows = CHANGED / 4;
-            let bytes = (table.wal_bytes() - wal) / rows;
+            let bytes = table.wal_bytes() / rows;
             println!("{what}: groups of {group}: {} ns a row, {bytes} bytes of -wal", (cpu_ns() - begun) / rows);
             table.checkpoint();
         }
@@ -108,7 +109,7 @@ fn what_a_row_costs() {
             filler.publish(1, 0);
             let rows = filler.memory().figures().rows;
             let mut merger = Merger::new(5);
-            let (begun, wal, mut slices, mut longest) = (cpu_ns(), table.wal_bytes(), 0, Duration::ZERO);
+            let (begun, mut slices, mut longest) = (cpu_ns(), 0, Duration::ZERO);
             loop {
                 let frozen = || Generation::new(filler.frozen(1));
                 let slice = merger.slice(&mut table.fixture.writer, 1, frozen, SLICE, &mut |_| Ok(())).unwrap();
@@ -118,7 +119,7 @@ fn what_a_row_costs() {
                     break;
                 }
             }
-            let bytes = (table.wal_bytes() - wal) / rows;
+            let bytes = table.wal_bytes() / rows;
             let cpu = (cpu_ns() - begun) / rows;
             println!("{what}: {rows} rows merged: {cpu} ns a row, {bytes} bytes, {slices} slices, longest {longest:?}");
             table.checkpoint();

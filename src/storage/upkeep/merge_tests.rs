@@ -214,3 +214,63 @@ fn keys_that_end_before_they_are_merged_cost_the_tables_nothing() {
     stage.fixture.writer.begin_write(NOW_MS + 600).unwrap();
     assert_eq!(stage.fixture.writer.verify().unwrap().problems, [""; 0]);
 }
+
+#[test]
+fn a_row_that_cannot_be_written_is_put_aside_and_told() {
+    let mut stage = Stage::new();
+    stage.put(0..30);
+    stage.fixture.writer.merge_all(NOW_MS).unwrap();
+    let damage = "UPDATE keyspace SET kind = 77 WHERE key = x'07000000'";
+    assert_eq!(stage.fixture.writer.connection().execute(damage, []).unwrap(), 1);
+    stage.write(|keyspace| {
+        (0..30u32).for_each(|n| keyspace.put_string(&n.to_le_bytes(), &[2; 90], Expiry::Clear).unwrap());
+    });
+    let mut left_out = 0;
+    for _ in 0..200 {
+        left_out += stage.step(SECOND, true).1.merged.left_out;
+    }
+    assert_eq!((left_out, stage.in_table("SELECT count(*) FROM left_out")), (1, 1));
+    assert_eq!(stage.in_table("SELECT count(*) FROM keyspace WHERE length = 90"), 29);
+    assert_eq!(stage.step(SECOND, true).1.unmerged.unwrap().rows, 0);
+}
+
+#[test]
+fn on_a_full_disk_the_journal_keeps_what_cannot_be_merged() {
+    let mut stage = Stage::new();
+    // The journal's cells are there.
+    for _ in 0..4 {
+        stage.put(0..400);
+        stage.fixture.writer.merge_all(NOW_MS).unwrap();
+    }
+    let set_page_limit = |stage: &Stage, pages: u32| {
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        stage.fixture.writer.connection().query_row(&sql, [], |_| Ok(())).unwrap();
+    };
+    set_page_limit(&stage, 1);
+    stage.write(|keyspace| {
+        (0..40u32).for_each(|n| keyspace.put_string(&n.to_be_bytes(), &[3; 900], Expiry::Clear).unwrap());
+    });
+    for _ in 0..50 {
+        stage.step(SECOND, true);
+    }
+    assert!(stage.step(SECOND, true).1.unmerged.unwrap().rows >= 39);
+    set_page_limit(&stage, 100_000);
+    for _ in 0..50 {
+        stage.step(SECOND, true);
+    }
+    assert_eq!(stage.step(SECOND, true).1.unmerged.unwrap().rows, 0);
+    assert_eq!(stage.in_table("SELECT count(*) FROM keyspace WHERE length = 900"), 40);
+}
+
+#[test]
+fn the_wal_stays_near_its_budget_beside_merges() {
+    let mut stage = Stage::with(|options| options.wal_bytes_max = 2 << 20);
+    let mut largest = 0;
+    for group in 0..1500u32 {
+        stage.put(group * 7 % 3000..group * 7 % 3000 + 20);
+        stage.now = clock::monotonic();
+        stage.step(Duration::ZERO, false);
+        largest = largest.max(stage.fixture.writer.wal_progress().unwrap().log_bytes());
+    }
+    assert!((1 << 20..8 << 20).contains(&largest), "{largest}");
+}
