@@ -11,6 +11,7 @@ use super::apply::Merging;
 use super::connection::{Durability, Options, Role, connect, set_mapped};
 use super::databases::Databases;
 use super::ids::Ids;
+use super::journal::region_cells;
 use super::sweep::Sweeping;
 use super::vfs;
 use crate::storage::error::{Result, StorageError};
@@ -27,6 +28,8 @@ pub struct Base {
     pub(super) ids: Ids,
     pub(super) sweeping: Sweeping,
     pub(super) syncing: Syncing,
+    /// The journal's cells of each generation; beyond them are those of a larger budget.
+    pub(super) journal_cells: u64,
     pub(super) merging: Merging,
     is_mapped: bool,
     read_limit: ReadLimit,
@@ -76,6 +79,7 @@ impl Base {
             ids: Ids::default(),
             sweeping: Sweeping::default(),
             syncing: Syncing { is_wanted: is_syncing, is_set: is_syncing },
+            journal_cells: region_cells(options.journal_bytes_max),
             merging: Merging::default(),
             is_mapped: options.mmap,
             read_limit,

@@ -6,7 +6,7 @@
 //! ```
 //! Groups of a region belong to one generation: the first group of a newer one takes the place of the first group of an older one,
 //! and the zeros behind it hide the rest. So what a client once wrote is never taken for a group. Why cells that are
-//! overwritten: docs/decisions/journal-table.md.
+//! overwritten: docs/decisions/journal-table.md. Those that only a larger budget needs are given back by the sweeper.
 
 use rusqlite::blob::{Blob, ZeroBlob};
 use rusqlite::{OptionalExtension, Rows, params};
@@ -107,18 +107,9 @@ impl Base {
     /// Generations that have groups, from `oldest` on, in order.
     fn generations_from(&self, oldest: u64) -> Result<Vec<u64>> {
         self.check_transaction()?;
-        let mut statement =
-            self.connection.prepare_cached("SELECT substr(bytes, 1, ?2) FROM journal WHERE cell = ?1")?;
         let mut found = Vec::new();
         for region in 0..GENERATIONS {
-            let mut rows = statement.query(params![first_cell(region), HEAD_BYTES])?;
-            let Some(row) = rows.next()? else { continue };
-            let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-            let Some((head, _)) = head_of(bytes)? else { continue };
-            if head.generation % GENERATIONS != region {
-                return Err(damaged(&format!("generation {} lies in region {region}", head.generation)));
-            }
-            found.push(head.generation);
+            found.extend(self.generation_in(region)?);
         }
         found.retain(|generation| *generation >= oldest);
         found.sort_unstable();
@@ -126,6 +117,20 @@ impl Base {
             return Err(damaged(&format!("generations {found:?} are not merged, {oldest} is")));
         }
         Ok(found)
+    }
+
+    /// Whose groups lie in a region.
+    fn generation_in(&self, region: u64) -> Result<Option<u64>> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT substr(bytes, 1, ?2) FROM journal WHERE cell = ?1")?;
+        let mut rows = statement.query(params![first_cell(region), HEAD_BYTES])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        let Some((head, _)) = head_of(bytes)? else { return Ok(None) };
+        if head.generation % GENERATIONS != region {
+            return Err(damaged(&format!("generation {} lies in region {region}", head.generation)));
+        }
+        Ok(Some(head.generation))
     }
 
     fn replay_generation(&self, from: Place, show: &mut dyn FnMut(&Group<'_>, Place) -> Result<()>) -> Result<Place> {
@@ -157,6 +162,44 @@ impl Base {
             show(&group, place)?;
             reading.read += length;
         }
+    }
+}
+
+/// How many cells a generation may need.
+pub(super) fn region_cells(journal_bytes_max: u64) -> u64 {
+    match journal_bytes_max / GENERATIONS {
+        0 => 0,
+        // The last group may end in the middle of a cell.
+        bytes => bytes.div_ceil(CELL_BYTES as u64) + 1,
+    }
+}
+
+/// What a cell counts for in a sweep: so many rows have about its pages.
+const CELL_ROWS: usize = 8;
+
+impl Base {
+    /// Removes cells that no generation needs any more, the last ones first. Returns how many rows of a sweep that comes to: 0 when there are
+    /// none.
+    pub(super) fn sweep_journal(&self, rows_max: usize) -> Result<usize> {
+        let mut swept = 0;
+        for region in 0..GENERATIONS {
+            let (first, last) = (first_cell(region), first_cell(region) | ((1 << REGION_BITS) - 1));
+            let unneeded = first + self.journal_cells.cast_signed();
+            let mut statement =
+                self.connection.prepare_cached("SELECT 1 FROM journal WHERE cell BETWEEN ?1 AND ?2 LIMIT 1")?;
+            if swept == rows_max || statement.query_row([unneeded, last], |_| Ok(())).optional()?.is_none() {
+                continue;
+            }
+            let merged = self.merged()?.generation;
+            if self.generation_in(region)?.is_none_or(|generation| generation <= merged) {
+                let cells_max = (rows_max - swept).div_ceil(CELL_ROWS);
+                let sql = "DELETE FROM journal WHERE cell IN
+                           (SELECT cell FROM journal WHERE cell BETWEEN ?1 AND ?2 ORDER BY cell DESC LIMIT ?3)";
+                let removed = self.connection.prepare_cached(sql)?.execute(params![unneeded, last, cells_max])?;
+                swept = (swept + removed * CELL_ROWS).min(rows_max);
+            }
+        }
+        Ok(swept)
     }
 }
 
@@ -423,6 +466,38 @@ mod tests {
             let found = damaged(&sql);
             assert!(matches!(found, Err(StorageError::Corrupt(_))), "{sql}: {found:?}");
         }
+    }
+
+    #[test]
+    fn cells_of_a_larger_budget_are_given_back_once_their_generation_is_merged() {
+        let mut journal = Journal::new();
+        for _ in 0..5 {
+            (0..9).for_each(|_| journal.append(CELL_BYTES));
+            journal.begin_generation();
+        }
+        journal.merge(3, 27);
+        let cells = |journal: &Journal| {
+            let sql = "SELECT group_concat(cells) FROM (SELECT count(*) AS cells FROM journal GROUP BY cell >> 32)";
+            journal.fixture.writer.connection().query_row(sql, [], |row| row.get::<_, Option<String>>(0)).unwrap()
+        };
+        let sweep = |journal: &mut Journal| {
+            while journal.fixture.write(|keyspace| keyspace.sweep_orphans(20)).unwrap() > 0 {}
+        };
+        journal.fixture.writer.journal_cells = 3;
+        sweep(&mut journal);
+        // Generations 4 and 5 wait, 2 and 3 do not.
+        assert_eq!(cells(&journal).unwrap(), "10,10,3,3");
+        assert_eq!(journal.replay_behind(None).unwrap().0, (28..=45).collect::<Vec<_>>());
+        // Room that is needed again is made again.
+        journal.append(5 * CELL_BYTES);
+        journal.append(10);
+        assert_eq!(journal.replay(), (28..=47).collect::<Vec<_>>());
+        journal.fixture.writer.journal_cells = region_cells(0);
+        journal.merge(6, 47);
+        sweep(&mut journal);
+        assert_eq!(cells(&journal), None);
+        assert!(journal.replay().is_empty());
+        assert_eq!(region_cells(4 << 20), (1 << 20) / CELL_BYTES as u64 + 1);
     }
 
     #[test]

@@ -137,8 +137,8 @@ impl Base {
         Ok(true)
     }
 
-    /// Removes rows of flushed databases and of deleted big values. Returns how many rows it worked off: 0 when there is
-    /// nothing left.
+    /// Removes rows of flushed databases and of deleted big values, then cells of the journal that nobody needs. Returns how many rows
+    /// it worked off: 0 when there is nothing left.
     pub(in crate::storage) fn sweep_orphans(&mut self, rows_max: usize) -> Result<usize> {
         self.check_writing()?;
         let mut swept = 0;
@@ -151,7 +151,7 @@ impl Base {
             swept += removed.max(1);
         }
         self.sweeping.at = None;
-        Ok(swept)
+        Ok(swept + self.sweep_journal(rows_max.saturating_sub(swept))?)
     }
 
     fn next_orphan(&mut self) -> Result<Option<(bool, i64)>> {
