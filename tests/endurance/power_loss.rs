@@ -12,6 +12,7 @@ use crate::support::strace::{self, Line, RECORD, Recording, Strace};
 use crate::support::{Service, encoded, number_from_environment, signal, turn};
 use clients::{Journal, write_for_a_while};
 use disk::{Disk, Random};
+use emptyserver::storage::memtable::{Memory, Shape};
 use emptyserver::storage::{self, Keyspace};
 use emptyserver::sys::clock;
 
@@ -61,16 +62,26 @@ fn check_cuts(lines: &[Line], journal: &Journal, mut cuts: Vec<usize>, random: &
     found
 }
 
-/// Opens what is left as the program would, and compares. Returns how many acknowledged writes it was about.
+/// Opens what is left as the program would, with the journal in memory and then in the tables, and compares. Returns how many acknowledged
+/// writes it was about.
 fn check_image(directory: &Path, journal: &Journal, at_us: i64, what: &str) -> usize {
-    let options = storage::Options::new(directory);
+    let options = storage::Options { journal_bytes_max: 64 << 20, ..storage::Options::new(directory) };
     let opened = storage::prepare(&options).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert!(!opened.created, "{what}: the file is not there");
-    let mut keyspace = Keyspace::open_reader(&options).unwrap();
-    keyspace.begin_read(clock::wall_ms()).unwrap();
-    let report = keyspace.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert!(report.problems.is_empty(), "{what}: {:?}", report.problems);
-    journal.check(&keyspace, at_us).unwrap_or_else(|wrong| panic!("{what}: {wrong}"))
+    let verify = |keyspace: &mut Keyspace| {
+        keyspace.begin_read(clock::wall_ms()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let report = keyspace.verify().unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(report.problems.is_empty(), "{what}: {:?}", report.problems);
+    };
+    verify(&mut Keyspace::open_reader(&options).unwrap());
+    let mut found = 0;
+    for memory in [Memory::new(Shape::of(64 << 20, 1)).unwrap(), Memory::off()] {
+        let mut keyspace = Keyspace::open_writer_on(&options, memory, Box::new(|_| {}))
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        verify(&mut keyspace);
+        found = journal.check(&keyspace, at_us).unwrap_or_else(|wrong| panic!("{what}: {wrong}"));
+    }
+    found
 }
 
 fn random() -> Random {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::storage::broken::{self, Variant};
 use crate::storage::error::Result;
-use crate::storage::error::StorageError;
 use crate::storage::journal::{self, Head};
 use crate::storage::memtable::{Busy, Filler, Memory, Window};
 use crate::storage::merge::{Merger, Slice};
@@ -15,6 +14,7 @@ use crate::storage::sqlite::{Base, GENERATIONS, Merged};
 
 use super::deadlines::Deadlines;
 use super::generations::Generation;
+use crate::sys::process;
 
 pub(super) struct Groups {
     pub(super) filler: Filler,
@@ -39,6 +39,8 @@ pub(super) struct Groups {
 
 /// How long a pause is while a reader holds a generation.
 const PINNED_LOOK: Duration = Duration::from_millis(1);
+/// Exit code of a writer whose memory has not the room that was made sure of.
+const NO_ROOM: i32 = 5;
 /// A forced merge looks at nothing else for so long.
 const FORCED_SLICE: Duration = Duration::from_millis(5);
 /// Slices of it that may fail: with more it is not a row's affair.
@@ -166,16 +168,22 @@ impl Groups {
         }
         let half = batch.len() / 2;
         let mut number = 0;
-        batch.each(|changed| {
-            self.tell_space(changed.key.name(), changed.row);
-            self.deadlines.note(changed.key, changed.row, now_ms);
-            let inserted = self.filler.insert(changed.key, changed.row, changed.origin, seq);
-            number += 1;
-            if number == half {
-                pass(Point::HalfInserted);
-            }
-            inserted.map_err(|_| StorageError::Internal("a group found no room in memory".into()))
-        })?;
+        batch
+            .each(|changed| {
+                self.tell_space(changed.key.name(), changed.row);
+                self.deadlines.note(changed.key, changed.row, now_ms);
+                let inserted = self.filler.insert(changed.key, changed.row, changed.origin, seq);
+                number += 1;
+                if number == half {
+                    pass(Point::HalfInserted);
+                }
+                inserted
+            })
+            // It is committed, so it can't be refused: the next writer finds it in the journal, and room for it in the tables.
+            .unwrap_or_else(|full| {
+                tracing::error!(?full, "a committed group finds no room in memory: the writer ends");
+                process::exit_at_once(NO_ROOM)
+            });
         pass(Point::RowsInserted);
         self.filler.publish(seq, merged.ahead);
         pass(Point::GroupPublished);
@@ -219,6 +227,7 @@ impl Groups {
         for (incarnation, number) in &self.new_tickets {
             base.record_ticket(*incarnation, *number)?;
         }
+        let spaces = base.spaces()?;
         pass(Point::DirectApplied);
         base.commit()?;
         pass(Point::DirectCommitted);
@@ -229,21 +238,11 @@ impl Groups {
         self.ends.clear();
         self.filler.set_merged(generation);
         pass(Point::MergedPublished);
-        self.tell_spaces(base)?;
+        spaces.into_iter().enumerate().for_each(|(number, space)| self.filler.set_space(number as u8, space));
         self.filler.publish(seq, ahead);
         pass(Point::GroupPublished);
-        // All are merged, so it can only be held for a moment.
-        self.begin_generation(now_ms).map_err(|busy| StorageError::Internal(format!("no generation begins: {busy:?}")))
-    }
-
-    /// The spaces of all databases as the tables have them.
-    pub(super) fn tell_spaces(&self, base: &mut Base) -> Result<()> {
-        base.begin_read()?;
-        let told = base.spaces();
-        base.end_read()?;
-        for (number, space) in told?.into_iter().enumerate() {
-            self.filler.set_space(number as u8, space);
-        }
+        // All are merged, so it begins; if not, the next group finds no room, and goes the same way.
+        self.begin_generation(now_ms).unwrap_or_else(|busy| tracing::error!(?busy, "no generation begins"));
         Ok(())
     }
 

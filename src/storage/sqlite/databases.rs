@@ -117,7 +117,11 @@ impl Base {
     /// Where the databases' keys lie, in the present transaction.
     pub(in crate::storage) fn spaces(&self) -> Result<[u64; DATABASES]> {
         self.check_transaction()?;
-        Ok(self.load_databases()?.rows.map(|row| row.id))
+        let databases = match &self.writing {
+            Some(databases) => *databases,
+            None => self.load_databases()?,
+        };
+        Ok(databases.rows.map(|row| row.id))
     }
 
     /// Keys of a database in its table, and those of them that end.
