@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::keyspace::Layout;
 use super::memtable::{Memory, Shape};
-use super::rows::Homes;
+use super::rows::{Homes, crowd_files};
 use super::sqlite::GENERATIONS;
 use super::{Change, Keyspace, Options, prepare};
 
@@ -71,7 +71,9 @@ impl Fixture {
         fixture
     }
 
+    /// Also files that this thread opens from now on: a start may write rows into tables.
     pub(in crate::storage) fn crowd_keyspace(keyspace: &mut Keyspace) {
+        crowd_files(6);
         keyspace.set_homes(Homes::crowded(6));
         keyspace.crowd(Homes::crowded(6), Layout::SMALL);
     }

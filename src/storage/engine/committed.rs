@@ -76,14 +76,15 @@ impl Committed {
     pub(super) fn begin_read(&mut self, now_ms: i64) -> Result<()> {
         self.begun = (now_ms, clock::monotonic());
         let early = broken::is(Variant::SequenceBeforeSnapshot).then(|| self.memory.published());
-        if early.is_some() {
+        let early_newest = broken::is(Variant::NewestBeforeSnapshot).then(|| self.memory.newest());
+        if early.is_some() || early_newest.is_some() {
             pass(Point::SequenceRead);
         }
         self.base.begin_read()?;
         self.open_view()?;
-        if let Some(seq) = early {
-            self.window.set(Window { seq, ..self.window.get() });
-        }
+        let window = self.window.get();
+        let (seq, newest) = (early.unwrap_or(window.seq), early_newest.unwrap_or(window.newest));
+        self.window.set(Window { seq, newest, ..window });
         Ok(())
     }
 

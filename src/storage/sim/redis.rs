@@ -8,7 +8,7 @@ use super::schedule::Random;
 use crate::storage::{Expiry, Keyspace, Lookup, Result, StorageError};
 
 pub(super) const DATABASES: u8 = 3;
-pub(super) const KEYS: u8 = 14;
+pub(super) const KEYS: u8 = 9;
 
 type Key = Vec<u8>;
 type Strings = BTreeMap<Key, (Vec<u8>, Option<i64>)>;
@@ -66,7 +66,7 @@ impl Change {
             let length = if random.one_in(3) { random.below(60) as usize } else { random.below(13) as usize };
             stamp.to_string().bytes().chain([b'.']).cycle().take(length.max(1)).collect::<Vec<u8>>()
         };
-        let change = match random.below(32) {
+        let change = match random.below(36) {
             0..14 => Change::Put {
                 key: key(random),
                 value: bytes(random),
@@ -89,9 +89,9 @@ impl Change {
                 to: key(random),
                 replace: random.one_in(2),
             },
-            28 => Change::Move(key(random), random.below(u64::from(DATABASES)) as u8),
-            29 => Change::Swap(random.below(u64::from(DATABASES)) as u8),
-            30 => Change::Flush,
+            28..31 => Change::Move(key(random), random.below(u64::from(DATABASES)) as u8),
+            31 => Change::Swap(random.below(u64::from(DATABASES)) as u8),
+            32..34 => Change::Flush,
             _ if random.one_in(4) => Change::FlushAll,
             _ => Change::Delete(key(random)),
         };

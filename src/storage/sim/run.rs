@@ -31,6 +31,7 @@ pub(super) fn seed(
         freezes: random.of(&[4, 20, 60]),
         writer_dies: random.of(&[60, 300, 3000]),
         worker_dies: random.of(&[200, 3000]),
+        row_points: random.of(&[1, 8, 8, 32]),
     };
     let durability = random.of(&[Durability::Always, Durability::Always, Durability::Os]);
     let history = History::new(State::default());
@@ -39,7 +40,7 @@ pub(super) fn seed(
     let outcome = loop {
         let connect = |options: &Options| Keyspace::open_reader(options).unwrap();
         let (disk, keeper) = Disk::open(directory, durability, connect);
-        let length = (50 + heritage.random.below(600)).min(steps - done);
+        let length = (50 + heritage.random.below(2500)).min(steps - done);
         let scheduler = Scheduler::new(seed ^ done << 32, mood, length, is_loud);
         let world = Arc::new(World::new(scheduler, disk, variant, heritage));
         run(&world);
@@ -92,7 +93,10 @@ fn settle(world: &Arc<World>) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::seed;
+    use crate::storage::broken::Variant;
+    use crate::storage::fixture::{Fixture, NOW_MS};
     use crate::storage::memtable::{Memory, Shape};
+    use crate::storage::{Expiry, Lookup};
 
     /// Of generations that are full after a few groups; and none.
     fn memories() -> Vec<Memory> {
@@ -121,5 +125,62 @@ mod tests {
                 panic!("SIM_SEED={number} SIM_STEPS={steps}, step {done}: {what}");
             }
         }
+    }
+
+    /// Seeds until one finds what is broken; how many steps that took.
+    fn search(variant: Variant, memories: &[Memory]) -> Option<(u64, String)> {
+        let mut done = 0;
+        let number_of_steps = number("SIM_STEPS", 5000);
+        for number in 1..=number("SIM_SEEDS", 60) {
+            let memory = memories[number as usize % (memories.len() - 1)];
+            let (steps, outcome) = seed(number, number_of_steps, Some(variant), memory, false);
+            done += steps;
+            if let Err(what) = outcome {
+                return Some((done, what.lines().next().unwrap_or_default().to_owned()));
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn every_broken_variant_is_found() {
+        let memories = memories();
+        let only = number("SIM_VARIANT", u64::MAX) as usize;
+        let mut missed = Vec::new();
+        for (place, variant) in Variant::ALL.into_iter().enumerate().filter(|(place, _)| only > 99 || only == *place) {
+            match search(variant, &memories) {
+                Some((steps, what)) => {
+                    println!("{place} {variant:?}: after {steps} steps: {}", &what[..what.len().min(160)])
+                }
+                None => missed.push(variant),
+            }
+        }
+        assert!(missed.is_empty(), "not found: {missed:?}");
+    }
+
+    #[test]
+    fn forty_thousand_flushes_in_one_generation_need_no_number_each() {
+        let memory = Memory::new(Shape { generations: 4, generation_bytes: 60 << 20, pins: 3 }).unwrap();
+        let mut fixture = Fixture::on(memory);
+        for group in 0..400u32 {
+            fixture.write(|keyspace| {
+                for number in 0..100u32 {
+                    keyspace.put_string(b"key", format!("{group}.{number}").as_bytes(), Expiry::Clear).unwrap();
+                    keyspace.flush_database().unwrap();
+                }
+                keyspace.put_string(b"key", &group.to_le_bytes(), Expiry::Clear).unwrap();
+            });
+        }
+        assert_eq!(memory.merged(), 0, "all of it lies in one generation");
+        fixture.writer.merge_all(NOW_MS).unwrap();
+        fixture.write(|keyspace| {
+            assert_eq!(keyspace.string(b"key").unwrap(), Lookup::Found(399u32.to_le_bytes().to_vec()));
+            assert_eq!(keyspace.key_count().unwrap(), 1);
+        });
+        while fixture.write(|keyspace| keyspace.sweep_orphans(1000)).unwrap() > 0 {}
+        fixture.write(|keyspace| {
+            assert_eq!(keyspace.orphans_left().unwrap(), 0);
+            assert_eq!(keyspace.verify().unwrap().problems, [""; 0]);
+        });
     }
 }

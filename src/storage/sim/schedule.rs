@@ -71,6 +71,8 @@ pub(super) struct Mood {
     /// One of the writer's points in so many is its last.
     pub(super) writer_dies: u64,
     pub(super) worker_dies: u64,
+    /// One in so many of the points within a row is a turn.
+    pub(super) row_points: u64,
 }
 
 pub(super) struct Scheduler {
@@ -125,6 +127,10 @@ impl Scheduler {
     /// Somebody may go on instead, or this actor die.
     pub(super) fn turn(&self, me: usize, note: Note, may_die: bool) {
         let mut state = self.lock();
+        let one_in = if is_within_row(note) { state.mood.row_points } else { 1 };
+        if !state.random.one_in(one_in) && !state.is_over() {
+            return;
+        }
         state.steps += 1;
         if state.trace.len() == TRACE {
             state.trace.pop_front();
@@ -151,7 +157,8 @@ impl Scheduler {
         if state.random.one_in(switches) {
             let freezes = state.mood.freezes;
             if state.random.one_in(freezes) {
-                state.frozen_until[me] = step + 20 + state.random.below(400);
+                let longest = state.random.of(&[30, 300, 2000]);
+                state.frozen_until[me] = step + state.random.below(longest);
             }
             if waits {
                 state.frozen_until[me] = state.frozen_until[me].max(step + 5);
@@ -218,12 +225,21 @@ impl State {
         let (has_ended, frozen_until) = (self.has_ended, self.frozen_until);
         let ready: Vec<usize> =
             (0..ACTORS).filter(|actor| !has_ended[*actor] && frozen_until[*actor] <= steps).collect();
+        if ready.contains(&WRITER) && self.random.one_in(2) {
+            return WRITER;
+        }
         if !ready.is_empty() {
             return self.random.of(&ready);
         }
         let left: Vec<usize> = (0..ACTORS).filter(|actor| !has_ended[*actor]).collect();
         self.random.of(&left)
     }
+}
+
+/// There are many of these.
+fn is_within_row(note: Note) -> bool {
+    use Point::{MemoryAsked, RowAllocated, RowCopied, RowLinked, RowSeen, RowWritten, SpaceMoved};
+    matches!(note, Note::Point(MemoryAsked | RowAllocated | RowCopied | RowLinked | RowSeen | RowWritten | SpaceMoved))
 }
 
 /// Unwinds without a word.

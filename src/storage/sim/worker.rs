@@ -49,7 +49,13 @@ impl Worker<'_> {
     fn look(&mut self) {
         let world = self.world;
         let floor = world.history(|history| history.floor());
-        let (database, key) = self.draw();
+        // Rather a key that it remembers.
+        let mut known: Vec<(u8, u8)> = self.cache.keys().copied().collect();
+        known.sort_unstable();
+        let (database, key) = match known.is_empty() || world.random(|random| random.one_in(3)) {
+            true => self.draw(),
+            false => world.random(|random| random.of(&known)),
+        };
         let version = world.versions.read(database, &redis::name(key));
         world.turn(self.me, "version read");
         let now_ms = world.now_ms();

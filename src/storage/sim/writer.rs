@@ -25,15 +25,21 @@ pub(super) fn live(world: &Arc<World>) {
     let mut writer = Writer { world, keyspace: world.must("a writer's start", opened), checkpointer: None };
     crowd(&mut writer.keyspace);
     writer.take_over();
+    let is_eager = world.random(|random| random.one_in(2));
     loop {
         broken::set_now_ms(world.now_ms());
         world.turn(WRITER, "writer");
         match world.random(|random| random.below(16)) {
-            0..10 => writer.group(),
-            10..12 => writer.merge(),
+            0..8 => {
+                writer.group();
+                if is_eager {
+                    writer.merge();
+                }
+            }
+            8..12 => writer.merge(),
             12 => writer.sweep_expired(),
             13 => writer.sweep_orphans(),
-            14 => world.later(1 + world.random(|random| random.below(4)) as i64),
+            14 => world.later(1 + world.random(|random| random.below(12)) as i64),
             _ => writer.checkpoint(),
         }
     }
@@ -126,10 +132,13 @@ impl Writer<'_> {
     /// Slices of the oldest generation, if one waits; or the newest one takes no further groups.
     fn merge(&mut self) {
         let world = self.world;
-        if world.random(|random| random.one_in(4)) {
+        if world.random(|random| random.one_in(2)) {
             let _is_free = self.keyspace.freeze(world.now_ms());
         }
-        for _ in 0..=world.random(|random| random.below(6)) {
+        for _ in 0..=world.random(|random| random.below(12)) {
+            if world.random(|random| random.one_in(5)) {
+                self.sweep_orphans();
+            }
             if world.must("a merge", self.keyspace.merge(Duration::ZERO)).is_none() {
                 return;
             }
