@@ -41,6 +41,8 @@ pub(crate) enum Variant {
     SpacesGivenTwice,
     /// M's transaction does not store the tickets.
     TicketsLostInMerge,
+    /// A reader looks at the word M before S: a group that went into the tables alone is in neither.
+    MergedReadBeforeSequence,
     /// A reader does not compare D with its snapshot's `ahead`.
     AheadUnchecked,
     /// When a generation is merged again after a start, its rows' origins count as facts.
@@ -67,7 +69,7 @@ pub(crate) enum Variant {
 
 impl Variant {
     #[cfg(test)]
-    pub(crate) const ALL: [Variant; 20] = [
+    pub(crate) const ALL: [Variant; 21] = [
         Variant::SequenceBeforeSnapshot,
         Variant::NewestBeforeSnapshot,
         Variant::NeitherPinNorNonce,
@@ -84,6 +86,7 @@ impl Variant {
         Variant::IdsGivenTwice,
         Variant::SpacesGivenTwice,
         Variant::TicketsLostInMerge,
+        Variant::MergedReadBeforeSequence,
         Variant::AheadUnchecked,
         Variant::HintsTrustedAgain,
         Variant::MergedBeforeCommit,

@@ -503,6 +503,28 @@ fn no_window_is_seen_through_that_nobody_has_opened() {
 }
 
 #[test]
+fn a_view_is_late_where_a_group_goes_into_the_tables_alone_while_it_is_opened() {
+    let open = || {
+        let (filler, memory) = filled(SHAPE);
+        let filler = std::cell::RefCell::new(filler);
+        points::listen(Some(std::rc::Rc::new(move |point| {
+            if point == Point::PinHolds {
+                filler.borrow_mut().set_merged(1);
+                filler.borrow_mut().publish(1, 0);
+            }
+        })));
+        let opened = memory.open(&memory.take_pin(1), 0, 0, 5000);
+        points::listen(None);
+        opened
+    };
+    assert_eq!(open(), None);
+    broken::choose(Some(Variant::MergedReadBeforeSequence));
+    let is_found = open().is_some();
+    broken::choose(None);
+    assert!(is_found);
+}
+
+#[test]
 fn a_pin_keeps_a_generation_for_a_moment_and_no_longer_than_its_lease() {
     let (mut filler, memory) = filled(SHAPE);
     filler.begin_generation(0).unwrap();

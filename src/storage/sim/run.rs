@@ -130,10 +130,9 @@ mod tests {
     /// Seeds until one finds what is broken; how many steps that took.
     fn search(variant: Variant, memories: &[Memory]) -> Option<(u64, String)> {
         let mut done = 0;
-        let number_of_steps = number("SIM_STEPS", 5000);
-        for number in 1..=number("SIM_SEEDS", 60) {
+        for number in 1..=400 {
             let memory = memories[number as usize % (memories.len() - 1)];
-            let (steps, outcome) = seed(number, number_of_steps, Some(variant), memory, false);
+            let (steps, outcome) = seed(number, 5000, Some(variant), memory, false);
             done += steps;
             if let Err(what) = outcome {
                 return Some((done, what.lines().next().unwrap_or_default().to_owned()));
@@ -143,6 +142,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "a minute; .ci/suites"]
     fn every_broken_variant_is_found() {
         let memories = memories();
         let only = number("SIM_VARIANT", u64::MAX) as usize;
