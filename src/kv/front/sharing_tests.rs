@@ -182,6 +182,42 @@ fn all_of_a_large_hash_is_read_by_the_heavy_lane_and_one_of_its_fields_by_any() 
 }
 
 #[test]
+fn what_large_sets_make_is_read_by_the_heavy_lane_and_one_of_their_members_by_any() {
+    let mut stage = stage();
+    let client = stage.pump.connect();
+    let members = |from: usize| (from..from + 600).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
+    assert_eq!(
+        stage.call(client, &format!("SADD small {}", (0..9).map(|n| format!("{n} ")).collect::<String>())),
+        ":9"
+    );
+    for key in ["a", "b"] {
+        assert_eq!(stage.call(client, &format!("SADD {key} {}", members(0))), ":600");
+        assert_eq!(stage.call(client, &format!("SADD {key} {}", members(600))), ":600");
+    }
+    let light = "SISMEMBER a 7 / SCARD a / SINTER small small / SRANDMEMBER a";
+    stage.send(client, light);
+    stage.pump.run_lane(READ, 1);
+    assert!(stage.replies(client).starts_with(":1 :1200 *9 "));
+    for call in ["SMEMBERS a", "SINTER a b", "SUNION small a", "SDIFF a small", "SINTERCARD 2 a b"] {
+        stage.send(client, call);
+        stage.pump.run_lane(READ, 1);
+        assert_eq!(stage.queued(), [0, 1, 0], "{call}: where its keys turn out to hold much");
+        stage.pump.settle();
+        assert!(!stage.replies(client).starts_with('-'), "{call}");
+    }
+    // Each of them alone is light, and the two are not.
+    assert_eq!(stage.call(client, &format!("SADD c {} / SADD d {}", members(0), members(300))), ":600 :600");
+    stage.send(client, "SINTERCARD 1 c");
+    stage.pump.run_lane(READ, 1);
+    assert_eq!((stage.replies(client), stage.queued()), (":600".to_owned(), [0, 0, 0]));
+    stage.send(client, "SINTERCARD 2 c d");
+    stage.pump.run_lane(READ, 1);
+    assert_eq!(stage.queued(), [0, 1, 0]);
+    stage.pump.settle();
+    assert_eq!(stage.replies(client), ":300");
+}
+
+#[test]
 fn few_fields_with_much_in_them_are_read_by_the_heavy_lane() {
     let mut stage = stage();
     let client = stage.pump.connect();
