@@ -175,7 +175,7 @@ proptest! {
         let mut fixture = Fixture::new();
         let mut sets = Vec::new();
         for (number, (size, step)) in sizes.iter().zip(&steps).enumerate() {
-            let member = |at: u32| match is_long && at % 50 == 0 {
+            let member = |at: u32| match is_long && at.is_multiple_of(50) {
                 true => format!("{}{}", "long".repeat(100), at * step),
                 false => (at * step).to_string(),
             };

@@ -280,21 +280,21 @@ impl<S: Store> Keyspace<S> {
         if !matches!(found, Found::Nothing) && !may_replace {
             return Ok(false);
         }
-        self.set_found(contents, name, value, found)
+        self.set_found(contents, name, value, &found)
     }
 
     /// The same once it was looked for.
-    fn set_found(&mut self, contents: &mut Contents<'_>, name: &[u8], value: &[u8], found: Found) -> Result<bool> {
+    fn set_found(&mut self, contents: &mut Contents<'_>, name: &[u8], value: &[u8], found: &Found) -> Result<bool> {
         let is_new = matches!(found, Found::Nothing);
         self.begin_change(contents)?;
         contents.encode(name, value, is_new, &self.thresholds)?;
         if let Form::Packed(pack) = &mut contents.form {
-            let bytes = match &found {
+            let bytes = match found {
                 Found::Packed(span) => pack.bytes().len() - pack.value(span).len() + value.len() + 1,
                 _ => pack.bytes().len() + pack.growth(name, value),
             };
             let fits = bytes <= self.layout.packed_bytes_max;
-            match &found {
+            match found {
                 Found::Packed(span) if fits => {
                     pack.replace(span, value);
                     return Ok(false);
@@ -306,7 +306,7 @@ impl<S: Store> Keyspace<S> {
                 _ => self.unpack(contents)?,
             }
         }
-        self.set_row(contents, name, value, &found)
+        self.set_row(contents, name, value, found)
     }
 
     /// Removes an element. False when it was not there.
@@ -390,7 +390,7 @@ impl<S: Store> Keyspace<S> {
     /// Adds an element that is not there, as the caller knows: nobody looks.
     pub fn add_new_to(&mut self, building: &mut Building, name: &[u8], value: &[u8]) -> Result<()> {
         self.begin_adding(building, name.len() + value.len());
-        self.set_found(&mut building.contents, name, value, Found::Nothing).map(drop)
+        self.set_found(&mut building.contents, name, value, &Found::Nothing).map(drop)
     }
 
     /// An element of so many bytes comes: from many on, rows do not wait in the batch.
