@@ -87,15 +87,15 @@ pub fn scan(call: &mut ReadCall<'_>, kind: Kind) -> ReadResult {
     let (keyspace, reply) = (call.keyspace, &mut call.reply);
     let mut cursor = parse_cursor(call.args[2])?;
     let elements = with_values(keyspace, kind, call.args[1], reply)?;
-    let (mut written, mut is_over) = (0, true);
+    let (mut written, mut next) = (0, 0);
     let header = reply.gap();
     if let Some(elements) = elements {
         let options = Options::parse(walk_of(kind), &call.args[3..])?;
         let (wanted, mut left) = (options.wanted()?, options.count);
         let parts = if options.has_values { Parts::Both } else { Parts::Names };
         // Behind the last position there is nothing to look at.
-        is_over = cursor >= CURSOR_END && !elements.is_packed();
-        while !is_over {
+        let mut is_left = cursor < CURSOR_END || elements.is_packed();
+        while is_left {
             let step = left.min(STEP_KEYS);
             cursor = elements.scan(cursor, step, |name, value| {
                 if wanted.holds(name) {
@@ -104,17 +104,14 @@ pub fn scan(call: &mut ReadCall<'_>, kind: Kind) -> ReadResult {
                 }
                 Ok::<_, CommandError>(())
             })?;
-            left -= step;
-            if cursor == 0 || left == 0 {
-                break;
-            }
+            (left, next) = (left - step, cursor);
+            is_left = cursor != 0 && left != 0;
             keyspace.check_read_limit()?;
         }
     }
-    let cursor = if is_over { 0 } else { cursor };
     Ok(reply.fill(header, |reply| {
         reply.array(2)?;
-        reply.bulk(itoa::Buffer::new().format(cursor).as_bytes())?;
+        reply.bulk(itoa::Buffer::new().format(next).as_bytes())?;
         reply.array(written)
     })?)
 }
@@ -170,7 +167,7 @@ pub fn each_random(
     show: &mut dyn FnMut(&[u8], &[u8]) -> ReadResult,
 ) -> ReadResult {
     let mut random = Random::new();
-    let random = &mut || random.next();
+    let random = &mut || random.draw();
     let mut left = match wish {
         Wish::Different(count) => return elements.random(count, random, show),
         Wish::Any(count) => count,

@@ -252,7 +252,7 @@ fn move_(call: &mut WriteCall<'_>) -> CommandResult {
 }
 
 fn randomkey(call: &mut ReadCall<'_>) -> ReadResult {
-    match call.keyspace.random_key(Random::new().next())? {
+    match call.keyspace.random_key(Random::new().draw())? {
         Some(key) => Ok(call.reply.bulk(&key)?),
         None => Ok(call.reply.null()?),
     }

@@ -12,7 +12,7 @@ impl Random {
         Random(RandomState::new().build_hasher().finish())
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -24,7 +24,7 @@ impl Random {
     pub fn below(&mut self, end: u64) -> u64 {
         // Lemire: the high half of the product, but for the few products that would come more often.
         loop {
-            let product = u128::from(self.next()) * u128::from(end);
+            let product = u128::from(self.draw()) * u128::from(end);
             let low = product as u64;
             if low >= end || low >= end.wrapping_neg() % end {
                 return (product >> 64) as u64;

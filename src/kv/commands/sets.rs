@@ -291,7 +291,7 @@ fn spop(call: &mut WriteCall<'_>) -> CommandResult {
         return Ok(Reply::Set(Vec::new()));
     }
     let mut random = Random::new();
-    let Lookup::Found(mut popped) = call.keyspace.set_pop(key, wanted, &mut || random.next())? else {
+    let Lookup::Found(mut popped) = call.keyspace.set_pop(key, wanted, &mut || random.draw())? else {
         return Err(errors::INTERNAL.into());
     };
     tell_removal(call, "spop", key, popped.is_gone);

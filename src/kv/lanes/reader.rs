@@ -286,7 +286,7 @@ impl Reader {
             match self.calls.read(&mut self.keyspace, &call, answer, &mut Learning::of(&seen)) {
                 Ran::Answered | Ran::Refused => answers.end(&call),
                 Ran::Failed(error) if error != StorageError::ViewLost && self.keyspace.is_in_transaction() => {
-                    self.failed(&call, &error, answers)
+                    self.failed(&call, &error, answers);
                 }
                 Ran::Failed(error) => return Err((at, error)),
                 Ran::Panicked | Ran::TooHeavy => self.panicked(&call, answers),
