@@ -62,7 +62,8 @@ fn imports_respect_the_layers(source: &Source, wrong: &mut Vec<String>) {
 const INNER_WALLS: &[(&str, &[&str])] = &[
     ("src/storage/rows/", &["storage::rows", "storage::error"]),
     ("src/storage/journal/", &["storage::journal", "storage::rows", "storage::error"]),
-    ("src/storage/keyspace/", &["storage::keyspace", "storage::rows", "storage::error"]),
+    // What breaks a rule for the simulator stands where the rule is.
+    ("src/storage/keyspace/", &["storage::keyspace", "storage::rows", "storage::error", "storage::broken"]),
     ("src/storage/memtable/", &["storage::memtable", "storage::rows", "storage::broken", "storage::points", "sys"]),
 ];
 
@@ -235,8 +236,11 @@ fn mod_files_only_list(source: &Source, wrong: &mut Vec<String>) {
     let statements: String =
         source.code.lines().filter(|line| !line.trim().starts_with('#')).collect::<Vec<_>>().join("\n");
     for statement in statements.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
-        let words =
-            statement.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ").trim_start_matches("pub ");
+        let words = statement
+            .trim_start_matches("pub(crate) ")
+            .trim_start_matches("pub(in crate::storage) ")
+            .trim_start_matches("pub(super) ")
+            .trim_start_matches("pub ");
         let is_listing = words.starts_with("mod ") || (words.starts_with("use ") && words != statement);
         if !is_listing {
             let first = statement.lines().next().unwrap_or_default();
