@@ -9,8 +9,9 @@ use super::groups::Groups;
 use super::take_over::take_over;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::{ChangeHook, ExpirySample, Store};
-use crate::storage::memtable::{Memory, Window};
+use crate::storage::memtable::{Memory, Portion, Window};
 use crate::storage::merge::Slice;
+use crate::storage::rows::{Head, Kind, POSITION_BITS, Range, Table};
 use crate::storage::sqlite::{Base, Options};
 
 /// The keyspace on one connection to the data file. Between transactions and beside them it is also what it stands on: the upkeep
@@ -267,7 +268,9 @@ impl Keyspace {
         let (now_ms, memory) = (self.now_ms(), self.store.memory());
         let (base, groups) = self.store.parts();
         let window = groups.filter(|groups| !groups.is_direct).map_or(Window::default(), |groups| groups.window());
-        base.sweep_expired(now_ms, rows_max, &mut |key| Ok(memory.knows(key, &window)?))
+        base.sweep_expired(now_ms, rows_max, &mut |key, head| {
+            Ok(memory.knows(key, &window)? || value_is_unmerged(memory, &window, head)?)
+        })
     }
 
     /// Removes rows of flushed databases and of deleted big values. Returns how many rows it worked off: 0 when there is
@@ -298,6 +301,20 @@ impl Keyspace {
     pub fn sample_expiries(&self, random: u64) -> Result<ExpirySample> {
         self.store.sample_expiries(self.database(), self.now_ms(), random)
     }
+}
+
+/// Whether rows of the value wait to be merged. They would come after it was swept, and be nobody's for ever.
+fn value_is_unmerged(memory: Memory, window: &Window, head: &Head) -> Result<bool> {
+    let elements = |table, id| Range::Elements { table, id, first: 0, last: (1 << POSITION_BITS) - 1 };
+    let range = match (head.id, head.kind) {
+        (Some(id), Kind::String) => Range::Chunks { id, first: 0, last: u64::MAX },
+        (Some(id), Kind::Hash) => elements(Table::HashField, id),
+        (Some(id), Kind::Set) => elements(Table::SetMember, id),
+        _ => return Ok(false),
+    };
+    let mut portion = Portion::default();
+    memory.collect(range, None, window, 1, &mut portion)?;
+    Ok(!portion.is_empty())
 }
 
 impl StorageError {

@@ -270,3 +270,27 @@ fn whoever_reads_for_long_is_overtaken_and_told_so() {
     reader.begin_read(NOW_MS).unwrap();
     assert_eq!(reader.string(b"k").unwrap(), Lookup::Found(4i64.to_le_bytes().to_vec()));
 }
+
+#[test]
+fn an_expired_value_of_which_a_part_waits_for_the_merge_is_not_swept_before_it() {
+    let mut fixture = Fixture::on(memory());
+    fixture.write(|keyspace| keyspace.put_string(b"big", &[1; 4 * CHUNK_BYTES], Expiry::At(NOW_MS + 5)).unwrap());
+    fixture.writer.merge_all(NOW_MS).unwrap();
+    fixture.write(|keyspace| assert_eq!(keyspace.write_string_range(b"big", 0, b"x").unwrap(), 4 * CHUNK_BYTES as u64));
+    for _ in 0..2 {
+        for _ in 0..3 {
+            fixture.write_at(NOW_MS + 6, |keyspace| {
+                keyspace.sweep_expired(9).unwrap();
+                keyspace.sweep_orphans(9).unwrap();
+            });
+        }
+        fixture.writer.merge_all(NOW_MS + 6).unwrap();
+    }
+    fixture.write_at(NOW_MS + 6, |keyspace| {
+        assert_eq!(keyspace.key_count().unwrap(), 0);
+        assert_eq!(keyspace.orphans_left().unwrap(), 0);
+    });
+    fixture.writer.begin_read(NOW_MS + 6).unwrap();
+    verify(&fixture.writer).unwrap();
+    fixture.writer.end_read().unwrap();
+}

@@ -15,7 +15,7 @@ use crate::storage::error::{Result, StorageError};
 use crate::storage::fixture::{Fixture, NOW_MS};
 use crate::storage::model::{Model, Op, apply, compare, ops, verify};
 use crate::storage::points::{Point, listen, pass};
-use crate::storage::rows::{Batch, Origin, Row, RowKey, Table};
+use crate::storage::rows::{Batch, Head, Origin, Row, RowKey, Table};
 use crate::storage::sqlite::Base;
 use crate::storage::{Expiry, Keyspace, Lookup};
 
@@ -67,6 +67,12 @@ fn freeze(keyspace: &mut Keyspace) -> Generation {
     keyspace.batch.clear();
     keyspace.commit().unwrap();
     generation
+}
+
+/// Whether the generation has something of the key, or of its value.
+fn is_named(names: &BTreeSet<Name>, key: RowKey<'_>, head: &Head) -> bool {
+    let is_of_value = |name: &Name| name.0 == Table::Chunk && head.id == Some((name.1 >> 64) as i64);
+    names.contains(&(key.table(), key.fields(), key.tail().to_vec())) || names.iter().any(is_of_value)
 }
 
 fn group(fixture: &mut Fixture, change: impl FnOnce(&mut Keyspace)) -> Generation {
@@ -177,7 +183,8 @@ fn an_expired_key_waits_for_its_newer_row() {
         keyspace.put_string(b"b", b"w", Expiry::At(NOW_MS + 1)).unwrap();
     });
     let names = rows.names();
-    let mut is_unmerged = |key: RowKey<'_>| Ok(names.contains(&(key.table(), key.fields(), key.tail().to_vec())));
+    let mut is_unmerged =
+        |key: RowKey<'_>, _: &Head| Ok(names.contains(&(key.table(), key.fields(), key.tail().to_vec())));
     for _ in 0..3 {
         fixture.writer.begin_write(NOW_MS + 2).unwrap();
         fixture.writer.store.sweep_expired(NOW_MS + 2, 100, &mut is_unmerged).unwrap();
@@ -345,7 +352,8 @@ fn run_slices(
     (now_ms, names): (i64, &BTreeSet<Name>),
     deaths: &mut Vec<u32>,
 ) -> bool {
-    let mut is_unmerged = |key: RowKey<'_>| Ok(names.contains(&(key.table(), key.fields(), key.tail().to_vec())));
+    let mut is_unmerged =
+        |key: RowKey<'_>, _: &Head| Ok(names.contains(&(key.table(), key.fields(), key.tail().to_vec())));
     die_after(deaths.pop().unwrap_or(0));
     let lived = catch_unwind(AssertUnwindSafe(|| {
         while !slice(merger, &mut fixture.writer, number, rows).unwrap().is_last {

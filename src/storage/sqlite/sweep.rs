@@ -8,7 +8,7 @@ use super::chunks::places;
 use super::slot_rows::head_of;
 use super::slots::{first_slot, last_slot, space_of};
 use crate::storage::error::Result;
-use crate::storage::rows::RowKey;
+use crate::storage::rows::{Head, RowKey};
 
 /// What the sweeper is at, and what it leaves alone because it failed there before: one bad row must not keep all others.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ impl Base {
         &mut self,
         now_ms: i64,
         rows_max: usize,
-        is_unmerged: &mut dyn FnMut(RowKey<'_>) -> Result<bool>,
+        is_unmerged: &mut dyn FnMut(RowKey<'_>, &Head) -> Result<bool>,
     ) -> Result<usize> {
         self.check_writing()?;
         let due: Vec<(i64, i64)> = {
@@ -101,7 +101,7 @@ impl Base {
         &mut self,
         at: i64,
         slot: i64,
-        is_unmerged: &mut dyn FnMut(RowKey<'_>) -> Result<bool>,
+        is_unmerged: &mut dyn FnMut(RowKey<'_>, &Head) -> Result<bool>,
     ) -> Result<bool> {
         let Some(database) = self.writing()?.owner_of(space_of(slot)) else {
             // Its space was flushed; the row itself is the orphan sweep's.
@@ -117,7 +117,8 @@ impl Base {
                 Some(columns) => {
                     let key = columns.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
                     let name = RowKey::key(space, self.homes.position(key), key);
-                    Some((head_of(columns)?, is_unmerged(name)?))
+                    let head = head_of(columns)?;
+                    Some((head, is_unmerged(name, &head)?))
                 }
                 None => None,
             }
