@@ -3,9 +3,9 @@
 
 use loom::thread;
 
-use super::{Busy, Filler, Lost, Memory, Scratch, Shape, Window};
+use super::{Busy, Filler, Lost, Memory, Portion, Scratch, Shape, Window};
 use crate::storage::broken::{self, Variant};
-use crate::storage::rows::{Origin, Part, RowKey};
+use crate::storage::rows::{Origin, Part, Range, RowKey};
 
 const SHAPE: Shape = Shape { generations: 2, generation_bytes: 40 * 8, pins: 1 };
 const POSITION: u64 = 1 << 47;
@@ -103,6 +103,63 @@ fn insert_and_find() {
 #[should_panic(expected = "assertion")]
 fn a_link_without_release() {
     explore(Some(Variant::LinkRelaxed), a_group_that_is_being_inserted_hides_nothing);
+}
+
+/// Rows of elements, which lie in a list: the later one comes before and behind it.
+fn a_list_that_grows_hides_nothing(writer_begins: bool) {
+    let (mut filler, memory) = filled();
+    let range = Range::Chunks { id: 1, first: 0, last: 9 };
+    delete(&mut filler, RowKey::chunk(1, 5), 1);
+    filler.publish(1, 0);
+    let writer = move || {
+        delete(&mut filler, RowKey::chunk(1, 4), 2);
+        filler.publish(2, 0);
+    };
+    let reader = move || {
+        let (window, mut portion) = (memory.unmerged(), Portion::default());
+        assert_eq!(memory.collect(range, None, &window, 9, &mut portion), Ok(()));
+        let found: Vec<_> = portion.rows().map(|row| row.seq).collect();
+        assert_eq!(found, if window.seq == 1 { vec![1] } else { vec![2, 1] });
+    };
+    race(writer_begins, writer, reader);
+}
+
+#[test]
+fn grow_and_collect() {
+    explore(None, a_list_that_grows_hides_nothing);
+}
+
+#[test]
+#[should_panic(expected = "assertion")]
+fn a_list_that_is_linked_without_release() {
+    explore(Some(Variant::LinkRelaxed), a_list_that_grows_hides_nothing);
+}
+
+/// A walk through keys goes by the bitmaps, which have to be there with the keys.
+fn a_walk_shows_what_is_published(writer_begins: bool) {
+    let (mut filler, memory) = filled();
+    let writer = move || {
+        delete(&mut filler, key(), 1);
+        filler.publish(1, 0);
+    };
+    let reader = move || {
+        let (window, mut portion) = (memory.unmerged(), Portion::default());
+        let range = Range::Keys { space: 1, first: POSITION, last: POSITION };
+        assert_eq!(memory.collect(range, None, &window, 9, &mut portion), Ok(()));
+        assert_eq!(portion.len() as u64, window.seq);
+    };
+    race(writer_begins, writer, reader);
+}
+
+#[test]
+fn publish_and_walk() {
+    explore(None, a_walk_shows_what_is_published);
+}
+
+#[test]
+#[should_panic(expected = "assertion")]
+fn a_walk_after_publishing_without_release() {
+    explore(Some(Variant::SequenceRelaxed), a_walk_shows_what_is_published);
 }
 
 fn a_generation_that_begins_is_seen_with_its_groups(writer_begins: bool) {
