@@ -166,6 +166,12 @@ impl Groups {
             self.filler.publish(seq, merged.ahead);
             pass(Point::GroupPublished);
         }
+        // What the inserts wait for is memory: it comes for all of them at once.
+        let fetched: Result<()> = batch.each(|changed| {
+            self.filler.prefetch(changed.key);
+            Ok(())
+        });
+        fetched?;
         let half = batch.len() / 2;
         let mut number = 0;
         batch

@@ -123,6 +123,13 @@ impl Filler {
         self.memory.slot(newest).filter(|slot| newest > self.memory.merged() && slot.check().is_ok())
     }
 
+    /// Fetches what an insert of the row touches first: of each row of a group, before the first is inserted.
+    pub fn prefetch(&self, key: RowKey<'_>) {
+        if let (Table::Key, Some(slot)) = (key.table(), self.memory.slot(self.memory.newest())) {
+            directory::prefetch(&slot, key);
+        }
+    }
+
     /// Inserts a committed group's change of a row into the newest generation, unless it is there. Groups come in the order of their
     /// numbers; nobody sees the change before `publish`. `origin` counts for the row's first change in the generation alone.
     ///
