@@ -85,29 +85,30 @@ fn write_parts(parts: Parts, name: &[u8], value: &[u8], reply: &mut ReplyWriter<
 /// HSCAN, SSCAN. What is packed is shown whole, whatever cursor and count are.
 pub fn scan(call: &mut ReadCall<'_>, kind: Kind) -> ReadResult {
     let (keyspace, reply) = (call.keyspace, &mut call.reply);
-    let mut cursor = parse_cursor(call.args[2])?;
+    let cursor = parse_cursor(call.args[2])?;
     let elements = with_values(keyspace, kind, call.args[1], reply)?;
     let (mut written, mut next) = (0, 0);
     let header = reply.gap();
     if let Some(elements) = elements {
         let options = Options::parse(walk_of(kind), &call.args[3..])?;
-        let (wanted, mut left) = (options.wanted()?, options.count);
+        let wanted = options.wanted()?;
         let parts = if options.has_values { Parts::Both } else { Parts::Names };
         // Behind the last position there is nothing to look at.
-        let mut is_left = cursor < CURSOR_END || elements.is_packed();
-        while is_left {
+        let is_behind = cursor >= CURSOR_END && !elements.is_packed();
+        let (mut at, mut left) = if is_behind { (0, 0) } else { (cursor, options.count) };
+        while left > 0 {
             let step = left.min(STEP_KEYS);
-            cursor = elements.scan(cursor, step, |name, value| {
+            at = elements.scan(at, step, |name, value| {
                 if wanted.holds(name) {
                     write_parts(parts, name, value, reply)?;
                     written += if parts == Parts::Both { 2 } else { 1 };
                 }
                 Ok::<_, CommandError>(())
             })?;
-            (left, next) = (left - step, cursor);
-            is_left = cursor != 0 && left != 0;
+            left = if at == 0 { 0 } else { left - step };
             keyspace.check_read_limit()?;
         }
+        next = at;
     }
     Ok(reply.fill(header, |reply| {
         reply.array(2)?;

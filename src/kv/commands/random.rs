@@ -12,24 +12,13 @@ impl Random {
         Random(RandomState::new().build_hasher().finish())
     }
 
+    /// Each number is as likely as any other.
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
-    }
-
-    /// One of the numbers below `end`, each as likely as any other. `end` is not 0.
-    pub fn below(&mut self, end: u64) -> u64 {
-        // Lemire: the high half of the product, but for the few products that would come more often.
-        loop {
-            let product = u128::from(self.draw()) * u128::from(end);
-            let low = product as u64;
-            if low >= end || low >= end.wrapping_neg() % end {
-                return (product >> 64) as u64;
-            }
-        }
     }
 }
 
@@ -44,14 +33,14 @@ mod tests {
     use super::Random;
 
     #[test]
-    fn numbers_below_an_end_are_equally_likely() {
+    fn numbers_are_equally_likely() {
         let mut random = Random(7);
-        let mut counts = [0_u32; 6];
-        for _ in 0..60_000 {
-            counts[random.below(6) as usize] += 1;
+        let (mut high, mut low) = ([0_u32; 8], [0_u32; 8]);
+        for _ in 0..80_000 {
+            let number = random.draw();
+            high[(number >> 61) as usize] += 1;
+            low[(number & 7) as usize] += 1;
         }
-        assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
-        assert!((0..100).all(|_| random.below(1) == 0));
-        assert!((0..100).any(|_| random.below(u64::MAX) > u64::MAX / 2));
+        assert!(high.iter().chain(&low).all(|count| (9_500..10_500).contains(count)), "{high:?} {low:?}");
     }
 }
