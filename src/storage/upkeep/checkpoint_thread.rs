@@ -169,11 +169,16 @@ impl CheckpointThread {
         Ok(progress)
     }
 
-    /// Whether the writer may append more of its own accord, without being throttled for it at the next look.
-    pub(super) fn may_append(&self, pace: &Pace, base: &Keyspace) -> Result<bool> {
+    /// Whether the writer may append more of its own accord, without being throttled for it at the next look. Waits for that, but not
+    /// longer than this.
+    pub(super) fn may_append(&self, pace: &Pace, base: &Keyspace, longest: Duration) -> Result<bool> {
         let Some(running) = &self.running else { return Ok(true) };
         let log_frames = base.wal_progress()?.log_frames;
-        Ok(self.turns.written() >= pace.written_before_more(running.log_frames, running.frames, log_frames))
+        let awaited = pace.written_before_more(running.log_frames, running.frames, log_frames);
+        if self.turns.written() < awaited && !longest.is_zero() {
+            self.turns.park(awaited, longest);
+        }
+        Ok(self.turns.written() >= awaited)
     }
 
     /// Beside a pass the writer is throttled between groups, so none may be large beside the pass itself. A new small value takes

@@ -31,6 +31,8 @@ pub(super) struct Merges {
     wanted: u64,
     /// He waits for what the newest one has as well, and it is not frozen yet.
     wants_newest: bool,
+    /// How long a pass was waited for since the last slice.
+    waited: Duration,
     /// How old the tables may be.
     age_max: Duration,
     /// As they were reported.
@@ -50,6 +52,9 @@ const AGAIN_WHEN_FULL: Duration = Duration::from_millis(100);
 const AGAIN: Duration = Duration::from_secs(60);
 /// One to find that something is wrong, one for each row that a slice is then repeated without.
 const FAILURES_MAX: u32 = 4;
+
+/// Whether a pass has written back enough for another slice; it may be waited for so long.
+type MayAppend<'a> = &'a dyn Fn(&Keyspace, Duration) -> Result<bool>;
 
 /// What remains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +77,7 @@ impl Merges {
             failures: 0,
             wanted: 0,
             wants_newest: false,
+            waited: Duration::ZERO,
             age_max,
             pauses: 0,
             left_out: 0,
@@ -93,8 +99,7 @@ impl Merges {
         base.backlog().map_or(usize::MAX, |backlog| self.pace.group_bytes_max(&backlog.room))
     }
 
-    /// What is due between two groups, the last of which was at `active_at`. `may_append`: a pass has written back enough for another
-    /// slice.
+    /// What is due between two groups, the last of which was at `active_at`.
     ///
     /// # Errors
     /// Those of a commit that are everybody's, but for a full disk.
@@ -104,7 +109,7 @@ impl Merges {
         now: Instant,
         now_ms: i64,
         active_at: Instant,
-        may_append: &dyn Fn(&Keyspace) -> Result<bool>,
+        may_append: MayAppend<'_>,
         merged: &mut Merged,
     ) -> Result<Next> {
         let Some(mut backlog) = base.backlog() else { return Ok(Next::Nothing) };
@@ -151,20 +156,26 @@ impl Merges {
         &mut self,
         base: &mut Keyspace,
         time: Duration,
-        may_append: &dyn Fn(&Keyspace) -> Result<bool>,
+        may_append: MayAppend<'_>,
         merged: &mut Merged,
     ) -> Result<bool> {
         let begun = clock::monotonic();
         let mut spent = Duration::ZERO;
-        while spent < time && may_append(base)? {
-            let Some(slice) = base.merge(SLICE)? else { return Ok(false) };
+        while spent < time {
+            if !may_append(base, time - spent)? {
+                self.waited += clock::monotonic().duration_since(begun).saturating_sub(spent);
+                break;
+            }
+            let Some(mut slice) = base.merge(SLICE)? else { return Ok(false) };
             self.failures = 0;
-            self.pace.sliced(&slice);
             merged.slices += 1;
             merged.rows += slice.rows;
             merged.duration += slice.duration;
             merged.generations += u64::from(slice.is_last);
-            spent = clock::monotonic().duration_since(begun);
+            let before = std::mem::replace(&mut spent, clock::monotonic().duration_since(begun));
+            // What the disk is waited for is a part of what a row costs, so that groups become smaller where it is slow.
+            slice.duration = slice.duration.max(spent - before) + std::mem::take(&mut self.waited);
+            self.pace.sliced(&slice);
         }
         Ok(true)
     }

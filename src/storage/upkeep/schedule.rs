@@ -176,7 +176,7 @@ impl Upkeep {
 
     fn merge(&mut self, base: &mut Keyspace, now: Instant, wishes: &Wishes) -> Result<Next> {
         let Self { checkpoints, pace, active_at, report, merges, .. } = self;
-        let may_append = |base: &Keyspace| checkpoints.may_append(pace, base);
+        let may_append = |base: &Keyspace, longest| checkpoints.may_append(pace, base, longest);
         let generations = report.merged.generations;
         let next = merges.step(base, now, wishes.now_ms, *active_at, &may_append, &mut report.merged)?;
         report.unmerged = merges.report(base, now, &mut report.merged);
