@@ -480,9 +480,9 @@ proptest! {
     #[test]
     fn hashes_and_sets_agree_with_their_model_whatever_is_merged_and_whoever_takes_over(
         ops in ops(),
-        homes in prop_oneof![Just(3u64), Just(1000)],
         between in between(),
     ) {
-        run(&ops, homes, Some(&between))?;
+        // As many homes as a writer has that `happen` makes.
+        run(&ops, 6, Some(&between))?;
     }
 }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::keyspace::{Keyspace, Store};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::{
-    Apart, ElementName, ElementRow, Kind, Name, Origin, POSITION_BITS, Part, Range, Row, RowKey, Table,
+    Apart, Batch, ElementName, ElementRow, Kind, Name, Origin, POSITION_BITS, Part, Range, Row, RowKey, Table,
 };
 
 pub(super) const LAST_POSITION: u64 = (1 << POSITION_BITS) - 1;
@@ -166,19 +166,19 @@ impl<S: Store> Keyspace<S> {
         self.read_chunks(Some(apart.id), apart.name_bytes, apart.name_bytes + apart.value_bytes)
     }
 
-    /// Writes an element's row. `old`: what lies apart of the one that is there.
+    /// Writes an element's row, to the batch or to `ahead`. `old`: what lies apart of the one that is there.
     pub(super) fn put_element(
         &mut self,
         rows: Rows,
         home: &Home<'_>,
         (name, value): (&[u8], &[u8]),
         old: Option<Apart>,
-        is_ahead: bool,
+        ahead: Option<&mut Batch>,
     ) -> Result<()> {
         let long_name = if name.len() > self.layout.name_bytes_max { name } else { &[] };
         if long_name.is_empty() && name.len() + value.len() <= self.layout.element_bytes_max {
             self.give_up_value(old.map(|old| old.id))?;
-            return self.put_element_row(rows, home, ElementRow { value, apart: None }, is_ahead);
+            return self.put_element_row(rows, home, ElementRow { value, apart: None }, ahead);
         }
         let joined;
         let bytes = if long_name.is_empty() {
@@ -187,16 +187,20 @@ impl<S: Store> Keyspace<S> {
             joined = [long_name, value].concat();
             &joined
         };
-        let id = self.store_chunks(old.map(|old| (old.id, old.name_bytes + old.value_bytes)), bytes, is_ahead)?;
+        let id =
+            self.store_chunks(old.map(|old| (old.id, old.name_bytes + old.value_bytes)), bytes, ahead.is_some())?;
         let apart = Apart { id, name_bytes: long_name.len() as u64, value_bytes: value.len() as u64 };
-        self.put_element_row(rows, home, ElementRow { value: &[], apart: Some(apart) }, is_ahead)
+        self.put_element_row(rows, home, ElementRow { value: &[], apart: Some(apart) }, ahead)
     }
 
-    fn put_element_row(&mut self, rows: Rows, home: &Home<'_>, row: ElementRow<'_>, is_ahead: bool) -> Result<()> {
-        match is_ahead {
-            true => self.store.write_element_ahead(rows.row(home), row),
-            false => self.batch.put(rows.row(home), Row::Element(row), Origin::Blind),
-        }
+    fn put_element_row(
+        &mut self,
+        rows: Rows,
+        home: &Home<'_>,
+        row: ElementRow<'_>,
+        ahead: Option<&mut Batch>,
+    ) -> Result<()> {
+        ahead.unwrap_or(&mut self.batch).put(rows.row(home), Row::Element(row), Origin::Blind)
     }
 
     /// `apart`: what lies apart of it.
@@ -220,7 +224,12 @@ impl<S: Store> Keyspace<S> {
                     }
                     None => None,
                 };
-                self.put_element_row(to, &home, ElementRow { value: &value, apart }, is_ahead)?;
+                let row = ElementRow { value: &value, apart };
+                match is_ahead {
+                    // In the order of their homes: each page is touched once.
+                    true => self.store.write_element_ahead(to.row(&home), row)?,
+                    false => self.put_element_row(to, &home, row, None)?,
+                }
             }
             match next {
                 Some(next) => first = next,
