@@ -22,7 +22,10 @@ pub(super) fn live(world: &Arc<World>) {
     });
     world.set_pending(None);
     let opened = Keyspace::open_writer_on(&world.disk.options, world.memory, hook);
-    let mut writer = Writer { world, keyspace: world.must("a writer's start", opened), checkpointer: None };
+    let keyspace = world.must("a writer's start", opened);
+    // One that lags behind has several generations to merge.
+    let slices_max = world.random(|random| random.of(&[2, 6, 14]));
+    let mut writer = Writer { world, keyspace, checkpointer: None, slices_max };
     crowd(&mut writer.keyspace);
     writer.take_over();
     let is_eager = world.random(|random| random.one_in(2));
@@ -54,6 +57,8 @@ struct Writer<'a> {
     world: &'a World,
     keyspace: Keyspace,
     checkpointer: Option<Checkpointer>,
+    /// In a row.
+    slices_max: u64,
 }
 
 impl Writer<'_> {
@@ -77,8 +82,17 @@ impl Writer<'_> {
         world.must("begin", self.keyspace.begin_write(now_ms));
         let (number, mut state) = world.history(|history| (history.last().0, history.last().1.clone()));
         let calls = 1 + world.random(|random| if random.one_in(4) { random.below(12) } else { random.below(3) });
+        // Values that leave a database just before all that is left in it goes.
+        if world.random(|random| random.one_in(10)) {
+            let (from, to) = world.random(|random| (random.of(&[0, 0, 1, 2]), random.of(&[0, 1, 2])));
+            for _ in 0..3 {
+                let key = world.random(|random| random.below(u64::from(redis::KEYS)) as u8);
+                self.call(&mut state, now_ms, Some((from, redis::Change::Move(key, to))));
+            }
+            self.call(&mut state, now_ms, Some((from, redis::Change::Flush)));
+        }
         for _ in 0..calls {
-            self.call(&mut state, now_ms);
+            self.call(&mut state, now_ms, None);
             if world.random(|random| random.one_in(60)) {
                 world.must("spill", self.keyspace.spill());
             }
@@ -103,10 +117,11 @@ impl Writer<'_> {
     }
 
     /// One call, which may be undone; what it answers, and something that it reads.
-    fn call(&mut self, state: &mut State, now_ms: i64) {
+    fn call(&mut self, state: &mut State, now_ms: i64, wanted: Option<(u8, redis::Change)>) {
         let world = self.world;
         let stamp = world.stamp();
-        let (database, change) = world.random(|random| redis::Change::random(random, now_ms, stamp));
+        let drawn = world.random(|random| redis::Change::random(random, now_ms, stamp));
+        let (database, change) = wanted.unwrap_or(drawn);
         let before = world.random(|random| random.one_in(8)).then(|| (self.keyspace.savepoint(), state.clone()));
         world.scheduler.tell(|| format!("{change:?} in {database}, may be undone: {}", before.is_some()));
         let answer = world.must("a change", change.run(&mut self.keyspace, database));
@@ -135,8 +150,8 @@ impl Writer<'_> {
         if world.random(|random| random.one_in(2)) {
             let _is_free = self.keyspace.freeze(world.now_ms());
         }
-        for _ in 0..=world.random(|random| random.below(12)) {
-            if world.random(|random| random.one_in(5)) {
+        for _ in 0..world.random(|random| 1 + random.below(self.slices_max)) {
+            if world.random(|random| random.one_in(3)) {
                 self.sweep_orphans();
             }
             if world.must("a merge", self.keyspace.merge(Duration::ZERO)).is_none() {
