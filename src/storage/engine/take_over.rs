@@ -53,6 +53,9 @@ pub(super) fn take_over(committed: &mut Committed, seed: [u8; 16], journal_bytes
         merge_journal(base)?;
         return take_over(committed, seed, journal_bytes_max);
     };
+    if place.generation > merged.generation {
+        groups.merger.hold(base);
+    }
     if memory.newest() > merged.generation && place.generation == memory.newest() {
         groups.at = place.at;
     }

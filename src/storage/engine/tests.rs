@@ -294,3 +294,27 @@ fn an_expired_value_of_which_a_part_waits_for_the_merge_is_not_swept_before_it()
     verify(&fixture.writer).unwrap();
     fixture.writer.end_read().unwrap();
 }
+
+#[test]
+fn what_a_writer_gave_up_before_it_died_amid_a_merge_is_not_swept_before_its_successor_has_merged_it() {
+    let mut fixture = Fixture::on(memory());
+    let big = vec![7; 4 * CHUNK_BYTES];
+    fixture.write(|keyspace| keyspace.put_string(b"moves", &big, Expiry::Clear).unwrap());
+    fixture.writer.merge_all(NOW_MS).unwrap();
+    fixture.write(|keyspace| {
+        assert!(keyspace.move_key(b"moves", 1).unwrap());
+        keyspace.flush_database().unwrap();
+    });
+    assert!(fixture.writer.freeze(NOW_MS));
+    assert!(!fixture.writer.merge(Duration::ZERO).unwrap().unwrap().is_last);
+    fixture.reopen_writer();
+    for _ in 0..2 {
+        while fixture.write(|keyspace| keyspace.sweep_orphans(100)).unwrap() > 0 {}
+        fixture.writer.merge_all(NOW_MS).unwrap();
+    }
+    fixture.write(|keyspace| {
+        keyspace.select(1);
+        assert_eq!(keyspace.string(b"moves").unwrap(), Lookup::Found(big));
+        assert_eq!(keyspace.orphans_left().unwrap(), 0);
+    });
+}

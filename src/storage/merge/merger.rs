@@ -26,6 +26,8 @@ pub struct Merger<R> {
     at_work: Option<AtWork<R>>,
     /// This generation may be in the tables in part: a predecessor was at it.
     again: u64,
+    /// What that one has given up may be in the tables, and must not be swept before it is merged.
+    is_held: bool,
     /// Rows that were put aside since the start.
     left_out: u64,
 }
@@ -67,7 +69,14 @@ impl<R: Rows> Merger<R> {
     /// `merged`: the generation up to which the tables have everything.
     #[must_use]
     pub fn new(merged: u64) -> Self {
-        Self { at_work: None, again: merged + 1, left_out: 0 }
+        Self { at_work: None, again: merged + 1, is_held: false, left_out: 0 }
+    }
+
+    /// There are groups that are not merged: a predecessor may have been at the first generation. From now until that is merged nothing is
+    /// swept.
+    pub fn hold(&mut self, base: &mut Base) {
+        self.is_held = true;
+        base.resume_merge(Trust::Tables);
     }
 
     /// The generation that a new merger begins with.
@@ -115,7 +124,7 @@ impl<R: Rows> Merger<R> {
         self.left_out += u64::from(at_work.left_out.take().is_some());
         at_work.done += progress.rows;
         if progress.is_at_end {
-            self.at_work = None;
+            (self.at_work, self.is_held) = (None, false);
             base.end_merge();
         }
         let duration = clock::monotonic().duration_since(begun);
@@ -139,7 +148,7 @@ impl<R: Rows> Merger<R> {
 
     /// The transaction in which `all` was called is committed.
     pub fn committed(&mut self, base: &mut Base) {
-        self.at_work = None;
+        (self.at_work, self.is_held) = (None, false);
         base.end_merge();
     }
 
@@ -147,6 +156,7 @@ impl<R: Rows> Merger<R> {
     pub fn rolled_back(&mut self, base: &mut Base) {
         match &self.at_work {
             Some(at_work) => base.resume_merge(self.trust(at_work.generation)),
+            None if self.is_held => base.resume_merge(Trust::Tables),
             None => base.end_merge(),
         }
     }
