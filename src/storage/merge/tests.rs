@@ -21,10 +21,13 @@ use crate::storage::{Expiry, Keyspace, Lookup};
 
 type Name = (Table, u128, Vec<u8>);
 
+/// None: it is deleted.
+type Change = (Name, Option<Vec<u8>>, Origin);
+
 /// A generation and how far it was shown.
 #[derive(Clone, Default)]
 struct Generation {
-    rows: Rc<Vec<(Name, Option<Vec<u8>>, Origin)>>,
+    rows: Rc<Vec<Change>>,
     at: usize,
 }
 
@@ -183,8 +186,7 @@ fn an_expired_key_waits_for_its_newer_row() {
         keyspace.put_string(b"b", b"w", Expiry::At(NOW_MS + 1)).unwrap();
     });
     let names = rows.names();
-    let mut is_unmerged =
-        |key: RowKey<'_>, _: &Head| Ok(names.contains(&(key.table(), key.fields(), key.tail().to_vec())));
+    let mut is_unmerged = |key: RowKey<'_>, head: &Head| Ok(is_named(&names, key, head));
     for _ in 0..3 {
         fixture.writer.begin_write(NOW_MS + 2).unwrap();
         fixture.writer.store.sweep_expired(NOW_MS + 2, 100, &mut is_unmerged).unwrap();
@@ -352,8 +354,7 @@ fn run_slices(
     (now_ms, names): (i64, &BTreeSet<Name>),
     deaths: &mut Vec<u32>,
 ) -> bool {
-    let mut is_unmerged =
-        |key: RowKey<'_>, _: &Head| Ok(names.contains(&(key.table(), key.fields(), key.tail().to_vec())));
+    let mut is_unmerged = |key: RowKey<'_>, head: &Head| Ok(is_named(names, key, head));
     die_after(deaths.pop().unwrap_or(0));
     let lived = catch_unwind(AssertUnwindSafe(|| {
         while !slice(merger, &mut fixture.writer, number, rows).unwrap().is_last {
