@@ -14,7 +14,7 @@ use super::store::{self, Place, Store};
 use super::unmerged::Unmerged;
 use crate::kv::shared::broken::{self, Variant};
 use crate::kv::shared::versions::Versions;
-use crate::storage::memtable::{Memory, Window};
+use crate::storage::memtable::Memory;
 
 /// One loop's cache.
 pub struct Cache {
@@ -143,7 +143,6 @@ impl Cache {
             self.epoch = epoch;
         }
         found.fresh.epoch = epoch;
-        let mut window = None;
         for key in keys {
             let hash = found.hash.take().unwrap_or_else(|| self.versions.hash_of(database, key));
             debug_assert_eq!(hash, self.versions.hash_of(database, key));
@@ -164,8 +163,7 @@ impl Cache {
                 is_current(&store.record(place), &mut found.now_ms).then_some(Where::Cached(place))
             });
             let place = cached.or_else(|| {
-                let window = window.get_or_insert_with(|| self.unmerged.window()).as_ref()?;
-                let at = self.find_fresh(window, Asked { hash, database, key }, version, &mut found.fresh)?;
+                let at = self.find_fresh(Asked { hash, database, key }, version, &mut found.fresh)?;
                 is_current(&found.fresh.record(at), &mut found.now_ms).then_some(Where::Fresh(at))
             });
             found.places.extend(place);
@@ -182,12 +180,14 @@ impl Cache {
     }
 
     /// Where in `fresh` the key's row is that the memtable has, if it was the newest when its version slot was `version`.
-    fn find_fresh(&mut self, window: &Window, asked: Asked<'_>, version: u64, fresh: &mut Learned) -> Option<usize> {
+    fn find_fresh(&mut self, asked: Asked<'_>, version: u64, fresh: &mut Learned) -> Option<usize> {
         if !version.is_multiple_of(2) || !self.epoch.is_multiple_of(2) {
             return None;
         }
+        // Of this key alone: one from before its version was read may lack the group that gave it that version.
+        let window = self.unmerged.window()?;
         let at = fresh.end();
-        let is_found = self.unmerged.find(window, asked, version, fresh);
+        let is_found = self.unmerged.find(&window, asked, version, fresh);
         let is_current = is_found && self.versions.is_current(Versions::slot_of(asked.hash), version, self.epoch);
         if !is_current {
             fresh.truncate(at);

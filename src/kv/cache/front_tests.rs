@@ -423,3 +423,24 @@ fn reading_ahead_in_memory_changes_nothing() {
         stage.cache.keep_fresh(&stage.found);
     }
 }
+
+#[test]
+fn a_key_that_changes_between_two_keys_of_a_call_is_read_as_it_is_then() {
+    let (mut stage, mut writer) = Stage::over_memory(CACHE_BYTES);
+    writer.row(b"a", Some(b"1"), Some(i64::MAX));
+    writer.row(b"b", Some(b"1"), None);
+    writer.publish();
+    let Stage { marks, cache, found, .. } = &mut stage;
+    let hand = RefCell::new((marks, writer));
+    // The time is asked for at the first key, before the second is looked at.
+    let change = || {
+        let (marks, writer) = &mut *hand.borrow_mut();
+        marks.mark(0, b"b");
+        writer.put(b"b", Some(b"2"));
+        marks.unmark();
+        NOW_MS
+    };
+    assert!(cache.look(0, &[b"a", b"b"], change, found));
+    let second = cache.records(found).nth(1).unwrap().value().map(<[u8]>::to_vec);
+    assert_eq!(second, Some(b"2".to_vec()));
+}
