@@ -99,7 +99,7 @@ impl Groups {
     /// Whether there is room for the batch, if need be in a new generation.
     pub(super) fn make_room(&mut self, batch: &Batch, now_ms: i64) -> bool {
         let (rows, bytes) = (batch.len(), batch.arena_bytes());
-        let most = journal::bytes_max(self.new_tickets.len(), rows, bytes);
+        let most = journal::bytes_max(self.tickets.len() + self.new_tickets.len(), rows, bytes);
         if !self.filler.fits_empty(rows, bytes) || most > self.region_bytes {
             return false;
         }
@@ -157,7 +157,15 @@ impl Groups {
             base.store_merged(&merged)?;
         }
         self.bytes.clear();
-        journal::encode(&mut self.bytes, &Head { generation, seq, boot: self.boot }, &self.new_tickets, batch);
+        let head = Head { generation, seq, boot: self.boot };
+        if self.at == 0 {
+            // A generation tells all that the table does not have: so a new writer need not look into older ones.
+            let mut tickets = self.tickets.clone();
+            tickets.extend(self.new_tickets.iter().copied());
+            journal::encode(&mut self.bytes, &head, &tickets.into_iter().collect::<Vec<_>>(), batch);
+        } else {
+            journal::encode(&mut self.bytes, &head, &self.new_tickets, batch);
+        }
         base.append(generation, self.at, &self.bytes)?;
         pass(Point::JournalAppended);
         base.commit()?;

@@ -43,7 +43,8 @@ pub(super) fn take_over(committed: &mut Committed, seed: [u8; 16], journal_bytes
     }
     let mut groups = Groups::new(filler, merged.generation, journal_bytes_max);
     groups.boot = boot;
-    let replayed = replay(base, &mut groups, &merged)?;
+    let begin = if is_alive { newest_groups(base, &mut groups, &merged)? } else { merged.place() };
+    let replayed = replay(base, &mut groups, begin)?;
     base.end_read()?;
     // A job that changed nothing is in the table alone.
     let in_table: BTreeMap<u64, u64> = base.applied_tickets()?.into_iter().collect();
@@ -95,12 +96,22 @@ fn tell_spaces(base: &mut Base, groups: &Groups) -> Result<()> {
     Ok(())
 }
 
-/// Within a read transaction.
-fn replay(base: &Base, groups: &mut Groups, merged: &Merged) -> Result<Replayed> {
+/// Where the last generation that has groups begins: what is older lies in memory as a whole, and its tickets are told again there.
+fn newest_groups(base: &Base, groups: &mut Groups, merged: &Merged) -> Result<Place> {
+    let generations = base.unmerged_generations(merged.generation)?;
+    for (one, next) in generations.iter().zip(generations.iter().skip(1)) {
+        groups.ends.insert(one.0, next.1 - 1);
+    }
+    let newest = generations.last().map(|(generation, first)| Place { generation: *generation, at: 0, seq: first - 1 });
+    Ok(newest.unwrap_or_else(|| merged.place()))
+}
+
+/// All groups behind `begin`. Within a read transaction.
+fn replay(base: &Base, groups: &mut Groups, begin: Place) -> Result<Replayed> {
     let memory = groups.memory();
     let published = memory.published();
     let mut is_full = false;
-    let place = base.replay(merged.place(), &mut |group, place| {
+    let place = base.replay(begin, &mut |group, place| {
         if group.head.boot == groups.boot {
             groups.tickets.extend(group.tickets());
         }

@@ -13,7 +13,7 @@ use rusqlite::{OptionalExtension, Rows, params};
 
 use super::base::Base;
 use crate::storage::error::{Result, StorageError};
-use crate::storage::journal::{Group, HEAD_BYTES, head_of};
+use crate::storage::journal::{Group, HEAD_BYTES, Head, head_of};
 
 /// How many generations there can be that are not merged, one of which is being filled. Part of the file format.
 pub const GENERATIONS: u64 = 4;
@@ -119,8 +119,25 @@ impl Base {
         Ok(found)
     }
 
+    /// Generations behind `merged` that have groups, in order, each with the number of its first group.
+    pub(in crate::storage) fn unmerged_generations(&self, merged: u64) -> Result<Vec<(u64, u64)>> {
+        self.check_transaction()?;
+        let mut found = Vec::new();
+        for region in 0..GENERATIONS {
+            found.extend(self.first_in(region)?.map(|head| (head.generation, head.seq)));
+        }
+        found.retain(|(generation, _)| *generation > merged);
+        found.sort_unstable();
+        Ok(found)
+    }
+
     /// Whose groups lie in a region.
     fn generation_in(&self, region: u64) -> Result<Option<u64>> {
+        Ok(self.first_in(region)?.map(|head| head.generation))
+    }
+
+    /// The first group of a region.
+    fn first_in(&self, region: u64) -> Result<Option<Head>> {
         let mut statement =
             self.connection.prepare_cached("SELECT substr(bytes, 1, ?2) FROM journal WHERE cell = ?1")?;
         let mut rows = statement.query(params![first_cell(region), HEAD_BYTES])?;
@@ -130,7 +147,7 @@ impl Base {
         if head.generation % GENERATIONS != region {
             return Err(damaged(&format!("generation {} lies in region {region}", head.generation)));
         }
-        Ok(Some(head.generation))
+        Ok(Some(head))
     }
 
     fn replay_generation(&self, from: Place, show: &mut dyn FnMut(&Group<'_>, Place) -> Result<()>) -> Result<Place> {
@@ -308,7 +325,7 @@ fn damaged(what: &str) -> StorageError {
 mod tests {
     use super::*;
     use crate::storage::fixture::{Fixture, NOW_MS};
-    use crate::storage::journal::{Head, encode};
+    use crate::storage::journal::encode;
     use crate::storage::rows::{Batch, Origin, Row, RowKey};
 
     /// A group of one chunk of so many bytes, all of them `seq`.
