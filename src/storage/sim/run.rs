@@ -155,7 +155,7 @@ mod tests {
         for (place, variant) in Variant::ALL.into_iter().enumerate().filter(|(place, _)| only > 99 || only == *place) {
             match search(variant, &memories) {
                 Some((steps, what)) => {
-                    println!("{place} {variant:?}: after {steps} steps: {}", &what[..what.len().min(160)])
+                    println!("{place} {variant:?}: after {steps} steps: {}", &what[..what.len().min(160)]);
                 }
                 None => missed.push(variant),
             }

@@ -127,9 +127,9 @@ mod tests {
                 assert!(!is_syncing(&writer));
                 writer.record_ticket(1, 7).unwrap();
                 if is_ended_well {
-                    Base::commit(&mut writer).unwrap()
+                    Base::commit(&mut writer).unwrap();
                 } else {
-                    writer.rollback().unwrap()
+                    writer.rollback().unwrap();
                 }
                 writer.begin_write(NOW_MS).unwrap();
                 assert_eq!(is_syncing(&writer), durability == Durability::Always);
