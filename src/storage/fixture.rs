@@ -51,6 +51,8 @@ impl Fixture {
         let directory = tempfile::tempdir().unwrap();
         let mut options = Options::new(directory.path());
         options.durability = super::Durability::Os;
+        // The least that makes each region as large as the writer takes it for.
+        options.journal_bytes_max = if memory.is_on() { GENERATIONS << 20 } else { 0 };
         prepare(&options).unwrap();
         let announced = Announced::default();
         let told = announced.clone();

@@ -164,20 +164,21 @@ fn an_orderly_end_merges_everything_and_one_without_time_leaves_it_to_the_journa
 #[test]
 fn at_full_rate_no_group_waits_for_a_generation() {
     let mut stage = Stage::new();
-    let (mut pauses, mut slices, mut longest) = (0, 0, Duration::ZERO);
+    let (mut pauses, mut slices, mut long_steps) = (0, 0, 0);
     for group in 0..1500u32 {
         stage.put(group * 7 % 3000..group * 7 % 3000 + 20);
         let begun = clock::monotonic();
         stage.now = begun;
         let (_, report) = stage.step(Duration::ZERO, false);
-        longest = longest.max(report.merged.duration);
+        long_steps += u32::from(report.merged.duration >= 150 * MILLISECOND);
         pauses += report.merged.pauses;
         slices += report.merged.slices;
     }
     assert!(slices > 10, "{slices}");
-    assert_eq!(pauses, 0);
-    // A slice may be late on a busy machine; all of a generation at once would be many.
-    assert!(longest < 150 * MILLISECOND, "{longest:?}");
+    // A busy machine may hold a slice up now and then. Without the pace each generation would have its pause, and its long step.
+    let generations = stage.fixture.writer.backlog().unwrap().newest;
+    assert!(generations > 20, "{generations}");
+    assert!(pauses <= 3 && long_steps <= 3, "{pauses} pauses, {long_steps} long steps");
     stage.fixture.writer.merge_all(NOW_MS).unwrap();
     stage.fixture.writer.begin_write(NOW_MS).unwrap();
     assert_eq!(stage.fixture.writer.verify().unwrap().problems, [""; 0]);
