@@ -153,7 +153,7 @@ impl Writer {
         let mut left_out = LeftOut::default();
         let begun = clock::monotonic();
         self.has_run = true;
-        let mut has_begun_anew = false;
+        let mut begun_anew = 0;
         let group = loop {
             match self.group(tasks, &mut left_out) {
                 Group::Spoiled(Spoiled::ByRow(error)) => {
@@ -172,11 +172,14 @@ impl Writer {
                         break Group::Failed(StorageError::Internal("too many calls of a group failed".into()));
                     }
                 }
-                // Once: a group that only deletes needs no more room than the `-wal` has.
-                Group::Failed(StorageError::Full) if !has_begun_anew => {
-                    has_begun_anew = true;
+                // Twice: a group that only deletes needs no more room than the `-wal` has, or the journal has no room and the tables have.
+                Group::Failed(StorageError::Full) if begun_anew < 2 => {
+                    begun_anew += 1;
                     if !self.upkeep.make_room(&mut self.keyspace) {
                         break Group::Failed(StorageError::Full);
+                    }
+                    if begun_anew == 2 {
+                        self.keyspace.bypass_journal();
                     }
                 }
                 ended => break ended,

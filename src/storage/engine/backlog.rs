@@ -63,6 +63,17 @@ impl Keyspace {
         self.store.memory().figures().rows
     }
 
+    /// How much longer the file becomes, at most, by what is committed and not in the tables: pages are not full, and a row has its index.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn unmerged_growth_bytes(&self) -> Result<u64> {
+        match self.store.memory().figures().row_bytes {
+            0 => Ok(0),
+            bytes => Ok((bytes / 2 * 3).saturating_sub(self.store.unused_bytes()?)),
+        }
+    }
+
     /// How often a group has waited until a generation was free.
     #[must_use]
     pub fn pauses(&self) -> u64 {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::storage::broken::{self, Variant};
-use crate::storage::error::Result;
+use crate::storage::error::{Result, StorageError};
 use crate::storage::journal::{self, Head};
 use crate::storage::memtable::{Busy, Filler, Memory, Window};
 use crate::storage::merge::{Merger, Slice};
@@ -30,6 +30,8 @@ pub(super) struct Groups {
     pub(super) new_tickets: Vec<(u64, u64)>,
     /// All is merged within the present group's transaction: it goes into the tables.
     pub(super) is_direct: bool,
+    /// The next group is to be so: the journal has found no room for it.
+    pub(super) is_next_direct: bool,
     pub(super) deadlines: Deadlines,
     /// How often one had to wait for a free generation.
     pub(super) pauses: u64,
@@ -57,6 +59,7 @@ impl Groups {
             tickets: BTreeMap::new(),
             new_tickets: Vec::new(),
             is_direct: false,
+            is_next_direct: false,
             deadlines: Deadlines::default(),
             pauses: 0,
             region_bytes: region_bytes(journal_bytes_max),
@@ -99,6 +102,9 @@ impl Groups {
     /// Whether there is room for the batch, if need be in a new generation.
     pub(super) fn make_room(&mut self, batch: &Batch, now_ms: i64) -> bool {
         let (rows, bytes) = (batch.len(), batch.arena_bytes());
+        if self.is_next_direct {
+            return false;
+        }
         let most = journal::bytes_max(self.tickets.len() + self.new_tickets.len(), rows, bytes);
         if !self.filler.fits_empty(rows, bytes) || most > self.region_bytes {
             return false;
@@ -109,9 +115,13 @@ impl Groups {
         self.begin_generation(now_ms).is_ok()
     }
 
-    /// Between groups: sees to it that the next one of usual size finds room, and merges for that what has to be merged.
+    /// Between groups: sees to it that the next one of usual size finds room, and merges for that what has to be merged. A full disk may
+    /// not let it: what is left of the region still takes small groups, such as deletions.
     pub(super) fn make_headroom(&mut self, base: &mut Base, now_ms: i64) -> Result<()> {
         let quarter = self.headroom();
+        if self.is_next_direct {
+            return Ok(());
+        }
         if self.at as usize + quarter <= self.region_bytes as usize && self.filler.fits(1, quarter) {
             return Ok(());
         }
@@ -122,6 +132,7 @@ impl Groups {
                 match self.merge(base, FORCED_SLICE) {
                     // A row that can't be written is found and put aside.
                     Err(error) if error.is_of_the_call() && failures < FAILURES_MAX => failures += 1,
+                    Err(StorageError::Full) => return Ok(()),
                     merged => drop(merged?),
                 }
             }
@@ -245,7 +256,7 @@ impl Groups {
         pass(Point::DirectApplied);
         base.commit()?;
         pass(Point::DirectCommitted);
-        self.is_direct = false;
+        (self.is_direct, self.is_next_direct) = (false, false);
         self.merger.committed(base);
         self.tickets.clear();
         self.new_tickets.clear();
@@ -263,6 +274,7 @@ impl Groups {
     /// The group is undone.
     pub(super) fn rolled_back(&mut self, base: &mut Base) {
         self.new_tickets.clear();
+        self.is_next_direct = false;
         if std::mem::take(&mut self.is_direct) {
             self.merger.rolled_back(base);
         }

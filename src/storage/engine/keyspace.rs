@@ -12,7 +12,7 @@ use crate::storage::keyspace::{ChangeHook, ExpirySample, Store};
 use crate::storage::memtable::{Memory, Portion, Window};
 use crate::storage::merge::Slice;
 use crate::storage::rows::{Head, Kind, POSITION_BITS, Range, Table};
-use crate::storage::sqlite::{Base, Options};
+use crate::storage::sqlite::{Base, Kept, Options};
 
 /// The keyspace on one connection to the data file. Between transactions and beside them it is also what it stands on: the upkeep
 /// works on the tables themselves, in transactions of its own.
@@ -134,7 +134,16 @@ impl Keyspace {
 
     /// Before the commit of a group that goes into the tables: `spill`. So what can't be written shows here.
     pub fn spill_if_direct(&mut self) -> Result<()> {
-        if self.store.groups.as_ref().is_none_or(|groups| groups.is_direct) { self.spill() } else { Ok(()) }
+        let is_direct = |groups: &Groups| groups.is_direct || groups.is_next_direct;
+        if self.store.groups.as_ref().is_none_or(is_direct) { self.spill() } else { Ok(()) }
+    }
+
+    /// Between groups: the next one goes into the tables. On a full disk a deletion needs no more room there than it gives back, while the
+    /// journal may need a cell that it has not.
+    pub fn bypass_journal(&mut self) {
+        if let Some(groups) = &mut self.store.groups {
+            groups.is_next_direct = true;
+        }
     }
 
     /// How many bytes of calls a group should have, so that it finds its room.
@@ -280,10 +289,10 @@ impl Keyspace {
         self.store.sweep_orphans(rows_max)
     }
 
-    /// Gives unused pages back to the file system when they are more than `kept_percent` of the file. Returns how many.
-    pub fn vacuum(&mut self, pages_max: u32, kept_percent: u64) -> Result<u32> {
+    /// Gives unused pages back to the file system, but for those that are kept. Returns how many.
+    pub fn vacuum(&mut self, pages_max: u32, kept: Kept) -> Result<u32> {
         self.spill()?;
-        self.store.vacuum(pages_max, kept_percent)
+        self.store.vacuum(pages_max, kept)
     }
 
     /// Keys of the selected database, and those of them that end, as cheaply as it goes: those in the tables, where more than a few rows

@@ -437,7 +437,7 @@ mod tests {
         put(&mut fixture, 0..10, b"new");
         while !backup.advance(16).unwrap() {
             fixture.write(|keyspace| keyspace.sweep_orphans(1000)).unwrap();
-            fixture.write(|keyspace| keyspace.vacuum(64, 0)).unwrap();
+            fixture.write(|keyspace| keyspace.vacuum(64, crate::storage::sqlite::Kept::Pages(0))).unwrap();
         }
         assert!(backup.copied().pages_total < before / 2);
         drop(backup);

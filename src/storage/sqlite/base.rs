@@ -12,6 +12,7 @@ use super::connection::{Durability, Options, Role, connect, set_mapped};
 use super::databases::Databases;
 use super::ids::Ids;
 use super::journal::region_cells;
+use super::schema::PAGE_BYTES;
 use super::sweep::Sweeping;
 use super::vfs;
 use crate::storage::error::{Result, StorageError};
@@ -30,6 +31,8 @@ pub struct Base {
     pub(super) syncing: Syncing,
     /// The journal's cells of each generation; beyond them are those of a larger budget.
     pub(super) journal_cells: u64,
+    /// Of them those that stay while the disk is soon short of room.
+    pub(super) kept_cells: Option<u64>,
     pub(super) merging: Merging,
     is_mapped: bool,
     read_limit: ReadLimit,
@@ -80,6 +83,7 @@ impl Base {
             sweeping: Sweeping::default(),
             syncing: Syncing { is_wanted: is_syncing, is_set: is_syncing },
             journal_cells: region_cells(options.journal_bytes_max),
+            kept_cells: None,
             merging: Merging::default(),
             is_mapped: options.mmap,
             read_limit,
@@ -148,6 +152,20 @@ impl Base {
         let mut statement =
             self.connection.prepare_cached("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?;
         Ok(statement.query_row([], |row| row.get(0))?)
+    }
+
+    /// Of them those in pages that nothing is in.
+    pub fn unused_bytes(&self) -> Result<u64> {
+        let mut statement = self.connection.prepare_cached("PRAGMA freelist_count")?;
+        Ok(statement.query_row([], |row| row.get::<_, u64>(0))? * PAGE_BYTES as u64)
+    }
+
+    /// From now on the file gets no longer than this; `None`: as long as it will. What makes it longer is `Full` at once: a commit into
+    /// the `-wal` of which the file has no room could not be copied, and the `-wal` never begin anew. Between transactions.
+    pub fn limit_data_bytes(&self, bytes: Option<u64>) -> Result<()> {
+        const PAGES_MAX: u64 = 0xffff_fffe;
+        let pages = bytes.map_or(PAGES_MAX, |bytes| (bytes / PAGE_BYTES as u64).clamp(1, PAGES_MAX));
+        Ok(self.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?)
     }
 
     #[cfg(test)]

@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(fixture.writer.growth_bytes().unwrap(), 0);
         fixture.write(|keyspace| keyspace.flush_database()).unwrap();
         while fixture.write(|keyspace| keyspace.sweep_orphans(1000)).unwrap() > 0 {}
-        while fixture.write(|keyspace| keyspace.vacuum(1000, 0)).unwrap() > 0 {}
+        while fixture.write(|keyspace| keyspace.vacuum(1000, crate::storage::sqlite::Kept::Pages(0))).unwrap() > 0 {}
         let growth = fixture.writer.growth_bytes().unwrap();
         assert!(growth < -50_000, "{growth}");
         assert!(fixture.writer.restart_wal().unwrap());

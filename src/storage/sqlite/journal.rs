@@ -194,14 +194,33 @@ pub(super) fn region_cells(journal_bytes_max: u64) -> u64 {
 /// What a cell counts for in a sweep: so many rows have about its pages.
 const CELL_ROWS: usize = 8;
 
+/// Cells of each region that are there on a disk that is soon short of room: deletions go into them.
+const CELLS_WHEN_FILLING: u64 = 2;
+
 impl Base {
+    /// While the disk is soon short of room, generations are small, and the sweeper gives back what they do not need of the journal.
+    pub fn keep_few_cells(&mut self, is_disk_filling: bool) {
+        self.kept_cells = is_disk_filling.then_some(CELLS_WHEN_FILLING);
+    }
+
+    /// Makes the first cells of all regions, as long as there is room for them: within the present transaction.
+    pub fn make_first_cells(&self) -> Result<()> {
+        self.check_writing()?;
+        for region in 0..GENERATIONS {
+            let writing = Writing { base: self, region: first_cell(region), at: 0, blob: None };
+            writing.make_cells(CELLS_WHEN_FILLING.min(self.journal_cells) * CELL_BYTES as u64)?;
+        }
+        Ok(())
+    }
+
     /// Removes cells that no generation needs any more, the last ones first. Returns how many rows of a sweep that comes to: 0 when there are
     /// none.
     pub(super) fn sweep_journal(&self, rows_max: usize) -> Result<usize> {
         let mut swept = 0;
         for region in 0..GENERATIONS {
             let (first, last) = (first_cell(region), first_cell(region) | ((1 << REGION_BITS) - 1));
-            let unneeded = first + self.journal_cells.cast_signed();
+            let kept = self.kept_cells.unwrap_or(u64::MAX).min(self.journal_cells);
+            let unneeded = first + kept.cast_signed();
             let mut statement =
                 self.connection.prepare_cached("SELECT 1 FROM journal WHERE cell BETWEEN ?1 AND ?2 LIMIT 1")?;
             if swept == rows_max || statement.query_row([unneeded, last], |_| Ok(())).optional()?.is_none() {

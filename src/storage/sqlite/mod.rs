@@ -36,3 +36,4 @@ pub use connection::{Durability, Options};
 pub use journal::{GENERATIONS, Merged, Place};
 pub use open::{Opened, inspect, prepare};
 pub use schema::{DATA_FILE, PAGE_BYTES, SCHEMA_VERSION};
+pub use sweep::Kept;

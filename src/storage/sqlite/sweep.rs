@@ -226,14 +226,14 @@ impl Base {
         Ok(rows.len())
     }
 
-    /// Gives unused pages back to the file system when they are more than `kept_percent` of the file. Returns how many.
-    pub(in crate::storage) fn vacuum(&mut self, pages_max: u32, kept_percent: u64) -> Result<u32> {
+    /// Gives unused pages back to the file system, but for those that are kept. Returns how many.
+    pub(in crate::storage) fn vacuum(&mut self, pages_max: u32, kept: Kept) -> Result<u32> {
         self.check_writing()?;
         let number = |name: &str| -> rusqlite::Result<u64> {
             self.connection.prepare_cached(&format!("PRAGMA {name}"))?.query_row([], |row| row.get(0))
         };
         let (unused, all) = (number("freelist_count")?, number("page_count")?);
-        let excess = unused.saturating_sub(all * kept_percent / 100).min(u64::from(pages_max)) as u32;
+        let excess = unused.saturating_sub(kept.of(all)).min(u64::from(pages_max)) as u32;
         if excess > 0 {
             let mut statement = self.connection.prepare(&format!("PRAGMA incremental_vacuum({excess})"))?;
             let mut rows = statement.query([])?;
@@ -244,12 +244,29 @@ impl Base {
     }
 }
 
+/// Unused pages of the file that stay there.
+#[derive(Clone, Copy, Debug)]
+pub enum Kept {
+    Percent(u64),
+    Pages(u64),
+}
+
+impl Kept {
+    fn of(self, all: u64) -> u64 {
+        match self {
+            Self::Percent(percent) => all * percent / 100,
+            Self::Pages(pages) => pages,
+        }
+    }
+}
+
 fn name_of(is_space: bool) -> &'static str {
     if is_space { "space" } else { "value" }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Kept;
     use crate::storage::fixture::{Fixture, NOW_MS};
     use crate::storage::{CHUNK_BYTES, Expiry, Keyspace, Lookup, Result};
 
@@ -307,7 +324,7 @@ mod tests {
                 break;
             }
         }
-        while fixture.write(|keyspace| keyspace.vacuum(200, 25)).unwrap() > 0 {}
+        while fixture.write(|keyspace| keyspace.vacuum(200, Kept::Percent(25))).unwrap() > 0 {}
         fixture.write(|keyspace| {
             assert!(keyspace.data_bytes().unwrap() < full / 10, "{} of {full}", keyspace.data_bytes().unwrap());
             assert_eq!(keyspace.string(b"new").unwrap(), Lookup::Found(b"1".to_vec()));

@@ -5,7 +5,8 @@
 //!           where somebody wants everything in the tables: a checkpoint that is asked for, a backup
 //! merged    beside groups in proportion to what they add (`Pace`); without a pause after a moment without groups, or where somebody waits
 //! ```
-//! On a full disk, and where the tables are damaged, a merge waits and is tried again. Meanwhile groups go on as long as the journal has room.
+//! On a disk that is soon short of room nothing waits: what deletions give back is known when they are merged, and a small generation needs
+//! little of the journal. On a full disk, and where the tables are damaged, a merge waits and is tried again. Meanwhile groups go on as long as the journal has room.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ pub(super) struct Merges {
     not_before: Instant,
     /// Slices in a row that failed.
     failures: u32,
+    /// The disk is soon short of room.
+    is_urgent: bool,
     /// Up to this generation somebody waits for all of it.
     wanted: u64,
     /// He waits for what the newest one has as well, and it is not frozen yet.
@@ -75,6 +78,7 @@ impl Merges {
             begun_at: BTreeMap::new(),
             not_before: now,
             failures: 0,
+            is_urgent: false,
             wanted: 0,
             wants_newest: false,
             waited: Duration::ZERO,
@@ -87,6 +91,11 @@ impl Merges {
     /// What has been committed up to now is merged as soon as it goes.
     pub(super) fn want_all(&mut self) {
         self.wants_newest = true;
+    }
+
+    /// Whether everything is merged as soon as it goes.
+    pub(super) fn hurry(&mut self, is_urgent: bool) {
+        self.is_urgent = is_urgent;
     }
 
     /// Whether all that somebody waited for is in the tables.
@@ -116,7 +125,9 @@ impl Merges {
         self.observe(&backlog, now);
         let since_group = now.duration_since(active_at);
         let age = self.begun_at.get(&backlog.newest).map_or(Duration::ZERO, |begun| now.duration_since(*begun));
-        let is_due = since_group >= QUIET || age >= self.age_max / 2 || self.wants_newest;
+        // Else the place of a small generation would be missing to a full one.
+        let is_urgent = self.is_urgent && backlog.merged + 1 >= backlog.newest;
+        let is_due = since_group >= QUIET || age >= self.age_max / 2 || self.wants_newest || is_urgent;
         if is_due && backlog.fullness > 0.0 && base.freeze(now_ms) {
             backlog = base.backlog().unwrap_or(backlog);
         }
@@ -132,7 +143,7 @@ impl Merges {
         if now < self.not_before {
             return Ok(Next::InALull);
         }
-        let is_wanted = self.wants_newest || backlog.merged < self.wanted;
+        let is_wanted = self.wants_newest || backlog.merged < self.wanted || self.is_urgent;
         let is_lull = since_group >= LULL;
         let time = match self.pace.due(&backlog.room) {
             _ if is_wanted => STEP_WANTED,

@@ -18,6 +18,7 @@ use super::tickets::Tickets;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::file_system;
 use crate::storage::points::{Point, pass};
+use crate::storage::sqlite::Kept;
 use crate::storage::sqlite::checkpoint::{Checkpointer, Progress};
 use crate::storage::{DATABASES, Durability, Keyspace, Options};
 use crate::sys::clock;
@@ -45,6 +46,14 @@ pub struct Upkeep {
     /// When the last pass began.
     pass_begun_at: Option<Instant>,
     is_disk_short: bool,
+    /// It will be soon.
+    is_disk_filling: bool,
+    /// On the disk, less what the file has no room for yet of what is in the `-wal`.
+    free_bytes: u64,
+    /// How long the file may become.
+    data_bytes_max: Option<u64>,
+    /// All regions of the journal have their first cells.
+    has_first_cells: bool,
     /// A checkpoint would make the file shorter.
     can_shrink: bool,
     swept_at: Instant,
@@ -75,6 +84,8 @@ const ORPHAN_ROWS: usize = 1000;
 const VACUUM_PAGES: u32 = 64;
 /// Unused pages up to this share of the file are kept for what will be written next, while the disk has room.
 const UNUSED_PERCENT: u64 = 25;
+/// On a disk that is nearly full: what a deletion writes before it gives anything back, such as the list of what is to be swept, finds them.
+const PAGES_WHEN_SHORT: u64 = 16;
 /// On a disk that is nearly full the `-wal` is restarted as soon as it has this much.
 const WAL_BYTES_WHEN_SHORT: u64 = 64 << 10;
 /// Between two attempts at the WAL restart, when readers block it.
@@ -116,6 +127,10 @@ impl Upkeep {
             restart_at: now,
             pass_begun_at: None,
             is_disk_short: false,
+            is_disk_filling: false,
+            free_bytes: 0,
+            data_bytes_max: None,
+            has_first_cells: false,
             can_shrink: false,
             swept_at: now,
             sweep_not_before: now,
@@ -140,6 +155,7 @@ impl Upkeep {
         if is_time {
             self.wal_looked_at = now;
             self.look_at_disk(base)?;
+            self.fit_to_disk(base)?;
         }
         // Beside a pass after each group: it may be the last that the pass bears.
         if is_time || self.checkpoints.is_running() {
@@ -201,15 +217,50 @@ impl Upkeep {
     pub fn look_at_disk(&mut self, base: &Keyspace) -> Result<()> {
         match file_system::available_bytes(&self.directory) {
             Ok(free_bytes) => {
-                // What is committed and not yet in the file will make that longer.
+                // What is committed and not yet in the file, or not even in the tables, will make that longer.
                 let growth_bytes = base.growth_bytes()?;
-                let room = free_bytes.saturating_sub(u64::try_from(growth_bytes).unwrap_or(0));
+                self.free_bytes = free_bytes.saturating_sub(u64::try_from(growth_bytes).unwrap_or(0));
+                let room = self.free_bytes.saturating_sub(base.unmerged_growth_bytes()?);
                 self.is_disk_short = room < self.disk_reserve_bytes;
+                self.is_disk_filling = room < self.disk_reserve_bytes * 2;
                 self.can_shrink = growth_bytes < 0;
                 self.report.disk = Some(Disk { free_bytes, is_short: self.is_disk_short });
             }
             Err(error) => tracing::warn!(%error, "the free space of the disk can't be read"),
         }
+        Ok(())
+    }
+
+    /// On a disk that is short of room the file grows no more than it has room for beside the `-wal`. The journal is small before, so that
+    /// what waits in it is no reason to refuse anything.
+    fn fit_to_disk(&mut self, base: &mut Keyspace) -> Result<()> {
+        self.merges.hurry(self.is_disk_filling);
+        base.keep_few_cells(self.is_disk_filling);
+        let bytes_max = match self.is_disk_short {
+            true => {
+                let for_wal = (self.disk_reserve_bytes / 4).min(self.free_bytes / 2);
+                Some(base.data_bytes()? + self.free_bytes - for_wal)
+            }
+            false => None,
+        };
+        if bytes_max != self.data_bytes_max {
+            base.limit_data_bytes(bytes_max)?;
+            self.data_bytes_max = bytes_max;
+        }
+        Ok(())
+    }
+
+    /// Once, while there is still room: deletions find their place in the journal then, wherever the next generation lies.
+    fn make_first_cells(&mut self, base: &mut Keyspace, now_ms: i64) -> Result<()> {
+        if self.has_first_cells || !self.is_disk_filling || base.backlog().is_none() {
+            return Ok(());
+        }
+        base.begin_upkeep(now_ms)?;
+        match base.make_first_cells().and_then(|()| base.commit()) {
+            Err(StorageError::Full) => return base.rollback(),
+            made => made?,
+        }
+        self.has_first_cells = true;
         Ok(())
     }
 
@@ -371,12 +422,13 @@ impl Upkeep {
 
     /// A transaction of cleaning, and one that ends keys which no table has yet. True when there is more.
     fn sweep(&mut self, base: &mut Keyspace, now: Instant, wishes: &Wishes) -> Result<bool> {
+        self.make_first_cells(base, wishes.now_ms)?;
         let ended = if wishes.removes_expired { self.end_unmerged(base, wishes.now_ms)? } else { 0 };
         base.begin_upkeep(wishes.now_ms)?;
         let expired = if wishes.removes_expired { base.sweep_expired(EXPIRED_ROWS)? } else { 0 };
         let orphans = base.sweep_orphans(ORPHAN_ROWS)?;
-        let unused_percent = if self.is_disk_short { 0 } else { UNUSED_PERCENT };
-        let pages = if expired + orphans == 0 { base.vacuum(VACUUM_PAGES, unused_percent)? } else { 0 };
+        let kept = if self.is_disk_short { Kept::Pages(PAGES_WHEN_SHORT) } else { Kept::Percent(UNUSED_PERCENT) };
+        let pages = if expired + orphans == 0 { base.vacuum(VACUUM_PAGES, kept)? } else { 0 };
         if let Some(ttls_ms) = self.average_expiry.look(base, now) {
             self.report.average_ttls_ms = Some(ttls_ms);
         }

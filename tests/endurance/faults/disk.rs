@@ -129,7 +129,7 @@ fn a_disk_that_gets_full_in_the_middle_of_a_commit_loses_nothing_that_was_acknow
         // Before the writer looks at the disk again, and after.
         let mut refused = 0;
         for n in 0..200 {
-            let (key, value) = (format!("{round}:{n}"), format!("{round}").repeat(20_000));
+            let (key, value) = (format!("{round}:{n}"), format!("{round}.").repeat(10_000));
             match connection.call(&["SET", &key, &value]).to_string().as_str() {
                 "+OK" => acknowledged.push((key, value)),
                 error => {
