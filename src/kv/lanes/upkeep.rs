@@ -58,7 +58,14 @@ impl WriterUpkeep {
         };
         let next = self.upkeep.step(keyspace, clock::monotonic(), &wishes);
         self.publish();
-        Ok(next?.min(self.backups.step(keyspace, is_idle)))
+        match &next {
+            Ok(_) => {}
+            // Whoever asks for a backup is told that there is no room.
+            Err(StorageError::Full) => keyspace.rollback()?,
+            Err(_) => return next,
+        }
+        let next_of_backup = self.backups.step(keyspace, is_idle);
+        Ok(next?.min(next_of_backup))
     }
 
     /// Of all that is to be done between groups only this. Returns when to come again.
