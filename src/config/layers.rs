@@ -203,7 +203,6 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::table::IS_JOURNAL_ON;
     use crate::logging::LogFormat;
     use crate::sys::container::Container;
 
@@ -216,7 +215,7 @@ mod tests {
     #[test]
     fn each_layer_gets_its_defaults() {
         let settings = settings(&[]).unwrap();
-        let journal = if IS_JOURNAL_ON { 192 << 20 } else { 0 };
+        let journal = 192 << 20;
         assert_eq!(
             settings.server,
             ServerSettings {

@@ -54,13 +54,6 @@ pub enum DefaultValue {
 use DefaultValue::{Computed, Fixed, Nothing};
 use Layer::{Admin, Client, Kv, Log, Server, Storage};
 
-/// Off until the whole write path is there. docs/configuration.md follows (`emptyserver config --markdown` and `--reference`).
-pub(super) const IS_JOURNAL_ON: bool = false;
-const JOURNAL_DEFAULT: DefaultValue = if IS_JOURNAL_ON {
-    Computed { text: "192Mi, at most 1/8 of the memory limit", from: journal_bytes_max }
-} else {
-    Fixed("0")
-};
 /// A generation of the memtable is a quarter of it, and has at most 64 MiB.
 const JOURNAL_BYTES_MAX: u64 = 256 * MEBI;
 /// With less, each generation would be full after a few groups.
@@ -117,7 +110,7 @@ pub const SETTINGS: &[Setting] = &[
     .means("memory for values that were read lately, all workers together; `0` = none"),
     setting(Storage, "EMPTYSERVER_WAL_BYTES_MAX", Unit::bytes(MEBI, 64 * GIBI), Fixed("128Mi"))
         .means("budget of the write-ahead file `data.db-wal`"),
-    setting(Storage, "EMPTYSERVER_JOURNAL_BYTES_MAX", Unit::bytes(0, JOURNAL_BYTES_MAX), JOURNAL_DEFAULT).means(
+    setting(Storage, "EMPTYSERVER_JOURNAL_BYTES_MAX", Unit::bytes(0, JOURNAL_BYTES_MAX), Computed { text: "192Mi, at most 1/8 of the memory limit", from: journal_bytes_max }).means(
         "changes that are committed and wait to be merged into the tables, in the journal on the disk and in memory, each so much; \
          `0` = each commit writes the tables",
     ),
