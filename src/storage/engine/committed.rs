@@ -257,14 +257,10 @@ impl Store for Committed {
         if Store::may_have_keys(&self.base, space)? {
             return Ok(true);
         }
-        if !self.is_in_memory() {
-            return Ok(false);
-        }
-        let range = Range::Keys { space, first: 0, last: u64::MAX };
-        self.with_portions(|portion, _| {
-            self.memory.collect(range, None, &self.window.get(), 1, portion)?;
-            Ok(!portion.is_empty())
-        })
+        // Whose keys memory has, only a walk of all of it would tell.
+        let window = self.window.get();
+        Ok(self.is_in_memory()
+            && (window.oldest..=window.newest).any(|generation| self.memory.figures_of(generation).versions > 0))
     }
 
     fn unmerged(&self, key: RowKey<'_>) -> Result<Option<Option<Head>>> {
