@@ -82,6 +82,14 @@ impl StorageError {
     }
 }
 
+impl StorageError {
+    /// True for what lies in a page that can't be read, or is not what it has to be.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Unreadable(_) | Self::Corrupt(_))
+    }
+}
+
 impl fmt::Display for StorageError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

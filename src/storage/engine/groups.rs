@@ -32,6 +32,10 @@ pub(super) struct Groups {
     pub(super) is_direct: bool,
     /// The next group is to be so: the journal has found no room for it.
     pub(super) is_next_direct: bool,
+    /// That could not be done for a row's sake: before the next group the merge puts it aside.
+    must_merge: bool,
+    /// The log has it that a place of the journal can't be written.
+    is_damage_told: bool,
     pub(super) deadlines: Deadlines,
     /// How often one had to wait for a free generation.
     pub(super) pauses: u64,
@@ -45,8 +49,8 @@ const PINNED_LOOK: Duration = Duration::from_millis(1);
 const NO_ROOM: i32 = 5;
 /// A forced merge looks at nothing else for so long.
 const FORCED_SLICE: Duration = Duration::from_millis(5);
-/// Slices of it that may fail: with more it is not a row's affair.
-const FAILURES_MAX: u32 = 20;
+/// Slices of it that may fail in a row: with more it is not a row's affair.
+const FAILURES_MAX: u32 = 4;
 
 impl Groups {
     pub(super) fn new(filler: Filler, merged: u64, journal_bytes_max: u64) -> Self {
@@ -60,6 +64,8 @@ impl Groups {
             new_tickets: Vec::new(),
             is_direct: false,
             is_next_direct: false,
+            must_merge: false,
+            is_damage_told: false,
             deadlines: Deadlines::default(),
             pauses: 0,
             region_bytes: region_bytes(journal_bytes_max),
@@ -118,6 +124,11 @@ impl Groups {
     /// Between groups: sees to it that the next one of usual size finds room, and merges for that what has to be merged. A full disk may
     /// not let it: what is left of the region still takes small groups, such as deletions.
     pub(super) fn make_headroom(&mut self, base: &mut Base, now_ms: i64) -> Result<()> {
+        if std::mem::take(&mut self.must_merge) {
+            // Where no generation is free, the newest one is frozen behind the others.
+            while self.freeze(now_ms).is_err() && self.merge_up_to(base, self.memory().newest() - 1)? {}
+            self.merge_up_to(base, self.memory().newest() - 1)?;
+        }
         let quarter = self.headroom();
         if self.is_next_direct {
             return Ok(());
@@ -125,19 +136,28 @@ impl Groups {
         if self.at as usize + quarter <= self.region_bytes as usize && self.filler.fits(1, quarter) {
             return Ok(());
         }
-        let mut failures = 0;
         while let Err(Busy::Unmerged { generation }) = self.begin_generation(now_ms) {
             self.pauses += 1;
-            while self.memory().merged() < generation {
-                match self.merge(base, FORCED_SLICE) {
-                    // A row that can't be written is found and put aside.
-                    Err(error) if error.is_of_the_call() && failures < FAILURES_MAX => failures += 1,
-                    Err(StorageError::Full) => return Ok(()),
-                    merged => drop(merged?),
-                }
+            if !self.merge_up_to(base, generation)? {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// False: the disk is full.
+    fn merge_up_to(&mut self, base: &mut Base, generation: u64) -> Result<bool> {
+        let mut failures = 0;
+        while self.memory().merged() < generation {
+            match self.merge(base, FORCED_SLICE) {
+                // A row that can't be written is found and put aside.
+                Err(error) if error.is_of_the_call() && failures < FAILURES_MAX => failures += 1,
+                Err(StorageError::Full) => return Ok(false),
+                Err(error) => return Err(error),
+                Ok(_) => failures = 0,
+            }
+        }
+        Ok(true)
     }
 
     /// Waits for readers a little; after that the oldest generation is recycled under them.
@@ -237,10 +257,21 @@ impl Groups {
     pub(super) fn merge_within(&mut self, base: &mut Base) -> Result<()> {
         for generation in self.memory().merged() + 1..=self.memory().newest() {
             let frozen = self.filler.frozen(generation);
-            self.merger.all(base, generation, || Generation::new(frozen))?;
+            let written = self.merger.all(base, generation, || Generation::new(frozen));
+            self.must_merge = written.as_ref().is_err_and(StorageError::is_of_the_call);
+            written?;
         }
         self.is_direct = true;
         Ok(())
+    }
+
+    /// Whether a group that met this error before its COMMIT can go into the tables instead.
+    pub(super) fn may_be_direct(&mut self, error: &StorageError) -> bool {
+        let is_of_the_place = error.is_of_the_call() && *error != StorageError::OutOfMemory;
+        if is_of_the_place && !std::mem::replace(&mut self.is_damage_told, true) {
+            tracing::error!(%error, "a place of the journal is damaged: a group that would lie there goes into the tables");
+        }
+        is_of_the_place
     }
 
     /// COMMIT of a group whose batch is in the tables with all that was before it.

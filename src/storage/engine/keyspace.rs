@@ -212,7 +212,11 @@ impl Keyspace {
             Some(groups) if !groups.is_direct && self.batch.is_empty() => groups.commit_nothing(base)?,
             Some(groups) => {
                 if !groups.is_direct && groups.make_room(&self.batch, now_ms) {
-                    groups.commit(base, &self.batch, is_ahead, now_ms)?;
+                    let committed = groups.commit(base, &self.batch, is_ahead, now_ms);
+                    match committed {
+                        Err(error) if groups.may_be_direct(&error) && self.recover()? => self.commit_direct(now_ms)?,
+                        committed => committed?,
+                    }
                 } else {
                     self.commit_direct(now_ms)?;
                 }
@@ -298,11 +302,21 @@ impl Keyspace {
     /// Keys of the selected database, and those of them that end, as cheaply as it goes: those in the tables, where more than a few rows
     /// are not merged.
     pub fn rough_counts(&self) -> Result<(u64, u64)> {
-        let is_rough = |groups: &Groups| groups.memory().figures().rows as usize + self.batch.len() > FEW_ROWS;
-        match &self.store.groups {
-            Some(groups) if is_rough(groups) => self.store.counts_in_table(self.database()),
+        match self.unmerged_and_new() {
+            Some(rows) if rows > FEW_ROWS => self.store.counts_in_table(self.database()),
             _ => Ok((self.key_count()?, self.expires_count()?)),
         }
+    }
+
+    /// Whether `rough_counts` looks for rows in the tables.
+    #[must_use]
+    pub fn counts_need_rows(&self) -> bool {
+        let rows = self.unmerged_and_new().unwrap_or(self.batch.len());
+        0 < rows && rows <= FEW_ROWS
+    }
+
+    fn unmerged_and_new(&self) -> Option<usize> {
+        self.store.groups.as_ref().map(|groups| groups.memory().figures().rows as usize + self.batch.len())
     }
 
     /// When keys of the selected database end that have not yet, as committed: all of them where they are few, else some that `random`

@@ -11,6 +11,8 @@
 
 mod backlog;
 mod committed;
+#[cfg(test)]
+mod damage_tests;
 mod deadlines;
 mod generations;
 mod groups;

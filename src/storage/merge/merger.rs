@@ -40,6 +40,8 @@ struct AtWork<R> {
     one_by_one_until: u64,
     /// The next row is that one, for this reason.
     left_out: Option<String>,
+    /// The log has it that rows are left out: of the others the table tells.
+    is_told: bool,
 }
 
 /// What a slice did.
@@ -166,7 +168,8 @@ impl<R: Rows> Merger<R> {
             return;
         }
         base.begin_merge(self.trust(generation));
-        self.at_work = Some(AtWork { generation, rows: rows(), done: 0, one_by_one_until: 0, left_out: None });
+        self.at_work =
+            Some(AtWork { generation, rows: rows(), done: 0, one_by_one_until: 0, left_out: None, is_told: false });
     }
 
     fn trust(&self, generation: u64) -> Trust {
@@ -211,7 +214,13 @@ impl<R: Rows> AtWork<R> {
             return;
         }
         if progress.rows == 0 {
-            tracing::error!(%error, "a row can't be written into its table, and is put aside");
+            if !std::mem::replace(&mut self.is_told, true) {
+                tracing::error!(
+                    %error,
+                    generation = self.generation,
+                    "a row can't be written into its table, and is put aside into the table left_out; reading it is an error from now on"
+                );
+            }
             self.left_out = Some(error.to_string());
         } else {
             self.one_by_one_until = self.done + progress.rows + 1;

@@ -10,9 +10,9 @@
 //! it again, whole, and does not believe what its rows say of the tables (`Trust`).
 //!
 //! A row that can't be written, since the table's page is damaged, must not keep all others from their tables: its slice is repeated row
-//! by row, and the row is put aside into the table `left_out` with what it was and why, for whoever repairs the file. `check` tells of it. With
-//! more than some of these the file is beyond that: the merge stands still, the journal keeps what it has, and writes fail once it is
-//! full.
+//! by row, and the row is put aside into the table `left_out` with what it was and why, for whoever repairs the file. `check` tells of it, and
+//! reading it is an error (sqlite/left_out.rs). With more than some of these the file is beyond that: the merge stands still, the journal
+//! keeps what it has, and writes fail once it is full.
 
 mod merger;
 mod pace;

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::base::Base;
 use super::databases::{Database, too_low};
@@ -117,31 +117,11 @@ impl Base {
     ) -> Result<()> {
         self.check_writing()?;
         let connection = std::rc::Rc::clone(&self.connection);
+        // What should be in the tables by now is not.
+        let trust = if self.has_left_out()? { Trust::Tables } else { trust };
         let mut applying = Applying::new(self, &connection, trust, given_up);
         fill(&mut applying)?;
         applying.end()
-    }
-
-    /// Keeps a row that can't be written, for whoever repairs the file.
-    pub(in crate::storage) fn leave_out(
-        &mut self,
-        generation: u64,
-        key: RowKey<'_>,
-        row: Option<Row<'_>>,
-        reason: &str,
-    ) -> Result<()> {
-        self.check_writing()?;
-        let (mut name, mut bytes) = (Vec::new(), Vec::new());
-        name.push(key.table() as u8);
-        name.extend_from_slice(&key.fields().to_be_bytes());
-        name.extend_from_slice(key.tail());
-        if let Some(row) = row {
-            row.write(&mut bytes);
-        }
-        let insert = "INSERT INTO left_out (generation, name, row, reason) VALUES (?1, ?2, ?3, ?4)";
-        let parameters = params![generation.cast_signed(), name, row.map(|_| bytes), reason];
-        self.connection.prepare_cached(insert)?.execute(parameters)?;
-        Ok(())
     }
 
     /// A number that no database's space has, and none that waits for the sweeper.
@@ -197,6 +177,11 @@ impl<'b, 'c> Applying<'b, 'c> {
         if key.table() != Table::Database && !self.moves.is_empty() {
             self.move_databases()?;
         }
+        self.write(key, row, origin)?;
+        self.base.forget_left_out(key)
+    }
+
+    fn write(&mut self, key: RowKey<'_>, row: Option<Row<'_>>, origin: Origin) -> Result<()> {
         match (key.name(), row) {
             (Name::Key { space, position, key }, row) => {
                 let Some(space) = self.number_for(space)? else {

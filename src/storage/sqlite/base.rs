@@ -1,7 +1,7 @@
 //! The base: one connection to the data file, a reader's or the service's only writer. What it reads are rows of a
 //! snapshot; what it writes are a batch's, and what the upkeep sweeps.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -26,6 +26,8 @@ pub struct Base {
     pub(super) writing: Option<Databases>,
     /// Which number the spaces have in the present snapshot, as far as somebody has asked; None: it has none.
     pub(super) known_spaces: RefCell<Vec<(u64, Option<u16>)>>,
+    /// Whether the present transaction sees rows that could not be written, if somebody has asked.
+    pub(super) has_left_out: Cell<Option<bool>>,
     pub(super) ids: Ids,
     pub(super) sweeping: Sweeping,
     pub(super) syncing: Syncing,
@@ -79,6 +81,7 @@ impl Base {
             homes: Homes::new(seed),
             writing: None,
             known_spaces: RefCell::default(),
+            has_left_out: Cell::default(),
             ids: Ids::default(),
             sweeping: Sweeping::default(),
             syncing: Syncing { is_wanted: is_syncing, is_set: is_syncing },

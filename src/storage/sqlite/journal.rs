@@ -93,42 +93,51 @@ impl Base {
     /// `Corrupt`: what is there is no sequence of groups; those before it were shown.
     pub fn replay(&self, behind: Place, show: &mut dyn FnMut(&Group<'_>, Place) -> Result<()>) -> Result<Place> {
         let mut place = behind;
-        for generation in self.generations_from(behind.generation)? {
+        let oldest = behind.generation + u64::from(behind.at == u64::MAX);
+        for generation in self.generations_from(oldest)? {
             if generation != place.generation {
                 place = Place { generation, at: 0, seq: place.seq };
             }
-            if place.at != u64::MAX {
-                place = self.replay_generation(place, show)?;
-            }
+            place = self.replay_generation(place, show)?;
         }
         Ok(place)
     }
 
     /// Generations that have groups, from `oldest` on, in order.
     fn generations_from(&self, oldest: u64) -> Result<Vec<u64>> {
-        self.check_transaction()?;
-        let mut found = Vec::new();
-        for region in 0..GENERATIONS {
-            found.extend(self.generation_in(region)?);
-        }
-        found.retain(|generation| *generation >= oldest);
-        found.sort_unstable();
-        if found.last().is_some_and(|newest| newest - oldest > GENERATIONS) {
-            return Err(damaged(&format!("generations {found:?} are not merged, {oldest} is")));
+        let found: Vec<u64> = self.heads_from(oldest)?.iter().map(|head| head.generation).collect();
+        if found.last().is_some_and(|newest| newest - oldest >= GENERATIONS) {
+            return Err(damaged(&format!("generations {found:?} are not merged, nor is {oldest}")));
         }
         Ok(found)
     }
 
     /// Generations behind `merged` that have groups, in order, each with the number of its first group.
     pub(in crate::storage) fn unmerged_generations(&self, merged: u64) -> Result<Vec<(u64, u64)>> {
+        Ok(self.heads_from(merged + 1)?.iter().map(|head| (head.generation, head.seq)).collect())
+    }
+
+    /// The first groups of generations from `oldest` on, in order. A region that can't be read is of no account as long as nothing can lie
+    /// there that is asked for: generations follow each other without a gap.
+    fn heads_from(&self, oldest: u64) -> Result<Vec<Head>> {
         self.check_transaction()?;
-        let mut found = Vec::new();
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
         for region in 0..GENERATIONS {
-            found.extend(self.first_in(region)?.map(|head| (head.generation, head.seq)));
+            match self.first_in(region) {
+                Ok(Some(head)) if head.generation >= oldest && head.generation % GENERATIONS != region => {
+                    return Err(damaged(&format!("generation {} lies in region {region}", head.generation)));
+                }
+                Ok(head) => found.extend(head.filter(|head| head.generation >= oldest)),
+                Err(error) if error.is_damage() => unreadable.push((region, error)),
+                Err(error) => return Err(error),
+            }
         }
-        found.retain(|(generation, _)| *generation > merged);
-        found.sort_unstable();
-        Ok(found)
+        found.sort_unstable_by_key(|head| head.generation);
+        let next = found.last().map_or(oldest, |newest| newest.generation + 1);
+        match unreadable.into_iter().find(|(region, _)| (oldest..=next).any(|one| one % GENERATIONS == *region)) {
+            Some((_, error)) => Err(error),
+            None => Ok(found),
+        }
     }
 
     /// Whose groups lie in a region.
@@ -136,17 +145,23 @@ impl Base {
         Ok(self.first_in(region)?.map(|head| head.generation))
     }
 
+    fn has_cell(&self, cell: i64) -> Result<bool> {
+        let mut statement = self.connection.prepare_cached("SELECT 1 FROM journal WHERE cell = ?1")?;
+        Ok(statement.query_row([cell], |_| Ok(())).optional()?.is_some())
+    }
+
     /// The first group of a region.
     fn first_in(&self, region: u64) -> Result<Option<Head>> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT substr(bytes, 1, ?2) FROM journal WHERE cell = ?1")?;
-        let mut rows = statement.query(params![first_cell(region), HEAD_BYTES])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-        let Some((head, _)) = head_of(bytes)? else { return Ok(None) };
-        if head.generation % GENERATIONS != region {
-            return Err(damaged(&format!("generation {} lies in region {region}", head.generation)));
+        let cell = first_cell(region);
+        if !self.has_cell(cell)? {
+            return Ok(None);
         }
+        // Of the cell only the page that has it.
+        let blob = self.connection.blob_open("main", "journal", "bytes", cell, true);
+        let blob = blob.map_err(|error| damaged(&format!("cell {cell}: {error}")))?;
+        let mut bytes = [0; HEAD_BYTES];
+        let count = blob.read_at(&mut bytes, 0)?;
+        let Some((head, _)) = head_of(&bytes[..count])? else { return Ok(None) };
         Ok(Some(head))
     }
 
@@ -269,8 +284,7 @@ impl Writing<'_> {
     /// Whether the cell is there in which the last byte of the end would lie.
     fn has_cell(&self) -> Result<bool> {
         let cell = cell_at(self.region, self.at + END.len() as u64 - 1);
-        let mut statement = self.base.connection.prepare_cached("SELECT 1 FROM journal WHERE cell = ?1")?;
-        Ok(statement.query_row([cell], |_| Ok(())).optional()?.is_some())
+        self.base.has_cell(cell)
     }
 
     fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
@@ -501,6 +515,28 @@ mod tests {
         ] {
             let found = damaged(&sql);
             assert!(matches!(found, Err(StorageError::Corrupt(_))), "{sql}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_region_is_of_no_account_where_nothing_waits_in_it() {
+        for region in 0..GENERATIONS {
+            let mut journal = Journal::new();
+            for generation in 1..=5 {
+                journal.append(10);
+                if generation < 5 {
+                    journal.begin_generation();
+                }
+            }
+            let damage = format!("UPDATE journal SET bytes = 'text' WHERE cell = {}", region << REGION_BITS);
+            journal.fixture.writer.connection().execute_batch(&damage).unwrap();
+            // Generations 4 and 5 wait; whether a 6 does, only its region says.
+            journal.merge(3, 3);
+            assert_eq!(journal.replay_behind(None).is_ok(), region == 3, "{region}");
+            journal.merge(4, 4);
+            assert_eq!(journal.replay_behind(None).is_ok(), [0, 3].contains(&region), "{region}");
+            journal.merge(5, 5);
+            assert_eq!(journal.replay_behind(None).is_ok(), region != 2, "{region}");
         }
     }
 

@@ -38,11 +38,12 @@ ALTER TABLE orphan ADD COLUMN space_id INTEGER;
 -- Numbers of spaces were their names before.
 UPDATE meta SET value = max(value, 32768) WHERE name = 'next_id';
 
--- Rows of acknowledged changes that could not be written into their tables, and why: for whoever repairs the file.
+-- Rows of acknowledged changes that could not be written into their tables, and why: for whoever repairs the file. What their tables
+-- have instead is older: whoever reads it gets an error. A later change that can be written takes the row away from here.
 -- name           table, numbers and bytes of the row's key (rows/key.rs); row: NULL where it was deleted
 CREATE TABLE left_out (
     generation INTEGER NOT NULL,
-    name       BLOB NOT NULL,
+    name       BLOB NOT NULL UNIQUE,
     row        BLOB,
     reason     TEXT NOT NULL
 );

@@ -15,6 +15,7 @@ pub mod failed_sync;
 mod ids;
 mod journal;
 mod key_statements;
+mod left_out;
 mod open;
 pub mod restore;
 mod result_codes;

@@ -16,6 +16,29 @@ type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
 impl Snapshot for Base {
     fn row<R>(&self, key: RowKey<'_>, part: Part, show: impl FnOnce(Row<'_>) -> R) -> Result<Option<R>> {
         self.check_transaction()?;
+        self.check_not_left_out(key)?;
+        self.row_in_table(key, part, show)
+    }
+
+    fn scan(&self, range: Range, show: Show<'_>) -> Result<()> {
+        self.check_transaction()?;
+        self.check_none_left_out(&range)?;
+        match range {
+            Range::Keys { space, first, last } => self.scan_keys(space, first..=last, show),
+            Range::Chunks { id, first, last } => self.scan_chunks(id, first..=last, show),
+            Range::Elements { table, id, first, last } => self.scan_elements(table, id, first..=last, show),
+        }
+    }
+}
+
+impl Base {
+    /// As its table has it, whether or not that is what was acknowledged.
+    pub(in crate::storage) fn row_in_table<R>(
+        &self,
+        key: RowKey<'_>,
+        part: Part,
+        show: impl FnOnce(Row<'_>) -> R,
+    ) -> Result<Option<R>> {
         match key.name() {
             Name::Key { space, position, key } => {
                 let find = if part == Part::Head { FIND } else { FIND_WITH_VALUE };
@@ -38,15 +61,6 @@ impl Snapshot for Base {
             Name::Element(element) => self.element_row(&element, |row| show(Row::Element(row))),
             Name::Database(number) => Ok(Some(show(Row::Database(self.database_row(number)?.id)))),
             Name::OrphanValue(id) => Ok(self.is_orphan("value", id)?.then(|| show(Row::Orphan))),
-        }
-    }
-
-    fn scan(&self, range: Range, show: Show<'_>) -> Result<()> {
-        self.check_transaction()?;
-        match range {
-            Range::Keys { space, first, last } => self.scan_keys(space, first..=last, show),
-            Range::Chunks { id, first, last } => self.scan_chunks(id, first..=last, show),
-            Range::Elements { table, id, first, last } => self.scan_elements(table, id, first..=last, show),
         }
     }
 }

@@ -9,6 +9,7 @@ impl Base {
     /// Begins a snapshot. It is taken by the first read, so call this when the batch of jobs is complete.
     pub(in crate::storage) fn begin_read(&mut self) -> Result<()> {
         self.known_spaces.borrow_mut().clear();
+        self.has_left_out.set(None);
         self.execute("BEGIN")
     }
 
@@ -26,6 +27,7 @@ impl Base {
     /// Lets go of the snapshot and takes a new one.
     pub(in crate::storage) fn renew_snapshot(&self) -> Result<()> {
         self.known_spaces.borrow_mut().clear();
+        self.has_left_out.set(None);
         self.execute("COMMIT")?;
         self.execute("BEGIN")
     }
@@ -47,6 +49,7 @@ impl Base {
             self.syncing.is_set = is_syncing;
         }
         self.execute("BEGIN IMMEDIATE")?;
+        self.has_left_out.set(None);
         // Read anew each time, a few microseconds: nothing in memory has to be right after a rollback.
         self.writing = Some(self.load_databases()?);
         Ok(())

@@ -6,7 +6,7 @@ use super::base::Base;
 use crate::storage::error::Result;
 use crate::storage::journal::Group;
 use crate::storage::keyspace::DATABASES;
-use crate::storage::rows::{Name, Origin, Part, Row, RowKey, Snapshot};
+use crate::storage::rows::{Name, Origin, Part, Row, RowKey};
 
 #[derive(Debug, Default)]
 pub(super) struct Unmerged {
@@ -58,7 +58,7 @@ impl Unmerged {
         let (mut keys, mut expires) = (0, 0);
         for ((space, position, key), above) in self.keys.iter().filter(|((space, ..), _)| *space == of) {
             let name = RowKey::key(*space, *position, key);
-            let below = base.row(name, Part::Head, |row| row.of_key().head.expires_at_ms.is_some())?;
+            let below = base.row_in_table(name, Part::Head, |row| row.of_key().head.expires_at_ms.is_some())?;
             keys += i64::from(above.is_some()) - i64::from(below.is_some());
             expires += i64::from(*above == Some(true)) - i64::from(below == Some(true));
         }

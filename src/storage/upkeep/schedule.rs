@@ -197,10 +197,7 @@ impl Upkeep {
         let next = merges.step(base, now, wishes.now_ms, *active_at, &may_append, &mut report.merged)?;
         report.unmerged = merges.report(base, now, &mut report.merged);
         if report.merged.generations > generations {
-            base.begin_read(wishes.now_ms)?;
-            let sizes = sizes(base);
-            base.end_read()?;
-            report.sizes = sizes.ok().or(report.sizes);
+            report.sizes = sizes_between(base).or(report.sizes);
         }
         Ok(next)
     }
@@ -276,11 +273,10 @@ impl Upkeep {
     /// Those of `Keyspace::commit`.
     pub fn commit(&mut self, base: &mut Keyspace, last: HashMap<u64, u64>) -> Result<()> {
         self.tickets.record(base, &last)?;
-        // Damage there is no reason to refuse the group: the figures stay as they were.
-        let sizes = sizes(base).ok();
+        let sizes = sizes_within(base)?;
         self.checkpoints.during_commit(|| base.commit())?;
         self.tickets.committed(last);
-        self.report.sizes = sizes.or(self.report.sizes);
+        self.report.sizes = sizes.or_else(|| sizes_between(base)).or(self.report.sizes);
         Ok(())
     }
 
@@ -437,10 +433,10 @@ impl Upkeep {
             base.rollback()?;
             return Ok(ended == EXPIRED_ROWS);
         }
-        let sizes = sizes(base)?;
+        let sizes = sizes_within(base)?;
         pass(Point::BiteSwept);
         base.commit()?;
-        self.report.sizes = Some(sizes);
+        self.report.sizes = sizes.or_else(|| sizes_between(base)).or(self.report.sizes);
         self.report.expired_keys += expired as u64;
         Ok(expired == EXPIRED_ROWS || orphans == ORPHAN_ROWS || pages > 0 || ended == EXPIRED_ROWS)
     }
@@ -470,8 +466,21 @@ impl Upkeep {
     }
 }
 
-/// How many keys each database has. Within a transaction.
-pub(super) fn sizes(base: &mut Keyspace) -> Result<[Size; DATABASES]> {
+/// How many keys each database has, within a write transaction. None where that would need rows of the tables: one of them that is damaged
+/// lets the whole transaction not be committed.
+fn sizes_within(base: &mut Keyspace) -> Result<Option<[Size; DATABASES]>> {
+    if base.counts_need_rows() { Ok(None) } else { sizes(base).map(Some) }
+}
+
+/// The same between transactions. None: damage is in the way, say, and the figures stay as they were.
+pub(super) fn sizes_between(base: &mut Keyspace) -> Option<[Size; DATABASES]> {
+    base.begin_read(base.now_ms()).ok()?;
+    let sizes = sizes(base);
+    base.end_read().or_else(|_| base.rollback()).ok()?;
+    sizes.ok()
+}
+
+fn sizes(base: &mut Keyspace) -> Result<[Size; DATABASES]> {
     let mut sizes = [Size::default(); DATABASES];
     for (number, size) in sizes.iter_mut().enumerate() {
         base.select(number as u8);

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::report::Size;
-use super::schedule::sizes;
+use super::schedule::sizes_between;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::{DATABASES, Keyspace};
 
@@ -29,7 +29,6 @@ impl Tickets {
         let mut tickets = Tickets { boot, are_old: base.ticket_boot()? != boot, applied: HashMap::new() };
         tickets.reset_if_old(base)?;
         tickets.applied = base.applied_tickets()?.into_iter().collect();
-        let sizes = sizes(base)?;
         match base.commit() {
             Err(StorageError::Full) if tickets.are_old => {
                 tracing::warn!("the disk is full: reads are served, and nothing can be written until there is room");
@@ -40,7 +39,7 @@ impl Tickets {
                 tickets.are_old = false;
             }
         }
-        Ok((tickets, sizes))
+        Ok((tickets, sizes_between(base).unwrap_or_default()))
     }
 
     /// The last job of this incarnation that was applied; 0: none.
