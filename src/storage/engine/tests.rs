@@ -318,3 +318,53 @@ fn what_a_writer_gave_up_before_it_died_amid_a_merge_is_not_swept_before_its_suc
         assert_eq!(keyspace.orphans_left().unwrap(), 0);
     });
 }
+
+#[test]
+fn on_a_full_disk_what_finds_no_cell_goes_into_the_tables_and_first_cells_are_made_in_time() {
+    let set_page_limit = |fixture: &Fixture, pages: u32| {
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        fixture.writer.connection().query_row(&sql, [], |_| Ok(())).unwrap();
+    };
+    for has_first_cells in [false, true] {
+        let mut fixture = Fixture::on(memory());
+        for n in 0..100u8 {
+            fixture.write(|keyspace| keyspace.put_string(&[n], &[n; 900], Expiry::Clear).unwrap());
+        }
+        fixture.writer.merge_all(NOW_MS).unwrap();
+        if has_first_cells {
+            fixture.write(|keyspace| keyspace.make_first_cells().unwrap());
+        }
+        set_page_limit(&fixture, 1);
+        let delete = |fixture: &mut Fixture, n: u8| {
+            fixture.writer.begin_write(NOW_MS).unwrap();
+            assert!(fixture.writer.delete(&[n]).unwrap());
+            fixture.writer.commit()
+        };
+        let (seq, rows) = (fixture.memory.published(), |fixture: &Fixture| fixture.writer.unmerged_rows());
+        if has_first_cells {
+            delete(&mut fixture, 0).unwrap();
+            assert_eq!(rows(&fixture), 1, "it waits in the journal");
+        } else {
+            assert_eq!(delete(&mut fixture, 0), Err(StorageError::Full));
+            fixture.writer.rollback().unwrap();
+            fixture.writer.bypass_journal();
+            delete(&mut fixture, 0).unwrap();
+            assert_eq!(rows(&fixture), 0);
+        }
+        assert_eq!(fixture.memory.published(), seq + 1);
+        // What the deletions give back is room again.
+        for n in 1..80 {
+            if delete(&mut fixture, n).is_err() {
+                fixture.writer.rollback().unwrap();
+                fixture.writer.bypass_journal();
+                delete(&mut fixture, n).unwrap();
+            }
+        }
+        fixture.writer.merge_all(NOW_MS).unwrap();
+        fixture.write(|keyspace| keyspace.put_string(b"healed", &[1; 9000], Expiry::Clear).unwrap());
+        fixture.reopen_writer();
+        fixture.writer.begin_read(NOW_MS).unwrap();
+        assert_eq!(fixture.writer.key_count().unwrap(), 21);
+        assert_eq!(fixture.writer.verify().unwrap().problems, [""; 0]);
+    }
+}

@@ -217,9 +217,10 @@ impl Upkeep {
                 // What is committed and not yet in the file, or not even in the tables, will make that longer.
                 let growth_bytes = base.growth_bytes()?;
                 self.free_bytes = free_bytes.saturating_sub(u64::try_from(growth_bytes).unwrap_or(0));
-                let room = self.free_bytes.saturating_sub(base.unmerged_growth_bytes()?);
+                let unmerged_bytes = base.unmerged_growth_bytes()?;
+                let room = self.free_bytes.saturating_sub(unmerged_bytes);
                 self.is_disk_short = room < self.disk_reserve_bytes;
-                self.is_disk_filling = room < self.disk_reserve_bytes * 2;
+                self.is_disk_filling = room < self.disk_reserve_bytes * 2 + unmerged_bytes;
                 self.can_shrink = growth_bytes < 0;
                 self.report.disk = Some(Disk { free_bytes, is_short: self.is_disk_short });
             }
