@@ -78,6 +78,8 @@ const SWEEP_EVERY: Duration = Duration::from_millis(50);
 const SWEEP_BESIDE_EVERY: Duration = Duration::from_millis(10);
 /// After a sweep that failed at nothing in particular.
 const SWEEP_AGAIN: Duration = Duration::from_secs(60);
+/// The longest that a step works off what waits on a disk that is short of room.
+const SETTLE_MAX: Duration = Duration::from_millis(250);
 /// Rows of one step: a millisecond or two.
 const EXPIRED_ROWS: usize = 200;
 const ORPHAN_ROWS: usize = 1000;
@@ -161,7 +163,10 @@ impl Upkeep {
         if is_time || self.checkpoints.is_running() {
             self.look_at_wal(base, now, wishes)?;
         }
-        let next = self.merge(base, now, wishes)?;
+        let mut next = self.merge(base, now, wishes)?;
+        if self.is_disk_short {
+            next = self.settle(base, next, now, wishes)?;
+        }
         if self.is_sweep_due(now, wishes.is_idle) {
             self.swept_at = now;
             let begun = clock::monotonic();
@@ -178,6 +183,26 @@ impl Upkeep {
             Next::Nothing if self.is_asked_for(wishes) => WAL_EVERY,
             Next::Nothing => SWEEP_EVERY,
         })
+    }
+
+    /// Before anything is refused for what only waits to be merged, and while deletions have room to give back: that, for a while.
+    fn settle(&mut self, base: &mut Keyspace, mut next: Next, now: Instant, wishes: &Wishes) -> Result<Next> {
+        let has_unmerged = |base: &Keyspace| base.backlog().is_some_and(|backlog| backlog.rows > 0);
+        let until = clock::monotonic() + SETTLE_MAX;
+        while self.is_disk_short && next != Next::InALull && clock::monotonic() < until {
+            if !has_unmerged(base) && !self.has_more_to_sweep {
+                break;
+            }
+            self.look_at_wal(base, now, wishes)?;
+            next = self.merge(base, now, wishes)?;
+            self.has_more_to_sweep = match self.sweep(base, now, wishes) {
+                Err(error) if error.is_of_the_call() => self.sweep_failed(base, &error, now)?,
+                swept => swept?,
+            };
+            self.look_at_disk(base)?;
+            self.fit_to_disk(base)?;
+        }
+        Ok(next)
     }
 
     /// Who wants everything in the tables waits for what is committed by now.
