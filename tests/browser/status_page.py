@@ -21,7 +21,7 @@ PATIENCE_MS = 30_000
 DESKTOP, PHONE = {"width": 1240, "height": 1000}, {"width": 360, "height": 740}
 THIN = "\u202f"
 CHARTS = ["Throughput", "Latency", "Traffic", "Connections", "Cache hit rate", "Keys", "Commit", "Commands in one commit",
-          "Write-ahead log", "Jobs", "Processor", "Memory", "Data on disk", "Checkpoints"]
+          "Write-ahead log", "Waiting for the merge", "Jobs", "Processor", "Memory", "Data on disk", "Checkpoints"]
 expect.set_options(timeout=PATIENCE_MS)
 
 
