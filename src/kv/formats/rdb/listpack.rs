@@ -132,19 +132,9 @@ impl<'a> Entries<'a> {
 
     fn take(&mut self) -> Option<Text<'a>> {
         let (control, rest) = self.rest.split_first()?;
-        let integer = |bytes: usize| {
-            let (low, rest) = rest.split_at_checked(bytes)?;
-            let mut word = [if low.last()? & 0x80 == 0 { 0 } else { 0xff }; 8];
-            word[..bytes].copy_from_slice(low);
-            Some((Text::integer(i64::from_le_bytes(word)), rest))
-        };
-        let text = |length: usize, rest: &'a [u8]| {
-            let (text, rest) = rest.split_at_checked(length)?;
-            Some((Text::Borrowed(text), rest))
-        };
         let (element, rest) = match control {
             0..=0x7f => (Text::integer(i64::from(*control)), rest),
-            0x80..=0xbf => text(usize::from(control & 0x3f), rest)?,
+            0x80..=0xbf => Text::take(usize::from(control & 0x3f), rest)?,
             0xc0..=0xdf => {
                 let (low, rest) = rest.split_first()?;
                 let value = i16::from_be_bytes([control << 3 | low >> 5, low << 3]) >> 3;
@@ -152,16 +142,16 @@ impl<'a> Entries<'a> {
             }
             0xe0..=0xef => {
                 let (low, rest) = rest.split_first()?;
-                text(usize::from(control & 0xf) << 8 | usize::from(*low), rest)?
+                Text::take(usize::from(control & 0xf) << 8 | usize::from(*low), rest)?
             }
             0xf0 => {
                 let (length, rest) = rest.split_first_chunk()?;
-                text(usize::try_from(u32::from_le_bytes(*length)).ok()?, rest)?
+                Text::take(usize::try_from(u32::from_le_bytes(*length)).ok()?, rest)?
             }
-            0xf1 => integer(2)?,
-            0xf2 => integer(3)?,
-            0xf3 => integer(4)?,
-            0xf4 => integer(8)?,
+            0xf1 => Text::take_integer(2, rest)?,
+            0xf2 => Text::take_integer(3, rest)?,
+            0xf3 => Text::take_integer(4, rest)?,
+            0xf4 => Text::take_integer(8, rest)?,
             _ => return None,
         };
         let length = self.rest.len() - rest.len();

@@ -96,7 +96,21 @@ pub(super) enum Text<'a> {
     Made(Vec<u8>),
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    /// The first so many bytes as they stand, and what is behind them.
+    pub(super) fn take(length: usize, rest: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (text, rest) = rest.split_at_checked(length)?;
+        Some((Text::Borrowed(text), rest))
+    }
+
+    /// A little-endian number of so many bytes, up to 8, and what is behind it.
+    pub(super) fn take_integer(bytes: usize, rest: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (low, rest) = rest.split_at_checked(bytes)?;
+        let mut word = [if low.last()? & 0x80 == 0 { 0 } else { 0xff }; 8];
+        word[..bytes].copy_from_slice(low);
+        Some((Text::integer(i64::from_le_bytes(word)), rest))
+    }
+
     pub(super) fn integer(value: i64) -> Self {
         let mut buffer = itoa::Buffer::new();
         let text = buffer.format(value).as_bytes();

@@ -63,31 +63,21 @@ impl<'a> Entries<'a> {
             short => (usize::from(short), rest),
         };
         let (control, rest) = rest.split_first()?;
-        let integer = |bytes: usize| {
-            let (low, rest) = rest.split_at_checked(bytes)?;
-            let mut word = [if low.last()? & 0x80 == 0 { 0 } else { 0xff }; 8];
-            word[..bytes].copy_from_slice(low);
-            Some((Text::integer(i64::from_le_bytes(word)), rest))
-        };
-        let text = |length: usize, rest: &'a [u8]| {
-            let (text, rest) = rest.split_at_checked(length)?;
-            Some((Text::Borrowed(text), rest))
-        };
         let (element, rest) = match *control {
-            0..=0x3f => text(usize::from(*control), rest)?,
+            0..=0x3f => Text::take(usize::from(*control), rest)?,
             0x40..=0x7f => {
                 let (low, rest) = rest.split_first()?;
-                text(usize::from(control & 0x3f) << 8 | usize::from(*low), rest)?
+                Text::take(usize::from(control & 0x3f) << 8 | usize::from(*low), rest)?
             }
             0x80 => {
                 let (length, rest) = rest.split_first_chunk()?;
-                text(usize::try_from(u32::from_be_bytes(*length)).ok()?, rest)?
+                Text::take(usize::try_from(u32::from_be_bytes(*length)).ok()?, rest)?
             }
-            0xc0 => integer(2)?,
-            0xd0 => integer(4)?,
-            0xe0 => integer(8)?,
-            0xf0 => integer(3)?,
-            0xfe => integer(1)?,
+            0xc0 => Text::take_integer(2, rest)?,
+            0xd0 => Text::take_integer(4, rest)?,
+            0xe0 => Text::take_integer(8, rest)?,
+            0xf0 => Text::take_integer(3, rest)?,
+            0xfe => Text::take_integer(1, rest)?,
             0xf1..=0xfd => (Text::integer(i64::from(control & 0xf) - 1), rest),
             _ => return None,
         };
