@@ -9,7 +9,6 @@ use super::keyspace::Keyspace;
 use crate::storage::DATABASES;
 use crate::storage::error::Result;
 use crate::storage::keyspace::Store;
-use crate::storage::memtable::Window;
 use crate::storage::rows::{Name, Row, RowKey};
 
 #[derive(Default)]
@@ -63,22 +62,6 @@ impl Deadlines {
 }
 
 impl Keyspace {
-    /// Begins a change of which nobody is told: its commit does not sync the `-wal`, the next group's does.
-    pub fn begin_upkeep(&mut self, now_ms: i64) -> Result<()> {
-        let (base, groups) = self.store.parts();
-        let window = match groups {
-            Some(groups) => {
-                groups.make_headroom(base, now_ms)?;
-                groups.window()
-            }
-            None => Window::default(),
-        };
-        base.begin_unsynced()?;
-        self.store.set_window(window);
-        self.begin_at(now_ms);
-        Ok(())
-    }
-
     /// Whether `end_unmerged` has something to do.
     #[must_use]
     pub fn has_unmerged_to_end(&self, now_ms: i64) -> bool {

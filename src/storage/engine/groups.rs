@@ -182,10 +182,11 @@ impl Groups {
     /// COMMIT of a batch for which there is room. `is_ahead`: rows of it are in the tables already.
     pub(super) fn commit(&mut self, base: &mut Base, batch: &Batch, is_ahead: bool, now_ms: i64) -> Result<()> {
         let (generation, seq) = (self.memory().newest(), self.memory().published() + 1);
-        let mut merged = base.merged()?;
+        // As the row `merged` has it: it is told with every start and every group.
+        let ahead = self.memory().ahead() + u64::from(is_ahead);
         if is_ahead {
-            merged.ahead += 1;
-            base.store_merged(&merged)?;
+            let merged = base.merged()?;
+            base.store_merged(&Merged { ahead, ..merged })?;
         }
         self.bytes.clear();
         let head = Head { generation, seq, boot: self.boot };
@@ -202,7 +203,7 @@ impl Groups {
         base.commit()?;
         pass(Point::GroupCommitted);
         if broken::is(Variant::SequenceBeforeRows) {
-            self.filler.publish(seq, merged.ahead);
+            self.filler.publish(seq, ahead);
             pass(Point::GroupPublished);
         }
         // What the inserts wait for is memory: it comes for all of them at once.
@@ -230,7 +231,7 @@ impl Groups {
                 process::exit_at_once(NO_ROOM)
             });
         pass(Point::RowsInserted);
-        self.filler.publish(seq, merged.ahead);
+        self.filler.publish(seq, ahead);
         pass(Point::GroupPublished);
         self.at += self.bytes.len() as u64;
         self.ends.insert(generation, seq);

@@ -99,6 +99,15 @@ impl Keyspace {
 
     /// Begins a group of changes. After an error in it see `StorageError`.
     pub fn begin_write(&mut self, now_ms: i64) -> Result<()> {
+        self.begin_group(now_ms, Base::begin_write)
+    }
+
+    /// Begins a change of which nobody is told: its commit does not sync the `-wal`, the next group's does.
+    pub fn begin_upkeep(&mut self, now_ms: i64) -> Result<()> {
+        self.begin_group(now_ms, Base::begin_unsynced)
+    }
+
+    fn begin_group(&mut self, now_ms: i64, begin: fn(&mut Base) -> Result<()>) -> Result<()> {
         let (base, groups) = self.store.parts();
         let window = match groups {
             Some(groups) => {
@@ -107,7 +116,7 @@ impl Keyspace {
             }
             None => Window::default(),
         };
-        base.begin_write()?;
+        begin(base)?;
         self.store.set_window(window);
         self.begin_at(now_ms);
         Ok(())
