@@ -3,7 +3,7 @@
 #   docker build --build-arg BUILD_COMMIT="$(git rev-parse --short=12 HEAD)" -t emptyserver .
 
 FROM rust:1.95-slim-bookworm AS build
-# ring and SQLite are C; the slim image has a compiler already, and make is not needed.
+# ring, SQLite and Lua are C; the slim image has a compiler already, and make is not needed.
 WORKDIR /build
 # A static program: glibc and all, so that the last stage needs no system. The build compiles for the machine that it runs on:
 # on arm64 the image is an arm64 one (docs/container.md).

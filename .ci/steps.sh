@@ -42,7 +42,7 @@ side_by_side() {
 install_tools() {
     local -A packages=([redis-server]=redis-server [redis-benchmark]=redis-tools [strace]=strace [prlimit]=util-linux
         [python3]=python3 [cc]=gcc [make]=make [curl]=curl [strings]=binutils [sqlite3]=sqlite3 [nsenter]=util-linux [ps]=procps [shellcheck]=shellcheck
-        [redis-cli]=redis-tools [setsid]=util-linux [docker-compose]=docker-compose [chromium]=chromium)
+        [redis-cli]=redis-tools [setsid]=util-linux [docker-compose]=docker-compose [chromium]=chromium [openssl]=openssl)
     local -a missing=()
     local tool
     for tool in "${!packages[@]}"; do
@@ -50,6 +50,8 @@ install_tools() {
     done
     # Debian's python3 makes virtual environments only with this package beside it; a Python of another origin has it.
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+    # The Chinese texts of examples/hospital are drawn with it.
+    [[ -d /usr/share/fonts/opentype/noto ]] || missing+=(fonts-noto-cjk)
     ((${#missing[@]})) || return 0
     local -a root=()
     [[ $(id -u) == 0 ]] || root=(sudo)

@@ -231,7 +231,7 @@ impl Service for EchoService {
 
     fn parked(&mut self, session: &mut Session, effects: &mut Effects) -> Option<Instant> {
         self.waiting.insert(session.id);
-        effects.write(session.id, b"parked\n".into());
+        effects.write(session.id, &b"parked\n"[..]);
         session.waits_until
     }
 

@@ -171,7 +171,7 @@ fn copy(data: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// Has the service make one, and waits for it. The file's path.
-fn ask_service(service: &Target, once: bool) -> Result<PathBuf, Box<dyn Error>> {
+pub(crate) fn ask_service(service: &Target, once: bool) -> Result<PathBuf, Box<dyn Error>> {
     let told = |error| format!("the service at {service} runs with this data and must make the backup: {error}");
     let mut connection = Connection::connect(service, PATIENCE).map_err(|error| told(error.to_string()))?;
     let start: &[&str] = if once { &["BACKUP", "START", "ONCE"] } else { &["BACKUP", "START"] };
@@ -236,7 +236,7 @@ impl Status {
 }
 
 /// Takes the file that the service has made to its place, on whatever disk that is.
-fn fetch(made: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn fetch(made: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
     if fs::rename(made, to).is_err() {
         copy(made, to)?;
         return match fs::remove_file(made) {
@@ -246,8 +246,8 @@ fn fetch(made: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
         };
     }
     // It was made for those who may use the service's directory.
-    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let Err(error) = File::open(to).and_then(|file| storage::file_system::keep_private(&file, directory)) {
+    let keep_private = |file| storage::file_system::keep_private(&file, storage::backup::parent(to));
+    if let Err(error) = File::open(to).and_then(keep_private) {
         writeln!(io::stderr(), "emptyserver: {}: others may be able to read it: {error}", to.display())?;
     }
     Ok(())

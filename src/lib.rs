@@ -11,3 +11,4 @@ pub mod server;
 pub mod storage;
 #[allow(unsafe_code, reason = "the operating system's interface is C")]
 pub mod sys;
+pub mod transfer;

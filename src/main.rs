@@ -4,17 +4,23 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use emptyserver::client::bench::{self, BenchArguments};
 use emptyserver::client::cli::{self, CliArguments};
-use emptyserver::client::{Surroundings, Target, health};
+use emptyserver::client::{Surroundings, Target, Tls, health};
 use emptyserver::config::{self, Layer, Person, Secret, Settings, SettingsError, Values};
 use emptyserver::logging;
 use emptyserver::sys::container::Container;
 use emptyserver::sys::stderr;
+use import::{CutOver, Import, Source};
 
 mod backup;
+mod export;
+mod import;
+mod listen;
+mod passing_service;
+mod scratch;
 mod serve;
 
 /// Something went wrong that is not the fault of who started the program.
@@ -67,6 +73,19 @@ enum Command {
         #[arg(long)]
         replace: bool,
     },
+    /// Bring data of a Redis or Valkey here, into the running service or, where none runs, into a new data file
+    Import(ImportArguments),
+    /// Write all data as an RDB file, which redis-server 7.0 and later load
+    Export {
+        /// A new file
+        file: PathBuf,
+        /// A backup, instead of the data of the service
+        #[arg(long, value_name = "BACKUP")]
+        from: Option<PathBuf>,
+    },
+    /// The service of an import
+    #[command(hide = true)]
+    ServeImport,
     /// Ask the running service whether it answers; exit code 0 or 1
     Health,
     /// Send commands to a service: a prompt, one command, or many
@@ -82,6 +101,46 @@ enum Command {
     },
 }
 
+/// Exit codes: 0 all came over, 1 something did not (the report says what), 2 the command line cannot be understood.
+#[derive(Args)]
+struct ImportArguments {
+    /// An RDB file, an append-only file, its manifest, or the directory that has them
+    #[arg(required_unless_present = "from")]
+    path: Option<PathBuf>,
+    /// A running server instead: redis://[[user]:password@]host[:port][/database], key by key with SCAN and DUMP
+    #[arg(long, value_name = "URL", conflicts_with = "path")]
+    from: Option<String>,
+    /// Be a replica of that server: all its data, then each change until Ctrl-C (SIGINT) cuts over
+    #[arg(long, requires = "from")]
+    follow: bool,
+    /// Cut over as soon as all has come and nothing has changed for 3 s
+    #[arg(long, requires = "follow")]
+    cut_over_when_idle: bool,
+    /// Into this service, instead of the one that the settings configure
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// Overwrite keys that are there; without it they stay, and are reported
+    #[arg(long)]
+    replace: bool,
+    /// Read all of it and report, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl ImportArguments {
+    fn understood(self) -> Result<Import, String> {
+        let target = |url: &str| Target::from_url(url).map_err(|error| error.to_string());
+        let cut_over = if self.cut_over_when_idle { CutOver::WhenIdle } else { CutOver::OnInterrupt };
+        let source = match (self.path, &self.from) {
+            (_, Some(url)) if self.follow => Source::Followed(target(url)?, cut_over),
+            (_, Some(url)) => Source::Server(target(url)?),
+            (path, None) => Source::Path(path.unwrap_or_default()),
+        };
+        let to = self.to.as_deref().map(target).transpose()?;
+        Ok(Import { source, to, replaces: self.replace, is_dry: self.dry_run })
+    }
+}
+
 fn main() -> ExitCode {
     let command = Program::parse().command.unwrap_or(Command::Serve);
     let container = Container::detect();
@@ -95,18 +154,11 @@ fn main() -> ExitCode {
         }
     }
     match command {
-        Command::Serve => match logging::start(&settings.log) {
-            Ok(()) => {
-                for (variable, setting) in values.foreign() {
-                    tracing::info!(variable, setting, "a setting has come by a name of another program");
-                }
-                for (variable, _, what) in values.strange_secrets().filter(|(_, layer, _)| *layer != Layer::Client) {
-                    tracing::warn!(variable, what, "a secret has something that is easily there by mistake; it counts");
-                }
-                serve::serve(&settings, &container).unwrap_or_else(|error| fail(&*error, FAILURE))
-            }
-            Err(error) => fail(&error, USAGE),
+        Command::ServeImport => match passing_service::end_with_parent() {
+            Ok(()) => serve(&values, &settings, &container),
+            Err(error) => fail(&error, FAILURE),
         },
+        Command::Serve => serve(&values, &settings, &container),
         Command::Config { json: true, .. } => write_out(&config::json(&values)),
         Command::Config { markdown: true, .. } => write_out(&config::markdown()),
         Command::Config { reference: true, .. } => write_out(&config::reference()),
@@ -118,6 +170,13 @@ fn main() -> ExitCode {
         Command::Restore { file, replace } => {
             backup::restore(&settings, &file, replace).unwrap_or_else(|error| fail(&*error, FAILURE))
         }
+        Command::Import(arguments) => match arguments.understood() {
+            Ok(asked) => import::import(&settings, &local_service(&settings), &asked)
+                .unwrap_or_else(|error| fail(&*error, FAILURE)),
+            Err(error) => fail(&error, USAGE),
+        },
+        Command::Export { file, from } => export::export(&settings, &local_service(&settings), &file, from.as_deref())
+            .unwrap_or_else(|error| fail(&*error, FAILURE)),
         Command::Health => match health::probe(&local_service(&settings)) {
             Ok(line) => write_out(&(line + "\n")),
             Err(line) => fail(&line, FAILURE),
@@ -125,8 +184,28 @@ fn main() -> ExitCode {
         Command::Completions { shell } => completions(shell),
         Command::Man { of } => man_page(of.as_deref()),
         Command::Bench(arguments) => ExitCode::from(bench::run(&arguments, &surroundings(&settings)) as u8),
-        Command::Cli(arguments) => ExitCode::from(cli::run(&arguments, &surroundings(&settings)) as u8),
+        Command::Cli(arguments) => match arguments.rdb() {
+            Some(file) => match arguments.target(&surroundings(&settings)) {
+                Ok(target) => export::from_service(&settings, &local_service(&settings), &target, file)
+                    .unwrap_or_else(|error| fail(&*error, FAILURE)),
+                Err(error) => fail(&error, USAGE),
+            },
+            None => ExitCode::from(cli::run(&arguments, &surroundings(&settings)) as u8),
+        },
     }
+}
+
+fn serve(values: &Values, settings: &Settings, container: &Container) -> ExitCode {
+    if let Err(error) = logging::start(&settings.log) {
+        return fail(&error, USAGE);
+    }
+    for (variable, setting) in values.foreign() {
+        tracing::info!(variable, setting, "a setting has come by a name of another program");
+    }
+    for (variable, _, what) in values.strange_secrets().filter(|(_, layer, _)| *layer != Layer::Client) {
+        tracing::warn!(variable, what, "a secret has something that is easily there by mistake; it counts");
+    }
+    serve::serve(settings, container).unwrap_or_else(|error| fail(&*error, FAILURE))
 }
 
 fn completions(shell: Shell) -> ExitCode {
@@ -161,7 +240,15 @@ fn read_settings(container: &Container) -> Result<(Values, Settings), SettingsEr
 /// The service that these settings configure, as its clients see it.
 fn local_service(settings: &Settings) -> Target {
     let password = settings.kv.password.as_ref().map(|password| password.reveal().to_owned());
-    Target { password, ..Target::listening_at(settings.server.listen) }
+    let server = &settings.server;
+    let local = Target::listening(server.plain_addresses());
+    let socket = || Some(Target { socket: Some(server.unix_socket.clone()?), ..Target::default() });
+    // Its own certificate on its own machine: its name is another one mostly.
+    let tls = || {
+        let tls = Some(Tls { is_unverified: true, ..Tls::default() });
+        Some(Target { tls, ..Target::listening(server.tls_addresses())? })
+    };
+    Target { password, ..local.or_else(socket).or_else(tls).unwrap_or_default() }
 }
 
 fn surroundings(settings: &Settings) -> Surroundings {

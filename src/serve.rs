@@ -1,34 +1,31 @@
-//! From settings to a running service: the data directory, its lock, the listener, then the supervisor.
+//! From settings to a running service: the data directory, its lock, the listeners, then the supervisor.
 
 use std::error::Error;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{ErrorKind, Write};
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use emptyserver::admin::{self, Facts, Hosts, View};
-use emptyserver::config::{self, AdminSettings, Secret, Settings};
+use emptyserver::admin::{Facts, Hosts, View};
+use emptyserver::config::{self, Secret, Settings};
 use emptyserver::kv::application::{self, KeyValue};
+use emptyserver::kv::call::Notifications;
 use emptyserver::kv::jobs::LANES;
-use emptyserver::kv::shared::settings::{BackupSettings, Settings as KvSettings, queued_bytes_max};
-use emptyserver::server::supervisor::Sidecar;
-use emptyserver::server::{Global, Limits, Listener, ListenerKind, ServerConfig, StartError, supervisor};
+use emptyserver::kv::shared::settings::{
+    BackupSettings, Listening, ScriptSettings, Settings as KvSettings, queued_bytes_max,
+};
+use emptyserver::server::{Global, Limits, ServerConfig, StartError, supervisor};
 use emptyserver::storage::{self, DATA_FILE, Keyspace, file_system};
 use emptyserver::sys::clock;
 use emptyserver::sys::container::Container;
 use emptyserver::sys::lock::FileLock;
 use emptyserver::sys::process;
-use emptyserver::sys::socket;
 
-use crate::backup;
+use crate::{backup, listen};
 
-/// How long a start waits for the processes of the service before it to be gone.
-const PREDECESSOR_WAIT: Duration = Duration::from_secs(10);
 pub(crate) const LOCK_FILE: &str = "lock";
 
 /// Runs the service until it is told to end.
@@ -42,21 +39,30 @@ pub(crate) fn serve(settings: &Settings, container: &Container) -> Result<ExitCo
     let mut config = server_config(settings);
     let lock = lock(&settings.storage.data)?;
     tighten(&settings.storage.data);
-    let listener = wait_for(|| listen(|| supervisor::bind(&mut config), "EMPTYSERVER_LISTEN", ""))??;
+    supervisor::make_room(&mut config)?;
+    let tls = listen::tls(settings)?;
+    let listeners = listen::listeners(&settings.server)?;
     backup::make_ready(settings)?;
-    let admin_listener = admin_listener(&settings.admin)?;
-    let address = socket::local_address(listener.as_fd())?;
-    let shared = application::share(kv_settings(settings, &config, address, container))?;
+    let admin_listener = listen::admin_listener(&settings.admin)?;
+    let listening = listen::listening(&listeners, &settings.server)?;
+    let shared = application::share(kv_settings(settings, &config, listening, container))?;
+    application::load_users(&shared).map_err(|error| format!("EMPTYSERVER_ACL_FILE: {error}"))?;
+    if settings.kv.acl_file.is_some() && settings.kv.password.is_some() {
+        tracing::warn!("EMPTYSERVER_PASSWORD sets no password: the users are those of EMPTYSERVER_ACL_FILE");
+    }
     // Tickets of an earlier run must never match: any number will do that is not drawn twice.
     shared.scoreboard.global(Global::Boot).store(RandomState::new().build_hasher().finish() >> 1, Ordering::SeqCst);
     let scoreboard = shared.scoreboard;
     let view =
         View::new(facts(settings, &shared.settings), scoreboard, shared.backups.clone(), shared.hand_offs.clone());
-    let sidecar = admin_listener.map(|listener| sidecar(listener, view));
+    let certificates = tls.as_ref().filter(|_| settings.admin.admin_tls).map(|tls| Arc::clone(tls.certificates()));
+    let sidecar = admin_listener.map(|listener| listen::sidecar(listener, view, certificates));
     let application = Arc::new(KeyValue { shared });
-    let listeners = vec![Listener { fd: listener, kind: ListenerKind::Tcp }];
-    let start = supervisor::Start { application, config, scoreboard, lock: Some(lock), listeners, sidecar };
+    let start = supervisor::Start { application, config, scoreboard, lock: Some(lock), listeners, sidecar, tls };
     let code = supervisor::run(start)?;
+    if let Some(path) = &settings.server.unix_socket {
+        listen::remove_socket(path);
+    }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
@@ -92,7 +98,6 @@ pub(crate) fn check(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
 fn server_config(settings: &Settings) -> ServerConfig {
     let server = &settings.server;
     ServerConfig {
-        listen: server.listen,
         workers: server.workers,
         cpu_affinity: server.cpu_affinity == config::CpuAffinity::Auto,
         drain_seconds: server.drain_seconds,
@@ -103,6 +108,9 @@ fn server_config(settings: &Settings) -> ServerConfig {
             connections_bytes_max: usize::try_from(server.clients_bytes_max).unwrap_or(usize::MAX),
             idle_timeout_seconds: server.idle_timeout_seconds,
             loop_stall_seconds_max: server.loop_stall_seconds,
+            openings_max: server.handshakes_max,
+            opening_seconds_max: server.handshake_seconds_max,
+            proxies: listen::proxies(server),
             ..Limits::default()
         },
     }
@@ -135,47 +143,47 @@ pub(crate) fn backup_settings(settings: &Settings) -> BackupSettings {
     }
 }
 
-fn kv_settings(settings: &Settings, config: &ServerConfig, listen: SocketAddr, container: &Container) -> KvSettings {
+fn kv_settings(settings: &Settings, config: &ServerConfig, listening: Listening, container: &Container) -> KvSettings {
     let kv = &settings.kv;
     KvSettings {
-        listen,
+        listening,
+        tls: listen::tls_words(&settings.server),
         storage: storage_options(settings),
         backups: backup_settings(settings),
         readers: settings.server.readers,
         cache_bytes: kv.cache_bytes,
         lane_jobs_max: settings.server.lane_jobs_max,
         password: kv.password.as_ref().map(|password| password.reveal().as_bytes().to_vec()),
+        // Processes have another working directory.
+        acl_file: kv.acl_file.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+        logs_in_by_certificate: kv.tls_users,
         is_protected: kv.protected_mode,
         debug_commands: kv.debug_commands,
         slowlog_us: kv.slowlog_microseconds,
         slowlog_entries_max: kv.slowlog_entries_max,
+        notifications: kv
+            .notify_keyspace_events
+            .as_ref()
+            .and_then(|letters| Notifications::parse(letters.as_bytes()))
+            .unwrap_or_default(),
         workers: config.workers,
         memory_bytes: container.memory_bytes,
         query_bytes_max: config.limits.input_bytes_max,
         queued_bytes_max: queued_bytes_max(config.limits.input_bytes_max, settings.storage.value_bytes_max),
         output_bytes_max: config.limits.output_bytes_max,
+        subscriber_output_bytes_max: kv.subscriber_output_bytes_max,
+        scripts: ScriptSettings {
+            time_max: Duration::from_secs(kv.script_seconds_max),
+            memory_max: kv.script_memory_max,
+        },
         keep_alive_seconds: config.limits.keep_alive_seconds,
         drain_seconds: config.drain_seconds,
     }
 }
 
-/// Bound before the first fork, so that a port that is taken stops the start, and nothing is lost while the process is replaced.
-fn admin_listener(settings: &AdminSettings) -> Result<Option<OwnedFd>, Box<dyn Error>> {
-    let Some(address) = settings.address() else { return Ok(None) };
-    let listener =
-        wait_for(|| listen(|| supervisor::listen(address), "EMPTYSERVER_ADMIN_LISTEN", ", `off` does without"))??;
-    tracing::info!(address = %socket::local_address(listener.as_fd())?, "health, metrics and the status page");
-    Ok(Some(listener))
-}
-
-fn sidecar(listener: OwnedFd, view: View) -> Sidecar {
-    let view = Arc::new(view);
-    Sidecar { name: "admin", listener, body: Box::new(move |listener| admin::serve(listener, Arc::clone(&view))) }
-}
-
 fn facts(settings: &Settings, kv: &KvSettings) -> Facts {
     Facts {
-        listen: kv.listen,
+        listen: kv.listening.words().join(", "),
         durability: match settings.storage.durability {
             config::Durability::Always => "always",
             config::Durability::EverySec => "everysec",
@@ -201,7 +209,7 @@ pub(crate) fn lock(directory: &Path) -> Result<FileLock, Box<dyn Error>> {
         .map_err(|error| format!("EMPTYSERVER_DATA: can't make the directory {}: {error}", directory.display()))?;
     let path = directory.join(LOCK_FILE);
     let is_new = !path.exists();
-    let taken = wait_for(|| {
+    let taken = listen::wait_for(|| {
         FileLock::try_take(&path)
             .map_err(|error| {
                 StartError::new(format!("EMPTYSERVER_DATA: can't lock {}: {error}{}", path.display(), way_out(&error)))
@@ -238,32 +246,5 @@ fn way_out(error: &std::io::Error) -> String {
         }
         ErrorKind::ReadOnlyFilesystem => "; in a container it has to be a volume".to_owned(),
         _ => String::new(),
-    }
-}
-
-/// `Err` of the inner result: the address is in use, which may pass.
-fn listen(
-    attempt: impl FnOnce() -> Result<OwnedFd, StartError>,
-    setting: &str,
-    or: &str,
-) -> Result<Result<OwnedFd, StartError>, StartError> {
-    match attempt() {
-        Ok(listener) => Ok(Ok(listener)),
-        Err(error) if error.0.contains("in use") => {
-            Ok(Err(StartError::new(format!("{error}; {setting} chooses another address{or}"))))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Tries until it works, or has not for as long as a predecessor may need.
-fn wait_for<T, E>(mut attempt: impl FnMut() -> Result<Result<T, E>, StartError>) -> Result<Result<T, E>, StartError> {
-    let deadline = clock::monotonic() + PREDECESSOR_WAIT;
-    loop {
-        let outcome = attempt()?;
-        if outcome.is_ok() || clock::monotonic() >= deadline {
-            return Ok(outcome);
-        }
-        clock::pause(Duration::from_millis(20));
     }
 }

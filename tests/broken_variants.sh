@@ -17,6 +17,9 @@
 # restart-takes-back             stale read, or new then old: after the death of a writer
 # restart-takes-back-the-epoch   the same, of a flush or a swap
 #
+# variant                        found by tests/client_cache.sh as
+# tracked-after-reading          stale: a client's own cache
+#
 # A new writer that only leaves slots odd makes nothing stale: such a slot is never current again. So the last two take back instead.
 # What no client can be made to see (several keys at one instant, the millisecond of expiry) is found by the tests beside
 # src/kv/cache/front.rs.
@@ -64,6 +67,20 @@ try() {
     [[ -n $found ]] || missed+=("$name")
 }
 
+# The same of what is broken of CLIENT TRACKING: torture.rs has no caches of its own.
+try_caches() {
+    local name=$1 begun=$SECONDS found=""
+    if BINARY=$program BROKEN_VARIANT=$name CACHE_SECONDS=5 tests/client_cache.sh >"$target/$name.log" 2>&1; then
+        echo "$name: not found"
+    elif found=$(grep -m 1 '^stale: ' "$target/$name.log"); then
+        echo "$name: $found; in $((SECONDS - begun)) s"
+    else
+        tail -n 40 "$target/$name.log"
+        echo "$name: the test fails, and not because of what it should"
+    fi
+    [[ -n $found ]] || missed+=("$name")
+}
+
 variants=("$@")
 if ((${#variants[@]} == 0)); then
     mapfile -t variants < <(sed -n 's/^ *("\([a-z-]*\)", Variant::.*/\1/p' src/kv/shared/broken.rs)
@@ -84,6 +101,9 @@ run_test as-it-is 8 6 || {
 }
 echo "as it is: $(grep '^seed' "$target/as-it-is.log")"
 for variant in "${variants[@]}"; do
-    try "$variant"
+    case $variant in
+        tracked-*) try_caches "$variant" ;;
+        *) try "$variant" ;;
+    esac
 done
 ((${#missed[@]} == 0)) || fail "not found: ${missed[*]}"

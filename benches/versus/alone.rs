@@ -10,6 +10,7 @@ use emptyserver::sys::clock;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::generator;
+use crate::hand_over;
 use crate::loads::{Kind, Load, Traffic};
 use crate::memory_limit::{MemoryLimit, drop_from_page_cache};
 use crate::options::Options;
@@ -45,7 +46,10 @@ impl Alone<'_> {
             Kind::Restart => self.restart(),
             Kind::Idle { connections } => self.idle(connections),
             Kind::Limited { memory_bytes } => self.limited(memory_bytes),
-            Kind::Traffic(_) | Kind::Warm(_) | Kind::BesideKeys(_) => Err(io::Error::other("not a load of this kind")),
+            Kind::HandOver { waiters } => self.hand_over(waiters),
+            Kind::Traffic(_) | Kind::Warm(_) | Kind::BesideKeys(_) | Kind::Published { .. } => {
+                Err(io::Error::other("not a load of this kind"))
+            }
         }
     }
 
@@ -166,6 +170,13 @@ impl Alone<'_> {
             (results::PEAK, limit.peak_bytes() as f64 / MEGA),
         ];
         figures.extend(traffic::sizes(server));
+        Ok((Sample { figures, ..Sample::default() }, costs.foreign_share))
+    }
+
+    fn hand_over(&self, waiters: u64) -> io::Result<(Sample, f64)> {
+        let server = self.peer.start(&self.start, self.directory)?;
+        let (figures, costs) =
+            traffic::costing(server.pid(), || hand_over::run(&server, waiters, self.options.seconds))?;
         Ok((Sample { figures, ..Sample::default() }, costs.foreign_share))
     }
 

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-use super::loads::{Data, Traffic};
+use super::loads::{Data, Of, Traffic};
 
 /// What a generator measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -22,9 +22,14 @@ pub(crate) struct Generated {
 pub(crate) fn prefill(port: u16, data: &Data) -> io::Result<Generated> {
     let mut command = ours(port, data);
     command.args(["-n", "0"]);
-    match data.fields {
-        0 => command.arg("--prefill"),
-        fields => {
+    match data.of {
+        Of::Strings => command.arg("--prefill"),
+        Of::Board => command.args(["--prefill-with", "ZADD board __number__ member:__number__"]),
+        Of::Lists(items) => {
+            let values = " __value__".repeat(items as usize);
+            command.args(["--prefill-with", &format!("RPUSH list:__number__{values}")])
+        }
+        Of::Hashes(fields) => {
             let pairs = (0..fields).map(|field| format!(" field:{field} __value__"));
             command.args(["--prefill-with", &format!("HSET hash:__number__{}", pairs.collect::<String>())])
         }
@@ -38,7 +43,7 @@ pub(crate) fn begin(port: u16, data: &Data, traffic: &Traffic, seconds: f64) -> 
     let mut command = ours(port, data);
     command.args(["-c", &traffic.connections.to_string(), "-P", &traffic.pipeline.to_string()]);
     command.args(["-t", traffic.mix, "--distribution", traffic.distribution]);
-    if matches!(traffic.mix, "get" | "hget" | "hgetall") {
+    if matches!(traffic.mix, "get" | "hget" | "hgetall" | "lrange100") {
         // Each run reads the same keys, so that after the first ones "warm" means just that. What writes has other numbers
         // each time: a SET of what is there already costs ours nothing.
         command.args(["--seed", "1"]);

@@ -14,9 +14,20 @@ pub(crate) struct Load {
 pub(crate) struct Data {
     pub(crate) keys: u64,
     pub(crate) value_bytes: u64,
-    /// Each key is a hash of so many fields (`hash:000000000001`), of a value each; 0: a string.
-    pub(crate) fields: u64,
+    pub(crate) of: Of,
     pub(crate) cache: Cache,
+}
+
+/// What each key holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    Strings,
+    /// Of so many fields (`hash:000000000001`), of a value each.
+    Hashes(u64),
+    /// Of so many items (`list:000000000001`), of a value each.
+    Lists(u64),
+    /// All are members of one sorted set, `board`.
+    Board,
 }
 
 /// Of our own service; peers hold everything in memory.
@@ -36,6 +47,8 @@ pub(crate) enum Kind {
     Warm(Traffic),
     /// GETs while somebody repeats KEYS without a match, with pauses between.
     BesideKeys(Traffic),
+    /// PUBLISH into one channel that has so many subscribers, who read all that they get.
+    Published { subscribers: usize, traffic: Traffic },
     /// An empty server takes all keys.
     Fill,
     /// SETs at full rate for so long beside a few readers: the longest of them, and how far the `-wal` grew.
@@ -44,6 +57,8 @@ pub(crate) enum Kind {
     Restart,
     /// Connections that have sent one PING.
     Idle { connections: u64 },
+    /// An element at a time is pushed while so many wait for it by BLPOP.
+    HandOver { waiters: u64 },
     /// All processes together have so much memory.
     Limited { memory_bytes: u64 },
 }
@@ -65,18 +80,36 @@ impl Cache {
         match self {
             Self::Default => None,
             Self::Off => Some(0),
-            Self::Tenth => Some(data.keys * data.fields.max(1) * data.value_bytes / 10),
+            Self::Tenth => Some(data.keys * data.of.values() * data.value_bytes / 10),
+        }
+    }
+}
+
+impl Of {
+    /// How many values a key has.
+    pub(crate) fn values(self) -> u64 {
+        match self {
+            Self::Strings | Self::Board => 1,
+            Self::Hashes(values) | Self::Lists(values) => values,
         }
     }
 }
 
 impl Data {
     const fn new(keys: u64, value_bytes: u64) -> Self {
-        Self { keys, value_bytes, fields: 0, cache: Cache::Default }
+        Self { keys, value_bytes, of: Of::Strings, cache: Cache::Default }
     }
 
     const fn of_hashes(keys: u64, fields: u64, value_bytes: u64) -> Self {
-        Self { fields, ..Self::new(keys, value_bytes) }
+        Self { of: Of::Hashes(fields), ..Self::new(keys, value_bytes) }
+    }
+
+    const fn of_lists(keys: u64, items: u64, value_bytes: u64) -> Self {
+        Self { of: Of::Lists(items), ..Self::new(keys, value_bytes) }
+    }
+
+    const fn of_board(members: u64) -> Self {
+        Self { of: Of::Board, ..Self::new(members, 16) }
     }
 
     const fn with_cache(self, cache: Cache) -> Self {
@@ -91,17 +124,23 @@ impl Load {
 
     /// A title that says how many of what.
     pub(crate) fn full_title(&self) -> String {
-        let Data { keys, value_bytes, fields, .. } = self.data;
-        let of_keys = match fields {
-            0 => format!("{keys} keys of {value_bytes} B"),
-            _ => format!("{keys} hashes of {fields} fields of {value_bytes} B"),
+        let Data { keys, value_bytes, of, .. } = self.data;
+        let of_keys = match of {
+            Of::Strings => format!("{keys} keys of {value_bytes} B"),
+            Of::Hashes(fields) => format!("{keys} hashes of {fields} fields of {value_bytes} B"),
+            Of::Board => format!("one sorted set of {keys} members"),
+            Of::Lists(items) => format!("{keys} lists of {items} items of {value_bytes} B"),
         };
         match &self.kind {
+            Kind::Published { subscribers, traffic } => {
+                format!("{}, c={} P={}, {subscribers} subscribers", self.title, traffic.connections, traffic.pipeline)
+            }
             Kind::Traffic(traffic) | Kind::Warm(traffic) | Kind::BesideKeys(traffic) => {
                 format!("{}, c={} P={}, {of_keys}", self.title, traffic.connections, traffic.pipeline)
             }
             Kind::Idle { connections } => format!("{connections} {}", self.title),
             Kind::LongestSet { seconds } => format!("{} for {seconds} s, {of_keys}", self.title),
+            Kind::HandOver { waiters } => format!("{}, {waiters} wait", self.title),
             Kind::Fill | Kind::Restart | Kind::Limited { .. } => format!("{}, {of_keys}", self.title),
         }
     }
@@ -123,6 +162,9 @@ pub(crate) fn all(scale: u64) -> Vec<Load> {
     loads.extend(of_the_cache());
     loads.extend(of_hashes());
     loads.extend(of_sets());
+    loads.extend(of_lists());
+    loads.extend(of_sorted_sets());
+    loads.extend(of_channels());
     loads.extend(alone());
     for load in &mut loads {
         load.data.keys = (load.data.keys / scale).max(1);
@@ -214,6 +256,54 @@ fn of_sets() -> Vec<Load> {
     ]
 }
 
+/// A hundred items of 3 bytes lie in their key's row here and in a listpack there; of 16 bytes they have a row each here.
+fn of_lists() -> Vec<Load> {
+    let data = Data::new(MILLION, 16);
+    let (small, large) = (Data::of_lists(MILLION / 10, 100, 3), Data::of_lists(MILLION / 10, 100, 16));
+    let even = |mix, pipeline| Kind::Traffic(traffic(mix, 50, pipeline));
+    let one = |mix, pipeline| Kind::Traffic(Traffic { distribution: "one", ..traffic(mix, 50, pipeline) });
+    let warm = |mix, pipeline| Kind::Warm(traffic(mix, 50, pipeline));
+    vec![
+        Load::new("lpush-p1", "LPUSH onto many lists", data, even("lpush", 1)),
+        Load::new("lpush-p16", "LPUSH onto many lists", data, even("lpush", 16)),
+        Load::new("lpush-one-p1", "LPUSH onto one list", data, one("lpush", 1)),
+        Load::new("lpush-one-p16", "LPUSH onto one list", data, one("lpush", 16)),
+        Load::new("queue-p1", "50 % RPUSH, 50 % LPOP of one list", data, even("rpush,lpop", 1)),
+        Load::new("queue-p16", "50 % RPUSH, 50 % LPOP of one list", data, even("rpush,lpop", 16)),
+        Load::new("lrange100-small", "LRANGE of 100 items, warm", small, warm("lrange100", 1)),
+        Load::new("lrange100", "LRANGE of 100 items, warm", large, warm("lrange100", 1)),
+        Load::new("lrange100-p16", "LRANGE of 100 items, warm", large, warm("lrange100", 16)),
+    ]
+}
+
+/// One set of all members, and as many small ones.
+fn of_sorted_sets() -> Vec<Load> {
+    let (small, board) = (Data::new(MILLION, 16), Data::of_board(MILLION));
+    let even = |mix, pipeline| Kind::Traffic(traffic(mix, 50, pipeline));
+    let warm = |mix, pipeline| Kind::Warm(traffic(mix, 50, pipeline));
+    vec![
+        Load::new("zadd-small-p1", "ZADD into many small sets", small, even("zadd", 1)),
+        Load::new("zadd-small-p16", "ZADD into many small sets", small, even("zadd", 16)),
+        Load::new("zscore-p1", "ZSCORE, warm", small, warm("zscore", 1)),
+        Load::new("zscore-p16", "ZSCORE, warm", small, warm("zscore", 16)),
+        Load::new("zadd-p1", "ZADD into one large set", board, even("zadd-board", 1)),
+        Load::new("zadd-p16", "ZADD into one large set", board, even("zadd-board", 16)),
+        Load::new("zrange100", "ZRANGE of 100 members in the middle", board, even("zrange100", 1)),
+        Load::new("zrank", "ZRANK", board, even("zrank", 1)),
+        Load::new("zpopmin", "50 % ZADD, 50 % ZPOPMIN of one large set", board, even("zadd-board,zpopmin", 1)),
+    ]
+}
+
+/// Messages of 128 bytes: to nobody, to one, and to many.
+fn of_channels() -> Vec<Load> {
+    let data = Data::new(1, 128);
+    let load = |subscribers, connections, pipeline| {
+        let kind = Kind::Published { subscribers, traffic: traffic("publish", connections, pipeline) };
+        Load::new(&format!("publish-{subscribers}-c{connections}-p{pipeline}"), "PUBLISH", data, kind)
+    };
+    vec![load(0, 50, 1), load(0, 50, 16), load(1, 50, 1), load(1, 1, 1), load(50, 10, 1), load(1000, 4, 1)]
+}
+
 /// These start servers of their own.
 fn alone() -> Vec<Load> {
     let data = Data::new(MILLION, 128);
@@ -224,6 +314,8 @@ fn alone() -> Vec<Load> {
         Load::new("restart-1m", "kill -9 to the first GET", data, Kind::Restart),
         Load::new("restart-10m", "kill -9 to the first GET", ten, Kind::Restart),
         Load::new("idle", "idle connections", Data::new(1, 1), Kind::Idle { connections: 10_000 }),
+        Load::new("blpop-1", "RPUSH to the answer of BLPOP", Data::new(1, 1), Kind::HandOver { waiters: 1 }),
+        Load::new("blpop", "RPUSH to the answer of BLPOP", Data::new(1, 1), Kind::HandOver { waiters: 100 }),
         Load::new("memory-256m", "Within 256 MB of memory", ten, Kind::Limited { memory_bytes: 256 << 20 }),
     ]
 }

@@ -5,6 +5,7 @@ mod alone;
 mod chart;
 mod disturbance;
 mod generator;
+mod hand_over;
 mod loads;
 mod memory_limit;
 mod options;
@@ -14,6 +15,7 @@ mod report;
 mod results;
 mod rounds;
 mod statistics;
+mod subscribers;
 mod traffic;
 
 use std::io;

@@ -56,6 +56,7 @@ figures! {
     WAL "largest -wal MB" false
     READS "reads per second beside" true
     KEYS_CALLS "KEYS calls" true
+    RECEIVED "received per second" true
     READY "ms to the first GET" false
     WAL_AT_KILL "-wal at the kill MB" false
     BYTES_PER_CONNECTION "RssAnon bytes per connection" false

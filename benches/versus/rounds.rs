@@ -9,6 +9,7 @@ use crate::loads::{Data, Kind, Load};
 use crate::options::{Durability, GeneratorChoice, Options};
 use crate::peers::{Peer, Running, Start};
 use crate::results::{LoadResult, PeerResult, Sample};
+use crate::subscribers;
 use crate::traffic;
 
 /// Who hears of each load that is done.
@@ -45,7 +46,7 @@ struct Rounds<'a> {
 
 /// True for loads that run at servers which are there already.
 fn is_standing(kind: &Kind) -> bool {
-    matches!(kind, Kind::Traffic(_) | Kind::Warm(_) | Kind::BesideKeys(_))
+    matches!(kind, Kind::Traffic(_) | Kind::Warm(_) | Kind::BesideKeys(_) | Kind::Published { .. })
 }
 
 fn data_directory(options: &Options) -> io::Result<PathBuf> {
@@ -60,7 +61,7 @@ impl Rounds<'_> {
         let data = loads[0].data;
         let mut servers = Vec::new();
         for peer in self.peers {
-            eprintln!("versus: {}: {} keys of {} x {} B", peer.name, data.keys, data.fields.max(1), data.value_bytes);
+            eprintln!("versus: {}: {} keys of {} x {} B", peer.name, data.keys, data.of.values(), data.value_bytes);
             let server = peer.start(&self.start(&data), &self.directory)?;
             generator::prefill(server.port, &data)?;
             servers.push(server);
@@ -97,6 +98,9 @@ impl Rounds<'_> {
         let options = self.options;
         traffic::undisturbed(options, || match &load.kind {
             Kind::BesideKeys(load_beside) => traffic::beside_keys(options, server, &load.data, load_beside),
+            Kind::Published { subscribers, traffic } => {
+                subscribers::published(options, server, &load.data, *subscribers, traffic)
+            }
             Kind::Traffic(traffic) | Kind::Warm(traffic) => traffic::once(options, server, &load.data, traffic),
             _ => Err(io::Error::other("this load has no standing server")),
         })

@@ -41,7 +41,6 @@ pub(crate) fn serve(application: impl Application) -> Result<(), Box<dyn Error>>
     let flags = Flags::parse();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     let mut config = ServerConfig {
-        listen: flags.listen,
         workers: flags.workers,
         cpu_affinity: flags.cpu_affinity,
         drain_seconds: flags.drain_seconds,
@@ -53,10 +52,12 @@ pub(crate) fn serve(application: impl Application) -> Result<(), Box<dyn Error>>
         },
     };
     let of = |kind| move |fd| Listener { fd, kind };
-    let first = supervisor::bind(&mut config).map(of(ListenerKind::Tcp));
-    let others = flags.also_listen.iter().map(|address| supervisor::listen(*address).map(of(ListenerKind::Tcp)));
-    let paths = flags.listen_path.iter().map(|path| supervisor::listen_on_path(path).map(of(ListenerKind::Unix)));
-    let listeners = std::iter::once(first).chain(others).chain(paths).collect::<Result<_, _>>()?;
+    supervisor::make_room(&mut config)?;
+    let addresses = std::iter::once(flags.listen).chain(flags.also_listen);
+    let addresses = addresses.map(|address| supervisor::listen(address, false).map(of(ListenerKind::Tcp)));
+    let paths =
+        flags.listen_path.iter().map(|path| supervisor::listen_on_path(path, 0o600).map(of(ListenerKind::Unix)));
+    let listeners = addresses.chain(paths).collect::<Result<_, _>>()?;
     let scoreboard = Scoreboard::new(config.workers.max(1), 0)?;
     let code = supervisor::run(supervisor::Start {
         application: Arc::new(application),
@@ -65,6 +66,7 @@ pub(crate) fn serve(application: impl Application) -> Result<(), Box<dyn Error>>
         lock: None,
         listeners,
         sidecar: None,
+        tls: None,
     })?;
     sys::process::exit_at_once(code)
 }

@@ -18,8 +18,11 @@ pub(super) fn text(view: &View, format: Format) -> String {
     let mut out = Exposition::new(format);
     service(view, &mut out);
     connections(view, &mut out);
+    messages(view, &mut out);
+    transports(view, &mut out);
     commands(view, &mut out);
     cache(view, &mut out);
+    scripts(view, &mut out);
     keyspace(view, &mut out);
     writer(view, &mut out);
     merge(view, &mut out);
@@ -90,7 +93,75 @@ fn connections(view: &View, out: &mut Exposition) {
     figure(view, out, "clients_evicted");
     let over = view.totals.sum(Counted::OutputLimitTotal) + view.totals.sum(Counted::QueryLimitTotal);
     out.single(Count, "clients_over_limit", "Clients closed for a too long request, or too many unread replies.", over);
-    figure(view, out, "auth_failures");
+    for family in
+        ["auth_failures", "denied_commands", "denied_keys", "denied_channels", "tracking_clients", "tracked_keys"]
+    {
+        figure(view, out, family);
+    }
+}
+
+fn messages(view: &View, out: &mut Exposition) {
+    for family in [
+        "subscribers",
+        "channels",
+        "messages_published",
+        "messages_delivered",
+        "messages_between_workers",
+        "subscribers_closed",
+    ] {
+        figure(view, out, family);
+    }
+}
+
+/// How connections come, and what TLS is spoken with.
+fn transports(view: &View, out: &mut Exposition) {
+    let sum = |which| view.scoreboard.sum(which);
+    let (tls, unix) = (sum(Counter::TlsConnections), sum(Counter::UnixConnections));
+    let tcp = sum(Counter::Connections).saturating_sub(tls + unix + sum(Counter::Openings));
+    out.family(Gauge, "transport_connections", "Open connections by what carries them.");
+    for (transport, count) in [("tcp", tcp), ("tls", tls), ("unix", unix)] {
+        out.sample(&[("transport", transport)], count);
+    }
+    for (kind, name, help, counter) in [
+        (
+            Gauge,
+            "connections_opening",
+            "Connections whose TLS handshake or PROXY header is not complete.",
+            Counter::Openings,
+        ),
+        (Count, "tls_handshakes", "TLS handshakes that were completed.", Counter::HandshakesTotal),
+        (
+            Count,
+            "tls_handshakes_failed",
+            "TLS handshakes that failed or took too long.",
+            Counter::HandshakesFailedTotal,
+        ),
+        (
+            Count,
+            "proxy_connections_refused",
+            "Connections of EMPTYSERVER_PROXY_PEERS without a good PROXY header.",
+            Counter::ProxyRefusedTotal,
+        ),
+    ] {
+        out.single(kind, name, help, sum(counter));
+    }
+    for (kind, name, help, global) in [
+        (
+            Gauge,
+            "tls_certificate_expiry_timestamp_seconds",
+            "When the validity of the certificate ends, since 1970; 0: no TLS is spoken.",
+            Global::TlsNotAfterSeconds,
+        ),
+        (Count, "tls_certificate_reloads", "How often the certificate was read again.", Global::TlsReloads),
+        (
+            Count,
+            "tls_certificate_reloads_failed",
+            "How often what was there could not be used: the certificate before it stays.",
+            Global::TlsReloadFailures,
+        ),
+    ] {
+        out.single(kind, name, help, view.global(global));
+    }
 }
 
 /// Commands that were never called have no series.
@@ -132,6 +203,14 @@ fn cache(view: &View, out: &mut Exposition) {
         figure(view, out, family);
     }
     out.single(Gauge, "cache_limit_bytes", "Memory that the cache may use.", view.facts.cache_bytes_max);
+}
+
+fn scripts(view: &View, out: &mut Exposition) {
+    for family in ["scripts", "libraries", "functions", "script_source_bytes", "script_interpreter_bytes"] {
+        figure(view, out, family);
+    }
+    figure(view, out, "scripts_evicted");
+    figure(view, out, "scripts_ended");
 }
 
 fn keyspace(view: &View, out: &mut Exposition) {

@@ -16,17 +16,20 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use super::places::{Place, Places};
 use super::routes;
 use super::view::View;
 use crate::server::LogLimit;
+use crate::server::tls::{Certificates, TlsConfig};
 use crate::sys::socket;
 
 /// Probes, a scraper and a few people. One more takes the place of the one that has waited longest.
 const CONNECTIONS_MAX: usize = 128;
-/// For a request's head.
+/// For a TLS handshake, and for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the peer to take some bytes of the answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,8 +40,9 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Serves for as long as the process lives. The result is the exit code of one that can't.
-pub fn serve(listener: OwnedFd, view: Arc<View>) -> i32 {
-    match run(listener, view) {
+/// `certificates`: where it speaks TLS.
+pub fn serve(listener: OwnedFd, view: Arc<View>, certificates: Option<Arc<Certificates>>) -> i32 {
+    match run(listener, view, certificates) {
         Ok(()) => 0,
         Err(error) => {
             tracing::error!(%error, "health, metrics and the status page can't be served");
@@ -47,16 +51,16 @@ pub fn serve(listener: OwnedFd, view: Arc<View>) -> i32 {
     }
 }
 
-fn run(listener: OwnedFd, view: Arc<View>) -> io::Result<()> {
+fn run(listener: OwnedFd, view: Arc<View>, certificates: Option<Arc<Certificates>>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = StdListener::from(listener);
         listener.set_nonblocking(true)?;
-        accept_all(TcpListener::from_std(listener)?, routes::router(view)).await
+        accept_all(TcpListener::from_std(listener)?, routes::router(view), certificates).await
     })
 }
 
-async fn accept_all(listener: TcpListener, router: Router) -> io::Result<()> {
+async fn accept_all(listener: TcpListener, router: Router, certificates: Option<Arc<Certificates>>) -> io::Result<()> {
     static CROWDED: LogLimit = LogLimit::new();
     static FAILED: LogLimit = LogLimit::new();
     let mut places = Places::new(CONNECTIONS_MAX);
@@ -69,7 +73,8 @@ async fn accept_all(listener: TcpListener, router: Router) -> io::Result<()> {
                 {
                     tracing::warn!(%peer, left_out, "the admin port has many connections: the one that waited longest is closed");
                 }
-                drop(tokio::spawn(converse(stream, router.clone(), place)));
+                let tls = certificates.as_ref().map(|certificates| certificates.sidecar());
+                drop(tokio::spawn(converse(stream, router.clone(), place, tls)));
                 // The new one has its turn before the next is accepted, however many there are.
                 tokio::task::yield_now().await;
             }
@@ -84,21 +89,35 @@ async fn accept_all(listener: TcpListener, router: Router) -> io::Result<()> {
 }
 
 /// One request and its answer, for as long as the peer takes part in it.
-async fn converse(stream: TcpStream, router: Router, place: Arc<Place>) {
+async fn converse(stream: TcpStream, router: Router, place: Arc<Place>, tls: Option<Arc<TlsConfig>>) {
     let stream = place.watch(stream);
-    let conversation = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        // A connection that waits for another request would hold a place.
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let conversation = async {
+        match tls {
+            None => answer(stream, router).await.map_err(|error| error.to_string()),
+            Some(config) => {
+                let handshake = tokio::time::timeout(HEAD_TIMEOUT, TlsAcceptor::from(config).accept(stream));
+                let stream = handshake.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+                answer(stream, router).await.map_err(|error| error.to_string())
+            }
+        }
+    };
     match first(conversation, place.evicted(), place.stalled(WRITE_TIMEOUT), tokio::time::sleep(TOTAL_TIMEOUT)).await {
         End::Itself(Ok(())) | End::Evicted => {}
         End::Itself(Err(error)) => tracing::trace!(%error, "a conversation with the admin process ended early"),
         End::Stalled => tracing::debug!(peer = %place.peer(), "an answer of the admin process was not taken"),
         End::TooLong => tracing::debug!(peer = %place.peer(), "a conversation with the admin process took too long"),
     }
+}
+
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router) -> hyper::Result<()> {
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        // A connection that waits for another request would hold a place.
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .await
 }
 
 /// How a conversation ended.

@@ -28,7 +28,7 @@ pub(super) fn json(view: &View) -> Json {
         "draining": view.is_draining(),
         "reasons": reasons,
         "durability": view.facts.durability,
-        "listen": view.facts.listen.to_string(),
+        "listen": view.facts.listen,
         "connections": {
             "open": view.scoreboard.sum(Counter::Connections),
             "max": view.global(Global::ConnectionsMax),

@@ -1,6 +1,5 @@
 //! What the admin process can see: the shared counters, the state of backups, and the few facts that do not change while the service runs.
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use super::hosts::Hosts;
@@ -13,7 +12,8 @@ use crate::sys::clock;
 
 /// Known when the service starts.
 pub struct Facts {
-    pub listen: SocketAddr,
+    /// In words.
+    pub listen: String,
     /// `always`, `everysec` or `os`.
     pub durability: &'static str,
     /// 0: one process is everything.
@@ -155,7 +155,7 @@ pub(super) mod tests {
 
     fn facts() -> Facts {
         Facts {
-            listen: SocketAddr::from(([127, 0, 0, 1], 6379)),
+            listen: "127.0.0.1:6379".to_owned(),
             durability: "always",
             workers: 2,
             wal_bytes_max: 64 << 20,

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
@@ -13,7 +13,6 @@ use super::modes::SurveyKind;
 use super::print::Style;
 use super::surroundings::Surroundings;
 use super::target::Target;
-use super::tls::Tls;
 
 /// For `--help` and the man page.
 const AFTER_HELP: &str = "Exit codes: 0 all is well, 1 the service answered with an error, 2 the command line, an input or a \
@@ -45,7 +44,7 @@ pub struct CliArguments {
     command: Vec<OsString>,
 }
 
-/// What of a connection only the cli offers. The load generator's loop has no TLS, so its command line has none either.
+/// What of a connection only the cli offers.
 #[derive(Args, Debug)]
 pub(crate) struct CliConnectionArguments {
     /// Do not warn of a password on the command line
@@ -54,24 +53,6 @@ pub(crate) struct CliConnectionArguments {
     /// Speak RESP2 (what happens without --json)
     #[arg(short = '2', long, conflicts_with = "resp3")]
     resp2: bool,
-    /// Encrypt, and check the service's certificate; a rediss:// or valkeys:// URL says the same
-    #[arg(long, conflicts_with = "socket")]
-    tls: bool,
-    /// Authorities to trust, as PEM, instead of those of this machine
-    #[arg(long, value_name = "FILE")]
-    cacert: Option<PathBuf>,
-    /// The client's certificate, as PEM
-    #[arg(long, value_name = "FILE", requires = "key")]
-    cert: Option<PathBuf>,
-    /// The key of the client's certificate, as PEM
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
-    /// The name in the certificate, where it is not the host's
-    #[arg(long, value_name = "NAME")]
-    sni: Option<String>,
-    /// Take any certificate: who sits between can then read everything
-    #[arg(long)]
-    insecure: bool,
 }
 
 #[derive(Args, Debug)]
@@ -98,6 +79,9 @@ pub(crate) struct OutputArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct ScriptArguments {
+    /// Run the Lua script in this file (- for standard input): keys follow, then a comma by itself, then its arguments
+    #[arg(long, value_name = "FILE", conflicts_with = "last_from_input")]
+    pub(crate) eval: Option<PathBuf>,
     /// The last argument comes from standard input, byte by byte
     #[arg(short = 'x')]
     pub(crate) last_from_input: bool,
@@ -111,7 +95,7 @@ pub(crate) struct ScriptArguments {
 }
 
 #[derive(Args, Debug)]
-#[group(multiple = false, conflicts_with_all = ["command", "repeat", "last_from_input"])]
+#[group(multiple = false, conflicts_with_all = ["command", "repeat", "last_from_input", "eval"])]
 pub(crate) struct ModeArguments {
     /// Send the commands of standard input, one a line or as RESP, as fast as they are taken
     #[arg(long)]
@@ -137,6 +121,9 @@ pub(crate) struct ModeArguments {
     /// The same, a line for each 15 seconds (-i)
     #[arg(long)]
     latency_history: bool,
+    /// Write all keys of all databases to this file, which redis-server 7.0 and later load
+    #[arg(long, value_name = "FILE")]
+    rdb: Option<PathBuf>,
     /// Every command that the service runs
     #[arg(long)]
     monitor: bool,
@@ -180,11 +167,19 @@ pub(crate) enum Task {
 }
 
 impl CliArguments {
-    pub(crate) fn target(&self, surroundings: &Surroundings) -> Result<Target, String> {
+    /// The file of `--rdb`. What a file has, the client does not know: whoever runs it writes the file.
+    pub fn rdb(&self) -> Option<&Path> {
+        self.mode.rdb.as_deref()
+    }
+
+    /// Where to go.
+    ///
+    /// # Errors
+    /// What can't be understood, in words.
+    pub fn target(&self, surroundings: &Surroundings) -> Result<Target, String> {
         let target = self.connection.target(surroundings)?;
         let is_resp3 = target.is_resp3 || (self.output.json && !self.own_connection.resp2);
-        let tls = self.own_connection.tls(target.tls.is_some())?;
-        Ok(Target { is_resp3, tls, ..target })
+        Ok(Target { is_resp3, ..target })
     }
 
     /// What to say about a password that other programs can see.
@@ -263,19 +258,6 @@ impl CliArguments {
     }
 }
 
-impl CliConnectionArguments {
-    fn tls(&self, is_in_url: bool) -> Result<Option<Tls>, String> {
-        let identity = self.cert.clone().zip(self.key.clone());
-        let is_described = self.cacert.is_some() || identity.is_some() || self.sni.is_some() || self.insecure;
-        if !self.tls && !is_in_url {
-            let reason = "--cacert, --cert, --key, --sni and --insecure are about TLS: add --tls, or use a rediss:// or valkeys:// URL";
-            return if is_described { Err(reason.to_owned()) } else { Ok(None) };
-        }
-        let (authorities, server_name) = (self.cacert.clone(), self.sni.clone());
-        Ok(Some(Tls { authorities, identity, server_name, is_unverified: self.insecure }))
-    }
-}
-
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "seconds are a number from 0 to 86400".to_owned())
@@ -313,16 +295,6 @@ mod tests {
     fn socket_and_database_have_the_short_flags_of_redis_cli() {
         let target = arguments(&["-s", "/run/kv.sock", "-n", "5", "ping"]).target(&surroundings()).unwrap();
         assert_eq!((target.to_string().as_str(), target.database), ("/run/kv.sock", 5));
-    }
-
-    #[test]
-    fn tls_is_asked_for_by_the_flag_or_the_url_and_its_flags_by_nothing_else() {
-        let tls = |words: &[&str]| arguments(words).target(&surroundings()).map(|target| target.tls);
-        assert_eq!(tls(&["--tls"]), Ok(Some(Tls::default())));
-        assert_eq!(tls(&["-u", "rediss://kv"]), Ok(Some(Tls::default())));
-        let tls_of_url = tls(&["-u", "rediss://kv", "--insecure"]).unwrap().unwrap();
-        assert!(tls_of_url.is_unverified);
-        assert!(tls(&["--cacert", "ca.pem"]).unwrap_err().contains("add --tls"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, StdoutLock};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
 
 pub use super::arguments::CliArguments;
@@ -36,6 +37,7 @@ fn perform(arguments: &CliArguments, surroundings: &Surroundings) -> Result<Outc
         target.password = Some(password);
     }
     match arguments.task() {
+        Task::Commands(words) if arguments.script.eval.is_some() => run_commands(arguments, words, &target),
         Task::Commands(words) if words.is_empty() && io::stdin().is_terminal() && io::stdout().is_terminal() => {
             repl::run(target, preferences(arguments, surroundings))
         }
@@ -77,6 +79,26 @@ fn run_mode(arguments: &CliArguments, mode: Task, connection: Connection) -> Res
     }
 }
 
+/// The call of a script with these words, of which those before a comma are keys.
+fn eval(source: Vec<u8>, words: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let keys = words.iter().position(|word| word == b",").unwrap_or(words.len());
+    let count = keys.to_string().into_bytes();
+    let arguments = words.into_iter().enumerate().filter(|(number, _)| *number != keys).map(|(_, word)| word);
+    [b"EVAL".to_vec(), source, count].into_iter().chain(arguments).collect()
+}
+
+fn source(file: &Path) -> Result<Vec<u8>, Failure> {
+    let mut source = Vec::new();
+    let read = match file {
+        file if file == Path::new("-") => io::stdin().lock().read_to_end(&mut source),
+        file => File::open(file).and_then(|mut file| file.read_to_end(&mut source)),
+    };
+    match read {
+        Ok(_) => Ok(source),
+        Err(error) => Err(Failure::Usage(format!("{} can't be read: {error}", file.display()))),
+    }
+}
+
 fn script(arguments: &CliArguments, connection: Connection) -> Script<StdoutLock<'static>> {
     let style = arguments.style(io::stdout().is_terminal());
     Script { connection, style, is_timed: arguments.output.timing, out: io::stdout().lock() }
@@ -84,6 +106,9 @@ fn script(arguments: &CliArguments, connection: Connection) -> Script<StdoutLock
 
 fn run_commands(arguments: &CliArguments, mut words: Vec<Vec<u8>>, target: &Target) -> Result<Outcome, Failure> {
     let script = &arguments.script;
+    if let Some(file) = &script.eval {
+        words = eval(source(file)?, words);
+    }
     if script.last_from_input {
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes).map_err(|error| Failure::of_input(&error))?;
@@ -95,4 +120,19 @@ fn run_commands(arguments: &CliArguments, mut words: Vec<Vec<u8>>, target: &Targ
     }
     let times = script.repeat.map_or(Some(1), |times| u64::try_from(times).ok());
     session.repeat(&words, Repetition { times, interval: script.interval.unwrap_or(Duration::ZERO) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::eval;
+
+    #[test]
+    fn what_stands_before_the_comma_are_keys() {
+        let words = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
+        let call = |given: &[&str]| eval(b"return 1".to_vec(), words(given));
+        assert_eq!(call(&[]), words(&["EVAL", "return 1", "0"]));
+        assert_eq!(call(&["a", "b"]), words(&["EVAL", "return 1", "2", "a", "b"]));
+        assert_eq!(call(&["a", ",", "b", ",", ""]), words(&["EVAL", "return 1", "1", "a", "b", ",", ""]));
+        assert_eq!(call(&[",", "b"]), words(&["EVAL", "return 1", "0", "b"]));
+    }
 }

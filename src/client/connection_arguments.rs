@@ -7,6 +7,7 @@ use clap::Args;
 use super::surroundings::Surroundings;
 use super::target::Target;
 use super::terminal;
+use super::tls::Tls;
 
 /// Flags as redis-cli has them. Two lack their short form, which is the cli's alone.
 #[derive(Args, Clone, Debug)]
@@ -38,6 +39,24 @@ pub(crate) struct ConnectionArguments {
     /// Speak RESP3
     #[arg(short = '3', long)]
     resp3: bool,
+    /// Encrypt, and check the service's certificate; a rediss:// or valkeys:// URL says the same
+    #[arg(long, conflicts_with = "socket")]
+    tls: bool,
+    /// Authorities to trust, as PEM, instead of those of this machine
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
+    /// The client's certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The key of the client's certificate, as PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// The name in the certificate, where it is not the host's
+    #[arg(long, value_name = "NAME")]
+    sni: Option<String>,
+    /// Take any certificate: who sits between can then read everything
+    #[arg(long)]
+    insecure: bool,
 }
 
 impl ConnectionArguments {
@@ -63,7 +82,22 @@ impl ConnectionArguments {
         target.user = self.user.clone().or(target.user);
         target.password = self.password.clone().or_else(|| surroundings.password.clone()).or(target.password);
         target.is_resp3 = self.resp3;
+        target.tls = self.tls(target.tls)?;
         Ok(target)
+    }
+
+    /// `given`: what the URL or the environment says; the flags say all of it, or nothing.
+    fn tls(&self, given: Option<Tls>) -> Result<Option<Tls>, String> {
+        let identity = self.cert.clone().zip(self.key.clone());
+        let is_described = self.cacert.is_some() || identity.is_some() || self.sni.is_some() || self.insecure;
+        match (self.tls || is_described, given) {
+            (false, given) => Ok(given),
+            (true, None) if !self.tls => Err("--cacert, --cert, --key, --sni and --insecure are about TLS: add --tls, or use a rediss:// or valkeys:// URL".to_owned()),
+            (true, _) => {
+                let (authorities, server_name) = (self.cacert.clone(), self.sni.clone());
+                Ok(Some(Tls { authorities, identity, server_name, is_unverified: self.insecure }))
+            }
+        }
     }
 
     /// What the person types as password, where the flag says that somebody is to be asked.
@@ -135,5 +169,21 @@ mod tests {
         surroundings.url = Some("redis://:pw@one:1/1".into());
         let target = target(&["--socket", "/run/kv.sock"], &surroundings).unwrap();
         assert_eq!((target.to_string().as_str(), target.password), ("/run/kv.sock", None));
+    }
+
+    #[test]
+    fn tls_is_asked_for_by_the_flag_the_url_or_the_environment_and_its_flags_by_nothing_else() {
+        let tls = |words: &[&str]| target(words, &surroundings()).map(|target| target.tls);
+        assert_eq!(tls(&["--tls"]), Ok(Some(Tls::default())));
+        assert_eq!(tls(&["-u", "rediss://kv"]), Ok(Some(Tls::default())));
+        let tls_of_url = tls(&["-u", "rediss://kv", "--insecure"]).unwrap().unwrap();
+        assert!(tls_of_url.is_unverified);
+        assert!(tls(&["--cacert", "ca.pem"]).unwrap_err().contains("add --tls"));
+        let own = Some(Tls { is_unverified: true, ..Tls::default() });
+        let surroundings =
+            Surroundings { local: Target { tls: own.clone(), ..Target::default() }, ..Surroundings::default() };
+        assert_eq!(target(&[], &surroundings).unwrap().tls, own);
+        assert_eq!(target(&["-h", "other"], &surroundings).unwrap().tls, None);
+        assert_eq!(target(&["--tls"], &surroundings).unwrap().tls, Some(Tls::default()));
     }
 }

@@ -19,6 +19,10 @@ pub fn probe(target: &Target) -> Result<String, String> {
         Ok(Reply::Error(text)) => judge(target, &text),
         Ok(_) => Err(format!("{target} answers PING with something else")),
         Err(ClientError::Refused(text)) => judge(target, &text),
+        // It lives, and lets only those in who show a certificate.
+        Err(error) if error.to_string().contains("CertificateRequired") => {
+            Ok(format!("{target} answers, and asks for a certificate"))
+        }
         // The others name the address themselves.
         Err(error @ ClientError::Connect { .. }) => Err(error.to_string()),
         Err(error) => Err(format!("{target}: {error}")),
@@ -31,7 +35,7 @@ fn ping(target: &Target) -> Result<Reply, ClientError> {
 
 /// A password that was changed at run time (CONFIG SET) is not known here: the service answers, and that is the question.
 fn judge(target: &Target, text: &str) -> Result<String, String> {
-    if ["NOAUTH", "WRONGPASS", "ERR AUTH"].iter().any(|refusal| text.starts_with(refusal)) {
+    if ["NOAUTH", "WRONGPASS", "ERR AUTH", "NOPERM"].iter().any(|refusal| text.starts_with(refusal)) {
         Ok(format!("{target} answers, with another password than the configured one"))
     } else {
         Err(format!("{target}: {text}"))

@@ -15,7 +15,7 @@ use super::failure::Failure;
 
 /// While it lives SIGINT ends nothing: it is noticed where somebody waits. Made before any other thread, which inherits
 /// that; programs that this one starts do not.
-pub(crate) struct Interrupts {
+pub struct Interrupts {
     set: SigSet,
     signals: SignalFd,
 }
@@ -37,7 +37,9 @@ pub(crate) enum Woken {
 }
 
 impl Interrupts {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// # Errors
+    /// The kernel refuses.
+    pub fn new() -> io::Result<Self> {
         let mut set = SigSet::empty();
         set.add(Signal::SIGINT);
         set.thread_block()?;
@@ -53,7 +55,7 @@ impl Interrupts {
     }
 
     /// True exactly when Ctrl-C came since somebody last asked.
-    pub(crate) fn take(&self) -> bool {
+    pub fn take(&self) -> bool {
         let mut was_there = false;
         while matches!(self.signals.read_signal(), Ok(Some(_))) {
             was_there = true;

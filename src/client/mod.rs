@@ -22,7 +22,7 @@ pub mod connection;
 mod connection_arguments;
 mod failure;
 pub mod health;
-mod interrupt;
+pub mod interrupt;
 mod modes;
 pub mod print;
 pub mod progress;
@@ -37,6 +37,7 @@ mod tls;
 mod words;
 
 pub use connection::{ClientError, Connection, Patience};
+pub(crate) use stream::Stream;
 pub use subscription::{Message, Subscription};
 pub use surroundings::Surroundings;
 pub use target::{Target, UrlError};

@@ -48,6 +48,11 @@ impl Stream {
         }
     }
 
+    /// True when it reads and writes more than it gives and takes.
+    pub(crate) fn is_wrapped(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// True exactly when a read gives bytes that the descriptor no longer knows of.
     pub(crate) fn holds_input(&mut self) -> bool {
         match self {

@@ -96,6 +96,20 @@ impl Target {
         })
     }
 
+    /// A service that listens at these addresses and names: by loopback where that is one of them.
+    pub fn listening<'a>(places: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let target = |place: &str| match place.parse() {
+            Ok(address) => Some(Self::listening_at(address)),
+            Err(_) => {
+                let (host, port) = place.rsplit_once(':')?;
+                Some(Self { host: host.to_owned(), port: port.parse().ok()?, ..Self::default() })
+            }
+        };
+        let targets: Vec<Self> = places.filter_map(target).collect();
+        let is_near = |target: &&Self| target.host.parse().is_ok_and(|host: IpAddr| host.is_loopback());
+        targets.iter().find(is_near).or(targets.first()).cloned()
+    }
+
     /// A service that listens at the address; one that listens everywhere is reached by loopback.
     #[must_use]
     pub fn listening_at(address: SocketAddr) -> Self {
@@ -210,6 +224,15 @@ mod tests {
         for url in ["rediss://kv:7", "valkeys://kv:7"] {
             assert_eq!(Target::from_url(url), Ok(expected.clone()), "{url}");
         }
+    }
+
+    #[test]
+    fn a_service_is_reached_by_the_nearest_of_its_addresses() {
+        let nearest = |places: &[&str]| Target::listening(places.iter().copied()).map(|target| target.to_string());
+        assert_eq!(nearest(&[]), None);
+        assert_eq!(nearest(&["0.0.0.0:7"]).as_deref(), Some("127.0.0.1:7"));
+        assert_eq!(nearest(&["10.0.0.1:7", "[::]:8"]).as_deref(), Some("[::1]:8"));
+        assert_eq!(nearest(&["kv.example:7", "10.0.0.1:8"]).as_deref(), Some("kv.example:7"));
     }
 
     #[test]

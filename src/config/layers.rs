@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::table::{JOURNAL_BYTES_MIN, Layer};
 use super::units::KIBI;
-use super::values::{SettingsError, Values};
+use super::values::{Problem, SettingsError, Values};
 use crate::logging::LogSettings;
 
 /// Everything that the program is told. Fields are named as the settings are; the table says what they mean.
@@ -24,7 +24,20 @@ pub struct Settings {
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct ServerSettings {
-    pub listen: SocketAddr,
+    /// Addresses and names, with commas, or `off`: see [`ServerSettings::plain_addresses`].
+    pub listen: String,
+    pub tls_listen: String,
+    pub unix_socket: Option<PathBuf>,
+    pub unix_socket_mode: u32,
+    pub tls_cert_file: Option<PathBuf>,
+    pub tls_key_file: Option<PathBuf>,
+    pub tls_ca_file: Option<PathBuf>,
+    pub tls_auth_clients: AuthClients,
+    pub tls_version_min: TlsVersionMin,
+    pub handshake_seconds_max: u64,
+    pub handshakes_max: usize,
+    /// With commas.
+    pub proxy_peers: Option<String>,
     /// 0: everything in one process.
     pub workers: usize,
     pub readers: usize,
@@ -47,6 +60,22 @@ pub struct ServerSettings {
 pub enum CpuAffinity {
     Off,
     Auto,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthClients {
+    Off,
+    Optional,
+    Required,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub enum TlsVersionMin {
+    #[serde(rename = "1.2")]
+    Tls12,
+    #[serde(rename = "1.3")]
+    Tls13,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -72,10 +101,18 @@ pub enum Durability {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct KvSettings {
     pub password: Option<Secret>,
+    pub acl_file: Option<PathBuf>,
+    pub tls_users: bool,
     pub protected_mode: bool,
     /// -1: none.
     pub slowlog_microseconds: i64,
     pub slowlog_entries_max: usize,
+    /// 0: no limit of their own.
+    pub subscriber_output_bytes_max: u64,
+    /// Not set: none.
+    pub notify_keyspace_events: Option<String>,
+    pub script_seconds_max: u64,
+    pub script_memory_max: usize,
     pub debug_commands: bool,
     /// 0: off.
     pub cache_bytes: usize,
@@ -91,6 +128,7 @@ pub struct KvSettings {
 pub struct AdminSettings {
     /// An address, or `off`.
     pub admin_listen: String,
+    pub admin_tls: bool,
     pub admin_token: Option<Secret>,
     /// With commas.
     pub admin_hosts: Option<String>,
@@ -134,6 +172,7 @@ impl Settings {
             settings.kv.cache_bytes = settings.kv.cache_bytes.saturating_sub(journal);
         }
         settings.check_journal()?;
+        settings.check_listening()?;
         settings.check_relations()?;
         Ok(settings)
     }
@@ -153,6 +192,35 @@ impl Settings {
         }
     }
 
+    /// There is somewhere to listen, and what TLS needs.
+    fn check_listening(&self) -> Result<(), SettingsError> {
+        let (server, admin) = (&self.server, &self.admin);
+        let speaks_tls = server.tls_addresses().next().is_some();
+        let is_silent = server.plain_addresses().next().is_none() && !speaks_tls && server.unix_socket.is_none();
+        if is_silent {
+            return Err(SettingsError::one(
+                "EMPTYSERVER_LISTEN is off, and there is neither EMPTYSERVER_TLS_LISTEN nor EMPTYSERVER_UNIX_SOCKET"
+                    .to_owned(),
+            ));
+        }
+        let needs_tls = match (speaks_tls, admin.admin_tls && admin.address().is_some()) {
+            (true, _) => "EMPTYSERVER_TLS_LISTEN",
+            (false, true) => "EMPTYSERVER_ADMIN_TLS",
+            (false, false) => return Ok(()),
+        };
+        let asks_clients = server.tls_auth_clients != AuthClients::Off;
+        let needed = [
+            (needs_tls, "EMPTYSERVER_TLS_CERT_FILE", server.tls_cert_file.is_none()),
+            (needs_tls, "EMPTYSERVER_TLS_KEY_FILE", server.tls_key_file.is_none()),
+            ("EMPTYSERVER_TLS_AUTH_CLIENTS", "EMPTYSERVER_TLS_CA_FILE", asks_clients && server.tls_ca_file.is_none()),
+            ("EMPTYSERVER_TLS_USERS", "EMPTYSERVER_TLS_AUTH_CLIENTS", self.kv.tls_users && !asks_clients),
+        ];
+        let missing = needed.into_iter().filter(|(_, _, is_missing)| *is_missing);
+        let problems: Vec<_> =
+            missing.map(|(asks, needs, _)| Problem(format!("{needs} is not set, and {asks} needs it"))).collect();
+        if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems }) }
+    }
+
     /// A value has to fit into a request and into a reply, with the words around it.
     fn check_relations(&self) -> Result<(), SettingsError> {
         let least = self.storage.value_bytes_max + 64 * KIBI;
@@ -170,6 +238,17 @@ impl Settings {
                 self.storage.value_bytes_max
             ))),
         }
+    }
+}
+
+impl ServerSettings {
+    /// Addresses and host names, each with a port.
+    pub fn plain_addresses(&self) -> impl Iterator<Item = &str> {
+        self.listen.split(',').filter(|word| *word != "off")
+    }
+
+    pub fn tls_addresses(&self) -> impl Iterator<Item = &str> {
+        self.tls_listen.split(',').filter(|word| *word != "off")
     }
 }
 
@@ -219,7 +298,18 @@ mod tests {
         assert_eq!(
             settings.server,
             ServerSettings {
-                listen: "127.0.0.1:6379".parse().unwrap(),
+                listen: "127.0.0.1:6379".to_owned(),
+                tls_listen: "off".to_owned(),
+                unix_socket: None,
+                unix_socket_mode: 0o600,
+                tls_cert_file: None,
+                tls_key_file: None,
+                tls_ca_file: None,
+                tls_auth_clients: AuthClients::Off,
+                tls_version_min: TlsVersionMin::Tls12,
+                handshake_seconds_max: 10,
+                handshakes_max: 256,
+                proxy_peers: None,
                 workers: 2,
                 readers: 2,
                 max_connections: 10_000,
@@ -249,9 +339,15 @@ mod tests {
             settings.kv,
             KvSettings {
                 password: None,
+                acl_file: None,
+                tls_users: false,
                 protected_mode: true,
                 slowlog_microseconds: 10_000,
                 slowlog_entries_max: 128,
+                subscriber_output_bytes_max: 32 << 20,
+                notify_keyspace_events: None,
+                script_seconds_max: 30,
+                script_memory_max: 64 << 20,
                 debug_commands: false,
                 cache_bytes: (2 << 30) - journal as usize,
                 backup_dir: None,
@@ -261,7 +357,12 @@ mod tests {
         );
         assert_eq!(
             settings.admin,
-            AdminSettings { admin_listen: "127.0.0.1:9180".into(), admin_token: None, admin_hosts: None }
+            AdminSettings {
+                admin_listen: "127.0.0.1:9180".into(),
+                admin_tls: false,
+                admin_token: None,
+                admin_hosts: None
+            }
         );
         assert_eq!(settings.log, LogSettings { log: "info".into(), log_format: LogFormat::Auto });
         assert_eq!(
@@ -305,6 +406,25 @@ mod tests {
         // One client with all that it may have is within what all may have, where nothing else is said.
         let raised = settings(&[("EMPTYSERVER_OUTPUT_BYTES_MAX", "4Gi")]).unwrap();
         assert_eq!(raised.server.clients_bytes_max, 4 << 30);
+    }
+
+    #[test]
+    fn tls_needs_its_files_and_a_service_needs_an_address() {
+        let refused = |pairs: &[(&str, &str)]| settings(pairs).unwrap_err().to_string();
+        let off = ("EMPTYSERVER_LISTEN", "off");
+        assert!(refused(&[off]).starts_with("EMPTYSERVER_LISTEN is off"));
+        assert!(settings(&[off, ("EMPTYSERVER_UNIX_SOCKET", "/run/kv.sock")]).is_ok());
+        let listen = ("EMPTYSERVER_TLS_LISTEN", "127.0.0.1:6380");
+        let (cert, key) = (("EMPTYSERVER_TLS_CERT_FILE", "/c"), ("EMPTYSERVER_TLS_KEY_FILE", "/k"));
+        let text = refused(&[listen]);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("EMPTYSERVER_TLS_KEY_FILE is not set, and EMPTYSERVER_TLS_LISTEN needs it"), "{text}");
+        let both = settings(&[listen, cert, key, off]).unwrap().server;
+        assert_eq!((both.plain_addresses().count(), both.tls_addresses().count()), (0, 1));
+        assert_eq!(both.tls_cert_file, Some(PathBuf::from("/c")), "the variable names the file itself");
+        let asks = ("EMPTYSERVER_TLS_AUTH_CLIENTS", "required");
+        assert!(refused(&[listen, cert, key, asks]).contains("EMPTYSERVER_TLS_CA_FILE is not set"));
+        assert!(refused(&[("EMPTYSERVER_ADMIN_TLS", "yes"), key]).contains("EMPTYSERVER_ADMIN_TLS needs it"));
     }
 
     #[test]

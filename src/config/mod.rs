@@ -15,8 +15,8 @@ mod units;
 mod values;
 
 pub use layers::{
-    AdminSettings, ClientSettings, CpuAffinity, Durability, KvSettings, Secret, ServerSettings, Settings,
-    StorageSettings,
+    AdminSettings, AuthClients, ClientSettings, CpuAffinity, Durability, KvSettings, Secret, ServerSettings, Settings,
+    StorageSettings, TlsVersionMin,
 };
 pub use person::Person;
 pub use report::{json, markdown, reference, text};

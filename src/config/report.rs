@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value as Json, json};
 
 use super::table::{SETTINGS, Setting};
+use super::units::Unit;
 use super::values::{Source, Value, Values};
 
 /// Present values, where they come from and what they mean, in columns.
@@ -49,7 +50,7 @@ pub fn reference() -> String {
             ("In the image", setting.image.map(|image| format!("`{image}`"))),
             ("Other names", (!aliases.is_empty()).then(|| aliases.join(", "))),
             ("The opposite of", setting.opposite.map(|name| format!("`{name}`"))),
-            ("From a file", Some(format!("`{name}_FILE`"))),
+            ("From a file", (*unit != Unit::File).then(|| format!("`{name}_FILE`"))),
             ("Secret", setting.secret.then(|| "yes: never shown and never logged".to_owned())),
             (
                 "While the service runs",

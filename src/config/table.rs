@@ -63,12 +63,35 @@ const CLIENTS_BYTES_MAX: u64 = 1024 * GIBI;
 
 /// All settings, in the order in which people read them.
 pub const SETTINGS: &[Setting] = &[
-    setting(Server, "EMPTYSERVER_LISTEN", Unit::Address, Fixed("127.0.0.1:6379"))
+    setting(Server, "EMPTYSERVER_LISTEN", Unit::AddressesOrOff, Fixed("127.0.0.1:6379"))
         .in_image("0.0.0.0:6379")
-        .means("address of the key-value service"),
+        .means("addresses of the key-value service, without TLS; `off` = none"),
+    setting(Server, "EMPTYSERVER_TLS_LISTEN", Unit::AddressesOrOff, Fixed("off"))
+        .means("addresses of the key-value service where TLS is spoken; `off` = none"),
+    setting(Server, "EMPTYSERVER_UNIX_SOCKET", Unit::Path, Nothing)
+        .means("path of a Unix socket on which it listens as well; its peers count as loopback clients"),
+    setting(Server, "EMPTYSERVER_UNIX_SOCKET_MODE", Unit::Mode, Fixed("600")).means("who may connect to it"),
     setting(Admin, "EMPTYSERVER_ADMIN_LISTEN", Unit::AddressOrOff, Fixed("127.0.0.1:9180"))
         .in_image("0.0.0.0:9180")
         .means("address of health, metrics and the status page (HTTP); `off` = none"),
+    setting(Admin, "EMPTYSERVER_ADMIN_TLS", Unit::Switch, Fixed("no"))
+        .means("HTTPS there, with the certificate of the service; no client certificate is asked for"),
+    setting(Server, "EMPTYSERVER_TLS_CERT_FILE", Unit::File, Nothing)
+        .means("certificate of the service and those that lead to its authority, PEM; read again when it is replaced, and at SIGHUP, as the two below"),
+    setting(Server, "EMPTYSERVER_TLS_KEY_FILE", Unit::File, Nothing).means("private key of that certificate, PEM, without a passphrase"),
+    setting(Server, "EMPTYSERVER_TLS_CA_FILE", Unit::File, Nothing)
+        .means("authorities whose certificates clients may show, PEM"),
+    setting(Server, "EMPTYSERVER_TLS_AUTH_CLIENTS", Unit::Choice(&["off", "optional", "required"]), Fixed("off"))
+        .means("whether TLS clients show a certificate: `off` none is asked for, `optional` one that is shown must be good, `required` each shows one"),
+    setting(Server, "EMPTYSERVER_TLS_VERSION_MIN", Unit::Choice(&["1.2", "1.3"]), Fixed("1.2"))
+        .means("lowest version of TLS"),
+    setting(Server, "EMPTYSERVER_HANDSHAKE_SECONDS_MAX", Unit::seconds(1, 600), Fixed("10"))
+        .means("a connection whose TLS handshake or PROXY header takes longer is closed"),
+    setting(Server, "EMPTYSERVER_HANDSHAKES_MAX", Unit::count(1, 65_536), Fixed("256"))
+        .means("such connections of one worker at a time: one more takes the place of the one that has waited longest"),
+    setting(Server, "EMPTYSERVER_PROXY_PEERS", Unit::Networks, Nothing).means(
+        "load balancers, by address or range: their connections must begin with a PROXY header of version 2, and nobody else's may; they never count as loopback clients",
+    ),
     setting(Storage, "EMPTYSERVER_DATA", Unit::Path, Fixed("./data"))
         .in_image("/data")
         .means("directory of `data.db` and the lock file"),
@@ -90,6 +113,13 @@ pub const SETTINGS: &[Setting] = &[
         .means("password of the user `default`")
         .secret()
         .changeable(),
+    setting(Kv, "EMPTYSERVER_ACL_FILE", Unit::File, Nothing).means(
+        "users, a line each as for the `aclfile` of Redis; read again at SIGHUP and ACL LOAD. It alone rules then: ACL SETUSER and \
+         EMPTYSERVER_PASSWORD change nothing. Not set: users are rows of `data.db`, and ACL SETUSER changes them",
+    ),
+    setting(Kv, "EMPTYSERVER_TLS_USERS", Unit::Switch, Fixed("no")).means(
+        "a TLS client whose certificate has the name of a user acts as that user, without AUTH; with EMPTYSERVER_TLS_AUTH_CLIENTS",
+    ),
     setting(Kv, "EMPTYSERVER_PROTECTED_MODE", Unit::Switch, Fixed("yes"))
         .opposite_of("ALLOW_EMPTY_PASSWORD")
         .means("without a password serve loopback clients only")
@@ -152,6 +182,9 @@ pub const SETTINGS: &[Setting] = &[
         Computed { text: "1Gi, at most 1/4 of the memory limit", from: exchange_bytes_max },
     )
     .means("a client with more replies waiting than this is disconnected; one reply, or those of one `EXEC`, that would be larger are an error"),
+    setting(Kv, "EMPTYSERVER_SUBSCRIBER_OUTPUT_BYTES_MAX", Unit::bytes(0, 4 * GIBI), Fixed("32Mi"))
+        .means("a client that is subscribed to channels is disconnected when more than this waits for it; `0` = as for all others")
+        .changeable(),
     setting(
         Server,
         "EMPTYSERVER_CLIENTS_BYTES_MAX",
@@ -185,6 +218,18 @@ pub const SETTINGS: &[Setting] = &[
     setting(Kv, "EMPTYSERVER_SLOWLOG_ENTRIES_MAX", Unit::count(0, 65_536), Fixed("128"))
         .means("how many commands SLOWLOG keeps")
         .changeable(),
+    setting(Kv, "EMPTYSERVER_NOTIFY_KEYSPACE_EVENTS", Unit::EventClasses, Nothing)
+        .means("events of keys that are published to subscribers: letters as for `notify-keyspace-events` of Redis, such as `KEA` or `Ex`")
+        .changeable(),
+    setting(Kv, "EMPTYSERVER_SCRIPT_SECONDS_MAX", Unit::seconds(1, 3600), Fixed("30"))
+        .means("a script or function that runs longer is ended, and all that it did is undone"),
+    setting(
+        Kv,
+        "EMPTYSERVER_SCRIPT_MEMORY_MAX",
+        Unit::bytes(MEBI, GIBI),
+        Computed { text: "1/8 of the memory limit, from 4Mi to 64Mi", from: script_memory_max },
+    )
+    .means("memory of one script; each process that runs scripts has one interpreter"),
     setting(Kv, "EMPTYSERVER_DEBUG_COMMANDS", Unit::Switch, Fixed("no")).means("allows the command DEBUG"),
     setting(Log, "EMPTYSERVER_LOG", Unit::Filter, Fixed("info"))
         .means("what is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module"),
@@ -223,6 +268,10 @@ fn journal_bytes_max(container: &Container) -> u64 {
     if share < JOURNAL_BYTES_MIN { 0 } else { share }
 }
 
+fn script_memory_max(container: &Container) -> u64 {
+    share_of_memory(container, 8).clamp(4 * MEBI, 64 * MEBI)
+}
+
 fn cache_bytes(container: &Container) -> u64 {
     share_of_memory(container, 4).min(CACHE_BYTES_MAX)
 }
@@ -254,10 +303,11 @@ impl Setting {
         self.name.strip_prefix(PREFIX).unwrap_or(self.name).to_lowercase()
     }
 
-    /// Every variable that can set it; those that name a file end in `_FILE`.
+    /// Every variable that can set it; those that name a file with the value end in `_FILE`.
     pub fn variables(&self) -> impl Iterator<Item = String> {
         let names = std::iter::once(self.name).chain(self.aliases.iter().copied()).chain(self.opposite);
-        names.flat_map(|name| [name.to_owned(), format!("{name}_FILE")])
+        let is_file = self.unit == Unit::File;
+        names.flat_map(move |name| [Some(name.to_owned()), (!is_file).then(|| format!("{name}_FILE"))]).flatten()
     }
 
     const fn also(mut self, aliases: &'static [&'static str]) -> Self {
@@ -376,6 +426,8 @@ mod tests {
         for setting in SETTINGS {
             match setting.unit {
                 _ if setting.opposite.is_some() => assert_eq!(setting.unit, Unit::Switch, "{}", setting.name),
+                // Whose unit its name says.
+                Unit::Bytes { .. } if setting.name.contains("_MEMORY_MAX") => {}
                 Unit::Bytes { .. } => assert!(setting.name.contains("_BYTES"), "{}", setting.name),
                 Unit::Number { of: "seconds", .. } => assert!(setting.name.contains("_SECONDS"), "{}", setting.name),
                 _ => {}

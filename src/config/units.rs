@@ -3,6 +3,9 @@
 
 use std::net::SocketAddr;
 
+use crate::kv::call::Notifications;
+use crate::server::Network;
+
 pub(super) const KIBI: u64 = 1 << 10;
 pub(super) const MEBI: u64 = 1 << 20;
 pub(super) const GIBI: u64 = 1 << 30;
@@ -11,15 +14,23 @@ pub(super) const GIBI: u64 = 1 << 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Text,
-    /// An IP address and a port.
-    Address,
-    /// The same, or the word `off`.
+    /// An IP address and a port, or the word `off`.
     AddressOrOff,
+    /// Addresses or host names, each with a port, separated by commas; or the word `off`.
+    AddressesOrOff,
+    /// Ranges of IP addresses, separated by commas.
+    Networks,
     /// A directory or a file.
     Path,
+    /// A file whose contents are the setting, and which is read again while the service runs. The variable itself names it.
+    File,
+    /// Who may use a file, in octal digits.
+    Mode,
     Url,
     /// What is logged.
     Filter,
+    /// Letters of classes of keyspace events.
+    EventClasses,
     /// yes or no.
     Switch,
     Choice(&'static [&'static str]),
@@ -54,12 +65,15 @@ impl Unit {
     /// What the value has to be, as the end of a sentence that begins with "it must be".
     pub fn normalize(&self, text: &str) -> Result<String, String> {
         let valid = match self {
-            Self::Text | Self::Path => Some(text.to_owned()),
-            Self::Address => text.parse::<SocketAddr>().ok().map(|address| address.to_string()),
-            Self::AddressOrOff if text == "off" => Some(text.to_owned()),
-            Self::AddressOrOff => Self::Address.normalize(text).ok(),
+            Self::Text | Self::Path | Self::File => Some(text.to_owned()),
+            Self::AddressOrOff | Self::AddressesOrOff if text == "off" => Some(text.to_owned()),
+            Self::AddressOrOff => text.parse::<SocketAddr>().ok().map(|address| address.to_string()),
+            Self::AddressesOrOff => list(text, place),
+            Self::Networks => list(text, |word| word.parse::<Network>().is_ok().then(|| word.to_owned())),
+            Self::Mode => u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777).map(|mode| mode.to_string()),
             Self::Url => crate::client::Target::from_url(text).is_ok().then(|| text.to_owned()),
             Self::Filter => crate::logging::parse_filter(text).is_ok().then(|| text.to_owned()),
+            Self::EventClasses => Notifications::parse(text.as_bytes()).map(|_| text.to_owned()),
             Self::Switch => switch(text).map(|on| on.to_string()),
             Self::Choice(words) => words.contains(&text).then(|| text.to_owned()),
             Self::Number { min, max, .. } => {
@@ -76,6 +90,7 @@ impl Unit {
     #[must_use]
     pub fn display(&self, plain: &str) -> String {
         match (self, plain) {
+            (Self::Mode, _) => plain.parse().map_or_else(|_| plain.to_owned(), |mode: u32| format!("{mode:03o}")),
             (Self::Bytes { .. }, _) => plain.parse().map_or_else(|_| plain.to_owned(), display_bytes),
             (Self::Switch, "true") => "yes".to_owned(),
             (Self::Switch, "false") => "no".to_owned(),
@@ -88,10 +103,15 @@ impl Unit {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Text => "text",
-            Self::Address | Self::AddressOrOff => "address",
+            Self::AddressOrOff => "address",
+            Self::AddressesOrOff => "addresses",
+            Self::Networks => "networks",
             Self::Path => "path",
+            Self::File => "file",
+            Self::Mode => "mode",
             Self::Url => "url",
             Self::Filter => "filter",
+            Self::EventClasses => "letters",
             Self::Switch => "yes/no",
             Self::Choice(_) => "choice",
             Self::Number { of: "", .. } => "number",
@@ -105,12 +125,19 @@ impl Unit {
     pub fn expectation(&self) -> String {
         match self {
             Self::Text | Self::Path => "any text".to_owned(),
-            Self::Address => "an IP address and a port, such as 127.0.0.1:6379 or [::]:6379".to_owned(),
+            Self::File => "the path of a file".to_owned(),
+            Self::Mode => "octal digits, such as 600 or 660".to_owned(),
+            Self::AddressesOrOff => {
+                "addresses or names with a port, separated by commas, such as 127.0.0.1:6379,[::1]:6379, or off"
+                    .to_owned()
+            }
+            Self::Networks => "IP addresses or ranges, separated by commas, such as 10.0.0.0/8,192.0.2.7".to_owned(),
             Self::AddressOrOff => "an IP address and a port, such as 127.0.0.1:9180 or [::]:9180, or off".to_owned(),
             Self::Url => "redis://[[user]:password@]host[:port][/database]".to_owned(),
             Self::Filter => {
                 "a level or levels by module, such as `info` or `warn,emptyserver::server=debug`".to_owned()
             }
+            Self::EventClasses => "letters of `Ag$lshzxetdmnKE`".to_owned(),
             Self::Switch => "yes or no (also true/false, on/off, 1/0)".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Number { of, min, max: i64::MAX } => format!("a whole number{} from {min}", of_what(of)),
@@ -122,6 +149,23 @@ impl Unit {
             ),
         }
     }
+}
+
+/// Each word between the commas in its plain form.
+fn list(text: &str, plain: impl Fn(&str) -> Option<String>) -> Option<String> {
+    text.split(',').map(|word| plain(word.trim())).collect::<Option<Vec<_>>>().map(|words| words.join(","))
+}
+
+/// An IP address or a host name, and a port.
+fn place(text: &str) -> Option<String> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(address.to_string());
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    // Digits alone would be an address that is none.
+    let is_host = host.bytes().all(is_name) && host.bytes().any(|byte| byte.is_ascii_alphabetic());
+    (is_host && port.parse::<u16>().is_ok()).then(|| text.to_owned())
 }
 
 fn of_what(of: &str) -> String {
@@ -216,11 +260,49 @@ mod tests {
 
     #[test]
     fn an_address_has_an_ip_and_a_port() {
-        for text in ["127.0.0.1:6379", "[::]:0", "0.0.0.0:65535"] {
-            assert_eq!(Unit::Address.normalize(text).as_deref(), Ok(text));
+        for text in ["127.0.0.1:6379", "[::]:0", "0.0.0.0:65535", "off"] {
+            assert_eq!(Unit::AddressOrOff.normalize(text).as_deref(), Ok(text));
         }
         for text in ["6379", "127.0.0.1", "localhost:6379", "1.2.3.4:65536"] {
-            assert!(Unit::Address.normalize(text).is_err(), "{text}");
+            assert!(Unit::AddressOrOff.normalize(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn several_addresses_are_separated_by_commas_and_may_be_names() {
+        for (text, plain) in [
+            ("127.0.0.1:6379", "127.0.0.1:6379"),
+            ("127.0.0.1:1, [::1]:1", "127.0.0.1:1,[::1]:1"),
+            ("kv-0.kv.svc:6379,localhost:0", "kv-0.kv.svc:6379,localhost:0"),
+            ("off", "off"),
+        ] {
+            assert_eq!(Unit::AddressesOrOff.normalize(text).as_deref(), Ok(plain));
+        }
+        for text in [
+            "",
+            "6379",
+            "127.0.0.1",
+            "1.2.3:1",
+            "kv:65536",
+            "kv:",
+            ":1",
+            "127.0.0.1:1,",
+            "off,kv:1",
+            "/run/kv.sock",
+            "a b:1",
+        ] {
+            assert!(Unit::AddressesOrOff.normalize(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_and_modes_are_what_they_say() {
+        assert_eq!(Unit::Networks.normalize("10.0.0.0/8, ::1").as_deref(), Ok("10.0.0.0/8,::1"));
+        assert!(Unit::Networks.normalize("10.0.0.0/8,proxy").is_err());
+        assert_eq!(Unit::Mode.normalize("0660").as_deref(), Ok("432"));
+        assert_eq!(Unit::Mode.display("432"), "660");
+        for text in ["", "888", "1777", "rw", "-1"] {
+            assert!(Unit::Mode.normalize(text).is_err(), "{text}");
         }
     }
 }

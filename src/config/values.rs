@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 
 use super::table::{Layer, PREFIX, SETTINGS, Setting};
+use super::units::Unit;
 use crate::sys::container::Container;
 
 /// More than any setting is long; a larger file is not a setting.
@@ -227,7 +228,7 @@ fn read_setting(
         (Some((second, _)), Some((first, _))) => {
             return Err(Problem(format!("{first} and {second} set the same thing: keep one of them")));
         }
-        (Some((variable, path)), None) if variable.ends_with("_FILE") => {
+        (Some((variable, path)), None) if variable.ends_with("_FILE") && setting.unit != Unit::File => {
             let path = PathBuf::from(path);
             (Some(read_file(&variable, &path)?), Source::File { variable, path })
         }

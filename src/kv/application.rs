@@ -3,15 +3,18 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::kv::commands::permissions::vocabulary;
 use crate::kv::commands::table;
 use crate::kv::errors;
 use crate::kv::front::service::KvService;
 use crate::kv::jobs::job::{Done, Job};
 use crate::kv::jobs::{HEAVY, LANES, READ, WRITE};
+use crate::kv::lanes::accounts::Accounts;
 use crate::kv::lanes::lane_executor::LaneExecutor;
 use crate::kv::metrics::statistics;
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::Shared;
+use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::settings::Settings;
 use crate::server::{Application, ExecutorContext, LaneId, LaneSpec, Runs, StartError, WorkerContext};
 
@@ -29,6 +32,11 @@ pub struct KeyValue {
 /// What all processes of the service share, with room for what is counted of each command. Made before the first fork.
 pub fn share(settings: Settings) -> io::Result<Arc<Shared>> {
     Ok(Arc::new(Shared::new(settings, statistics::counters(table::rows().len()))?))
+}
+
+/// Where a file of users rules: reads it, before any process is started. The error names it.
+pub fn load_users(shared: &Arc<Shared>) -> Result<(), String> {
+    Accounts::load_file(shared)
 }
 
 impl Application for KeyValue {
@@ -54,7 +62,7 @@ impl Application for KeyValue {
     }
 
     fn service(&self, context: &WorkerContext) -> Result<KvService, StartError> {
-        Ok(KvService::new(WorkerState::new(context, Arc::clone(&self.shared))))
+        Ok(KvService::new(WorkerState::new(context, Arc::clone(&self.shared), vocabulary())))
     }
 
     fn executor(&self, lane: LaneId, context: &ExecutorContext) -> Result<LaneExecutor, StartError> {
@@ -67,5 +75,15 @@ impl Application for KeyValue {
 
     fn turned_away(&self) -> &'static [u8] {
         errors::TOO_MANY_CLIENTS_LINE
+    }
+
+    /// The writer reads the file of users.
+    fn hangup(&self) -> bool {
+        let has_file = self.shared.settings.acl_file.is_some();
+        if has_file {
+            let asked = self.shared.hand_offs.next(HandOff::UsersFileAsked);
+            tracing::info!(asked, "SIGHUP: the file of users is to be read again");
+        }
+        has_file
     }
 }

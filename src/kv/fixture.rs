@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::kv::call::{Classes, Event, ReadCall, ReadResult};
-use crate::kv::commands::table::{self, Handler};
+use crate::kv::call::{Event, Notifications, ReadCall, ReadResult, Waited, WriteCall};
+use crate::kv::commands::permissions::vocabulary;
+use crate::kv::commands::table::{self, Either, Handler};
 use crate::kv::errors::CommandResult;
 use crate::kv::lanes::calls::{look_at_keys, read_call, write_call};
-use crate::kv::shared::settings::{BackupSettings, Settings};
+use crate::kv::shared::settings::{BackupSettings, Listening, ScriptSettings, Settings};
+use crate::kv::users::User;
 use crate::resp::{Reply, ReplyWriter, ResponseLimits, ResponseParser, Version};
 use crate::storage::{Change, Durability, Expiry, Keyspace, Kind, Options, prepare};
 
@@ -22,7 +24,8 @@ pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
 pub(crate) fn settings(directory: &Path) -> Settings {
     Settings {
         cache_bytes: 0,
-        listen: ([127, 0, 0, 1], 0).into(),
+        listening: Listening { tcp: vec![([127, 0, 0, 1], 0).into()], ..Listening::default() },
+        tls: None,
         storage: Options { durability: Durability::Os, ..Options::new(directory) },
         backups: BackupSettings {
             directory: directory.join("backups"),
@@ -33,15 +36,20 @@ pub(crate) fn settings(directory: &Path) -> Settings {
         readers: 1,
         lane_jobs_max: 64,
         password: None,
+        acl_file: None,
+        logs_in_by_certificate: false,
         is_protected: true,
         debug_commands: false,
         slowlog_us: -1,
         slowlog_entries_max: 0,
+        notifications: Notifications::default(),
         workers: 2,
         memory_bytes: 0,
         query_bytes_max: 1 << 20,
         queued_bytes_max: 1 << 20,
         output_bytes_max: 1 << 20,
+        subscriber_output_bytes_max: 1 << 19,
+        scripts: ScriptSettings { time_max: Duration::from_secs(30), memory_max: 16 << 20 },
         keep_alive_seconds: 0,
         drain_seconds: 1,
     }
@@ -113,19 +121,41 @@ impl Fixture {
             Handler::Pure(run) => run(args),
             Handler::Read(run) => self.read(args, run),
             Handler::Look(look) => self.read(args, |call| look_at_keys(call, &look, None, |_, _, _| {})),
-            Handler::Write(run) => {
-                let wanted = Classes::parse(b"KEAn").expect("known letters");
-                let (result, events) = self.write(|keyspace| {
-                    let mut call = write_call(keyspace, args, Version::Resp3, usize::MAX, wanted);
-                    let result = run(&mut call);
-                    (result, call.events.told())
-                });
-                self.events = if result.is_ok() { events } else { Vec::new() };
-                result
+            Handler::Either(either) if !command.changes(args) => self.read(args, either.read),
+            Handler::Write(run) | Handler::Either(Either { write: run, .. }) => self.change(args, run),
+            // As in a transaction: it does not wait.
+            Handler::Wait(wait) => self.change(args, |call| match (wait.run)(call)? {
+                Waited::Answered(reply) => Ok(reply),
+                Waited::Parked | Waited::ParkedWithChanges => Ok(wait.nil.reply()),
+            }),
+            Handler::Session(_)
+            | Handler::Waiting(_)
+            | Handler::Script(_)
+            | Handler::Sources(_)
+            | Handler::Users(_)
+            | Handler::Container => {
+                panic!("{} can't run alone", command.name)
             }
-            Handler::Session(_) | Handler::Wait(_) | Handler::Container => panic!("{} can't run alone", command.name),
         });
         result.unwrap_or_else(|error| error.into_reply())
+    }
+
+    /// The reply to a change, and what it tells. Of one that fails nothing stays.
+    fn change(&mut self, args: &[&[u8]], run: impl FnOnce(&mut WriteCall<'_>) -> CommandResult) -> CommandResult {
+        let wanted = Notifications::parse(b"KEAn").expect("known letters").classes();
+        let user = User::default_user(vocabulary());
+        let (result, events) = self.write(|keyspace| {
+            let savepoint = keyspace.savepoint();
+            let mut call = write_call(keyspace, args, &user, Version::Resp3, usize::MAX, wanted);
+            let (result, events) = (run(&mut call), call.events.told());
+            match result {
+                Ok(_) => keyspace.keep_since(savepoint),
+                Err(_) => keyspace.undo_to(savepoint).unwrap(),
+            }
+            (result, events)
+        });
+        self.events = if result.is_ok() { events } else { Vec::new() };
+        result
     }
 
     /// The reply to a read as a value, of the protocol that has more types.
@@ -133,7 +163,7 @@ impl Fixture {
         self.reader.begin_read(self.now_ms).unwrap();
         let mut out = Vec::new();
         let reply = ReplyWriter::new(&mut out, Version::Resp3, usize::MAX);
-        let result = run(&mut read_call(&self.reader, args, reply));
+        let result = run(&mut read_call(&self.reader, args, &User::default_user(vocabulary()), reply));
         self.reader.end_read().unwrap();
         result.map(|()| {
             let mut parser = ResponseParser::new(ResponseLimits::default());

@@ -125,6 +125,14 @@ pub fn double(value: f64, version: Version, out: &mut Vec<u8>) {
     }
 }
 
+/// A double that has a text of its own.
+pub fn double_text(text: &str, version: Version, out: &mut Vec<u8>) {
+    match version {
+        Version::Resp2 => bulk(text.as_bytes(), out),
+        Version::Resp3 => line(b',', text.as_bytes(), out),
+    }
+}
+
 pub fn boolean(value: bool, version: Version, out: &mut Vec<u8>) {
     out.extend_from_slice(match (version, value) {
         (Version::Resp2, false) => b":0\r\n",

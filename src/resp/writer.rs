@@ -139,6 +139,11 @@ impl<'a> ReplyWriter<'a> {
         self.write(0, |out, version| encode::double(value, version, out))
     }
 
+    /// A double that has a text of its own.
+    pub fn double_text(&mut self, text: &str) -> Written {
+        self.write(text.len(), |out, version| encode::double_text(text, version, out))
+    }
+
     /// Decimal digits with an optional sign.
     pub fn big_number(&mut self, digits: &str) -> Written {
         self.write(digits.len(), |out, version| encode::big_number(digits, version, out))
@@ -246,6 +251,7 @@ mod tests {
             (|reply| reply.null_array(), Reply::NullArray),
             (|reply| reply.boolean(true), Reply::Bool(true)),
             (|reply| reply.double(1.5), Reply::Double(1.5)),
+            (|reply| reply.double_text("1.5"), Reply::Double(1.5)),
             (|reply| reply.big_number("-12"), Reply::BigNumber("-12".into())),
             (|reply| reply.verbatim(*b"txt", b"hi"), Reply::Verbatim { format: *b"txt", text: b"hi".to_vec() }),
             (|reply| reply.array(1).and_then(|()| reply.integer(1)), Reply::Array(vec![one()])),

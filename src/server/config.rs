@@ -1,13 +1,13 @@
 //! Every limit of the core in one place, and how they relate.
 
-use std::net::SocketAddr;
+use std::time::Duration;
 
+use super::networks::Network;
 use super::service::StartError;
 
 /// How the core is set up; the application's own settings are its own affair.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    pub listen: SocketAddr,
     /// Worker processes; 0 = everything in one process, for a debugger.
     pub workers: usize,
     /// Each loop and pool thread gets one allowed CPU.
@@ -48,6 +48,12 @@ pub struct Limits {
     pub loop_stall_seconds_max: u64,
     /// A peer that vanished without a word is noticed after this long; 0 = never.
     pub keep_alive_seconds: u32,
+    /// Connections of one worker that are not open yet: their handshake, or a proxy's header, is not complete.
+    pub openings_max: usize,
+    /// How long that may take.
+    pub opening_seconds_max: u64,
+    /// Whose connections begin with a proxy's header.
+    pub proxies: Vec<Network>,
 }
 
 impl Default for Limits {
@@ -66,6 +72,9 @@ impl Default for Limits {
             idle_timeout_seconds: 0,
             loop_stall_seconds_max: 30,
             keep_alive_seconds: 300,
+            openings_max: 256,
+            opening_seconds_max: 10,
+            proxies: Vec::new(),
         }
     }
 }
@@ -83,6 +92,7 @@ impl Limits {
                 self.lane_notice_bytes_max > self.lane_output_bytes_pause,
                 "lane_notice_bytes_max must be over lane_output_bytes_pause",
             ),
+            (self.openings_max > 0 && self.opening_seconds_max > 0, "openings_max and their seconds must not be 0"),
             (self.lane_output_bytes_pause > 0 && self.lane_input_bytes_max > 0, "lane limits must not be 0"),
         ];
         match relations.into_iter().find(|(holds, _)| !holds) {
@@ -102,6 +112,8 @@ pub const READ_BYTES: usize = 64 << 10;
 pub const EVENTS_MAX: usize = 512;
 /// How often a loop looks at the others' connection counts, and ticks its service.
 pub const TICK_MS: u64 = 50;
+/// What one round of the loop spends on connections that are not open yet: a signature takes a tenth of it, or all of it.
+pub const OPENING_TURN: Duration = Duration::from_millis(1);
 /// A worker whose heartbeat is older is not waited for.
 pub const HEARTBEAT_FRESH_MS: u64 = 250;
 /// Descriptors of a process beside its connections: sockets to others, epoll, database files of each thread.

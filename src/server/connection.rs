@@ -18,11 +18,13 @@
 use std::time::Instant;
 
 use super::input::Input;
+use super::listener::ListenerKind;
 use super::outbox::Outbox;
 use super::transport::Transport;
 
 pub(super) struct Connection<S> {
     pub(super) transport: Transport,
+    pub(super) kind: ListenerKind,
     pub(super) session: S,
     pub(super) input: Input,
     pub(super) out: Outbox,
@@ -57,6 +59,7 @@ pub(super) struct Connection<S> {
     /// As the service said when it was last counted.
     pub(super) output_bytes_max: usize,
     pub(super) may_be_closed: bool,
+    pub(super) has_idle_timeout: bool,
     /// The timers' entry of this connection that is in force.
     pub(super) timer_at: Option<Instant>,
 }
@@ -78,9 +81,16 @@ pub(super) enum State {
 }
 
 impl<S> Connection<S> {
-    pub(super) fn new(transport: Transport, session: S, now: Instant, unsent_allowed: usize) -> Connection<S> {
+    pub(super) fn new(
+        transport: Transport,
+        kind: ListenerKind,
+        session: S,
+        now: Instant,
+        unsent_allowed: usize,
+    ) -> Connection<S> {
         Connection {
             transport,
+            kind,
             session,
             input: Input::default(),
             out: Outbox::default(),
@@ -101,6 +111,7 @@ impl<S> Connection<S> {
             job_bytes: 0,
             output_bytes_max: usize::MAX,
             may_be_closed: true,
+            has_idle_timeout: true,
             timer_at: None,
         }
     }

@@ -16,6 +16,8 @@ pub(super) enum Message {
     AllWorkers,
     /// To a worker, with a descriptor: a fresh link to the worker in `slot`.
     Bus { slot: u64 },
+    /// To a worker and the sidecar, with sealed memory: what TLS is spoken with from now on.
+    Certificates,
     /// End in good order, within so many milliseconds.
     Drain { within_ms: u64 },
     // To the supervisor:
@@ -55,6 +57,7 @@ impl Control {
             Message::Ready => (5, 0),
             Message::DrainAll => (6, 0),
             Message::AllWorkers => (7, 0),
+            Message::Certificates => (8, 0),
         };
         let mut bytes = [0; MESSAGE_BYTES];
         bytes[0] = kind;
@@ -80,6 +83,7 @@ impl Control {
                 5 => Message::Ready,
                 6 => Message::DrainAll,
                 7 => Message::AllWorkers,
+                8 => Message::Certificates,
                 _ => return Err(io::ErrorKind::InvalidData.into()),
             },
         };

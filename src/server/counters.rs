@@ -37,8 +37,13 @@ pub enum Global {
     IdleTimeoutSeconds,
     /// What all connections may make the service keep together; 0 = no limit.
     ConnectionsBytesMax,
+    /// When the validity of the TLS certificate ends, in seconds since 1970; 0: there is none.
+    TlsNotAfterSeconds,
+    /// How often the certificate was read again, and how often what was there could not be used.
+    TlsReloads,
+    TlsReloadFailures,
 }
-const GLOBALS: usize = 11;
+const GLOBALS: usize = 14;
 
 /// What each process says of itself.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +64,16 @@ pub enum Counter {
     /// Accepts that found nothing: another worker was faster.
     AcceptEmptyTotal,
     TurnedAwayTotal,
+    /// Of the open connections those over TLS, and those of a Unix socket.
+    TlsConnections,
+    UnixConnections,
+    /// Connections that are not open yet: a handshake, or the proxy's header, is not complete.
+    Openings,
+    HandshakesTotal,
+    /// Handshakes that failed, or took too long, or whose place another one got.
+    HandshakesFailedTotal,
+    /// Connections of proxies that did not begin with a header, or not in time, or whose place another one got.
+    ProxyRefusedTotal,
     InputBytesTotal,
     OutputBytesTotal,
     /// Unsent reply bytes of all connections that did not take them at once.
@@ -248,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_numbers_of_counters_fit_their_space() {
-        assert_eq!(GLOBALS, Global::ConnectionsBytesMax as usize + 1);
+        assert_eq!(GLOBALS, Global::TlsReloadFailures as usize + 1);
     }
 
     #[test]

@@ -112,7 +112,6 @@ impl Input {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::listener::ListenerKind;
     use crate::sys::socket;
     use std::os::fd::AsFd;
 
@@ -135,7 +134,7 @@ mod tests {
     #[test]
     fn what_waits_for_the_rest_of_a_frame_takes_memory_in_proportion() {
         let (here, there) = socket::stream_pair().unwrap();
-        let mut here = Transport::new(here, ListenerKind::Tcp);
+        let mut here = Transport::Plain(here);
         let (mut input, mut spare) = (Input::default(), Vec::new());
         let mut sent = 0;
         for _ in 0..4000 {

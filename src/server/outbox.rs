@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::io;
 
+use bytes::{Buf, Bytes};
+
 use super::block::Block;
 use super::transport::Transport;
 use crate::sys::socket::Moved;
@@ -13,7 +15,7 @@ use crate::sys::socket::Moved;
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// Full blocks, oldest first: they leave before `buffer`.
-    blocks: VecDeque<Vec<u8>>,
+    blocks: VecDeque<Block>,
     /// Lengths and capacities of all blocks.
     block_bytes: usize,
     block_capacity: usize,
@@ -25,6 +27,9 @@ pub struct Outbox {
 /// From this length on a buffer becomes a block. Of that size it is a mapping of its own, which goes back to the kernel when it is
 /// freed (`sys::memory`).
 const BLOCK_BYTES: usize = 1 << 20;
+/// From this length on what several connections are sent is not copied into each one's buffer: a smaller piece is not worth a write of
+/// its own.
+const SHARED_BYTES_MIN: usize = 16 << 10;
 /// What one connection sends in one round at most, beyond one block: others have replies, too.
 const FLUSH_BYTES_MAX: usize = 2 << 20;
 /// Buffers that wait for a connection with something to say; more, or larger ones, are freed.
@@ -53,6 +58,17 @@ impl Outbox {
         self.push_block(std::mem::take(bytes.own()));
     }
 
+    /// Appends what other connections are sent as well: one memory for all of them, unless it is small.
+    pub fn append_shared(&mut self, bytes: &Bytes) {
+        if bytes.len() < SHARED_BYTES_MIN {
+            return self.buffer().extend_from_slice(bytes);
+        }
+        self.seal();
+        self.block_bytes += bytes.len();
+        self.block_capacity += bytes.len();
+        self.blocks.push_back(Block::Shared(bytes.clone()));
+    }
+
     /// Unsent bytes.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -72,8 +88,8 @@ impl Outbox {
 
     /// All unsent bytes, which count as sent: for tests and the pump.
     pub fn take(&mut self) -> Vec<u8> {
-        let mut bytes = std::mem::take(&mut self.blocks).into_iter().fold(Vec::new(), |mut bytes, mut block| {
-            bytes.append(&mut block);
+        let mut bytes = std::mem::take(&mut self.blocks).into_iter().fold(Vec::new(), |mut bytes, block| {
+            bytes.extend_from_slice(&block);
             bytes
         });
         bytes.append(&mut self.buffer);
@@ -95,7 +111,7 @@ impl Outbox {
             if count >= FLUSH_BYTES_MAX {
                 return Ok(Flushed::More(count));
             }
-            let first = self.blocks.front().unwrap_or(&self.buffer);
+            let first = self.blocks.front().map_or(&self.buffer[..], |block| block);
             match transport.send(&first[self.sent..])? {
                 Moved::Closed => return Ok(Flushed::Closed),
                 Moved::WouldBlock => return Ok(Flushed::Partly(count)),
@@ -137,15 +153,19 @@ impl Outbox {
     fn drop_sent_part(&mut self) {
         let sent = self.sent;
         if let Some(block) = self.blocks.front_mut() {
-            // One huge reply is a block, too.
-            if sent >= BLOCK_BYTES && sent > block.len() / 2 {
-                let before = block.capacity();
-                block.drain(..sent);
-                block.shrink_to_fit();
-                self.block_bytes -= sent;
-                self.block_capacity = self.block_capacity + block.capacity() - before;
-                self.sent = 0;
+            let before = block.capacity();
+            match block {
+                // One huge reply is a block, too.
+                Block::Own(bytes) if sent >= BLOCK_BYTES && sent > bytes.len() / 2 => {
+                    bytes.drain(..sent);
+                    bytes.shrink_to_fit();
+                }
+                Block::Shared(bytes) => bytes.advance(sent),
+                Block::Own(_) => return,
             }
+            self.block_bytes -= sent;
+            self.block_capacity = self.block_capacity + block.capacity() - before;
+            self.sent = 0;
         } else if self.buffer.len() >= BLOCK_BYTES {
             self.seal();
         } else if sent > self.buffer.len() / 2 {
@@ -168,7 +188,7 @@ impl Outbox {
         }
         self.block_bytes += block.len();
         self.block_capacity += block.capacity();
-        self.blocks.push_back(block);
+        self.blocks.push_back(Block::Own(block));
     }
 
     pub(super) fn release(&mut self, spare: &mut Vec<Vec<u8>>) {
@@ -201,14 +221,13 @@ pub(super) fn give_back(mut buffer: Vec<u8>, spare: &mut Vec<Vec<u8>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::listener::ListenerKind;
     use crate::sys::socket;
     use std::os::fd::AsFd;
 
     /// Sends and receives until all has left; what came.
     fn drained(out: &mut Outbox, mut before_each: impl FnMut(&mut Outbox)) -> Vec<u8> {
         let (here, there) = socket::stream_pair().unwrap();
-        let mut here = Transport::new(here, ListenerKind::Unix);
+        let mut here = Transport::Plain(here);
         let mut received = Vec::new();
         loop {
             before_each(out);
@@ -247,12 +266,30 @@ mod tests {
     }
 
     #[test]
+    fn what_several_are_sent_lies_in_one_memory_and_leaves_in_its_place() {
+        let shared = Bytes::from((0..3 << 20).map(|number: u32| number as u8).collect::<Vec<_>>());
+        let mut outs = [Outbox::default(), Outbox::default()];
+        for out in &mut outs {
+            out.append(vec![1; 10]);
+            out.append_shared(&shared);
+            out.append_shared(&Bytes::from_static(b"small"));
+            assert_eq!(out.len(), out.blocks[0].len() + out.blocks[1].len() + 5);
+            assert_eq!(out.blocks[1].as_ptr(), shared.as_ptr());
+        }
+        let expected = [&[1; 10][..], &shared, b"small"].concat();
+        for mut out in outs {
+            assert!(drained(&mut out, |_| {}) == expected);
+            assert_eq!(out.len(), 0);
+        }
+    }
+
+    #[test]
     fn all_unsent_bytes_can_be_taken_at_any_time() {
         let mut out = Outbox::default();
         out.append(vec![1; 3 << 20]);
         out.append(vec![2; 10]);
         let (here, _there) = socket::stream_pair().unwrap();
-        let mut here = Transport::new(here, ListenerKind::Unix);
+        let mut here = Transport::Plain(here);
         let Flushed::Partly(sent) = out.flush(&mut here).unwrap() else { panic!("the socket takes all") };
         assert_eq!((sent + out.len(), out.take().len()), ((3 << 20) + 10, (3 << 20) + 10 - sent));
         assert!(out.is_empty() && out.capacity() == 0);

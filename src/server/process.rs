@@ -4,6 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::RecvTimeoutError;
+
 use super::config::ServerConfig;
 use super::control::{Control, Heard, Message};
 use super::counters::{self, Counter, Scoreboard, Slot};
@@ -14,6 +16,7 @@ use super::pool::{self, Place, Pool};
 use super::process_lane::ProcessLane;
 use super::service::{Application, ExecutorContext, LaneId, LaneSpec, Runs, StartError, WorkerContext};
 use super::supervisor::Sidecar;
+use super::tls::{Certificates, Watched};
 use super::waker::waker;
 use super::worker::{Chief, Ended, Parts, Worker};
 use crate::sys::epoll::{Epoll, Watch};
@@ -28,6 +31,8 @@ pub(super) struct Frame<A> {
     pub(super) lanes: Vec<LaneSpec>,
     /// The allowed CPUs if threads are to have one each, else empty.
     pub(super) cpus: Vec<usize>,
+    /// What TLS is spoken with; the same everywhere until something new is handed on.
+    pub(super) certificates: Option<Arc<Certificates>>,
 }
 
 /// How a process's main thread ended; also its exit code.
@@ -62,6 +67,7 @@ pub(super) fn alone<A: Application>(
     frame: &Frame<A>,
     listeners: Vec<Listener>,
     signals: Signals,
+    hangups: Box<dyn Fn()>,
     on_ready: impl FnOnce(),
 ) -> i32 {
     let place = Place { slot: Slot(0), scoreboard: frame.scoreboard, cpus: frame.cpus.clone(), first: 1 };
@@ -70,7 +76,7 @@ pub(super) fn alone<A: Application>(
     }
     let drain = Duration::from_secs(frame.config.drain_seconds);
     let incarnation = frame.scoreboard.next_incarnation();
-    serve(build_worker(frame, &place, incarnation, listeners, Chief::Signals { signals, drain }), on_ready)
+    serve(build_worker(frame, &place, incarnation, listeners, Chief::Signals { signals, drain, hangups }), on_ready)
 }
 
 fn serve<A: Application>(started: Result<Worker<A>, StartError>, on_ready: impl FnOnce()) -> i32 {
@@ -134,6 +140,7 @@ fn build_worker<A: Application>(
         lanes: ends.into_iter().flatten().collect(),
         wakes,
         listeners,
+        certificates: frame.certificates.clone(),
         chief,
         slot,
         scoreboard,
@@ -143,13 +150,68 @@ fn build_worker<A: Application>(
 }
 
 /// The sidecar's process.
-pub(super) fn sidecar(sidecar: &Sidecar, scoreboard: Scoreboard, listener: OwnedFd) -> i32 {
+pub(super) fn sidecar<A>(sidecar: &Sidecar, frame: &Frame<A>, listener: OwnedFd, control: Control) -> i32 {
     name_thread(sidecar.name);
-    let slot = scoreboard.sidecar_slot();
+    let (scoreboard, slot) = (frame.scoreboard, frame.scoreboard.sidecar_slot());
+    if let Some(certificates) = frame.certificates.clone()
+        && let Err(error) = thread::spawn("certificates", move || take_certificates(&control, &certificates))
+    {
+        tracing::error!(%error, "a thread can't be started");
+        return FAILED;
+    }
     scoreboard.set(slot, Counter::Pid, u64::from(std::process::id()));
     scoreboard.set(slot, Counter::State, counters::SERVING);
     (sidecar.body)(listener)
 }
+
+/// The sidecar's ear: what TLS is spoken with. It ends with its process.
+fn take_certificates(control: &Control, certificates: &Certificates) {
+    let hear = || -> std::io::Result<()> {
+        let mut epoll = Epoll::new(1)?;
+        epoll.add(control.as_fd(), 0, Watch::Readable)?;
+        loop {
+            // The event says nothing but that there is something to read.
+            epoll.wait(None)?.for_each(drop);
+            match control.receive()? {
+                Heard::Message(Message::Certificates, Some(handed)) => {
+                    if let Err(error) = certificates.take(handed.as_fd()) {
+                        tracing::error!(%error, "a new certificate can't be taken over");
+                    }
+                }
+                Heard::Message(..) | Heard::Nothing => {}
+                Heard::Gone => return Ok(()),
+            }
+        }
+    };
+    if let Err(error) = hear() {
+        tracing::error!(%error, "new certificates are not heard of any more");
+    }
+}
+
+/// Where there is only one process a thread looks at the files of TLS, for its loop reads none. The result is called when somebody asks
+/// for a look.
+pub(super) fn watch_beside(tls: Option<Watched>, scoreboard: Scoreboard) -> std::io::Result<Option<Box<dyn Fn()>>> {
+    let Some(mut tls) = tls else { return Ok(None) };
+    let (ask, asked) = crossbeam_channel::bounded::<()>(1);
+    drop(thread::spawn("certificates", move || {
+        loop {
+            let is_asked = match asked.recv_timeout(LOOK_EVERY) {
+                Ok(()) => true,
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // Nobody else is to be told: the loop shares what this has taken.
+            drop(tls.look(is_asked, scoreboard));
+        }
+    })?);
+    Ok(Some(Box::new(move || {
+        if ask.try_send(()).is_err() {
+            tracing::debug!("a look at the certificate was asked for already");
+        }
+    })))
+}
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The sidecar where there is only one process: a thread that ends with it.
 pub(super) fn sidecar_thread(sidecar: Sidecar, scoreboard: Scoreboard) -> std::io::Result<()> {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::arrived::Arrived;
 use super::counters::{Global, Scoreboard};
 use super::link::Link;
-use super::service::{ConnectionId, Tickets, Wire};
+use super::service::{ConnectionId, Fate, Tickets, Wire};
 
 /// Worker to lane: number (u64), connection (u64), then the job. `RESENT`: it may have been running when a process died.
 pub(super) const JOB: u8 = 1;
@@ -131,9 +131,9 @@ impl<J: Wire> ProcessLane<J> {
                 NOTICE => arrived(Arrived::Notice(payload)),
                 MISSED => arrived(Arrived::Missed),
                 HELLO => {
-                    let tickets = tickets_of(&payload);
+                    let tickets = tickets_of(&payload).in_order();
                     arrived(Arrived::Missed);
-                    self.greet(tickets, &mut link, arrived);
+                    self.greet(&tickets, &mut link, arrived);
                 }
                 AGAIN => {
                     arrived(Arrived::Missed);
@@ -175,9 +175,7 @@ impl<J: Wire> ProcessLane<J> {
         self.in_flight.remove(place).expect("just found")
     }
 
-    fn greet<D>(&mut self, mut tickets: Tickets, link: &mut Link, arrived: &mut dyn FnMut(Arrived<D>)) {
-        tickets.parked.sort_unstable();
-        tickets.served.sort_unstable();
+    fn greet<D>(&mut self, tickets: &Tickets, link: &mut Link, arrived: &mut dyn FnMut(Arrived<D>)) {
         // Its record can go, whether or not somebody here still waits for the answer that is lost.
         for &number in &tickets.served {
             put_ids(link, ACKNOWLEDGED, number, ConnectionId(0));
@@ -186,16 +184,14 @@ impl<J: Wire> ProcessLane<J> {
             }
         }
         for sent in std::mem::take(&mut self.in_flight) {
-            let is_listed = |numbers: &[u64]| numbers.binary_search(&sent.number).is_ok();
-            let is_applied = sent.number != 0 && (sent.number <= tickets.applied || is_listed(&tickets.served));
-            if !is_applied {
-                self.in_flight.push_back(sent);
-            } else if is_listed(&tickets.parked) {
-                arrived(Arrived::Parked(sent.connection, sent.number));
-                let (connection, job) = (sent.connection, sent.job);
-                self.parked.insert(sent.number, Parked { connection, job: Some(job) });
-            } else {
-                arrived(Arrived::AnswerLost(sent.connection));
+            match tickets.fate(sent.number) {
+                Fate::NotApplied => self.in_flight.push_back(sent),
+                Fate::Parked => {
+                    arrived(Arrived::Parked(sent.connection, sent.number));
+                    let (connection, job) = (sent.connection, sent.job);
+                    self.parked.insert(sent.number, Parked { connection, job: Some(job) });
+                }
+                Fate::AnswerLost => arrived(Arrived::AnswerLost(sent.connection)),
             }
         }
         // Nobody is left who could serve these.

@@ -1,18 +1,19 @@
 //! Drives an application without sockets, processes or threads: a test chooses what happens when.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
 use super::arrived::Arrived;
 use super::counters::{Scoreboard, Slot};
 use super::input::Input;
-use super::listener::ListenerKind;
+use super::listener::{Address, ListenerKind};
 use super::outbox::Outbox;
 use super::service::{
-    Application, Audience, ConnectionId, Effect, Effects, Executor, ExecutorContext, LaneId, Peer, Responder, Service,
-    StartError, Step, Task, TaskId, WorkerContext,
+    Application, Audience, ConnectionId, Effect, Effects, Executor, ExecutorContext, Fate, LaneId, Peer, Responder,
+    Service, StartError, Step, Task, TaskId, Tickets, Wire, WorkerContext,
 };
 
 /// One worker's service and one executor of each lane, stepped by hand.
@@ -36,6 +37,20 @@ struct Lane<A: Application> {
     queue: VecDeque<Task<A::Job>>,
     /// On their way to the executor.
     cancels: Vec<TaskId>,
+    /// What a worker knows of its jobs, where the executor is to die with words that nobody has heard.
+    ledger: Option<Ledger>,
+}
+
+/// Jobs as a `ProcessLane` keeps them, by number: as bytes.
+#[derive(Default)]
+struct Ledger {
+    in_flight: BTreeMap<u64, (ConnectionId, Bytes)>,
+    /// Those of which it was heard that they are parked.
+    parked: BTreeMap<u64, (ConnectionId, Bytes)>,
+    /// Of these a new executor has not been told yet.
+    unregistered: BTreeSet<u64>,
+    /// Of these nobody waits for an answer any more.
+    cancelled: BTreeSet<u64>,
 }
 
 /// What the executor has said.
@@ -110,7 +125,7 @@ impl<A: Application> Pump<A> {
             executor.meet(INCARNATION);
             executor.all_registered();
             let said = Said { arrived: VecDeque::new(), parked: BTreeMap::new(), settled: 0 };
-            Lane { executor, said, queue: VecDeque::new(), cancels: Vec::new() }
+            Lane { executor, said, queue: VecDeque::new(), cancels: Vec::new(), ledger: None }
         };
         Ok(Pump {
             service,
@@ -128,9 +143,10 @@ impl<A: Application> Pump<A> {
     pub fn connect(&mut self) -> usize {
         let index = self.connections.len();
         let id = ConnectionId(index as u64);
-        let address = SocketAddr::from(([127, 0, 0, 1], 50_000));
+        let address = Address::from(SocketAddr::from(([127, 0, 0, 1], 50_000)));
         let (number, listener, kind) = (index as u64 + 1, 0, ListenerKind::Tcp);
-        let peer = Peer { id, number, address, local: address, descriptor: 8, listener, kind };
+        let (local, is_local, secured) = (address.clone(), true, None);
+        let peer = Peer { id, number, address, local, descriptor: 8, listener, kind, is_local, secured };
         let mut effects = Effects::default();
         let session = self.service.open(peer, &mut effects);
         let (input, out) = (Input::default(), Outbox::default());
@@ -161,6 +177,24 @@ impl<A: Application> Pump<A> {
         self.connections[connection].as_ref().is_some_and(|pumped| pumped.state != State::Closing)
     }
 
+    /// Whether it was not closed, or was not asked to go.
+    #[must_use]
+    pub fn is_there(&self, connection: usize) -> bool {
+        self.connections[connection].is_some()
+    }
+
+    /// Whether its job is parked, as far as it has heard.
+    #[must_use]
+    pub fn is_waiting(&self, connection: usize) -> bool {
+        self.connections[connection].as_ref().is_some_and(|pumped| matches!(pumped.state, State::Waiting { .. }))
+    }
+
+    /// What an executor has said and nobody has heard.
+    #[must_use]
+    pub fn unheard(&self, lane: LaneId) -> usize {
+        self.lanes[lane.0].said.arrived.len()
+    }
+
     /// Jobs that wait in a lane.
     #[must_use]
     pub fn queued(&self, lane: LaneId) -> usize {
@@ -182,14 +216,16 @@ impl<A: Application> Pump<A> {
 
     /// The same, but what the executor says stays on its way until `deliver`. Cancels that are on their way come first.
     pub fn work(&mut self, lane: LaneId, count: usize) -> usize {
-        let Lane { executor, said, queue, cancels } = &mut self.lanes[lane.0];
-        for id in cancels.drain(..) {
-            // Else it was answered before.
+        let Lane { executor, said, queue, cancels, ledger } = &mut self.lanes[lane.0];
+        cancels.retain(|&id| {
+            // Else it was answered before, or comes behind its registration.
             if said.parked.remove(&id.number).is_some() {
                 executor.cancel(id);
                 said.arrived.push_back(Arrived::Cancelled(id.connection));
+                return false;
             }
-        }
+            ledger.as_ref().is_some_and(|ledger| ledger.unregistered.contains(&id.number))
+        });
         let mut tasks: Vec<Task<A::Job>> = queue.drain(..count.min(queue.len())).collect();
         if tasks.is_empty() {
             return 0;
@@ -209,10 +245,63 @@ impl<A: Application> Pump<A> {
     pub fn deliver(&mut self, lane: LaneId, count: usize) -> usize {
         let count = count.min(self.lanes[lane.0].said.arrived.len());
         for _ in 0..count {
-            let one = self.lanes[lane.0].said.arrived.pop_front().expect("counted");
+            let Lane { said, ledger, executor, .. } = &mut self.lanes[lane.0];
+            let one = said.arrived.pop_front().expect("counted");
+            if let Some(number) = ledger.as_mut().and_then(|ledger| ledger.hear(&one)) {
+                executor.acknowledged(INCARNATION, number);
+            }
             self.hear_lane(lane, one);
         }
         count
+    }
+
+    /// From now on the lane's executor can be lost: before its first job.
+    pub fn may_lose_executor(&mut self, lane: LaneId) {
+        self.lanes[lane.0].ledger = Some(Ledger::default());
+    }
+
+    /// The executor dies with all that it has said and nobody has heard: between batches, or, `in_batch`, where the next one panics, if it
+    /// does. Another one takes its place, and jobs are sorted out as a `ProcessLane` does it. Parked ones are registered by `register`.
+    pub fn lose_executor(&mut self, application: &A, lane: LaneId, in_batch: bool) -> Result<(), StartError> {
+        let Lane { mut executor, mut said, queue, ledger, .. } = self.lanes.remove(lane.0);
+        let tasks: Vec<Task<A::Job>> = queue.into();
+        if in_batch && !tasks.is_empty() {
+            // Whether it has died or ended its batch: nobody hears of it.
+            drop(catch_unwind(AssertUnwindSafe(|| executor.run(&tasks, &mut said))));
+        }
+        drop((executor, tasks));
+        let mut executor = application.executor(lane, &self.context)?;
+        executor.meet(INCARNATION);
+        let mut ledger = ledger.expect("`may_lose_executor` was called");
+        let mut said = Said { arrived: VecDeque::new(), parked: BTreeMap::new(), settled: 0 };
+        let again = ledger.sort_out(&executor.tickets(INCARNATION).in_order(), &mut executor, &mut said.arrived);
+        said.arrived.push_back(Arrived::Missed);
+        self.lanes.insert(lane.0, Lane { executor, said, queue: again, cancels: Vec::new(), ledger: Some(ledger) });
+        // These words are the worker's own.
+        self.deliver(lane, usize::MAX);
+        Ok(())
+    }
+
+    /// Parked jobs that a new executor has not been told of.
+    #[must_use]
+    pub fn unregistered(&self, lane: LaneId) -> usize {
+        self.lanes[lane.0].ledger.as_ref().map_or(0, |ledger| ledger.unregistered.len())
+    }
+
+    /// Tells a new executor of one of them, by its place among them; behind the last that there are no more.
+    pub fn register(&mut self, lane: LaneId, place: usize) {
+        let Lane { executor, said, ledger, .. } = &mut self.lanes[lane.0];
+        let ledger = ledger.as_mut().expect("`may_lose_executor` was called");
+        if let Some(number) = ledger.unregistered.iter().nth(place).copied() {
+            ledger.unregistered.remove(&number);
+            let (connection, bytes) = &ledger.parked[&number];
+            let task = task(number, *connection, bytes);
+            executor.register(&task);
+            said.parked.insert(number, Some(task));
+        }
+        if ledger.unregistered.is_empty() {
+            executor.all_registered();
+        }
     }
 
     /// The executor dies, after all that it had said was heard, and another one takes its place: parked jobs are registered with it.
@@ -303,6 +392,13 @@ impl<A: Application> Pump<A> {
         self.apply(effects);
     }
 
+    /// A message to another worker is lost.
+    pub fn cannot_send(&mut self, to: Slot) {
+        let mut effects = Effects::default();
+        self.service.unsent(to, &mut effects);
+        self.apply(effects);
+    }
+
     /// The deadline of a parked connection, or of its parked job, has come, if it has one. True when it was resumed, or a cancel is on
     /// its way.
     pub fn expire(&mut self, connection: usize) -> bool {
@@ -374,7 +470,12 @@ impl<A: Application> Pump<A> {
                         connection: ConnectionId(connection as u64),
                         number: self.jobs,
                     };
-                    self.lanes[lane].queue.push_back(Task { id, job });
+                    let Lane { queue, ledger, .. } = &mut self.lanes[lane];
+                    let mut job = job;
+                    if let Some(ledger) = ledger {
+                        ledger.in_flight.insert(id.number, (id.connection, encoded(&mut job)));
+                    }
+                    queue.push_back(Task { id, job });
                 }
             }
         }
@@ -389,7 +490,7 @@ impl<A: Application> Pump<A> {
                 Effect::Close(id) => self.disconnect(id.0 as usize),
                 Effect::Write(id, bytes) => {
                     if let Some(pumped) = &mut self.connections[id.0 as usize] {
-                        pumped.out.buffer().extend_from_slice(&bytes);
+                        pumped.out.append_shared(&bytes);
                     }
                 }
                 Effect::Wake(id) => self.wake(id.0 as usize),
@@ -410,7 +511,11 @@ impl<A: Application> Pump<A> {
     }
 
     fn cancel_at(&mut self, lane: usize, connection: ConnectionId, number: u64) {
-        self.lanes[lane].cancels.push(TaskId { incarnation: INCARNATION, connection, number });
+        let Lane { cancels, ledger, .. } = &mut self.lanes[lane];
+        cancels.push(TaskId { incarnation: INCARNATION, connection, number });
+        if let Some(ledger) = ledger {
+            ledger.cancelled.insert(number);
+        }
     }
 
     fn wake(&mut self, connection: usize) {
@@ -428,6 +533,86 @@ impl<A: Application> Pump<A> {
         let step = self.service.resume(&mut pumped.session, &mut pumped.out, &mut effects);
         self.after(connection, step, effects);
     }
+}
+
+impl Ledger {
+    /// The number of a parked job whose answer this is.
+    fn hear<D>(&mut self, one: &Arrived<D>) -> Option<u64> {
+        let of = |jobs: &BTreeMap<u64, (ConnectionId, Bytes)>, connection: ConnectionId| {
+            jobs.iter().find(|(_, (of, _))| *of == connection).map(|(number, _)| *number)
+        };
+        match *one {
+            Arrived::Answer(id, _) | Arrived::AnswerLost(id) => {
+                let number = of(&self.in_flight, id)?;
+                self.in_flight.remove(&number);
+                None
+            }
+            Arrived::Parked(_, number) => {
+                let job = self.in_flight.remove(&number);
+                job.into_iter().for_each(|job| drop(self.parked.insert(number, job)));
+                None
+            }
+            Arrived::ParkedAnswer(id, _) | Arrived::ParkedLost(id) | Arrived::Cancelled(id) => {
+                let number = of(&self.parked, id)?;
+                self.parked.remove(&number);
+                matches!(one, Arrived::ParkedAnswer(..)).then_some(number)
+            }
+            Arrived::Notice(_) | Arrived::Missed => None,
+        }
+    }
+
+    /// Goes by what a new executor says: the jobs that are sent again.
+    fn sort_out<E: Executor>(
+        &mut self,
+        tickets: &Tickets,
+        executor: &mut E,
+        arrived: &mut VecDeque<Arrived<E::Done>>,
+    ) -> VecDeque<Task<E::Job>>
+    where
+        E::Job: Wire,
+    {
+        for &number in &tickets.served {
+            executor.acknowledged(INCARNATION, number);
+            if let Some((connection, _)) = self.parked.remove(&number) {
+                arrived.push_back(Arrived::ParkedLost(connection));
+            }
+        }
+        let mut again = VecDeque::new();
+        for (number, (connection, bytes)) in self.in_flight.clone() {
+            match tickets.fate(number) {
+                Fate::NotApplied => again.push_back(task(number, connection, &bytes)),
+                Fate::Parked => {
+                    self.in_flight.remove(&number);
+                    self.parked.insert(number, (connection, bytes));
+                    arrived.push_back(Arrived::Parked(connection, number));
+                }
+                Fate::AnswerLost => {
+                    self.in_flight.remove(&number);
+                    arrived.push_back(Arrived::AnswerLost(connection));
+                }
+            }
+        }
+        // Nobody is left who could serve these.
+        for number in std::mem::take(&mut self.cancelled) {
+            if let Some((connection, _)) = self.parked.remove(&number) {
+                arrived.push_back(Arrived::Cancelled(connection));
+            }
+        }
+        self.unregistered = self.parked.keys().copied().collect();
+        again
+    }
+}
+
+fn encoded<J: Wire>(job: &mut J) -> Bytes {
+    let mut bytes = Vec::new();
+    let last = job.encode(&mut bytes);
+    last.into_iter().for_each(|last| bytes.extend_from_slice(&last));
+    bytes.into()
+}
+
+fn task<J: Wire>(number: u64, connection: ConnectionId, bytes: &Bytes) -> Task<J> {
+    let id = TaskId { incarnation: INCARNATION, connection, number };
+    Task { id, job: J::decode(bytes).expect("it was encoded by the same program") }
 }
 
 #[cfg(test)]

@@ -5,15 +5,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::counters::{Scoreboard, Slot};
 use super::input::Input;
-use super::listener::ListenerKind;
+use super::listener::{Address, ListenerKind};
 use super::outbox::Outbox;
+use super::tls::Secured;
 
 /// Names one connection of one worker, for as long as the connection lives and never again: a generation and a slab index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +59,11 @@ pub trait Application: Send + Sync + 'static {
     fn executor(&self, lane: LaneId, context: &ExecutorContext) -> Result<Self::Executor, StartError>;
     /// Bytes for a peer that is turned away because there are too many connections.
     fn turned_away(&self) -> &'static [u8];
+    /// Somebody wants files to be read again (SIGHUP). Called by the first process, which reads none: it leaves word for another. False when
+    /// there is nothing to be read.
+    fn hangup(&self) -> bool {
+        false
+    }
 }
 
 /// What a service may know of where it runs.
@@ -80,18 +85,21 @@ pub struct ExecutorContext {
 }
 
 /// Both ends of an accepted connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     pub id: ConnectionId,
     /// Counts the connections of the whole service, from 1.
     pub number: u64,
-    pub address: SocketAddr,
-    pub local: SocketAddr,
+    pub address: Address,
+    pub local: Address,
     pub descriptor: i32,
-    /// Over which of the service's listeners it has come, by its place, and what kind of one that is. Of a Unix socket both addresses
-    /// are 0.0.0.0:0.
+    /// Over which of the service's listeners it has come, by its place, and what kind of one that is.
     pub listener: usize,
     pub kind: ListenerKind,
+    /// The peer is on this machine for certain. Never true of one that a proxy stands for.
+    pub is_local: bool,
+    /// What TLS has to say of it.
+    pub secured: Option<Secured>,
 }
 
 /// The event-loop half. One per worker, called by one thread only: no locks, and nothing that waits.
@@ -121,7 +129,7 @@ pub trait Service {
     fn resume(&mut self, session: &mut Self::Session, out: &mut Outbox, effects: &mut Effects) -> Step<Self::Job>;
     /// What the core keeps for the connection was counted again: what does the service keep for it, and what may it have?
     fn account(&mut self, _session: &mut Self::Session, _kept: &Kept) -> Account {
-        Account { bytes: 0, output_bytes_max: usize::MAX, may_be_closed: true }
+        Account { bytes: 0, output_bytes_max: usize::MAX, may_be_closed: true, has_idle_timeout: true }
     }
     /// The lane has parked the submitted job. Its answer comes later, by `complete`; until when is it waited for at most? Then the
     /// core cancels it, as it does when `Effects::cancel` asks, or when the peer is gone.
@@ -151,8 +159,12 @@ pub trait Service {
     fn close(&mut self, session: Self::Session, effects: &mut Effects);
     /// Another worker sent a message.
     fn hear(&mut self, from: Slot, message: &[u8], effects: &mut Effects);
-    /// Another worker is gone, or has no room for a message: it will answer nothing that was sent to it.
+    /// Another worker is gone: it will answer nothing that was sent to it. All that came from it was heard before.
     fn lost(&mut self, from: Slot, effects: &mut Effects);
+    /// A message that was sent to another worker is lost: that one is not there, or has no room for it.
+    fn unsent(&mut self, to: Slot, effects: &mut Effects) {
+        self.lost(to, effects);
+    }
     /// Called about twenty times a second.
     fn tick(&mut self, effects: &mut Effects);
 }
@@ -182,6 +194,8 @@ pub struct Kept {
     /// Reply bytes that are not sent, and the memory that they lie in.
     pub unsent: usize,
     pub output: usize,
+    /// What its transport has of its own.
+    pub transport: usize,
     /// The job that is on a lane.
     pub job: usize,
 }
@@ -195,6 +209,8 @@ pub struct Account {
     pub output_bytes_max: usize,
     /// It closes where all connections together have too much.
     pub may_be_closed: bool,
+    /// It closes when nothing has come or left for as long as a connection may be idle.
+    pub has_idle_timeout: bool,
 }
 
 /// What a connection has more of than it may.
@@ -219,7 +235,7 @@ pub(super) enum Effect {
     Wake(ConnectionId),
     Cancel(ConnectionId),
     Close(ConnectionId),
-    Write(ConnectionId, Vec<u8>),
+    Write(ConnectionId, Bytes),
     Send(Slot, Vec<u8>),
     Drain,
 }
@@ -242,12 +258,12 @@ impl Effects {
         self.list.push(Effect::Close(id));
     }
 
-    /// Puts bytes into the outbox of a connection of this worker.
-    pub fn write(&mut self, id: ConnectionId, bytes: Vec<u8>) {
-        self.list.push(Effect::Write(id, bytes));
+    /// Puts bytes into the outbox of a connection of this worker. Where several are sent the same, they share its memory.
+    pub fn write(&mut self, id: ConnectionId, bytes: impl Into<Bytes>) {
+        self.list.push(Effect::Write(id, bytes.into()));
     }
 
-    /// Sends a message to another worker. It is lost when that worker is gone or does not read; `Service::lost` tells so.
+    /// Sends a message to another worker. It is lost when that worker is gone or does not read; `Service::unsent` tells so.
     pub fn send(&mut self, to: Slot, message: Vec<u8>) {
         self.list.push(Effect::Send(to, message));
     }
@@ -317,6 +333,35 @@ pub struct Tickets {
     pub parked: Vec<u64>,
     /// Parked jobs that were served, and that `Executor::acknowledged` was not called for.
     pub served: Vec<u64>,
+}
+
+/// What has become of one job that has no answer yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing: it is to be sent, or sent again.
+    NotApplied,
+    /// It was parked, and waits.
+    Parked,
+    /// It was applied, or served, and its answer will not come any more.
+    AnswerLost,
+}
+
+impl Tickets {
+    /// With their numbers in the order in which `fate` looks for them.
+    pub(super) fn in_order(mut self) -> Tickets {
+        self.parked.sort_unstable();
+        self.served.sort_unstable();
+        self
+    }
+
+    /// Of the job of this number; 0: it was never sent.
+    pub(super) fn fate(&self, number: u64) -> Fate {
+        let is_listed = |numbers: &[u64]| numbers.binary_search(&number).is_ok();
+        if number == 0 || number > self.applied && !is_listed(&self.served) {
+            return Fate::NotApplied;
+        }
+        if is_listed(&self.parked) { Fate::Parked } else { Fate::AnswerLost }
+    }
 }
 
 /// The slow half: runs jobs on one pool thread.

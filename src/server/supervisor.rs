@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,10 +14,13 @@ use super::accept::connections_within;
 use super::config::ServerConfig;
 use super::control::{Control, Heard, Message};
 use super::counters::{self, Counter, Global, Scoreboard, Slot};
+use super::handing_on::HandingOn;
 use super::lanes;
-use super::listener::{self, Listener};
+use super::listener::{self, Address, Listener, ListenerKind};
+use super::log_limit::LogLimit;
 use super::process::{self as bodies, Frame};
 use super::service::{Application, Runs, StartError};
+use super::tls::Watched;
 use super::watchdog::Watchdog;
 use crate::sys::epoll::{Epoll, Watch};
 use crate::sys::lock::FileLock;
@@ -37,6 +40,8 @@ pub struct Start<A> {
     pub listeners: Vec<Listener>,
     /// What runs beside the service, if anything does.
     pub sidecar: Option<Sidecar>,
+    /// The files of TLS, where one of the listeners or the sidecar speaks it.
+    pub tls: Option<Watched>,
 }
 
 /// A process beside the service that shows the world what the shared counters say. The supervisor starts it first, starts it
@@ -53,7 +58,7 @@ pub fn run<A: Application>(start: Start<A>) -> Result<i32, StartError> {
     memory::give_back_large_buffers();
     let lanes = start.application.lanes();
     lanes::check(&lanes, &start.config.limits)?;
-    listener::check(&start.listeners)?;
+    listener::check(&start.listeners, start.tls.is_some())?;
     let failed = |what: &'static str| move |error: io::Error| StartError::new(format!("can't {what}: {error}"));
     let cpus = match start.config.cpu_affinity {
         true => thread::allowed_cpus().map_err(failed("read the allowed CPUs"))?,
@@ -70,23 +75,39 @@ pub fn run<A: Application>(start: Start<A>) -> Result<i32, StartError> {
         start.scoreboard.global(global).store(value, Ordering::Relaxed);
     }
     let signals = Signals::open().map_err(failed("block signals"))?;
-    let addresses: io::Result<Vec<String>> = start.listeners.iter().map(Listener::address).collect();
-    let addresses = addresses.map_err(failed("read a listener's address"))?;
+    let place = |listener: &Listener| Ok((listener.address()?, listener.kind));
+    let places: io::Result<Vec<Place>> = start.listeners.iter().map(place).collect();
+    let places = places.map_err(failed("read a listener's address"))?;
+    if let Some(tls) = &start.tls {
+        tls.publish(start.scoreboard);
+    }
+    let certificates = start.tls.as_ref().map(|tls| Arc::clone(tls.certificates()));
     let is_alone = start.config.workers == 0;
-    let frame =
-        Frame { application: start.application, config: start.config, scoreboard: start.scoreboard, lanes, cpus };
+    let (application, config, scoreboard) = (start.application, start.config, start.scoreboard);
+    let frame = Frame { application, config, scoreboard, lanes, cpus, certificates };
     if is_alone {
         if let Some(sidecar) = start.sidecar {
             bodies::sidecar_thread(sidecar, frame.scoreboard).map_err(failed("start a thread"))?;
         }
-        return Ok(bodies::alone(&frame, start.listeners, signals, || announce(&addresses, &frame.config)));
+        let look = bodies::watch_beside(start.tls, scoreboard).map_err(failed("start a thread"))?;
+        let application = Arc::clone(&frame.application);
+        let hangups = Box::new(move || {
+            let has_files = application.hangup();
+            match &look {
+                Some(look) => look(),
+                None if !has_files => tracing::info!("SIGHUP: there is nothing to reload"),
+                None => {}
+            }
+        });
+        return Ok(bodies::alone(&frame, start.listeners, signals, hangups, || announce(&places, &frame.config)));
     }
-    let mut supervisor = Supervisor::new(frame, start.listeners, start.lock, start.sidecar, signals)?;
-    supervisor.live(&addresses).map_err(failed("supervise"))
+    let (listeners, lock, sidecar) = (start.listeners, start.lock, start.sidecar);
+    let mut supervisor = Supervisor::new(frame, listeners, lock, sidecar, start.tls, signals)?;
+    supervisor.live(&places).map_err(failed("supervise"))
 }
 
-/// Binds the listener, lowering the number of connections to what the descriptors allow.
-pub fn bind(config: &mut ServerConfig) -> Result<OwnedFd, StartError> {
+/// Raises the limit of descriptors, and lowers the number of connections to what it allows.
+pub fn make_room(config: &mut ServerConfig) -> Result<(), StartError> {
     let limit =
         descriptors::raise_limit().map_err(|error| StartError::new(format!("can't read RLIMIT_NOFILE: {error}")))?;
     let per_process = usize::try_from(connections_within(limit)).unwrap_or(usize::MAX);
@@ -96,16 +117,18 @@ pub fn bind(config: &mut ServerConfig) -> Result<OwnedFd, StartError> {
         tracing::warn!(allowed, limit, "fewer connections than configured: the limit of open descriptors is low");
         config.limits.connections_max = allowed.max(1);
     }
-    listen(config.listen)
+    Ok(())
 }
 
-pub fn listen(address: SocketAddr) -> Result<OwnedFd, StartError> {
-    socket::listen_on(address, BACKLOG).map_err(|error| StartError::new(format!("can't listen on {address}: {error}")))
+/// Listens on an address; on `[::]` also for IPv4, unless it `is_v6_only`.
+pub fn listen(address: SocketAddr, is_v6_only: bool) -> Result<OwnedFd, StartError> {
+    let bound = if is_v6_only { socket::listen_on_v6_only } else { socket::listen_on };
+    bound(address, BACKLOG).map_err(|error| StartError::new(format!("can't listen on {address}: {error}")))
 }
 
-/// Listens on a Unix-domain socket. A socket that an earlier service left there is replaced.
-pub fn listen_on_path(path: &Path) -> Result<OwnedFd, StartError> {
-    socket::listen_on_path(path, BACKLOG)
+/// Listens on a Unix-domain socket. One that an earlier service left there is replaced; one on which somebody listens is not.
+pub fn listen_on_path(path: &Path, mode: u32) -> Result<OwnedFd, StartError> {
+    socket::listen_on_path(path, mode, BACKLOG)
         .map_err(|error| StartError::new(format!("can't listen on {}: {error}", path.display())))
 }
 
@@ -127,6 +150,8 @@ struct Supervisor<A> {
     listeners: Vec<Listener>,
     lock: Option<FileLock>,
     sidecar: Option<Sidecar>,
+    tls: Option<Watched>,
+    handing_on: HandingOn,
     signals: Signals,
     epoll: Epoll,
     /// By slot: the workers, the process of the lanes, the sidecar.
@@ -178,6 +203,7 @@ impl<A: Application> Supervisor<A> {
         listeners: Vec<Listener>,
         lock: Option<FileLock>,
         sidecar: Option<Sidecar>,
+        tls: Option<Watched>,
         signals: Signals,
     ) -> Result<Supervisor<A>, StartError> {
         let cannot = |error: io::Error| StartError::new(format!("can't make an epoll: {error}"));
@@ -198,11 +224,24 @@ impl<A: Application> Supervisor<A> {
         let (phase, sampled_at) = (Phase::Starting, now);
         // A look is a second: SAMPLE_EVERY.
         let watchdog = Watchdog::new(scoreboard.workers().count(), frame.config.limits.loop_stall_seconds_max);
-        Ok(Supervisor { frame, listeners, lock, sidecar, signals, epoll, children, phase, sampled_at, watchdog })
+        Ok(Supervisor {
+            frame,
+            listeners,
+            lock,
+            sidecar,
+            tls,
+            handing_on: HandingOn::default(),
+            signals,
+            epoll,
+            children,
+            phase,
+            sampled_at,
+            watchdog,
+        })
     }
 
     /// The whole life of the service.
-    fn live(&mut self, addresses: &[String]) -> io::Result<i32> {
+    fn live(&mut self, places: &[Place]) -> io::Result<i32> {
         loop {
             let now = clock::monotonic();
             self.start_absent(now);
@@ -212,18 +251,19 @@ impl<A: Application> Supervisor<A> {
             if now.duration_since(self.sampled_at) >= SAMPLE_EVERY {
                 self.sampled_at = now;
                 self.sample();
+                self.look_at_certificate(false);
                 tell_of_dropped_lines();
             }
             let events: Vec<u64> = self.epoll.wait(Some(self.timeout(now)))?.map(|event| event.token).collect();
             for token in events {
                 if token != SIGNALS {
-                    self.hear(Slot(token as usize), addresses)?;
+                    self.hear(Slot(token as usize), places)?;
                 }
             }
             while let Some(asked) = self.signals.next()? {
                 match asked {
                     Asked::End => self.drain(),
-                    Asked::Hangup => tracing::info!("SIGHUP: there is nothing to reload"),
+                    Asked::Hangup => self.hangup(),
                     Asked::Reap => {}
                 }
             }
@@ -232,6 +272,15 @@ impl<A: Application> Supervisor<A> {
                     return Ok(code);
                 }
             }
+        }
+    }
+
+    fn hangup(&mut self) {
+        let has_files = self.frame.application.hangup();
+        if self.tls.is_some() {
+            self.look_at_certificate(true);
+        } else if !has_files {
+            tracing::info!("SIGHUP: there is nothing to reload");
         }
     }
 
@@ -246,6 +295,26 @@ impl<A: Application> Supervisor<A> {
         };
         let at = next_start.chain(until).min().unwrap_or(self.sampled_at + SAMPLE_EVERY);
         at.min(self.sampled_at + SAMPLE_EVERY).saturating_duration_since(now)
+    }
+
+    /// Once a second, and when somebody asks for it. What is new goes to everybody who speaks TLS; who starts later has it from here.
+    fn look_at_certificate(&mut self, is_asked: bool) {
+        let scoreboard = self.frame.scoreboard;
+        if let Some(handed) = self.tls.as_mut().and_then(|tls| tls.look(is_asked, scoreboard)) {
+            self.handing_on.begin(handed, scoreboard.workers().chain([scoreboard.sidecar_slot()]));
+        }
+        let mut handing_on = std::mem::take(&mut self.handing_on);
+        let give = |slot: Slot, handed: BorrowedFd<'_>| match self.running(slot) {
+            Some((control, _)) => control.send(Message::Certificates, Some(handed)),
+            None => Ok(()),
+        };
+        handing_on.go_on(give, |slot, error| {
+            static NOT_GIVEN: LogLimit = LogLimit::new();
+            if let Some(left_out) = NOT_GIVEN.admit() {
+                tracing::warn!(%error, process = self.name(slot), left_out, "a process can't be given the new certificate yet");
+            }
+        });
+        self.handing_on = handing_on;
     }
 
     // ---- starting
@@ -319,12 +388,13 @@ impl<A: Application> Supervisor<A> {
                     tracing::error!(%error, "a child can't be prepared");
                     bodies::FAILED
                 }
-                (Ok((_, Some(listener))), Some(sidecar)) => bodies::sidecar(sidecar, frame.scoreboard, listener),
+                (Ok((_, Some(listener))), Some(sidecar)) => bodies::sidecar(sidecar, frame, listener, childs_control),
                 (Ok(_), _) if is_lane => bodies::lane(frame, &childs_control),
                 (Ok((listeners, _)), _) => bodies::worker(frame, slot, incarnation, listeners, childs_control),
             }
         })?;
         tracing::debug!(process = self.name(slot), pid, incarnation, "started");
+        self.handing_on.is_over(slot);
         let watched = self.epoll.add(&control, slot.0 as u64, Watch::Readable);
         self.children[slot.0].state =
             ChildState::Running { pid, control, incarnation, started_at: now, is_ready: false };
@@ -390,7 +460,7 @@ impl<A: Application> Supervisor<A> {
         }
     }
 
-    fn hear(&mut self, slot: Slot, addresses: &[String]) -> io::Result<()> {
+    fn hear(&mut self, slot: Slot, places: &[Place]) -> io::Result<()> {
         loop {
             let ChildState::Running { control, is_ready, .. } = &mut self.children[slot.0].state else { return Ok(()) };
             match control.receive()? {
@@ -406,7 +476,7 @@ impl<A: Application> Supervisor<A> {
                     let all_ready = self.children[..sidecar].iter().all(is_ready);
                     if matches!(self.phase, Phase::Starting) && all_ready {
                         self.phase = Phase::Serving;
-                        announce(addresses, &self.frame.config);
+                        announce(places, &self.frame.config);
                     }
                 }
                 Heard::Message(Message::DrainAll, _) => self.drain(),
@@ -429,6 +499,9 @@ impl<A: Application> Supervisor<A> {
         for gone in [
             Counter::Pid,
             Counter::Connections,
+            Counter::TlsConnections,
+            Counter::UnixConnections,
+            Counter::Openings,
             Counter::Listening,
             Counter::HasRoom,
             Counter::OutputBytes,
@@ -622,11 +695,16 @@ pub(super) fn tell_of_dropped_lines() {
     }
 }
 
-/// The line that says where the service is: a person's, and a test's that asked for port 0.
-fn announce(addresses: &[String], config: &ServerConfig) {
-    let (address, others) = addresses.split_first().expect("there is a listener");
-    others.iter().for_each(|address| tracing::info!(%address, "listens here, too"));
-    tracing::info!(%address, workers = config.workers, "ready to accept connections");
+/// An address, and how one comes over it.
+type Place = (Address, ListenerKind);
+
+/// The lines that say where the service is: a person's, and a test's that asked for port 0.
+fn announce(places: &[Place], config: &ServerConfig) {
+    let ((address, kind), others) = places.split_first().expect("there is a listener");
+    for (address, kind) in others {
+        tracing::info!(%address, tls = *kind == ListenerKind::Tls, "listens here, too");
+    }
+    tracing::info!(%address, tls = *kind == ListenerKind::Tls, workers = config.workers, "ready to accept connections");
 }
 
 #[cfg(test)]

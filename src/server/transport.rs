@@ -1,48 +1,36 @@
-//! What carries a connection's bytes: a plain socket, of TCP or of the Unix domain; and the place for one that wraps them, such as
-//! TLS.
+//! What carries a connection's bytes: a plain socket, of TCP or of the Unix domain; or TLS, which wraps them.
 //!
-//! A wrapping transport has bytes of its own: it reads ahead, and what it has taken is not sent yet. It may have to send before it can receive
-//! and receive before it takes more. So the loop tries again to send whenever it has received (`is_wrapping`), receives
+//! A wrapping transport has bytes of its own: it reads ahead, and what it has taken is not sent yet. It may have something to send
+//! because it has received (an answer to new keys). So the loop sends after each read what that left behind (`has_unsent`), receives
 //! again though epoll is silent (`may_have_more`), and counts nothing as sent before `flush` says so. A plain socket is none of this,
-//! and each call is the socket's.
+//! and each call is the socket's. Until its handshake is done TLS is no connection's transport: see `worker/opening`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::listener::ListenerKind;
+use super::tls::{Secured, TlsStream};
 use crate::sys::socket::{self, Moved};
 
 pub(super) enum Transport {
     Plain(OwnedFd),
-    #[cfg(test)]
-    Wrapped(Box<wrapped::Wrapped>),
+    Tls(Box<TlsStream>),
 }
 
 impl Transport {
-    /// Of a connection that was accepted from such a listener.
-    pub(super) fn new(socket: OwnedFd, kind: ListenerKind) -> Transport {
-        match kind {
-            ListenerKind::Tcp | ListenerKind::Unix => Transport::Plain(socket),
-            #[cfg(test)]
-            ListenerKind::Wrapped => Transport::Wrapped(Box::new(wrapped::Wrapped::new(socket))),
-        }
-    }
-
-    /// Receives at most `bytes_max` bytes and appends them to `buffer`. `WouldBlock`: the socket is empty, and nothing is read ahead.
+    /// Receives at most `bytes_max` bytes, which are one read of the loop, and appends them to `buffer`. `WouldBlock`: the socket is
+    /// empty, and nothing is read ahead. No bytes at all: some came, and none of them for the connection.
     pub(super) fn receive(&mut self, buffer: &mut Vec<u8>, bytes_max: usize) -> io::Result<Moved> {
         match self {
             Transport::Plain(socket) => socket::receive(socket.as_fd(), buffer, bytes_max),
-            #[cfg(test)]
-            Transport::Wrapped(wrapped) => wrapped.receive(buffer, bytes_max),
+            Transport::Tls(stream) => stream.receive(buffer),
         }
     }
 
-    /// Takes what it can of `bytes`. `WouldBlock`: the socket is full, or something has to be received first.
+    /// Takes what it can of `bytes`: less than all only when the socket is full. `WouldBlock`: nothing, for that reason.
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<Moved> {
         match self {
             Transport::Plain(socket) => socket::send(socket.as_fd(), bytes),
-            #[cfg(test)]
-            Transport::Wrapped(wrapped) => wrapped.send(bytes),
+            Transport::Tls(stream) => stream.send(bytes),
         }
     }
 
@@ -50,8 +38,7 @@ impl Transport {
     pub(super) fn has_unsent(&self) -> bool {
         match self {
             Transport::Plain(_) => false,
-            #[cfg(test)]
-            Transport::Wrapped(wrapped) => wrapped.has_unsent(),
+            Transport::Tls(stream) => stream.has_unsent(),
         }
     }
 
@@ -59,8 +46,7 @@ impl Transport {
     pub(super) fn flush(&mut self) -> io::Result<Moved> {
         match self {
             Transport::Plain(_) => Ok(Moved::Bytes(0)),
-            #[cfg(test)]
-            Transport::Wrapped(wrapped) => wrapped.flush(),
+            Transport::Tls(stream) => stream.flush(),
         }
     }
 
@@ -68,14 +54,31 @@ impl Transport {
     pub(super) fn may_have_more(&self) -> bool {
         match self {
             Transport::Plain(_) => false,
-            #[cfg(test)]
-            Transport::Wrapped(wrapped) => wrapped.may_have_more(),
+            Transport::Tls(stream) => stream.may_have_more(),
         }
     }
 
-    /// True when to receive may be what sending waits for.
-    pub(super) fn is_wrapping(&self) -> bool {
-        !matches!(self, Transport::Plain(_))
+    /// The last word to the peer before the socket closes.
+    pub(super) fn close(&mut self) {
+        match self {
+            Transport::Plain(_) => {}
+            Transport::Tls(stream) => stream.close(),
+        }
+    }
+
+    /// The memory that it takes beside the socket.
+    pub(super) fn capacity(&self) -> usize {
+        match self {
+            Transport::Plain(_) => 0,
+            Transport::Tls(stream) => stream.capacity(),
+        }
+    }
+
+    pub(super) fn secured(&self) -> Option<Secured> {
+        match self {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream) => Some(stream.secured()),
+        }
     }
 }
 
@@ -83,12 +86,11 @@ impl AsFd for Transport {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Transport::Plain(socket) => socket.as_fd(),
-            #[cfg(test)]
-            Transport::Wrapped(wrapped) => wrapped.as_fd(),
+            Transport::Tls(stream) => stream.as_fd(),
         }
     }
 }
 
 #[cfg(test)]
 #[path = "transport_tests.rs"]
-pub(super) mod wrapped;
+mod tests;

@@ -5,6 +5,7 @@
 
 mod ending;
 mod keeping;
+mod opening;
 mod output;
 mod time;
 mod waiting;
@@ -14,6 +15,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::accept::Acceptor;
 use super::arrived::Arrived;
@@ -38,13 +41,14 @@ use crate::sys::epoll::{Epoll, Event, Watch};
 use crate::sys::signals::{Asked, Signals};
 use crate::sys::socket::{self, Moved};
 use keeping::Keeping;
+use opening::{Openings, OwnCertificates};
 
 /// Who tells this loop to end.
 pub(super) enum Chief {
     /// The supervisor.
     Supervisor(Control),
     /// Nobody: this is the only process, and gets the signals itself.
-    Signals { signals: Signals, drain: Duration },
+    Signals { signals: Signals, drain: Duration, hangups: Box<dyn Fn()> },
 }
 
 /// What a loop is made of.
@@ -53,6 +57,8 @@ pub(super) struct Parts<A: Application> {
     pub(super) lanes: Vec<Lane<A::Job, A::Done>>,
     pub(super) wakes: Wakes,
     pub(super) listeners: Vec<Listener>,
+    /// Where one of the listeners needs them.
+    pub(super) certificates: OwnCertificates,
     pub(super) chief: Chief,
     pub(super) slot: Slot,
     pub(super) scoreboard: Scoreboard,
@@ -67,6 +73,9 @@ const LISTENERS: u64 = 0x10;
 const LISTENERS_END: u64 = LISTENERS + LISTENERS_MAX as u64;
 const LANES: u64 = 0x100;
 const BUS: u64 = 0x1_0000;
+/// And the low bits of the number of one that is not open yet.
+const OPENINGS: u64 = 1 << 31;
+const OPENINGS_MASK: u64 = OPENINGS - 1;
 const CONNECTIONS: u64 = 1 << 32;
 
 /// What a connection takes from which on it is counted at once, and not only when it has sent: more than one read, less than one turn.
@@ -91,6 +100,11 @@ pub(super) struct Worker<A: Application> {
     acceptor: Acceptor,
     bus: Bus,
     connections: Slab<Connection<Session<A>>>,
+    /// Of these: over TLS, and over a Unix socket.
+    tls_connections: usize,
+    unix_connections: usize,
+    certificates: OwnCertificates,
+    openings: Openings,
     /// Connections to go on with in this round.
     runnable: VecDeque<ConnectionId>,
     /// Connections with replies to send in this round.
@@ -115,7 +129,8 @@ pub(super) struct Worker<A: Application> {
 
 impl<A: Application> Worker<A> {
     pub(super) fn new(parts: Parts<A>) -> Result<Worker<A>, StartError> {
-        let Parts { service, lanes, wakes, listeners, chief, slot, scoreboard, limits, turned_away } = parts;
+        let Parts { service, lanes, wakes, listeners, certificates, chief, slot, scoreboard, limits, turned_away } =
+            parts;
         let now = clock::monotonic();
         let epoll = Epoll::new(EVENTS_MAX).map_err(cannot("make an epoll"))?;
         epoll.add(&wakes, WAKES, Watch::Readable).map_err(cannot("watch its wakes"))?;
@@ -137,6 +152,10 @@ impl<A: Application> Worker<A> {
             bus: Bus::new(slot, scoreboard, limits.bus_bytes_max),
             limits,
             connections: Slab::new(),
+            tls_connections: 0,
+            unix_connections: 0,
+            certificates,
+            openings: Openings::default(),
             runnable: VecDeque::new(),
             dirty: Vec::new(),
             timers: Timers::default(),
@@ -180,6 +199,7 @@ impl<A: Application> Worker<A> {
                 self.tick()?;
             }
             self.go_on();
+            self.go_on_opening()?;
             self.flush()?;
             self.publish_kept();
             self.scoreboard.add(self.slot, Counter::RoundsTotal, 1);
@@ -187,9 +207,10 @@ impl<A: Application> Worker<A> {
     }
 
     fn timeout(&self) -> Duration {
-        if !self.runnable.is_empty() || !self.dirty.is_empty() {
+        if !self.runnable.is_empty() || !self.dirty.is_empty() || self.openings.are_due() {
             return Duration::ZERO;
         }
+        // The end of an opening's time is seen at the next tick.
         let tick_at = self.ticked_at + Duration::from_millis(TICK_MS);
         let at = self.timers.next_at().map_or(tick_at, |at| at.min(tick_at));
         at.saturating_duration_since(clock::monotonic())
@@ -208,6 +229,7 @@ impl<A: Application> Worker<A> {
                 }
             }
             CHIEF => self.hear_chief()?,
+            OPENINGS.. => self.note_opening(event),
             BUS.. => self.hear_bus(Slot((event.token - BUS) as usize))?,
             lane => self.collect((lane - LANES) as usize)?,
         }
@@ -249,96 +271,6 @@ impl<A: Application> Worker<A> {
         }
     }
 
-    /// Accepts from each listener where something waits.
-    fn accept_waiting(&mut self) -> io::Result<()> {
-        for place in self.acceptor.places() {
-            if self.acceptor.has_waiting(place) {
-                self.accept(place)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn accept(&mut self, listener: usize) -> io::Result<()> {
-        for turn in 0..ACCEPTS_MAX {
-            match socket::accept(self.acceptor.listener(listener).as_fd()) {
-                Ok(Some(fd)) => self.welcome(fd, listener),
-                Ok(None) => {
-                    // The first attempt follows a wake-up: somebody else was faster.
-                    if turn == 0 {
-                        self.scoreboard.add(self.slot, Counter::AcceptEmptyTotal, 1);
-                    }
-                    break;
-                }
-                Err(error) => {
-                    self.acceptor.mute(&error, clock::uptime_ms());
-                    break;
-                }
-            }
-            self.look_at_counts()?;
-            // Another look costs a wake-up of nobody, and is made only when there is something to see.
-            if !self.acceptor.has_waiting(listener) {
-                break;
-            }
-        }
-        self.look_at_counts()
-    }
-
-    fn welcome(&mut self, fd: OwnedFd, listener: usize) {
-        let connections_max = self.scoreboard.global(Global::ConnectionsMax).load(Ordering::Relaxed);
-        if self.scoreboard.sum(Counter::Connections) >= connections_max {
-            self.scoreboard.add(self.slot, Counter::TurnedAwayTotal, 1);
-            static TURNED_AWAY: LogLimit = LogLimit::new();
-            if let Some(left_out) = TURNED_AWAY.admit() {
-                tracing::warn!(
-                    connections_max,
-                    left_out,
-                    "a connection was turned away: there are as many as are allowed"
-                );
-            }
-            // It is told why if its socket takes that much, and closed either way.
-            let mut transport = Transport::new(fd, self.acceptor.listener(listener).kind);
-            if let Err(error) = transport.send(self.turned_away) {
-                tracing::debug!(%error, "a connection was turned away without a word");
-            }
-            return;
-        }
-        if let Err(error) = self.open(fd, listener) {
-            tracing::debug!(%error, "a connection was gone before it began");
-        }
-    }
-
-    fn open(&mut self, fd: OwnedFd, listener: usize) -> io::Result<()> {
-        let kind = self.acceptor.listener(listener).kind;
-        if kind != ListenerKind::Unix {
-            socket::set_no_delay(fd.as_fd())?;
-            if self.limits.keep_alive_seconds > 0 {
-                socket::set_keep_alive(fd.as_fd(), self.limits.keep_alive_seconds)?;
-            }
-        }
-        let (address, local) = self.acceptor.listener(listener).addresses(fd.as_fd())?;
-        let number = self.scoreboard.global(Global::Connections).fetch_add(1, Ordering::Relaxed) + 1;
-        let descriptor = fd.as_raw_fd();
-        let (service, effects, now) = (&mut self.service, &mut self.effects, self.now);
-        let unsent_allowed = self.limits.output_bytes_pause;
-        let id = self.connections.insert(|id| {
-            let session = service.open(Peer { id, number, address, local, descriptor, listener, kind }, effects);
-            Connection::new(Transport::new(fd, kind), session, now, unsent_allowed)
-        });
-        self.scoreboard.add(self.slot, Counter::AcceptedTotal, 1);
-        self.scoreboard.set(self.slot, Counter::Connections, self.connections.len() as u64);
-        let connection = self.connections.find(id).expect("just inserted");
-        if let Err(error) = self.epoll.add(&connection.transport, id.0, Watch::Changes) {
-            self.remove(id);
-            return Err(error);
-        }
-        if let Some(time) = self.idle_timeout() {
-            self.look_again(id, self.now + time);
-        }
-        self.apply_effects();
-        Ok(())
-    }
-
     /// Goes on with each connection that is on the list now; those that come onto it meanwhile wait for the next round.
     fn go_on(&mut self) {
         for _ in 0..self.runnable.len() {
@@ -366,6 +298,10 @@ impl<A: Application> Worker<A> {
         let Some(connection) = self.connections.find(id) else { return };
         if connection.needs_input && connection.input.is_empty() && !connection.is_at_end {
             connection.input.release(&mut self.spare);
+            if connection.is_readable {
+                // Bytes came, and none of them for the service.
+                self.queue(id);
+            }
             return self.account(id);
         }
         connection.out.borrow(&mut self.spare);
@@ -409,9 +345,8 @@ impl<A: Application> Worker<A> {
                 return false;
             }
         }
-        if connection.transport.is_wrapping() {
-            // Sending may have waited for that, and it may have to send by itself.
-            connection.is_writable = true;
+        if connection.transport.has_unsent() {
+            // To receive made it say something itself.
             mark_dirty(connection, id, &mut self.dirty);
         }
         let bytes = connection.input.len();
@@ -480,7 +415,8 @@ impl<A: Application> Worker<A> {
 
     fn remove(&mut self, id: ConnectionId) {
         let Some(mut connection) = self.connections.remove(id) else { return };
-        self.scoreboard.set(self.slot, Counter::Connections, self.connections.len() as u64);
+        self.count_kind(connection.kind, -1);
+        self.count_connections();
         self.unsent_bytes -= connection.unsent_counted;
         self.keeping.bytes -= connection.bytes_counted;
         connection.input.consume(connection.input.len());
@@ -494,6 +430,7 @@ impl<A: Application> Worker<A> {
             State::Open | State::Parked { .. } | State::Closing => {}
         }
         self.service.close(connection.session, &mut self.effects);
+        connection.transport.close();
         // Closing the descriptor takes it out of epoll: it was never shared.
         drop(connection.transport);
     }
@@ -545,10 +482,11 @@ impl<A: Application> Worker<A> {
     fn hear_chief(&mut self) -> io::Result<()> {
         loop {
             match &self.chief {
-                Chief::Signals { signals, drain } => match signals.next()? {
+                Chief::Signals { signals, drain, hangups } => match signals.next()? {
                     None => return Ok(()),
                     Some(Asked::End) => self.drain(*drain),
-                    Some(Asked::Reap | Asked::Hangup) => {}
+                    Some(Asked::Hangup) => hangups(),
+                    Some(Asked::Reap) => {}
                 },
                 Chief::Supervisor(control) => match control.receive()? {
                     Heard::Nothing => return Ok(()),
@@ -575,6 +513,14 @@ impl<A: Application> Worker<A> {
                     self.hear_bus(slot)?;
                 }
                 self.bus.connect(slot, fd, &self.epoll, BUS + slot.0 as u64)
+            }
+            (Message::Certificates, Some(handed)) => {
+                if let Some(certificates) = &self.certificates
+                    && let Err(error) = certificates.take(handed.as_fd())
+                {
+                    tracing::error!(%error, worker = self.slot.0, "a new certificate can't be taken over");
+                }
+                Ok(())
             }
             (Message::Drain { within_ms }, _) => {
                 self.drain(Duration::from_millis(within_ms));
@@ -618,7 +564,7 @@ impl<A: Application> Worker<A> {
                     Effect::Write(id, bytes) => self.write(id, &bytes),
                     Effect::Send(slot, message) => {
                         if !self.bus.send(slot, &message) {
-                            self.service.lost(slot, &mut self.effects);
+                            self.service.unsent(slot, &mut self.effects);
                         }
                     }
                     Effect::Drain => self.ask_for_drain(),
@@ -643,10 +589,10 @@ impl<A: Application> Worker<A> {
         }
     }
 
-    fn write(&mut self, id: ConnectionId, bytes: &[u8]) {
+    fn write(&mut self, id: ConnectionId, bytes: &Bytes) {
         let Some(connection) = self.connections.find(id) else { return };
         connection.out.borrow(&mut self.spare);
-        connection.out.buffer().extend_from_slice(bytes);
+        connection.out.append_shared(bytes);
         mark_dirty(connection, id, &mut self.dirty);
         // It asks for nothing, so nothing holds it back: others may write a lot to it in one round.
         if connection.out.len() > connection.output_bytes_max.min(self.limits.output_bytes_max) {
@@ -658,7 +604,7 @@ impl<A: Application> Worker<A> {
 
     fn flush_and_remove(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.find(id)
-            && !connection.out.is_empty()
+            && (!connection.out.is_empty() || connection.transport.has_unsent())
             && let Err(error) = connection.out.flush(&mut connection.transport)
         {
             tracing::debug!(%error, "a closed connection's last replies are lost");

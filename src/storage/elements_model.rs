@@ -4,13 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use proptest::test_runner::TestCaseError;
 
-use super::engine::tests::{Between, between, happen};
-use super::fixture::{Fixture, NOW_MS, memory};
-use super::memtable::Memory;
+use super::engine::tests::between;
+use super::fixture::NOW_MS;
+use super::kind_model::{self, Outcome, Step, Tested, key, run, slices, times, told};
 use super::rows::Homes;
-use super::{Elements, Expiry, Keyspace, Kind, Lookup, Result, StorageError};
+use super::{Added, Elements, Expiry, Keyspace, Kind, Lookup, SetMoved, StorageError};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -20,20 +19,9 @@ enum Op {
     HashDelete(u8, Vec<u8>),
     Add(u8, Vec<u8>),
     SetRemove(u8, Vec<u8>),
+    SetMove(u8, u8, u8),
     Pop(u8, u64, u64),
     Build(u8, bool, Vec<(u8, u8)>, bool),
-    PutString(u8),
-    Delete(u8),
-    SetExpiry(u8, Option<i64>),
-    Rename(u8, u8),
-    Copy(u8, u8, bool),
-    Flush,
-    Sweep(usize),
-    Spill,
-    Commit(i64),
-    Rollback,
-    SetSavepoint,
-    UndoToSavepoint,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -43,17 +31,9 @@ enum Value {
     Set(BTreeSet<Vec<u8>>),
 }
 
-#[derive(Clone, Debug, Default)]
-struct Model {
-    keys: BTreeMap<u8, (Value, Option<i64>)>,
-    now_ms: i64,
-}
+type Model = kind_model::Model<Value>;
 
 const KEYS: u8 = 5;
-
-fn key(number: u8) -> [u8; 1] {
-    [b'a' + number]
-}
 
 /// Some are longer than what stays in a row's key, some integers.
 fn name(number: u8) -> Vec<u8> {
@@ -69,20 +49,21 @@ fn value(number: u8) -> Vec<u8> {
     vec![number; usize::from(number) % 45]
 }
 
+impl kind_model::Value for Value {
+    fn string() -> Self {
+        Self::String
+    }
+
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::String => false,
+            Self::Hash(fields) => fields.is_empty(),
+            Self::Set(members) => members.is_empty(),
+        }
+    }
+}
+
 impl Model {
-    fn forget_expired(&mut self) {
-        let now_ms = self.now_ms;
-        self.keys.retain(|_, (_, at)| at.is_none_or(|at| at > now_ms));
-    }
-
-    fn forget_empty(&mut self) {
-        self.keys.retain(|_, (value, _)| match value {
-            Value::String => true,
-            Value::Hash(fields) => !fields.is_empty(),
-            Value::Set(members) => !members.is_empty(),
-        });
-    }
-
     fn hash(&mut self, key: u8) -> Option<&mut BTreeMap<Vec<u8>, Vec<u8>>> {
         match &mut self.keys.entry(key).or_insert_with(|| (Value::Hash(BTreeMap::new()), None)).0 {
             Value::Hash(fields) => Some(fields),
@@ -98,21 +79,8 @@ impl Model {
     }
 }
 
-/// A number out of what was looked up; -1 stands for another kind.
-fn told<T>(lookup: Result<Lookup<T>>, number: impl Fn(T) -> i64) -> i64 {
-    match lookup.unwrap() {
-        Lookup::Absent => 0,
-        Lookup::OtherKind(_) => -1,
-        Lookup::Found(found) => number(found),
-    }
-}
-
-fn slices(names: &[Vec<u8>]) -> Vec<&[u8]> {
-    names.iter().map(Vec::as_slice).collect()
-}
-
 /// Does it to both; they must answer alike.
-fn apply(keyspace: &mut Keyspace, model: &mut Model, op: &Op) -> std::result::Result<(), TestCaseError> {
+fn apply(keyspace: &mut Keyspace, model: &mut Model, op: &Op) -> Outcome {
     match op {
         Op::Set(at, pairs) => {
             let args: Vec<Vec<u8>> = pairs.iter().flat_map(|(f, v)| [name(*f), value(*v)]).collect();
@@ -168,9 +136,27 @@ fn apply(keyspace: &mut Keyspace, model: &mut Model, op: &Op) -> std::result::Re
                 model.set(*at).map_or(-1, |members| args.iter().filter(|name| members.remove(*name)).count() as i64);
             prop_assert_eq!(found, expected);
         }
+        Op::SetMove(from, to, _) if from == to => {}
+        Op::SetMove(from, to, n) => {
+            let name = name(*n);
+            let found = keyspace.set_move(&key(*from), &key(*to), &name).unwrap();
+            let is_new = model.set(*to).map(|members| members.is_empty());
+            match (model.set(*from), is_new) {
+                (None, _) => prop_assert!(matches!(found, Lookup::OtherKind(_))),
+                (Some(members), _) if members.is_empty() => prop_assert_eq!(found, Lookup::Absent),
+                (Some(_), None) => prop_assert!(matches!(found, Lookup::OtherKind(_))),
+                (Some(members), Some(is_new)) => {
+                    let moved = members.remove(&name).then_some(members.is_empty()).map(|is_gone| {
+                        let count = u64::from(model.set(*to).is_some_and(|members| members.insert(name)));
+                        SetMoved { is_gone, added: Added { count, is_new } }
+                    });
+                    prop_assert_eq!(found, Lookup::Found(moved));
+                }
+            }
+        }
         Op::Pop(at, count, seed) => {
             let mut random = numbers(*seed);
-            match keyspace.set_pop(&key(*at), *count, &mut random).unwrap() {
+            match keyspace.set_pop::<StorageError>(&key(*at), *count, &mut random, &mut |_| Ok(())).unwrap() {
                 Lookup::Found(popped) => {
                     let members = model.set(*at).unwrap();
                     prop_assert_eq!(popped.members.len(), members.len().min(*count as usize));
@@ -184,43 +170,7 @@ fn apply(keyspace: &mut Keyspace, model: &mut Model, op: &Op) -> std::result::Re
             }
         }
         Op::Build(at, is_hash, pairs, keeps) => build(keyspace, model, (*at, *is_hash, *keeps), pairs)?,
-        Op::PutString(at) => {
-            keyspace.put_string(&key(*at), b"s", Expiry::Clear).unwrap();
-            model.keys.insert(*at, (Value::String, None));
-        }
-        Op::Delete(at) => {
-            prop_assert_eq!(keyspace.delete(&key(*at)).unwrap(), model.keys.remove(at).is_some());
-        }
-        Op::SetExpiry(at, expires) => {
-            let is_there = model.keys.get_mut(at).map(|entry| entry.1 = *expires).is_some();
-            prop_assert_eq!(keyspace.set_expiry(&key(*at), *expires).unwrap(), is_there);
-        }
-        Op::Rename(from, to) => {
-            let entry = model.keys.remove(from);
-            prop_assert_eq!(keyspace.rename(&key(*from), &key(*to)).unwrap(), entry.is_some());
-            entry.map(|entry| model.keys.insert(*to, entry));
-        }
-        Op::Copy(from, to, replace) => {
-            let is_done = keyspace.copy(&key(*from), 0, &key(*to), *replace).unwrap();
-            let may = model.keys.contains_key(from) && from != to && (*replace || !model.keys.contains_key(to));
-            prop_assert_eq!(is_done, may);
-            if may {
-                model.keys.insert(*to, model.keys[from].clone());
-            }
-        }
-        Op::Flush => {
-            keyspace.flush_database().unwrap();
-            model.keys.clear();
-        }
-        Op::Sweep(rows) => {
-            prop_assert!(keyspace.sweep_expired(*rows).unwrap() <= *rows);
-            prop_assert!(keyspace.sweep_orphans(*rows).unwrap() <= *rows);
-        }
-        Op::Spill => keyspace.spill().unwrap(),
-        Op::Commit(_) | Op::Rollback | Op::SetSavepoint | Op::UndoToSavepoint => {}
     }
-    model.forget_empty();
-    model.forget_expired();
     Ok(())
 }
 
@@ -229,7 +179,7 @@ fn build(
     model: &mut Model,
     (at, is_hash, keeps): (u8, bool, bool),
     pairs: &[(u8, u8)],
-) -> std::result::Result<(), TestCaseError> {
+) -> Outcome {
     let mut building = keyspace.build(if is_hash { Kind::Hash } else { Kind::Set });
     let (mut fields, mut members) = (BTreeMap::new(), BTreeSet::new());
     for (n, v) in pairs {
@@ -267,7 +217,7 @@ fn all(elements: &Elements<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     found
 }
 
-fn compare(keyspace: &Keyspace, model: &Model) -> std::result::Result<(), TestCaseError> {
+fn compare(keyspace: &Keyspace, model: &Model) -> Outcome {
     for at in 0..KEYS {
         let entry = keyspace.entry(&key(at)).unwrap();
         let expected = model.keys.get(&at);
@@ -324,7 +274,7 @@ fn compare(keyspace: &Keyspace, model: &Model) -> std::result::Result<(), TestCa
     Ok(())
 }
 
-fn walk(elements: &Elements<'_>, expected: &BTreeMap<Vec<u8>, Vec<u8>>) -> std::result::Result<(), TestCaseError> {
+fn walk(elements: &Elements<'_>, expected: &BTreeMap<Vec<u8>, Vec<u8>>) -> Outcome {
     let (mut walk, mut seen, mut places) = (elements.walk().unwrap(), BTreeSet::new(), Vec::new());
     while let Some((position, name)) = walk.place() {
         places.push((position, name.to_vec()));
@@ -341,7 +291,7 @@ fn walk(elements: &Elements<'_>, expected: &BTreeMap<Vec<u8>, Vec<u8>>) -> std::
     Ok(())
 }
 
-fn random(elements: &Elements<'_>, expected: &BTreeMap<Vec<u8>, Vec<u8>>) -> std::result::Result<(), TestCaseError> {
+fn random(elements: &Elements<'_>, expected: &BTreeMap<Vec<u8>, Vec<u8>>) -> Outcome {
     for count in [1, 2, expected.len() as u64] {
         let (mut seen, mut shown) = (BTreeSet::new(), 0);
         let mut show = |name: &[u8], value: &[u8]| {
@@ -364,12 +314,11 @@ fn random(elements: &Elements<'_>, expected: &BTreeMap<Vec<u8>, Vec<u8>>) -> std
     Ok(())
 }
 
-fn ops() -> impl Strategy<Value = Vec<Op>> {
+fn ops() -> impl Strategy<Value = Vec<Step<Op>>> {
     let at = || 0..KEYS;
     let name = || 0..40u8;
     let names = || prop::collection::vec(name(), 1..8);
     let pairs = || prop::collection::vec((name(), any::<u8>()), 1..8);
-    let time = || prop::option::of(NOW_MS - 2..NOW_MS + 40);
     let op = prop_oneof![
         10 => (at(), pairs()).prop_map(|(at, pairs)| Op::Set(at, pairs)),
         2 => (at(), name(), any::<u8>()).prop_map(|(at, f, v)| Op::SetNew(at, f, v)),
@@ -377,96 +326,47 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         5 => (at(), names()).prop_map(|(at, names)| Op::HashDelete(at, names)),
         10 => (at(), names()).prop_map(|(at, names)| Op::Add(at, names)),
         5 => (at(), names()).prop_map(|(at, names)| Op::SetRemove(at, names)),
+        4 => (at(), at(), name()).prop_map(|(from, to, n)| Op::SetMove(from, to, n)),
         3 => (at(), 1..6u64, any::<u64>()).prop_map(|(at, count, seed)| Op::Pop(at, count, seed)),
         3 => (at(), any::<bool>(), prop::collection::vec((name(), any::<u8>()), 0..40), any::<bool>())
             .prop_map(|(at, is_hash, pairs, keeps)| Op::Build(at, is_hash, pairs, keeps)),
-        1 => at().prop_map(Op::PutString),
-        2 => at().prop_map(Op::Delete),
-        2 => (at(), time()).prop_map(|(at, expires)| Op::SetExpiry(at, expires)),
-        2 => (at(), at()).prop_map(|(from, to)| Op::Rename(from, to)),
-        3 => (at(), at(), any::<bool>()).prop_map(|(from, to, replace)| Op::Copy(from, to, replace)),
-        1 => Just(Op::Flush),
-        2 => (1..9usize).prop_map(Op::Sweep),
-        2 => Just(Op::Spill),
-        4 => (0..6i64).prop_map(Op::Commit),
-        1 => Just(Op::Rollback),
-        1 => Just(Op::SetSavepoint),
-        1 => Just(Op::UndoToSavepoint),
     ];
-    prop::collection::vec(op, 1..80)
+    let step = prop_oneof![
+        41 => op.prop_map(Step::Op),
+        1 => at().prop_map(Step::PutString),
+        2 => at().prop_map(Step::Delete),
+        2 => (at(), times()).prop_map(|(at, expires)| Step::SetExpiry(at, expires)),
+        2 => (at(), at()).prop_map(|(from, to)| Step::Rename(from, to)),
+        3 => (at(), at(), any::<bool>()).prop_map(|(from, to, replace)| Step::Copy(from, to, replace)),
+        1 => Just(Step::Flush),
+        2 => (1..9usize).prop_map(Step::Sweep),
+        2 => Just(Step::Spill),
+        4 => (0..6i64).prop_map(Step::Commit),
+        1 => Just(Step::Rollback),
+        1 => Just(Step::SetSavepoint),
+        1 => Just(Step::UndoToSavepoint),
+    ];
+    prop::collection::vec(step, 1..80)
 }
 
-fn verify(keyspace: &Keyspace) -> std::result::Result<(), TestCaseError> {
-    prop_assert_eq!(keyspace.verify().unwrap().problems, Vec::<String>::new());
-    Ok(())
-}
+struct HashesAndSets;
 
-/// Keyspaces with so few homes.
-fn crowd(keyspace: &mut Keyspace, homes: u64) {
-    keyspace.set_homes(Homes::crowded(homes));
-    keyspace.crowd(Homes::crowded(homes), super::keyspace::Layout::SMALL);
-}
+impl Tested for HashesAndSets {
+    type Value = Value;
+    type Op = Op;
 
-/// `between`: there is memory, and this happens between the groups. Else all groups go into the tables at once.
-fn run(ops: &[Op], homes: u64, between: Option<&[Between]>) -> std::result::Result<(), TestCaseError> {
-    let mut fixture = Fixture::on(if between.is_some() { memory() } else { Memory::off() });
-    let mut happenings = between.unwrap_or_default().iter().cycle();
-    crowd(&mut fixture.writer, homes);
-    let mut model = Model { now_ms: NOW_MS, ..Model::default() };
-    let (mut committed, mut saved) = (model.clone(), None);
-    fixture.writer.begin_write(model.now_ms).unwrap();
-    for op in ops {
-        match op {
-            Op::Commit(later_ms) => {
-                fixture.writer.commit().unwrap();
-                if let Some(happening) = happenings.next() {
-                    happen(&mut fixture, *happening, model.now_ms);
-                    crowd(&mut fixture.writer, homes);
-                }
-                let mut reader = fixture.reader();
-                crowd(&mut reader, homes);
-                reader.begin_read(model.now_ms).unwrap();
-                compare(&reader, &model)?;
-                if between.is_none() {
-                    verify(&reader)?;
-                }
-                reader.end_read().unwrap();
-                model.now_ms += later_ms;
-                model.forget_expired();
-                (committed, saved) = (model.clone(), None);
-                fixture.writer.begin_write(model.now_ms).unwrap();
-            }
-            Op::Rollback => {
-                fixture.writer.rollback().unwrap();
-                fixture.writer.begin_write(model.now_ms).unwrap();
-                (model, saved) = (committed.clone(), None);
-            }
-            Op::SetSavepoint if saved.is_none() => saved = Some((fixture.writer.savepoint(), model.clone())),
-            Op::SetSavepoint => {}
-            Op::Sweep(_) | Op::Spill if saved.is_some() => {}
-            Op::UndoToSavepoint => {
-                if let Some((savepoint, then)) = saved.take() {
-                    fixture.writer.undo_to(savepoint).unwrap();
-                    model = then;
-                }
-            }
-            op => apply(&mut fixture.writer, &mut model, op)?,
-        }
-        compare(&fixture.writer, &model)?;
+    fn apply(keyspace: &mut Keyspace, model: &mut Model, op: &Op) -> Outcome {
+        apply(keyspace, model, op)
     }
-    let keyspace = &mut fixture.writer;
-    if between.is_some() {
-        keyspace.commit().unwrap();
-        keyspace.merge_all(model.now_ms).unwrap();
-        keyspace.begin_write(model.now_ms).unwrap();
+
+    fn compare(keyspace: &Keyspace, model: &Model) -> Outcome {
+        compare(keyspace, model)
     }
-    while keyspace.sweep_orphans(5).unwrap() + keyspace.sweep_expired(5).unwrap() > 0 {}
-    compare(keyspace, &model)?;
-    keyspace.commit().unwrap();
-    keyspace.begin_write(model.now_ms).unwrap();
-    verify(keyspace)?;
-    prop_assert_eq!(keyspace.orphans_left().unwrap(), 0);
-    Ok(())
+
+    fn crowd(keyspace: &mut Keyspace, homes: u64) {
+        keyspace.set_homes(Homes::crowded(homes));
+        keyspace.crowd(Homes::crowded(homes), super::keyspace::Layout::SMALL);
+    }
 }
 
 proptest! {
@@ -474,7 +374,7 @@ proptest! {
 
     #[test]
     fn hashes_and_sets_agree_with_their_model(ops in ops(), homes in prop_oneof![Just(3u64), Just(1000)]) {
-        run(&ops, homes, None)?;
+        run::<HashesAndSets>(&ops, homes, None)?;
     }
 
     #[test]
@@ -483,6 +383,6 @@ proptest! {
         between in between(),
     ) {
         // As many homes as a writer has that `happen` makes.
-        run(&ops, 6, Some(&between))?;
+        run::<HashesAndSets>(&ops, 6, Some(&between))?;
     }
 }

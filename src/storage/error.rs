@@ -1,6 +1,7 @@
 //! Everything that can go wrong below the commands, sorted by what the caller can do about it.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 pub type Result<T> = std::result::Result<T, StorageError>;
@@ -57,6 +58,15 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Of a file beside the data.
+    #[must_use]
+    pub(crate) fn of_io(error: &io::Error) -> StorageError {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::Full,
+            _ => StorageError::Io(error.to_string()),
+        }
+    }
+
     /// True for what is the affair of the one call that met it: its value, its row, its page, its memory. Whoever does something else can
     /// go on. False for the disk's own state and for locks, which everybody meets who writes.
     #[must_use]

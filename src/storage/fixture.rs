@@ -58,7 +58,7 @@ impl Fixture {
         let told = announced.clone();
         let hook = move |change: Change<'_>| {
             told.0.lock().unwrap().push(match change {
-                Change::Key { database, key } => Some((database, key.to_vec())),
+                Change::Key { database, key } | Change::Quiet { database, key } => Some((database, key.to_vec())),
                 Change::Flush { .. } | Change::Swap { .. } => None,
             });
         };

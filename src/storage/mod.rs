@@ -18,10 +18,15 @@ mod engine;
 mod error;
 pub mod file_system;
 pub mod files;
+pub mod filling;
 #[cfg(test)]
 mod fixture;
 pub mod journal;
 pub mod keyspace;
+#[cfg(test)]
+mod kind_model;
+#[cfg(test)]
+mod lists_model;
 pub mod memtable;
 pub mod merge;
 #[cfg(test)]
@@ -33,17 +38,24 @@ pub mod points;
 pub mod rows;
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod sorted_model;
 pub mod sqlite;
+#[cfg(test)]
+mod streams_model;
 pub mod upkeep;
 
-pub use engine::{Backlog, Elements, Keyspace, Walk};
+pub use engine::{Backlog, Elements, Keyspace, List, ParkedJob, SortedSet, Stream, Walk};
 pub use error::{Result, StorageError};
 pub use keyspace::{
-    Added, Building, CHUNK_BYTES, Change, ChangeHook, DATABASES, Encoding, Expiry, ExpirySample, INLINE_BYTES_MAX,
-    Lookup, Packed, Place, Popped, Removed, SavePoint, Thresholds,
+    Added, Asked, Bound, Building, CHUNK_BYTES, Change, ChangeHook, Claim, Claimed, Consumer, DATABASES, Encoding,
+    EndedKey, Expiry, ExpirySample, Fields, GroupCreated, GroupGot, GroupRead, INLINE_BYTES_MAX, ListBuilding, Lookup,
+    Moved, NewId, NoGroup, NotAdded, NotSet, Packed, Pending, Place, Popped, Pushed, Removed, SavePoint, Scored,
+    SetMoved, Start, StreamAdded, StreamBuilding, StreamCounters, StreamGroup, StreamHead, Thresholds, Trim, TrimTo,
+    index_of, range_of, score_of,
 };
-pub use rows::{Head as Entry, Kind};
+pub use rows::{Direction, End, Head as Entry, Kind, StreamId};
 pub use sqlite::{
-    DATA_FILE, Durability, Opened, Options, PAGE_BYTES, SCHEMA_VERSION, backup, check, checkpoint, failed_sync,
-    inspect, prepare, restore,
+    DATA_FILE, Durability, Fate, LibraryRow, Opened, Options, PAGE_BYTES, SCHEMA_VERSION, UserChange, UserRow, backup,
+    check, checkpoint, failed_sync, inspect, prepare, restore,
 };

@@ -70,6 +70,8 @@ pub enum Point {
     RowWritten,
     /// Somebody who walks finds the row.
     RowLinked,
+    /// So does who walks along the chain of a key's space.
+    RowChained,
     /// A database's space in memory has moved.
     SpaceMoved,
 

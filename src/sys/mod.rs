@@ -11,6 +11,7 @@ pub mod epoll;
 pub mod lock;
 pub mod memory;
 pub mod process;
+pub mod sealed;
 pub mod shared;
 pub mod signals;
 pub mod socket;

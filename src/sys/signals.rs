@@ -13,7 +13,7 @@ pub enum Asked {
     End,
     /// SIGCHLD: a child has died.
     Reap,
-    /// SIGHUP: nothing to reload; logged.
+    /// SIGHUP: files are to be read again.
     Hangup,
 }
 

@@ -4,15 +4,15 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 use bytes::BytesMut;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage,
-    UnixAddr, accept4, bind, getpeername, getsockname, listen, recvmsg, sendmsg, setsockopt, socket, socketpair,
-    sockopt,
+    UnixAddr, accept4, bind, connect, getpeername, getsockname, listen, recvmsg, sendmsg, setsockopt, socket,
+    socketpair, sockopt,
 };
 
 /// What one read or write of a socket that never waits came to.
@@ -25,10 +25,22 @@ pub enum Moved {
     Closed,
 }
 
-/// Binds and listens. Port 0 takes a free one; ask `local_address`.
+/// Binds and listens. Port 0 takes a free one; ask `local_address`. On `[::]` also for IPv4, where the machine does so.
 pub fn listen_on(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+    listen_as(address, false, backlog)
+}
+
+/// The same for IPv6 alone: beside another socket that has the port for IPv4.
+pub fn listen_on_v6_only(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+    listen_as(address, true, backlog)
+}
+
+fn listen_as(address: SocketAddr, is_v6_only: bool, backlog: i32) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)?;
+    if is_v6_only && address.is_ipv6() {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+    }
     // A restart binds again while old connections are in TIME_WAIT.
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
@@ -36,16 +48,45 @@ pub fn listen_on(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// The same for a path: a socket of the Unix domain. One that is left there is removed first, but nothing else is.
-pub fn listen_on_path(path: &Path, backlog: i32) -> io::Result<OwnedFd> {
+/// The same for a path: a socket of the Unix domain, for those whom the mode lets connect. One that is left there, on which
+/// nobody listens, is removed first, but nothing else is.
+pub fn listen_on_path(path: &Path, mode: u32, backlog: i32) -> io::Result<OwnedFd> {
     if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        if is_listened_on(path)? {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
         std::fs::remove_file(path)?;
     }
-    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let fd = unix_stream()?;
     bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    // Nobody connects before it listens.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     listen(&fd, Backlog::new(backlog)?)?;
     Ok(fd)
+}
+
+/// Removes a socket on which nobody listens; that it is gone already is as good.
+pub fn remove_unused(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() && !is_listened_on(path)? => std::fs::remove_file(path),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn unix_stream() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    Ok(socket(AddressFamily::Unix, SockType::Stream, flags, None)?)
+}
+
+/// True when somebody would accept a connection there; `EAGAIN` is one who has many already.
+fn is_listened_on(path: &Path) -> io::Result<bool> {
+    match connect(unix_stream()?.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) | Err(Errno::EAGAIN | Errno::EINPROGRESS) => Ok(true),
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The path that a listener of the Unix domain is bound to.
@@ -181,6 +222,19 @@ fn receive_into(fd: BorrowedFd<'_>, spare: &mut [MaybeUninit<u8>]) -> io::Result
 pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Moved> {
     loop {
         return match nix::sys::socket::send(fd.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+            Ok(count) => Ok(Moved::Bytes(count)),
+            Err(Errno::EINTR) => continue,
+            Err(Errno::EAGAIN) => Ok(Moved::WouldBlock),
+            Err(Errno::ECONNRESET | Errno::EPIPE | Errno::ETIMEDOUT) => Ok(Moved::Closed),
+            Err(error) => Err(error.into()),
+        };
+    }
+}
+
+/// The same for what lies in several parts.
+pub fn send_parts(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<Moved> {
+    loop {
+        return match sendmsg::<()>(fd.as_raw_fd(), parts, &[], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL, None) {
             Ok(count) => Ok(Moved::Bytes(count)),
             Err(Errno::EINTR) => continue,
             Err(Errno::EAGAIN) => Ok(Moved::WouldBlock),

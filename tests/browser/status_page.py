@@ -20,8 +20,8 @@ CHROMIUM = "/usr/bin/chromium"
 PATIENCE_MS = 30_000
 DESKTOP, PHONE = {"width": 1240, "height": 1000}, {"width": 360, "height": 740}
 THIN = "\u202f"
-CHARTS = ["Throughput", "Latency", "Traffic", "Connections", "Cache hit rate", "Keys", "Commit", "Commands in one commit",
-          "Write-ahead log", "Waiting for the merge", "Jobs", "Processor", "Memory", "Data on disk", "Checkpoints"]
+CHARTS = ["Throughput", "Latency", "Traffic", "Connections", "Cache hit rate", "Keys", "Messages", "Client-side caches", "Commit",
+          "Commands in one commit", "Write-ahead log", "Waiting for the merge", "Jobs", "Processor", "Memory", "Data on disk", "Checkpoints"]
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -99,8 +99,8 @@ def figures_are_what_was_sent(browser, service):
     for load in loads:
         load.start()
     for title in CHARTS:
-        # A checkpoint may take less time than is shown, and no job may wait in the moment of the look.
-        if title not in ("Checkpoints", "Jobs"):
+        # A checkpoint may take less time than is shown, and no job may wait in the moment of the look. Of the load nobody listens, or caches.
+        if title not in ("Checkpoints", "Jobs", "Messages", "Client-side caches"):
             wait_for(page, "title => /[1-9]/.test(document.querySelector(`[data-chart='${title}'] .values b`).textContent)", title)
     wait_for(page, "() => new Set(samples.map(sample => sample.commands)).size > 4")
     expect(figure(page, "Connections").locator(".values b")).to_have_text("8")
@@ -116,12 +116,22 @@ def figures_are_what_was_sent(browser, service):
     client.call(*(("GET", f"key:{number}") for number in range(400)), ("SELECT", "0"), ("SET", "alone", "text"))
     errors = client.call(*[("INCR", "alone")] * 17)
     assert all(error.startswith("-ERR") for error in errors), errors
-    clients = [client, *(load.client for load in loads)]
+    # Who listens, and who has a cache of its own; the first one is told for the second.
+    listener, reader = Client(service.port), Client(service.port)
+    [number] = listener.call(("CLIENT", "ID"))
+    listener.call(("SUBSCRIBE", "news"))
+    assert client.call(*[("PUBLISH", "news", "text")] * 20) == [":1"] * 20
+    assert all(listener.reply() == ["message", "news", "text"] for _ in range(20))
+    reader.call(("CLIENT", "TRACKING", "ON", "REDIRECT", number[1:]), ("GET", "alone"))
+    clients = [client, listener, reader, *(load.client for load in loads)]
     commands = sum(one.commands for one in clients)
     status = service.status_when(lambda status: status["commands"]["total"] == commands)
     note = figure(page, "Throughput").locator(".note")
     expect(note).to_have_text(f"{commands:,} commands since the start, {status['commands']['errors_total']:,} errors")
     expect(figure(page, "Keys").locator(".values b").first).to_have_text(f"1{THIN}k")
+    expect(figure(page, "Messages").locator(".note")).to_have_text("1 subscriber, 1 channel")
+    expect(figure(page, "Client-side caches").locator(".values b")).to_have_text("1")
+    expect(figure(page, "Client-side caches").locator(".note")).to_have_text("1 client told of changes")
     assert row(page, "databases", "5") == {"database": "5", "keys": "1,000", "that expire": "70"}
     assert row(page, "databases", "0") == {"database": "0", "keys": "1", "that expire": "0"}
     by_name = {one["name"]: one for one in status["commands"]["by_name"]}
@@ -134,6 +144,7 @@ def figures_are_what_was_sent(browser, service):
     def drawn(key):
         return page.evaluate("key => samples.reduce((sum, sample) => sum + (sample[key] ?? 0) * sample.seconds, 0)", key)
     assert abs(drawn("commands") - commands) < 1, (drawn("commands"), commands)
+    assert abs(drawn("published") - 20) < .1 and abs(drawn("delivered") - 20) < .1, (drawn("published"), drawn("delivered"))
     for key, counted in (("received", "sent"), ("sent", "received")):
         total = sum(getattr(one, counted) for one in clients)
         assert abs(drawn(key) - total) < 1, (key, drawn(key), total)
@@ -151,7 +162,8 @@ def figures_are_what_was_sent(browser, service):
     client.call(("CONFIG", "RESETSTAT"))
     expect(note).to_have_text(re.compile(r"^[012] commands? since the start, 0 errors$"))
     no_plunge(page)
-    client.close()
+    for one in (client, listener, reader):
+        one.close()
     watched.close()
 
 

@@ -2,12 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it saw")]
 
 mod bad_input;
+mod channels;
 mod faults;
 mod freshness;
 mod hostile;
+mod kills;
 mod power_loss;
+mod stream_readers;
 #[path = "../support/mod.rs"]
 mod support;
 mod torture;
+mod waiters;
 mod watch;
 mod writer_kills;

@@ -5,7 +5,7 @@ use crate::support::{Connection, Redis};
 
 const TABLE: &str = include_str!("../../src/kv/commands/testdata/events.txt");
 /// `x` comes when Redis next looks at the key, so it is not compared.
-const CLASSES: [&str; 5] = ["g", "$", "n", "h", "s"];
+const CLASSES: [&str; 6] = ["g", "$", "n", "h", "s", "z"];
 
 /// What was told since the last time: `name key`, `@1` behind a key of database 1.
 fn told(listener: &mut Connection, talker: &mut Connection) -> Vec<String> {

@@ -4,7 +4,10 @@
 mod command_line;
 mod events;
 mod foreign_client;
+mod places;
+mod security;
 mod settings;
+mod sketches;
 #[path = "../support/mod.rs"]
 mod support;
 mod tidy;

@@ -54,6 +54,12 @@ REFUSED = [
     ("the address as a setting", {"config": {"LISTEN": "0.0.0.0:1"}}, "containerPorts.resp"),
     ("the directory as a setting", {"config": {"DATA": "/x"}}, "persistence"),
     ("backups as a setting", {"config": {"BACKUP_KEEP": 3}}, "backup.keep"),
+    ("TLS from nowhere", {"tls": {"enabled": True}}, "tls.existingSecret"),
+    ("two certificates", {"tls": {"enabled": True, "existingSecret": "x", "certManager": {"enabled": True, "issuerRef": {"name": "i"}}}}, "two sources"),
+    ("a certificate of nobody", {"tls": {"enabled": True, "certManager": {"enabled": True}}}, "issuerRef"),
+    ("HTTPS without TLS", {"tls": {"admin": True}}, "need tls.enabled"),
+    ("the TLS address as a setting", {"config": {"TLS_LISTEN": "0.0.0.0:1"}}, "tls.enabled"),
+    ("the certificate as a setting", {"config": {"TLS_CERT_FILE": "/x"}}, "tls.existingSecret"),
     ("both monitors", {"metrics": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}}, "choose one"),
 ]  # fmt: skip
 
@@ -61,10 +67,11 @@ REFUSED = [
 SAMPLES = {
     "ADMIN_HOSTS": "status.example.com", "DURABILITY": "everysec", "WORKERS": 3, "READERS": 5, "CACHE_BYTES": 1073741824, "WAL_BYTES_MAX": "32Mi", "JOURNAL_BYTES_MAX": "64Mi", "MERGE_SECONDS_MAX": 30,
     "VALUE_BYTES_MAX": "8Mi",
-    "MAX_CONNECTIONS": 123, "IDLE_TIMEOUT_SECONDS": 300, "QUERY_BYTES_MAX": "64Mi", "OUTPUT_BYTES_MAX": 33554432.0, "CLIENTS_BYTES_MAX": "256Mi",
-    "LANE_JOBS_MAX": 77, "CPU_AFFINITY": "auto", "DRAIN_SECONDS": 12, "LOOP_STALL_SECONDS": 60, "SLOWLOG_MICROSECONDS": -1, "SLOWLOG_ENTRIES_MAX": 64,
+    "MAX_CONNECTIONS": 123, "IDLE_TIMEOUT_SECONDS": 300, "QUERY_BYTES_MAX": "64Mi", "OUTPUT_BYTES_MAX": 33554432.0, "SUBSCRIBER_OUTPUT_BYTES_MAX": "16Mi", "CLIENTS_BYTES_MAX": "256Mi",
+    "LANE_JOBS_MAX": 77, "CPU_AFFINITY": "auto", "DRAIN_SECONDS": 12, "LOOP_STALL_SECONDS": 60, "SLOWLOG_MICROSECONDS": -1, "SLOWLOG_ENTRIES_MAX": 64, "NOTIFY_KEYSPACE_EVENTS": "KEA",
+    "HANDSHAKE_SECONDS_MAX": 5, "HANDSHAKES_MAX": 64, "PROXY_PEERS": "10.0.0.0/8", "UNIX_SOCKET": "/data/kv.sock", "UNIX_SOCKET_MODE": "660",
     "DEBUG_COMMANDS": True, "LOG": "warn,emptyserver::server=debug", "LOG_FORMAT": "json", "URL": "redis://127.0.0.1:1234",
-    "HISTORY": False,
+    "SCRIPT_SECONDS_MAX": 7, "SCRIPT_MEMORY_MAX": "24Mi", "HISTORY": False,
 }  # fmt: skip
 # Settings that other values decide, and how these are set here.
 OF_OTHER_VALUES = {
@@ -73,6 +80,8 @@ OF_OTHER_VALUES = {
     "adminToken": {"enabled": True, "token": "token"},
     "backup": {"enabled": True, "intervalSeconds": 3600, "keep": 3},
     "restoreFrom": "/data/first.db",
+    "tls": {"enabled": True, "existingSecret": "kv-tls", "authClients": "required", "versionMin": "1.3", "plainPort": 6378, "admin": True, "users": True},
+    "users": {"existingSecret": "kv-users"},
 }
 
 failures: list[str] = []
@@ -263,6 +272,9 @@ def passwords(chart: Chart) -> None:
         complain(f"the mark of the password does not follow it: {marks}")
     if any(each["kind"] == "Secret" for each in chart.objects({"auth": {"existingSecret": "mine"}})):
         complain("a Secret beside the existing one")
+    test = one(chart.objects({"users": {"existingSecret": "mine"}}), "Pod", "-test")["spec"]
+    if test["containers"][0]["args"][-1] != "reset" or "env" in test["containers"][0] or "volumes" in test:
+        complain("`helm test` sends a password where users of somebody's own rule")
     passwords_in_a_cluster(chart)
     print("a generated password stays at upgrades; the pod is another one when a password of yours changes, and only then")
 
@@ -296,6 +308,43 @@ def passwords_in_a_cluster(chart: Chart) -> None:
 
 def mark_of(objects: list[dict]) -> str:
     return pod_of(objects)["metadata"]["annotations"]["checksum/password"]
+
+
+def tls(chart: Chart) -> None:
+    """Where the certificate comes from, and that everybody who asks the pod something speaks TLS then."""
+    mine = chart.objects({"tls": {"enabled": True, "existingSecret": "mine"}})
+    env = environment(mine)
+    if env["EMPTYSERVER_LISTEN"] != "off" or env["EMPTYSERVER_TLS_LISTEN"] != "0.0.0.0:6379":
+        complain(f"with TLS the port without it stays: {env}")
+    volume = next(each for each in pod_of(mine)["spec"]["volumes"] if each["name"] == "tls")
+    mount = next(each for each in pod_of(mine)["spec"]["containers"][0]["volumeMounts"] if each["name"] == "tls")
+    if volume["secret"]["secretName"] != "mine" or "subPath" in mount or "items" in volume["secret"]:
+        complain(f"a renewed certificate would not reach the pod: {volume} {mount}")
+    if any(each["kind"] == "Certificate" for each in mine):
+        complain("a Certificate beside the existing Secret")
+    values = {
+        "tls": {"enabled": True, "certManager": {"enabled": True, "issuerRef": {"name": "ca", "kind": "ClusterIssuer"}}, "authClients": "required",
+                "admin": True, "plainPort": 6378},
+        "networkPolicy": {"enabled": True}, "metrics": {"serviceMonitor": {"enabled": True}},
+    }  # fmt: skip
+    everything = chart.objects(values)
+    certificate, container = one(everything, "Certificate")["spec"], pod_of(everything)["spec"]["containers"][0]
+    secret = next(each for each in pod_of(everything)["spec"]["volumes"] if each["name"] == "tls")["secret"]["secretName"]
+    if certificate["secretName"] != secret or not {"kv-emptyserver", "kv-emptyserver.data.svc"} <= set(certificate["dnsNames"]):
+        complain(f"the Certificate is not the pod's: {certificate}")
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        if container[probe]["httpGet"].get("scheme") != "HTTPS":
+            complain(f"{probe} would ask in the clear")
+    endpoint = one(everything, "ServiceMonitor")["spec"]["endpoints"][0]
+    ports = {port["name"] for each in everything if each["kind"] == "Service" for port in each["spec"]["ports"]}
+    if endpoint.get("scheme") != "https" or endpoint["port"] not in ports or "tcp-resp-plain" not in ports:
+        complain(f"who scrapes asks in the clear, or nowhere: {endpoint} of {ports}")
+    allowed = {port["port"] for rule in one(everything, "NetworkPolicy")["spec"]["ingress"] for port in rule["ports"]}
+    if not {each["name"] for each in container["ports"]} <= allowed:
+        complain(f"the network policy lets nobody in at some port: {allowed}")
+    if "--cert" not in one(everything, "Pod", "-test")["spec"]["containers"][0]["args"]:
+        complain("`helm test` has no certificate to show")
+    print("TLS from a Secret or from cert-manager: probes, scrapers, policy and test follow")
 
 
 def workers(chart: Chart) -> None:
@@ -409,6 +458,7 @@ def main() -> None:
     chart = Chart(given.helm, pathlib.Path(given.scratch))
     what_must_fail(chart)
     every_setting(chart, given.program)
+    tls(chart)
     workers(chart)
     pods(chart)
     passwords(chart)

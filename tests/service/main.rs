@@ -4,15 +4,23 @@
 mod admin;
 mod backup;
 mod bench_command;
+mod channels;
 mod client;
 mod client_memory;
 mod clients;
 mod core;
 mod hashes;
 mod life;
+mod listening;
 mod logging;
 mod pipelines;
+mod scripts;
 mod server_family;
+mod sorted_sets;
 #[path = "../support/mod.rs"]
 mod support;
 mod threads;
+mod tls;
+mod tracking;
+mod users;
+mod waiting;

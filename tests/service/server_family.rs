@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection on each worker. One that has far fewer than the others is the only one that listens: so each gets some in
 /// the end, also where the machine let one sleep at first.
-fn one_on_each(service: &Service, workers: usize) -> Vec<Connection> {
+pub(super) fn one_on_each(service: &Service, workers: usize) -> Vec<Connection> {
     let mut on_each: BTreeMap<usize, Connection> = BTreeMap::new();
     let mut others = Vec::new();
     wait_until("a connection on each worker", PATIENCE, || {

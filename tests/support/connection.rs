@@ -97,6 +97,11 @@ impl Connection {
         Ok(self.input.drain(..count).collect())
     }
 
+    /// The peer hears that no more comes, and can still answer.
+    pub fn shut_down_sending(&self) {
+        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// True exactly when the other side closes before it says anything more.
     pub fn is_closed(&mut self) -> bool {
         match self.fill() {

@@ -174,6 +174,18 @@ fn step(line: &str, at: usize, last: u32) -> Option<Step> {
     Some(Step { line: at, connection: connection.unwrap_or(if is_answer { last } else { 1 }), action })
 }
 
+impl Step {
+    /// It counts the clients that wait, so it must not see those of the section before.
+    fn asks_who_waits(&self) -> bool {
+        matches!(&self.action, Action::ExpectMatch(pattern) if pattern.as_str().contains("blocked_clients"))
+    }
+
+    /// What was before must not be seen.
+    fn makes_users(&self) -> bool {
+        matches!(&self.action, Action::Send(args) if args.len() > 1 && args[1].eq_ignore_ascii_case(b"setuser"))
+    }
+}
+
 impl Section {
     /// From an empty database, each connection new. Ends with the first failure, unless it is recording.
     fn play(&self, server: SocketAddr, password: Option<&str>, version: u8, is_recording: bool) -> Vec<Failure> {
@@ -181,8 +193,18 @@ impl Section {
         if let Some(password) = password {
             assert_eq!(control.call(&["AUTH", password]).to_string(), "+OK");
         }
+        // Who waited in the section before is gone, and not counted any more.
+        if self.steps.iter().any(Step::asks_who_waits) {
+            wait_until("that nobody waits", UNTIL, || (control.of_info("blocked_clients") == 0).then_some(()));
+        }
         assert_eq!(control.ask("FLUSHALL"), "+OK");
-        let mut stage = Stage { server, version, is_both: self.versions.is_empty(), connections: BTreeMap::new() };
+        if self.steps.iter().any(Step::makes_users) {
+            let users = control.ask("ACL USERS");
+            let others = users.split('"').skip(1).step_by(2).filter(|name| *name != "default");
+            others.for_each(|name| assert_eq!(control.ask(&format!("ACL DELUSER {name}")), ":1", "{name}"));
+        }
+        let (is_both, connections) = (self.versions.is_empty(), BTreeMap::new());
+        let mut stage = Stage { server, version, is_both, connections, awaited: None };
         let mut failures = Vec::new();
         for (at, step) in self.steps.iter().enumerate() {
             let next = self.steps.get(at + 1);
@@ -211,6 +233,8 @@ struct Stage {
     version: u8,
     is_both: bool,
     connections: BTreeMap<u32, Connection>,
+    /// The reply that was waited for: asked once more, it may be another one already.
+    awaited: Option<Value>,
 }
 
 impl Stage {
@@ -230,6 +254,7 @@ impl Stage {
 
     fn act(&mut self, step: &Step, next: Option<&Step>) -> Result<(), Failure> {
         let is_both = self.is_both && self.version == 3;
+        let awaited = self.awaited.take();
         let connection = self.connection(step.connection);
         let failed = |text: String| Failure { line: step.line, text, recorded: None };
         match &step.action {
@@ -239,12 +264,11 @@ impl Stage {
             }
             Action::SendUntil(args) => {
                 let Some(expected) = next else { return Err(failed("nothing is expected".to_owned())) };
-                wait_until("the expected reply", UNTIL, || {
+                let value = wait_until("the expected reply", UNTIL, || {
                     let value = connection.call(args);
-                    check(&expected.action, &value, is_both).is_ok().then_some(())
+                    check(&expected.action, &value, is_both).is_ok().then_some(value)
                 });
-                // The step that follows wants to see it too.
-                connection.send(args);
+                self.awaited = Some(value);
             }
             Action::SendBytes(bytes) => {
                 return connection.try_send_bytes(bytes).map_err(|error| failed(format!("can't send: {error}")));
@@ -263,7 +287,7 @@ impl Stage {
                 Ok(bytes) => return Err(failed(format!("came: {:?}", String::from_utf8_lossy(&bytes)))),
                 Err(error) => return Err(failed(format!("{error}; came: {:?}", connection.unread()))),
             },
-            expectation => match connection.try_read() {
+            expectation => match awaited.map_or_else(|| connection.try_read(), Ok) {
                 Ok(value) => {
                     return check(expectation, &value, is_both).map_err(|text| Failure {
                         line: step.line,
@@ -288,7 +312,14 @@ fn recorded(step: &Step, value: &Value) -> String {
 }
 
 fn check(expectation: &Action, value: &Value, is_both: bool) -> Result<(), String> {
-    let value = &if is_both { value.flat() } else { value.clone() };
+    if !is_both {
+        return check_text(expectation, value, false);
+    }
+    check_text(expectation, &value.flat(), true)
+        .or_else(|told| check_text(expectation, &value.paired(), true).map_err(|_| told))
+}
+
+fn check_text(expectation: &Action, value: &Value, is_both: bool) -> Result<(), String> {
     let (holds, expected) = match expectation {
         Action::Expect(text) => {
             let text = if is_both { with_plain_nulls(text) } else { text.clone() };

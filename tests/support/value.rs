@@ -93,10 +93,20 @@ impl Value {
 
     /// As RESP2 has it, where maps and sets are arrays.
     pub fn flat(&self) -> Value {
+        self.without_maps(|key, value| vec![key, value])
+    }
+
+    /// The same of a reply that has its map as pairs.
+    pub fn paired(&self) -> Value {
+        self.without_maps(|key, value| vec![Value::Array(vec![key, value])])
+    }
+
+    fn without_maps(&self, shown: fn(Value, Value) -> Vec<Value>) -> Value {
+        let inner = |value: &Value| value.without_maps(shown);
         match self {
-            Value::Array(items) | Value::Set(items) => Value::Array(items.iter().map(Value::flat).collect()),
+            Value::Array(items) | Value::Set(items) => Value::Array(items.iter().map(inner).collect()),
             Value::Map(pairs) => {
-                Value::Array(pairs.iter().flat_map(|(key, value)| [key.flat(), value.flat()]).collect())
+                Value::Array(pairs.iter().flat_map(|(key, value)| shown(inner(key), inner(value))).collect())
             }
             other => other.clone(),
         }

@@ -2,12 +2,21 @@
 
 {{/* Settings that `config` may have. A test compares them with `emptyserver config --json`. */}}
 {{- define "emptyserver.settings" -}}
-ADMIN_HOSTS DURABILITY WORKERS READERS CACHE_BYTES WAL_BYTES_MAX JOURNAL_BYTES_MAX MERGE_SECONDS_MAX VALUE_BYTES_MAX MAX_CONNECTIONS IDLE_TIMEOUT_SECONDS QUERY_BYTES_MAX OUTPUT_BYTES_MAX CLIENTS_BYTES_MAX LANE_JOBS_MAX CPU_AFFINITY DRAIN_SECONDS LOOP_STALL_SECONDS SLOWLOG_MICROSECONDS SLOWLOG_ENTRIES_MAX DEBUG_COMMANDS LOG LOG_FORMAT URL HISTORY
+ADMIN_HOSTS DURABILITY WORKERS READERS CACHE_BYTES WAL_BYTES_MAX JOURNAL_BYTES_MAX MERGE_SECONDS_MAX VALUE_BYTES_MAX MAX_CONNECTIONS IDLE_TIMEOUT_SECONDS QUERY_BYTES_MAX OUTPUT_BYTES_MAX SUBSCRIBER_OUTPUT_BYTES_MAX CLIENTS_BYTES_MAX LANE_JOBS_MAX CPU_AFFINITY DRAIN_SECONDS LOOP_STALL_SECONDS SLOWLOG_MICROSECONDS SLOWLOG_ENTRIES_MAX NOTIFY_KEYSPACE_EVENTS SCRIPT_SECONDS_MAX SCRIPT_MEMORY_MAX DEBUG_COMMANDS HANDSHAKE_SECONDS_MAX HANDSHAKES_MAX PROXY_PEERS UNIX_SOCKET UNIX_SOCKET_MODE LOG LOG_FORMAT URL HISTORY
 {{- end -}}
 
 {{/* Settings that other values decide, and which. */}}
 {{- define "emptyserver.owned" -}}
-LISTEN: containerPorts.resp and listenAddress
+LISTEN: containerPorts.resp, listenAddress and tls.plainPort
+TLS_LISTEN: tls.enabled, containerPorts.resp and listenAddress
+TLS_CERT_FILE: tls.existingSecret or tls.certManager
+TLS_KEY_FILE: tls.existingSecret or tls.certManager
+TLS_CA_FILE: tls.existingSecret or tls.certManager
+TLS_AUTH_CLIENTS: tls.authClients
+TLS_VERSION_MIN: tls.versionMin
+ADMIN_TLS: tls.admin
+TLS_USERS: tls.users
+ACL_FILE: users.existingSecret
 ADMIN_LISTEN: containerPorts.admin and listenAddress
 DATA: persistence (the directory is always /data)
 PASSWORD: auth.password or auth.existingSecret
@@ -86,10 +95,64 @@ DRAIN_SECONDS_FILE: config.DRAIN_SECONDS (the chart compares it with termination
 {{- default (.Values.backup.persistence.enabled | ternary "/backup" "/data/backups") .Values.backup.directory -}}
 {{- end -}}
 
+{{/* Whoever asks for TLS says where its certificate comes from. */}}
+{{- define "emptyserver.checkTls" -}}
+{{- with .Values.tls -}}
+{{- if and .enabled (not .existingSecret) (not .certManager.enabled) -}}
+{{- fail "tls.enabled: say where the certificate is, by tls.existingSecret or tls.certManager.enabled" -}}
+{{- end -}}
+{{- if and .existingSecret .certManager.enabled -}}
+{{- fail "tls.existingSecret and tls.certManager.enabled: two sources for one certificate" -}}
+{{- end -}}
+{{- if and .certManager.enabled (not .certManager.issuerRef.name) -}}
+{{- fail "tls.certManager.issuerRef: name who issues the certificate" -}}
+{{- end -}}
+{{- if and (not .enabled) (or .admin .plainPort (ne .authClients "off")) -}}
+{{- fail "tls.admin, tls.plainPort and tls.authClients: they need tls.enabled" -}}
+{{- end -}}
+{{- if and .users (eq .authClients "off") -}}
+{{- fail "tls.users: clients show certificates only with tls.authClients" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the certificate. */}}
+{{- define "emptyserver.tlsSecret" -}}
+{{- default (printf "%s-tls" (include "emptyserver.fullname" .)) .Values.tls.existingSecret -}}
+{{- end -}}
+
 {{- define "emptyserver.env" -}}
 {{- include "emptyserver.checkConfig" . -}}
+{{- include "emptyserver.checkTls" . -}}
+{{- if .Values.tls.enabled }}
+- name: EMPTYSERVER_LISTEN
+  value: {{ gt (int .Values.tls.plainPort) 0 | ternary (printf "%s:%v" .Values.listenAddress .Values.tls.plainPort) "off" | quote }}
+- name: EMPTYSERVER_TLS_LISTEN
+  value: {{ printf "%s:%v" .Values.listenAddress .Values.containerPorts.resp | quote }}
+- name: EMPTYSERVER_TLS_CERT_FILE
+  value: /run/secrets/emptyserver-tls/tls.crt
+- name: EMPTYSERVER_TLS_KEY_FILE
+  value: /run/secrets/emptyserver-tls/tls.key
+{{- if ne .Values.tls.authClients "off" }}
+- name: EMPTYSERVER_TLS_CA_FILE
+  value: /run/secrets/emptyserver-tls/ca.crt
+{{- end }}
+- name: EMPTYSERVER_TLS_AUTH_CLIENTS
+  value: {{ .Values.tls.authClients | quote }}
+- name: EMPTYSERVER_TLS_VERSION_MIN
+  value: {{ .Values.tls.versionMin | quote }}
+{{- if .Values.tls.admin }}
+- name: EMPTYSERVER_ADMIN_TLS
+  value: "yes"
+{{- end }}
+{{- if .Values.tls.users }}
+- name: EMPTYSERVER_TLS_USERS
+  value: "yes"
+{{- end }}
+{{- else }}
 - name: EMPTYSERVER_LISTEN
   value: {{ printf "%s:%v" .Values.listenAddress .Values.containerPorts.resp | quote }}
+{{- end }}
 - name: EMPTYSERVER_ADMIN_LISTEN
   value: {{ printf "%s:%v" .Values.listenAddress .Values.containerPorts.admin | quote }}
 - name: EMPTYSERVER_DATA
@@ -100,6 +163,10 @@ DRAIN_SECONDS_FILE: config.DRAIN_SECONDS (the chart compares it with termination
 {{- else }}
 - name: EMPTYSERVER_PROTECTED_MODE
   value: "no"
+{{- end }}
+{{- if .Values.users.existingSecret }}
+- name: EMPTYSERVER_ACL_FILE
+  value: /run/secrets/emptyserver-users/users.acl
 {{- end }}
 {{- if .Values.adminToken.enabled }}
 - name: EMPTYSERVER_ADMIN_TOKEN_FILE

@@ -35,6 +35,19 @@ pub(super) const NAMED: &[(&str, &str)] = &[
     ("sismember", "SISMEMBER set:__number__ member:__number__"),
     ("spop", "SPOP set:__number__"),
     ("sinter", "SINTER set:__number__ set:__number__"),
+    // Many lists, and one that is a queue.
+    ("lpush", "LPUSH list:__number__ __value__"),
+    ("lrange100", "LRANGE list:__number__ 0 99"),
+    ("rpush", "RPUSH queue __value__"),
+    ("lpop", "LPOP queue"),
+    // Many small sorted sets, and one of all members.
+    ("zadd", "ZADD scores:__number__ __number__ member:__number__"),
+    ("zscore", "ZSCORE scores:__number__ member:__number__"),
+    ("zadd-board", "ZADD board __number__ member:__number__"),
+    ("zrank", "ZRANK board member:__number__"),
+    ("zrange100", "ZRANGE board 500000 500099"),
+    ("zpopmin", "ZPOPMIN board"),
+    ("publish", "PUBLISH channel __value__"),
     ("ping", "PING"),
 ];
 

@@ -9,7 +9,7 @@ use crate::client::stream::Stream;
 use crate::resp::{ReplySkipper, Skipped};
 
 pub(super) struct Pipe {
-    /// Never TLS, which would hold bytes that the socket no longer knows of.
+    /// TLS holds bytes in both directions that the socket does not know of.
     stream: Stream,
     skipper: ReplySkipper,
     /// Oldest first.
@@ -74,6 +74,9 @@ impl Pipe {
             let sent = write(&mut self.stream, &self.unsent)?;
             self.unsent.drain(..sent);
         }
+        if self.stream.holds_output() {
+            flush(&mut self.stream)?;
+        }
         Ok(())
     }
 
@@ -89,8 +92,8 @@ impl Pipe {
                 Err(error) => return Err(ClientError::Io(error)),
             };
             self.take_replies(&buffer[..count], listener)?;
-            // Less than there was room for: the socket is empty (epoll(7), about edge-triggered streams).
-            if count < buffer.len() {
+            // Less than there was room for: the socket is empty (epoll(7), about edge-triggered streams). A record may be less.
+            if count < buffer.len() && !self.stream.is_wrapped() {
                 return Ok(());
             }
         }
@@ -157,6 +160,17 @@ fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
             _ => Err(error),
         },
         sent => sent,
+    }
+}
+
+fn flush(stream: &mut Stream) -> io::Result<()> {
+    match stream.flush() {
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(()),
+            _ => Err(error),
+        },
+        flushed => flushed,
     }
 }
 

@@ -174,7 +174,8 @@ impl<'a> Record<'a> {
             2 => Kind::List,
             3 => Kind::Set,
             4 => Kind::SortedSet,
-            _ => Kind::Hash,
+            5 => Kind::Hash,
+            _ => Kind::Stream,
         };
         Some(Entry { kind, expires_at_ms: self.expires_at_ms(), length: self.u64_at(24), id: None })
     }

@@ -2,10 +2,10 @@
 
 mod event;
 mod read;
-mod user;
+mod script;
 mod write;
 
-pub use event::{Class, Classes, Event, Events};
-pub use read::{ReadCall, ReadResult};
-pub use user::User;
-pub use write::{Waited, WriteCall};
+pub use event::{Class, Classes, Event, Events, KEY_MISS, Notifications};
+pub use read::{ELEMENT_WEIGHT, ReadCall, ReadResult};
+pub use script::ScriptSession;
+pub use write::{UserRows, Waited, WaitingCalls, WriteCall};

@@ -1,7 +1,10 @@
 //! A call that changes data, and one that may wait until it can.
 
-use crate::kv::call::{Class, Events, User};
+use std::sync::Arc;
+
+use crate::kv::call::{Class, Events};
 use crate::kv::errors::{self, CommandError};
+use crate::kv::users::{Defaults, User};
 use crate::resp::{Reply, Version};
 use crate::storage::{Keyspace, StorageError};
 
@@ -19,6 +22,10 @@ pub struct WriteCall<'a> {
     pub database: u8,
     /// What the reply may have: to be looked at before anything is changed.
     pub reply_bytes_max: usize,
+    /// It has waited, and is run again.
+    pub is_again: bool,
+    /// Bytes of a HyperLogLog that stays sparse.
+    pub sparse_sketch_bytes_max: u64,
     /// What the call tells others. It is lost with the call where the call fails, as what it changed is.
     pub events: Events,
 }
@@ -29,6 +36,46 @@ pub enum Waited {
     Answered(Reply),
     /// It changed nothing: it is to run again when one of its keys has something for it.
     Parked,
+    /// The same, and what it changed stands. It changes nothing when it is run again in vain.
+    ParkedWithChanges,
+}
+
+impl From<Option<Reply>> for Waited {
+    /// `None`: there was nothing for the call.
+    fn from(reply: Option<Reply>) -> Waited {
+        reply.map_or(Waited::Parked, Waited::Answered)
+    }
+}
+
+/// Those who wait, as a command sees them.
+pub trait WaitingCalls {
+    /// Ends the waiting of this client's call: it is answered as after its timeout, or with an error. False when it waits for nothing.
+    fn end(&mut self, client: u64, with_error: bool) -> bool;
+}
+
+/// The users, as a command changes them.
+pub trait UserRows {
+    /// As it is now, also where this group has changed it.
+    fn named(&self, name: &[u8]) -> Option<Arc<User>>;
+
+    /// What new users and selectors have.
+    fn defaults(&self) -> Defaults;
+
+    /// # Errors
+    /// There is no room for it, or a file rules.
+    fn put(&mut self, user: User) -> Result<(), CommandError>;
+
+    /// False where there is no such user.
+    ///
+    /// # Errors
+    /// A file rules.
+    fn remove(&mut self, name: &[u8]) -> Result<bool, CommandError>;
+
+    /// Reads the file of users.
+    ///
+    /// # Errors
+    /// There is none, or it has errors: the users stay as they are.
+    fn load(&mut self) -> Result<(), CommandError>;
 }
 
 impl WriteCall<'_> {
@@ -40,6 +87,15 @@ impl WriteCall<'_> {
     /// The same of a key of another database.
     pub fn tell_in(&mut self, database: u8, class: Class, name: &'static str, key: &[u8]) {
         self.events.tell(database, class, name, key);
+    }
+
+    /// A key of another database is about to be replaced, or looked for: if its time has passed, that is told before. Those of the call's own
+    /// database were looked at before the call.
+    pub fn end_if_expired_in(&mut self, database: u8, key: &[u8]) -> Result<(), StorageError> {
+        match self.events.are_wanted(Class::Expired) && database != self.database {
+            true => self.keyspace.end_if_expired(database, key),
+            false => Ok(()),
+        }
     }
 
     /// True exactly when the key is not there and somebody wants to hear of new keys: nobody else pays for the look. Before the change.

@@ -1,7 +1,9 @@
 //! CLIENT: what a client says of itself and asks about all clients, on whichever worker they are; and MONITOR.
 
+use crate::kv::call::WaitingCalls;
 use crate::kv::commands::args::{self, is_word};
 use crate::kv::commands::client_selection::{KillOptions, ListOptions};
+use crate::kv::commands::client_tracking;
 use crate::kv::commands::help;
 use crate::kv::commands::table::{Command, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandError, CommandResult};
@@ -22,6 +24,7 @@ pub const COMMANDS: &[Command] = &[
         summary: "A container for client connection commands.",
         handler: Handler::Container,
         subcommands: &[
+            client_tracking::CACHING,
             Command {
                 name: "client|getname",
                 arity: 2,
@@ -33,6 +36,7 @@ pub const COMMANDS: &[Command] = &[
                 handler: Handler::Session(getname),
                 ..Command::ROW
             },
+            client_tracking::GETREDIR,
             Command {
                 name: "client|help",
                 arity: 2,
@@ -188,6 +192,20 @@ pub const COMMANDS: &[Command] = &[
                 tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
                 ..Command::ROW
             },
+            client_tracking::TRACKING,
+            client_tracking::TRACKINGINFO,
+            Command {
+                name: "client|unblock",
+                arity: -3,
+                flags: Flags::ADMIN.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE),
+                group: Group::Connection,
+                since: "5.0.0",
+                complexity: "O(log N) where N is the number of client connections",
+                summary: "Unblocks a client blocked by a blocking command from a different connection.",
+                syntax: "client-id [TIMEOUT | ERROR]",
+                handler: Handler::Waiting(unblock),
+                ..Command::ROW
+            },
             Command {
                 name: "client|unpause",
                 arity: 2,
@@ -214,6 +232,12 @@ pub const COMMANDS: &[Command] = &[
         ..Command::ROW
     },
 ];
+
+/// True for what leaves standing what CLIENT CACHING has said of the next command.
+#[must_use]
+pub fn is_client_command(command: &Command) -> bool {
+    command.name.starts_with("client|")
+}
 
 fn id(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
     Outcome::Reply(Reply::Integer(call.session.client.number.cast_signed()))
@@ -291,7 +315,7 @@ fn list(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
 }
 
 fn kill(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
-    let KillOptions { selection, skips_me, is_old_form } = match KillOptions::parse(args) {
+    let KillOptions { selection, skips_me, is_old_form } = match KillOptions::parse(args, call.worker.users.users()) {
         Ok(options) => options,
         Err(error) => return Outcome::Reply(error.into_reply()),
     };
@@ -377,6 +401,20 @@ fn pause_of(args: &[&[u8]], now_ms: i64) -> Result<(Pausing, i64), CommandError>
     Ok((what, if timeout_ms == 0 { 0 } else { until_ms }))
 }
 
+/// The writer decides: either the client gets this end, or what it has waited for was faster.
+fn unblock(waiting: &mut dyn WaitingCalls, args: &[&[u8]]) -> CommandResult {
+    let with_error = match args {
+        [_, _, _] => false,
+        [_, _, _, reason] if is_word(reason, "timeout") => false,
+        [_, _, _, reason] if is_word(reason, "error") => true,
+        [_, _, _, _] => return Err(errors::UNBLOCK_REASON.into()),
+        _ => return Err(errors::wrong_subcommand_arguments("client", args[1])),
+    };
+    let number = args::integer(args[2])?;
+    let is_ended = u64::try_from(number).is_ok_and(|number| waiting.end(number, with_error));
+    Ok(Reply::Integer(i64::from(is_ended)))
+}
+
 fn unpause(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
     call.worker.shared.runtime.unpause();
     questions::tell(call.worker, &Notice::Unpaused, call.effects);
@@ -400,6 +438,10 @@ fn client_help(_args: &[&[u8]]) -> CommandResult {
 
 /// Without the subcommands that do not exist here.
 const HELP: &[&str] = &[
+    "CACHING (YES|NO)",
+    "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
+    "GETREDIR",
+    "    Return the client ID we are redirecting to when tracking is enabled.",
     "GETNAME",
     "    Return the name of the current connection.",
     "ID",
@@ -436,6 +478,13 @@ const HELP: &[&str] = &[
     "    Set client meta attr. Options are:",
     "    * LIB-NAME: the client lib name.",
     "    * LIB-VER: the client lib version.",
+    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+    "    Unblock the specified blocked client.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    "         [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Control server assisted client side caching.",
+    "TRACKINGINFO",
+    "    Report tracking status for the current connection.",
     "NO-EVICT (ON|OFF)",
     "    Protect current client connection from eviction.",
     "NO-TOUCH (ON|OFF)",

@@ -1,9 +1,9 @@
 //! The options of CLIENT LIST and CLIENT KILL: which clients are meant.
 
-use crate::kv::call::User;
 use crate::kv::commands::args::{self, is_word};
 use crate::kv::errors::{self, CommandError};
-use crate::kv::sessions::clients::Selection;
+use crate::kv::sessions::clients::{ClientKind, Selection};
+use crate::kv::users::Users;
 use crate::resp::number::parse_integer;
 use crate::sys::socket;
 
@@ -13,8 +13,8 @@ const NUMBERS_MAX: usize = 16 << 10;
 /// Which clients CLIENT LIST shows, and in which order.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ListOptions {
-    /// All; false: those of a type that no client here has.
-    ByNumber(bool),
+    /// All, or those of a type.
+    ByNumber(Option<ClientKind>),
     /// These, in this order, as often as they are named.
     Named(Vec<i64>),
 }
@@ -22,8 +22,8 @@ pub(super) enum ListOptions {
 impl ListOptions {
     pub(super) fn parse(args: &[&[u8]]) -> Result<ListOptions, CommandError> {
         match args[2..] {
-            [] => Ok(ListOptions::ByNumber(true)),
-            [option, name] if is_word(option, "type") => is_type_of_clients(name).map(ListOptions::ByNumber),
+            [] => Ok(ListOptions::ByNumber(None)),
+            [option, name] if is_word(option, "type") => Ok(ListOptions::ByNumber(Some(kind_of_clients(name)?))),
             [option, ref numbers @ ..] if is_word(option, "id") && numbers.len() > NUMBERS_MAX => {
                 Err(errors::too_many_names(NUMBERS_MAX))
             }
@@ -37,7 +37,7 @@ impl ListOptions {
 
     pub(super) fn selection(&self) -> Selection {
         match self {
-            ListOptions::ByNumber(is_any) => Selection { is_none: !is_any, ..Selection::default() },
+            ListOptions::ByNumber(kind) => Selection { kind: *kind, ..Selection::default() },
             ListOptions::Named(named) => {
                 let numbers = named.iter().filter_map(|number| u64::try_from(*number).ok());
                 let selection = Selection::default().with_numbers(numbers.collect());
@@ -69,7 +69,7 @@ pub(super) struct KillOptions {
 }
 
 impl KillOptions {
-    pub(super) fn parse(args: &[&[u8]]) -> Result<KillOptions, CommandError> {
+    pub(super) fn parse(args: &[&[u8]], users: &Users) -> Result<KillOptions, CommandError> {
         if let [_, _, address] = args {
             let selection = Selection { address: Some(as_shown(address)), ..Selection::default() };
             return Ok(KillOptions { selection, skips_me: false, is_old_form: true });
@@ -78,27 +78,26 @@ impl KillOptions {
         let pairs = args[2..].chunks_exact(2);
         let is_odd = !pairs.remainder().is_empty();
         for pair in pairs {
-            options.add(pair[0], pair[1])?;
+            options.add(pair[0], pair[1], users)?;
         }
         if is_odd { Err(errors::SYNTAX.into()) } else { Ok(options) }
     }
 
     /// Of an option that is named twice the last counts.
-    fn add(&mut self, option: &[u8], value: &[u8]) -> Result<(), CommandError> {
+    fn add(&mut self, option: &[u8], value: &[u8], users: &Users) -> Result<(), CommandError> {
         let selection = &mut self.selection;
         match option {
             option if is_word(option, "id") => {
                 let number = parse_integer(value).and_then(|number| u64::try_from(number).ok()).filter(|id| *id > 0);
                 selection.numbers = vec![number.ok_or(CommandError::from(errors::CLIENT_ID_NOT_POSITIVE))?];
             }
-            option if is_word(option, "type") => selection.is_none = !is_type_of_clients(value)?,
+            option if is_word(option, "type") => selection.kind = Some(kind_of_clients(value)?),
             option if is_word(option, "addr") => selection.address = Some(as_shown(value)),
             option if is_word(option, "laddr") => selection.local = Some(as_shown(value)),
-            option if is_word(option, "user") => {
-                if value != User::DEFAULT.name.as_bytes() {
-                    return Err(errors::no_such_user(value));
-                }
-            }
+            option if is_word(option, "user") => match users.named(value) {
+                Some(_) => selection.user = Some(value.to_vec()),
+                None => return Err(errors::no_such_user(value)),
+            },
             option if is_word(option, "skipme") => {
                 self.skips_me = match value {
                     value if is_word(value, "yes") => true,
@@ -123,11 +122,11 @@ fn as_shown(address: &[u8]) -> Vec<u8> {
     parsed.map_or_else(other, |parsed| socket::canonical(parsed).to_string().into_bytes())
 }
 
-/// True for the type that all clients here have, false for one that none has.
-fn is_type_of_clients(name: &[u8]) -> Result<bool, CommandError> {
+fn kind_of_clients(name: &[u8]) -> Result<ClientKind, CommandError> {
     match name {
-        name if is_word(name, "normal") => Ok(true),
-        name if ["slave", "replica", "master", "pubsub"].iter().any(|other| is_word(name, other)) => Ok(false),
+        name if is_word(name, "normal") => Ok(ClientKind::Normal),
+        name if is_word(name, "pubsub") => Ok(ClientKind::Subscriber),
+        name if ["slave", "replica", "master"].iter().any(|other| is_word(name, other)) => Ok(ClientKind::Replication),
         name => Err(errors::unknown_client_type(name)),
     }
 }
@@ -147,7 +146,8 @@ mod tests {
         assert_eq!(options.selection().numbers, [2, 7, 9]);
         assert_eq!(options.pick(lines.clone()), b"seven\ntwo\nseven\n");
         let all = ListOptions::parse(&words("CLIENT LIST TYPE Normal")).unwrap();
-        assert_eq!((all.selection(), all.pick(lines)), (Selection::default(), b"two\nseven\n".to_vec()));
+        let normal = Selection { kind: Some(ClientKind::Normal), ..Selection::default() };
+        assert_eq!((all.selection(), all.pick(lines)), (normal, b"two\nseven\n".to_vec()));
         let nobody = ListOptions::parse(&words("client list id -1")).unwrap();
         assert!(nobody.selection().is_none, "no number is not the same as any number");
     }
@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn an_ipv4_address_is_known_in_both_forms() {
         for address in ["127.0.0.1:6379", "[::ffff:127.0.0.1]:6379"] {
-            let options = KillOptions::parse(&words(&format!("client kill addr {address}"))).unwrap();
+            let options =
+                KillOptions::parse(&words(&format!("client kill addr {address}")), &Users::default()).unwrap();
             assert_eq!(options.selection.address.unwrap(), b"127.0.0.1:6379");
         }
         assert_eq!(as_shown(b"[::1]:6379"), b"[::1]:6379");
@@ -163,13 +164,19 @@ mod tests {
 
     #[test]
     fn of_the_options_of_kill_the_last_counts() {
-        let options = KillOptions::parse(&words("client kill id 1 skipme no ID 2 addr a:1 type pubsub")).unwrap();
-        let selection =
-            Selection { numbers: vec![2], address: Some(b"a:1".to_vec()), is_none: true, ..Selection::default() };
+        let options =
+            KillOptions::parse(&words("client kill id 1 skipme no ID 2 addr a:1 type pubsub"), &Users::default())
+                .unwrap();
+        let selection = Selection {
+            numbers: vec![2],
+            address: Some(b"a:1".to_vec()),
+            kind: Some(ClientKind::Subscriber),
+            ..Selection::default()
+        };
         assert_eq!(options, KillOptions { selection, skips_me: false, is_old_form: false });
-        assert!(KillOptions::parse(&words("client kill 127.0.0.1:6379")).unwrap().is_old_form);
+        assert!(KillOptions::parse(&words("client kill 127.0.0.1:6379"), &Users::default()).unwrap().is_old_form);
         for wrong in ["client kill id 1 skipme", "client kill id 0", "client kill user me", "client kill id x id 1"] {
-            assert!(KillOptions::parse(&words(wrong)).is_err(), "{wrong}");
+            assert!(KillOptions::parse(&words(wrong), &Users::default()).is_err(), "{wrong}");
         }
     }
 }

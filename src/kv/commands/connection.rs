@@ -1,14 +1,17 @@
 //! How a client introduces itself and leaves: AUTH, HELLO, RESET, QUIT; and the small talk: PING, ECHO, SELECT.
 
-use crate::kv::call::User;
 use crate::kv::commands::args;
 use crate::kv::commands::client::client_name;
 use crate::kv::commands::table::{Command, Deprecated, Flags, Group, Handler};
 use crate::kv::errors::{self, CommandError, CommandResult};
+use crate::kv::sessions::acting;
 use crate::kv::sessions::login::log_in;
 use crate::kv::sessions::monitors;
+use crate::kv::sessions::publishing;
 use crate::kv::sessions::session::{Outcome, SessionCall};
+use crate::kv::sessions::tracking;
 use crate::kv::shared::program::REDIS_VERSION;
+use crate::kv::users::DEFAULT_NAME;
 use crate::resp::reply::{Reply, Version};
 
 pub const COMMANDS: &[Command] = &[
@@ -67,13 +70,14 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "ping",
         arity: -1,
-        flags: Flags::FAST.or(Flags::INERT),
+        flags: Flags::FAST.or(Flags::INERT).or(Flags::WHILE_SUBSCRIBED),
         group: Group::Connection,
         since: "1.0.0",
         complexity: "O(1)",
         summary: "Returns the server's liveliness response.",
         syntax: "[message]",
-        handler: Handler::Pure(ping),
+        handler: Handler::Session(ping),
+        scripted: Some(|_, args| Ok(pong(args)?.unwrap_or(Reply::Simple("PONG".into())))),
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         ..Command::ROW
     },
@@ -81,6 +85,7 @@ pub const COMMANDS: &[Command] = &[
         name: "quit",
         arity: -1,
         flags: Flags::NOT_QUEUED
+            .or(Flags::WHILE_SUBSCRIBED)
             .or(Flags::NOSCRIPT)
             .or(Flags::LOADING)
             .or(Flags::STALE)
@@ -99,6 +104,7 @@ pub const COMMANDS: &[Command] = &[
         name: "reset",
         arity: 1,
         flags: Flags::NOT_QUEUED
+            .or(Flags::WHILE_SUBSCRIBED)
             .or(Flags::NOSCRIPT)
             .or(Flags::LOADING)
             .or(Flags::STALE)
@@ -122,18 +128,23 @@ pub const COMMANDS: &[Command] = &[
         summary: "Changes the selected database.",
         syntax: "index",
         handler: Handler::Session(select),
+        scripted: Some(|session, args| {
+            session.select(args::database(args[1])?);
+            Ok(Reply::Ok)
+        }),
         ..Command::ROW
     },
 ];
 
 fn auth(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
+    let is_open = || acting::default_user(call.worker).is_open;
     let (user, password) = match args {
-        [_, _] if !call.worker.shared.runtime.has_password() => return Outcome::error(errors::NO_PASSWORD_SET),
-        [_, password] => (User::DEFAULT.name.as_bytes(), *password),
+        [_, _] if is_open() => return Outcome::error(errors::NO_PASSWORD_SET),
+        [_, password] => (DEFAULT_NAME, *password),
         [_, user, password] => (*user, *password),
         _ => return Outcome::error(errors::SYNTAX),
     };
-    match log_in(call.session, call.worker, user, password) {
+    match log_in(call.session, call.worker, args, user, password) {
         Ok(()) => Outcome::Reply(Reply::Ok),
         Err(refusal) => *refusal,
     }
@@ -143,10 +154,24 @@ fn echo(args: &[&[u8]]) -> CommandResult {
     Ok(Reply::Bulk(args[1].to_vec()))
 }
 
-fn ping(args: &[&[u8]]) -> CommandResult {
+fn ping(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
+    let message = match pong(args) {
+        Ok(message) => message,
+        Err(error) => return Outcome::Reply(error.into_reply()),
+    };
+    // A subscriber's answer looks like a message.
+    if call.session.client.only_listens() {
+        let message = message.unwrap_or_else(|| Reply::Bulk(Vec::new()));
+        return Outcome::Reply(Reply::Array(vec![Reply::Bulk(b"pong".to_vec()), message]));
+    }
+    Outcome::Reply(message.unwrap_or(Reply::Simple("PONG".into())))
+}
+
+/// What it is to be answered with, if it says so.
+fn pong(args: &[&[u8]]) -> Result<Option<Reply>, CommandError> {
     match args {
-        [_] => Ok(Reply::Simple("PONG".into())),
-        [_, message] => Ok(Reply::Bulk(message.to_vec())),
+        [_] => Ok(None),
+        [_, message] => Ok(Some(Reply::Bulk(message.to_vec()))),
         _ => Err(errors::wrong_arity("ping")),
     }
 }
@@ -157,7 +182,10 @@ fn quit(_call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
 
 fn reset(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
     monitors::end(call.worker, &call.session.client);
-    call.session.reset(!call.worker.shared.runtime.has_password());
+    publishing::unsubscribe_from_all(call.worker, &call.session.client);
+    tracking::end(call.worker, &std::rc::Rc::clone(&call.session.client));
+    call.session.reset(!call.worker.users.needs_login());
+    call.session.client.act_as(&acting::default_user(call.worker), call.worker.users.version());
     Outcome::Reply(Reply::Simple("RESET".into()))
 }
 
@@ -218,9 +246,9 @@ fn hello(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
 fn greet(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Result<(), Box<Outcome>> {
     let hello = Hello::parse(args).map_err(|error| Box::new(Outcome::Reply(error.into_reply())))?;
     if let Some((user, password)) = hello.login {
-        log_in(call.session, call.worker, user, password)?;
+        log_in(call.session, call.worker, args, user, password)?;
     }
-    if !call.session.is_authenticated && call.worker.shared.runtime.has_password() {
+    if !call.session.is_authenticated && call.worker.users.needs_login() {
         return Err(Box::new(Outcome::error(errors::HELLO_WITHOUT_LOGIN)));
     }
     if let Some(name) = hello.name {

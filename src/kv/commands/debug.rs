@@ -14,9 +14,10 @@ use crate::kv::sessions::session::{Awaits, Outcome, Polled, Running, SessionCall
 use crate::kv::shared::faults::point_named;
 use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::runtime::Knob;
+use crate::kv::users::Rights;
 use crate::resp::reply::Reply;
 use crate::server::LaneId;
-use crate::storage::Kind as ValueKind;
+use crate::storage::{Kind as ValueKind, Lookup};
 use crate::sys::clock;
 
 /// The parts of DEBUG that run on a lane. Nobody can call them by name.
@@ -127,21 +128,29 @@ fn on_lane(call: &SessionCall<'_>, lane: LaneId, part: &str, args: &[&[u8]]) -> 
     let mut calls = Calls::default();
     let row = table::number(table::part(part));
     calls.push(row, call.session.admits(Unit::Alone), args);
-    Outcome::Submit(lane, Job::new(Kind::Run, call.session.version, calls), Awaits::Run(Running::on(lane)))
+    Outcome::Submit(
+        lane,
+        Job::new(Kind::Run, call.session.version, calls),
+        Awaits::Run(Running::on(lane, Rights::default())),
+    )
 }
 
 fn object(call: &mut ReadCall<'_>) -> ReadResult {
     let Some(entry) = call.keyspace.entry(call.args[2])? else { return Err(errors::NO_SUCH_KEY.into()) };
-    let elements = call.keyspace.collection(call.args[2])?;
+    let (keyspace, key) = (call.keyspace, call.args[2]);
+    let elements = keyspace.collection(key)?;
     let encoding = match entry.kind {
         ValueKind::String => "raw",
-        ValueKind::List => "quicklist",
-        ValueKind::Set | ValueKind::Hash => {
+        ValueKind::List => match keyspace.list(key)? {
+            Lookup::Found(list) => list.encoding().name(),
+            Lookup::Absent | Lookup::OtherKind(_) => "quicklist",
+        },
+        ValueKind::Stream => "stream",
+        ValueKind::Set | ValueKind::Hash | ValueKind::SortedSet => {
             elements.as_ref().map_or("hashtable", |elements| elements.encoding().name())
         }
-        ValueKind::SortedSet => "skiplist",
     };
-    let length = elements.map_or(Ok(entry.length), |elements| elements.memory_bytes(memory::SAMPLES))?;
+    let length = memory::value_bytes(keyspace, key, &entry, memory::SAMPLES)?;
     let text =
         format!("Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0");
     Ok(call.reply.simple(&text)?)

@@ -2,18 +2,20 @@
 
 use crate::kv::call::{Class, ReadCall, ReadResult, WriteCall};
 use crate::kv::commands::args;
-use crate::kv::commands::lookup;
+use crate::kv::commands::elements;
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
+use crate::kv::commands::{lookup, stream_dump};
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::formats::rdb::{self, Holds, Payload, TableDump};
+use crate::kv::formats::rdb::{self, Holds, ListDump, Payload, TableDump};
 use crate::resp::number::parse_integer;
 use crate::resp::{Reply, TooLarge};
-use crate::storage::{Building, Elements, Encoding, Expiry, Keyspace, Kind, Lookup};
+use crate::storage::{
+    Building, Direction, Elements, Encoding, Expiry, Keyspace, Kind, List, ListBuilding, Lookup, SortedSet,
+    StreamBuilding,
+};
 
 /// More elements are dumped one by one: as one string they would be in memory twice.
 const BLOB_ELEMENTS_MAX: u64 = 4096;
-/// Elements between two looks at how long it takes.
-const ELEMENTS_A_LOOK: u64 = 1024;
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -58,7 +60,17 @@ pub const COMMANDS: &[Command] = &[
 fn dump(call: &mut ReadCall<'_>) -> ReadResult {
     let (keyspace, key) = (call.keyspace, call.args[1]);
     if let Some(elements) = keyspace.collection(key)? {
-        return dump_elements(call, &elements);
+        if elements.kind() != Kind::SortedSet {
+            return dump_elements(call, &elements);
+        }
+        let set = SortedSet::of(elements).ok_or(CommandError::from(errors::INTERNAL))?;
+        return dump_sorted_set(call, &set);
+    }
+    if let Lookup::Found(list) = keyspace.list(key)? {
+        return dump_list(call, &list);
+    }
+    if let Lookup::Found(stream) = keyspace.stream(key)? {
+        return stream_dump::dump(call, &stream.with_values_up_to(call.reply.room() as u64));
     }
     if let Lookup::Found(length) = keyspace.string_length(key)? {
         call.reply.check(length)?;
@@ -84,8 +96,10 @@ fn dump_elements(call: &mut ReadCall<'_>, elements: &Elements<'_>) -> ReadResult
             }
         }
         Encoding::Listpack if is_small && elements.kind() == Kind::Hash => {
-            let mut texts = Vec::new();
+            let (mut texts, mut bytes) = (Vec::new(), 0);
             elements.each(|field, value| {
+                bytes += (field.len() + value.len()) as u64;
+                call.reply.check(bytes)?;
                 texts.extend([field.to_vec(), value.to_vec()]);
                 Ok::<_, CommandError>(())
             })?;
@@ -96,16 +110,58 @@ fn dump_elements(call: &mut ReadCall<'_>, elements: &Elements<'_>) -> ReadResult
     call.reply.bulk_of_unknown_length(|out, bytes_max| {
         let is_hash = elements.kind() == Kind::Hash;
         let mut dump = if is_hash { TableDump::hash(out, elements.len()) } else { TableDump::set(out, elements.len()) };
-        let mut count = 0_u64;
+        let mut count = 0;
         elements.each(|name, value| {
             dump.add(name);
             if is_hash {
                 dump.add(value);
             }
             count += 1;
-            if count.is_multiple_of(ELEMENTS_A_LOOK) {
-                keyspace.check_read_limit()?;
-            }
+            elements::check_time(keyspace, count)?;
+            if dump.bytes() as u64 > bytes_max { Err(CommandError::from(TooLarge)) } else { Ok(()) }
+        })?;
+        dump.finish();
+        Ok(())
+    })
+}
+
+fn dump_list(call: &mut ReadCall<'_>, list: &List<'_>) -> ReadResult {
+    let keyspace = call.keyspace;
+    call.reply.bulk_of_unknown_length(|out, bytes_max| {
+        let mut dump = ListDump::new(out, list.encoding() == Encoding::Listpack);
+        let mut count = 0;
+        list.each(0, list.len(), |item| {
+            dump.add(item);
+            count += 1;
+            elements::check_time(keyspace, count)?;
+            if dump.bytes() as u64 > bytes_max { Err(CommandError::from(TooLarge)) } else { Ok(()) }
+        })?;
+        dump.finish();
+        Ok(())
+    })
+}
+
+/// A skiplist from the highest member to the lowest, as Redis does.
+fn dump_sorted_set(call: &mut ReadCall<'_>, set: &SortedSet<'_>) -> ReadResult {
+    let (keyspace, members) = (call.keyspace, set.len());
+    if set.elements().encoding() == Encoding::Listpack && members <= BLOB_ELEMENTS_MAX {
+        let (mut scored, mut bytes) = (Vec::new(), 0);
+        set.each_from::<CommandError>(0, members, Direction::Forward, |member, score| {
+            bytes += member.len() as u64;
+            call.reply.check(bytes)?;
+            scored.push((member.to_vec(), score));
+            Ok(())
+        })?;
+        let scored = scored.iter().map(|(member, score)| (member.as_slice(), *score));
+        return Ok(call.reply.bulk(&rdb::dump_listpack_sorted_set(scored))?);
+    }
+    call.reply.bulk_of_unknown_length(|out, bytes_max| {
+        let mut dump = TableDump::sorted_set(out, members);
+        let mut count = 0;
+        set.each_from(0, members, Direction::Backward, |member, score| {
+            dump.add_scored(member, score);
+            count += 1;
+            elements::check_time(keyspace, count)?;
             if dump.bytes() as u64 > bytes_max { Err(CommandError::from(TooLarge)) } else { Ok(()) }
         })?;
         dump.finish();
@@ -141,6 +197,8 @@ fn restore(call: &mut WriteCall<'_>) -> CommandResult {
         Restored::String(_) if has_passed => {}
         Restored::String(value) => call.keyspace.put_string(key, &value, expiry)?,
         // What was built is given up there, if the time has passed.
+        Restored::List(building) => drop(call.keyspace.put_built_list(key, building, expiry)?),
+        Restored::Stream(building) => call.keyspace.put_built_stream(key, *building, expiry)?,
         Restored::Elements(building) => drop(call.keyspace.put_built(key, building, expiry)?),
     }
     if has_passed {
@@ -155,7 +213,9 @@ fn restore(call: &mut WriteCall<'_>) -> CommandResult {
 /// What a payload has, on its way to a key.
 enum Restored {
     String(Vec<u8>),
+    List(ListBuilding),
     Elements(Building),
+    Stream(Box<StreamBuilding>),
 }
 
 impl Restored {
@@ -164,8 +224,24 @@ impl Restored {
         let payload = Payload::open(payload, keyspace.value_bytes_max())?;
         let kind = match payload.holds()? {
             Holds::String => return Ok(Restored::String(payload.string()?)),
+            Holds::List => {
+                let mut building = keyspace.build_list();
+                payload.each_item(|item| Ok::<_, CommandError>(keyspace.add_to_list(&mut building, item)?))?;
+                return Ok(Restored::List(building));
+            }
+            Holds::Stream => {
+                let building = stream_dump::restore(keyspace, &payload)?;
+                return Ok(Restored::Stream(Box::new(building)));
+            }
             Holds::Set => Kind::Set,
             Holds::Hash => Kind::Hash,
+            Holds::SortedSet => {
+                let mut building = keyspace.build(Kind::SortedSet);
+                payload.each_scored(|member, score| {
+                    Ok::<_, CommandError>(keyspace.add_score_to(&mut building, member, score)?)
+                })?;
+                return Ok(Restored::Elements(building));
+            }
         };
         let mut building = keyspace.build(kind);
         let mut add = |name: &[u8], value: &[u8]| Ok::<_, CommandError>(keyspace.add_to(&mut building, name, value)?);

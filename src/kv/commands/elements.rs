@@ -1,4 +1,4 @@
-//! What reads of hashes and sets have in common: all elements, a walk through them, some at random, whether they lie packed in the key's
+//! What reads of collections have in common: all elements, a walk through them, some at random, whether they lie packed in the key's
 //! row or have rows of their own.
 
 use crate::kv::call::{ReadCall, ReadResult};
@@ -7,8 +7,10 @@ use crate::kv::commands::lookup;
 use crate::kv::commands::random::Random;
 use crate::kv::commands::scan::{CURSOR_END, Options, STEP_KEYS, Walk, parse_cursor};
 use crate::kv::errors::{self, CommandError};
+use crate::kv::formats::number::to_text_of_17_digits;
 use crate::resp::ReplyWriter;
-use crate::storage::{Elements, Keyspace, Kind, StorageError};
+use crate::resp::number::DoubleText;
+use crate::storage::{Elements, Encoding, Keyspace, Kind, SortedSet, StorageError, score_of};
 
 /// A read that asks for more elements at random goes to the heavy lane.
 const LIGHT_COUNT_MAX: u64 = 1000;
@@ -16,6 +18,35 @@ const LIGHT_COUNT_MAX: u64 = 1000;
 const CHOICES: u64 = 1 << 16;
 /// The bytes of the shortest element in a reply.
 const ELEMENT_BYTES_MIN: u64 = 6;
+
+/// Elements between two looks at how long a walk takes.
+const ELEMENTS_A_LOOK: u64 = 1024;
+
+/// Ends a read that has taken too long: it is asked at each element, which have numbers, and looks now and then.
+pub fn check_time(keyspace: &Keyspace, number: u64) -> Result<(), StorageError> {
+    if number.is_multiple_of(ELEMENTS_A_LOOK) { keyspace.check_read_limit() } else { Ok(()) }
+}
+
+/// What ends a walk before its end.
+pub enum Ended {
+    Enough,
+    Failed(CommandError),
+}
+
+impl Ended {
+    pub fn outcome(walk: Result<(), Ended>) -> ReadResult {
+        match walk {
+            Ok(()) | Err(Ended::Enough) => Ok(()),
+            Err(Ended::Failed(error)) => Err(error),
+        }
+    }
+}
+
+impl From<StorageError> for Ended {
+    fn from(error: StorageError) -> Ended {
+        Ended::Failed(error.into())
+    }
+}
 
 /// What a reply has of each element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +60,7 @@ pub enum Parts {
 pub fn of<'a>(keyspace: &'a Keyspace, kind: Kind, key: &[u8]) -> Result<Option<Elements<'a>>, CommandError> {
     lookup::optional(match kind {
         Kind::Set => keyspace.set(key)?,
+        Kind::SortedSet => keyspace.sorted_set(key)?.map(SortedSet::into_elements),
         _ => keyspace.hash(key)?,
     })
 }
@@ -41,6 +73,18 @@ pub fn with_values<'a>(
     reply: &ReplyWriter<'_>,
 ) -> Result<Option<Elements<'a>>, CommandError> {
     Ok(of(keyspace, kind, key)?.map(|elements| elements.with_values_up_to(reply.room() as u64)))
+}
+
+/// The same for who shows elements at random, with their values or without.
+pub fn at_random<'a>(
+    keyspace: &'a Keyspace,
+    kind: Kind,
+    key: &[u8],
+    has_values: bool,
+    reply: &ReplyWriter<'_>,
+) -> Result<Option<Elements<'a>>, CommandError> {
+    let elements = with_values(keyspace, kind, key, reply)?;
+    Ok(elements.map(|elements| if has_values { elements } else { elements.without_values() }))
 }
 
 /// The collection at the first key of a call that has looked at the key before: it is there.
@@ -68,7 +112,8 @@ pub fn write_all(elements: &Elements<'_>, parts: Parts, reply: &mut ReplyWriter<
     if left == 0 { Ok(()) } else { Err(wrong_count().into()) }
 }
 
-fn wrong_count() -> StorageError {
+/// A collection that has another number of elements than its key's row says.
+pub fn wrong_count() -> StorageError {
     StorageError::Corrupt("a collection has another number of elements than its key's row says".into())
 }
 
@@ -82,7 +127,7 @@ fn write_parts(parts: Parts, name: &[u8], value: &[u8], reply: &mut ReplyWriter<
     Ok(())
 }
 
-/// HSCAN, SSCAN. What is packed is shown whole, whatever cursor and count are.
+/// HSCAN, SSCAN, ZSCAN. What is packed is shown whole, whatever cursor and count are.
 pub fn scan(call: &mut ReadCall<'_>, kind: Kind) -> ReadResult {
     let (keyspace, reply) = (call.keyspace, &mut call.reply);
     let cursor = parse_cursor(call.args[2])?;
@@ -100,7 +145,11 @@ pub fn scan(call: &mut ReadCall<'_>, kind: Kind) -> ReadResult {
             let step = left.min(STEP_KEYS);
             at = elements.scan(at, step, |name, value| {
                 if wanted.holds(name) {
-                    write_parts(parts, name, value, reply)?;
+                    if kind == Kind::SortedSet && options.has_values {
+                        write_parts(parts, name, &score_text(score_of(value)?, elements.encoding()), reply)?;
+                    } else {
+                        write_parts(parts, name, value, reply)?;
+                    }
                     written += if parts == Parts::Both { 2 } else { 1 };
                 }
                 Ok::<_, CommandError>(())
@@ -118,7 +167,19 @@ pub fn scan(call: &mut ReadCall<'_>, kind: Kind) -> ReadResult {
 }
 
 fn walk_of(kind: Kind) -> Walk {
-    if kind == Kind::Set { Walk::Members } else { Walk::Fields }
+    match kind {
+        Kind::Set => Walk::Members,
+        Kind::SortedSet => Walk::Scores,
+        _ => Walk::Fields,
+    }
+}
+
+/// A score as ZSCAN shows it: of a skiplist with 17 digits, as Redis does.
+fn score_text(score: f64, encoding: Encoding) -> Vec<u8> {
+    match encoding {
+        Encoding::Skiplist => to_text_of_17_digits(score).into_bytes(),
+        _ => DoubleText::new(score).as_bytes().to_vec(),
+    }
 }
 
 /// True for a walk of steps that take long. Malformed calls are light: they fail at once.
@@ -127,7 +188,7 @@ pub fn scans_many(args: &[&[u8]]) -> bool {
     Options::parse(Walk::Fields, args.get(3..).unwrap_or_default()).is_ok_and(|options| options.are_heavy())
 }
 
-/// How many elements HRANDFIELD and SRANDMEMBER are asked for.
+/// How many elements HRANDFIELD, SRANDMEMBER and ZRANDMEMBER are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// So many different ones, or all if there are no more.
@@ -148,6 +209,24 @@ impl Wish {
 #[must_use]
 pub fn asks_for_many(args: &[&[u8]]) -> bool {
     args.get(2).is_some_and(|count| args::integer(count).is_ok_and(|count| count.unsigned_abs() > LIGHT_COUNT_MAX))
+}
+
+/// How many elements, and whether with their values, which this word asks for. The errors come in the order of Redis.
+pub fn random_options(count: &[u8], options: &[&[u8]], word: &str) -> Result<(Wish, bool), CommandError> {
+    let count = args::integer(count)?;
+    if count == i64::MIN {
+        return Err(errors::COUNT_OUT_OF_RANGE.into());
+    }
+    match options {
+        [] => Ok((Wish::of(count), false)),
+        [option] if args::is_word(option, word) => {
+            // Twice as many have to be counted.
+            let most = i64::MAX / 2;
+            let is_countable = (-most..=most).contains(&count);
+            if is_countable { Ok((Wish::of(count), true)) } else { Err(errors::VALUE_OUT_OF_RANGE.into()) }
+        }
+        _ => Err(errors::SYNTAX.into()),
+    }
 }
 
 /// How many elements that makes, as a length in a reply, which has to have room for them.

@@ -326,9 +326,10 @@ fn hscan(call: &mut ReadCall<'_>) -> ReadResult {
 
 fn hrandfield(call: &mut ReadCall<'_>) -> ReadResult {
     let (keyspace, args, reply) = (call.keyspace, call.args, &mut call.reply);
-    let options = args.get(2).map(|count| random_options(count, &args[3..])).transpose()?;
-    let fields = elements::with_values(keyspace, Kind::Hash, args[1], reply)?;
-    let Some((wish, has_values)) = options else {
+    let options = args.get(2).map(|count| elements::random_options(count, &args[3..], "withvalues")).transpose()?;
+    let has_values = options.is_some_and(|(_, has_values)| has_values);
+    let fields = elements::at_random(keyspace, Kind::Hash, args[1], has_values, reply)?;
+    let Some((wish, _)) = options else {
         return match fields {
             Some(fields) => {
                 elements::each_random(keyspace, &fields, Wish::Any(1), &mut |field, _| Ok(reply.bulk(field)?))
@@ -347,24 +348,6 @@ fn hrandfield(call: &mut ReadCall<'_>) -> ReadResult {
         reply.bulk(field)?;
         Ok(if has_values { reply.bulk(value) } else { Ok(()) }?)
     })
-}
-
-/// How many fields, and whether with their values. The errors come in the order of Redis.
-fn random_options(count: &[u8], options: &[&[u8]]) -> Result<(Wish, bool), CommandError> {
-    let count = args::integer(count)?;
-    if count == i64::MIN {
-        return Err(errors::COUNT_OUT_OF_RANGE.into());
-    }
-    match options {
-        [] => Ok((Wish::of(count), false)),
-        [option] if args::is_word(option, "withvalues") => {
-            // Twice as many have to be counted.
-            let most = i64::MAX / 2;
-            let is_countable = (-most..=most).contains(&count);
-            if is_countable { Ok((Wish::of(count), true)) } else { Err(errors::VALUE_OUT_OF_RANGE.into()) }
-        }
-        _ => Err(errors::SYNTAX.into()),
-    }
 }
 
 fn hset(call: &mut WriteCall<'_>) -> CommandResult {
@@ -402,10 +385,7 @@ fn hdel(call: &mut WriteCall<'_>) -> CommandResult {
         return Ok(Reply::Integer(0));
     };
     if removed.count > 0 {
-        call.tell(Class::Hash, "hdel", key);
-    }
-    if removed.is_gone {
-        call.tell(Class::Generic, "del", key);
+        lookup::tell_removal(call, Class::Hash, "hdel", key, removed.is_gone);
     }
     Ok(Reply::Integer(removed.count.cast_signed()))
 }

@@ -4,15 +4,18 @@
 //! or has the value that says so. `workers` and `writer` are ours.
 
 use std::fmt::{self, Display, Write};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use crate::kv::commands::table;
 use crate::kv::metrics::figures::Figure;
 use crate::kv::metrics::statistics::{Counted, ERROR_CODES, OfCommand, percentile};
+use crate::kv::sessions::publishing;
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::parameters::is_log_synced;
 use crate::kv::shared::program::{COMMIT, EMPTYSERVER_VERSION, REDIS_VERSION};
+use crate::kv::shared::settings::Listening;
 use crate::server::{Counter, Global, Slot, counters};
 use crate::storage::{DATABASES, Durability};
 use crate::sys::{clock, stderr};
@@ -133,7 +136,7 @@ pub fn last_checkpoint_seconds(worker: &WorkerState) -> u64 {
 fn server(worker: &WorkerState, report: &mut Report) {
     let (shared, uptime_seconds) = (&worker.shared, uptime_ms(worker) / 1000);
     let is_alone = shared.settings.workers == 0;
-    let listen = shared.settings.listen;
+    let listening = &shared.settings.listening;
     report.line("redis_version", REDIS_VERSION);
     report.line("redis_git_sha1", COMMIT);
     report.line("redis_git_dirty", 0);
@@ -155,7 +158,7 @@ fn server(worker: &WorkerState, report: &mut Report) {
     report.line("process_id", if is_alone { std::process::id() } else { std::os::unix::process::parent_id() });
     report.line("process_supervised", "no");
     report.line("run_id", run_id(worker));
-    report.line("tcp_port", listen.port());
+    report.line("tcp_port", if listening.port() == 0 { listening.tls_port() } else { listening.port() });
     report.line("server_time_usec", clock::wall_us());
     report.line("uptime_in_seconds", uptime_seconds);
     report.line("uptime_in_days", uptime_seconds / 86_400);
@@ -165,7 +168,19 @@ fn server(worker: &WorkerState, report: &mut Report) {
     report.line("executable", &shared.host.executable);
     report.line("config_file", "");
     report.line("io_threads_active", 0);
-    report.line("listener0", format_args!("name=tcp,bind={},port={}", listen.ip(), listen.port()));
+    for (number, listener) in listeners(listening).iter().enumerate() {
+        report.line(format!("listener{number}"), listener);
+    }
+}
+
+/// One line for each kind of address.
+fn listeners(listening: &Listening) -> Vec<String> {
+    let of = |name: &str, addresses: &[SocketAddr]| {
+        let binds: String = addresses.iter().map(|address| format!("bind={},", address.ip())).collect();
+        addresses.first().map(|first| format!("name={name},{binds}port={}", first.port()))
+    };
+    let unix = listening.unix.as_ref().map(|path| format!("name=unix,bind={path}"));
+    [of("tcp", &listening.tcp), unix, of("tls", &listening.tls)].into_iter().flatten().collect()
 }
 
 fn clients(worker: &WorkerState, report: &mut Report) {
@@ -176,12 +191,13 @@ fn clients(worker: &WorkerState, report: &mut Report) {
     report.line("maxclients", scoreboard.global(Global::ConnectionsMax).load(Ordering::Relaxed));
     report.line("client_recent_max_input_buffer", largest(Counter::InputBytesMax));
     report.line("client_recent_max_output_buffer", largest(Counter::OutputBytesMax));
+    report.line("tls_clients", scoreboard.sum(Counter::TlsConnections));
+    report.line("unix_clients", scoreboard.sum(Counter::UnixConnections));
     report.figure(worker, "blocked_clients");
-    report.line("tracking_clients", 0);
-    report.figure(worker, "watching_clients");
+    report.figures(worker, &["tracking_clients", "watching_clients"]);
     report.line("clients_in_timeout_table", 0);
     report.figure(worker, "total_watched_keys");
-    report.line("total_blocking_keys", 0);
+    report.figure(worker, "total_blocking_keys");
     report.line("total_blocking_keys_on_nokey", 0);
 }
 
@@ -200,8 +216,17 @@ fn memory(worker: &WorkerState, report: &mut Report) {
     report.line("used_memory_dataset", 0);
     report.line("used_memory_dataset_perc", "0.00%");
     report.bytes("total_system_memory", worker.shared.settings.memory_bytes);
-    report.bytes("used_memory_lua", 0);
-    report.bytes("used_memory_scripts", 0);
+    let of_scripts = |which| worker.totals.sum(which);
+    let (interpreters, sources) = (of_scripts(Counted::InterpreterBytes), of_scripts(Counted::SourceBytes));
+    // One interpreter has scripts and functions.
+    report.line("used_memory_vm_eval", interpreters);
+    report.bytes("used_memory_lua", interpreters);
+    report.line("used_memory_scripts_eval", sources);
+    report.figures(worker, &["number_of_cached_scripts", "number_of_functions", "number_of_libraries"]);
+    report.line("used_memory_vm_functions", 0);
+    report.bytes("used_memory_vm_total", interpreters);
+    report.line("used_memory_functions", 0);
+    report.bytes("used_memory_scripts", sources);
     report.bytes("maxmemory", 0);
     report.line("maxmemory_policy", "noeviction");
     report.line("mem_fragmentation_ratio", format_args!("{:.2}", ratio(resident, used)));
@@ -281,25 +306,28 @@ fn stats(worker: &WorkerState, report: &mut Report) {
     report.line("expired_stale_perc", "0.00");
     report.line("expired_time_cap_reached_count", 0);
     report.line("evicted_keys", 0);
-    report.figures(worker, &["evicted_clients", "keyspace_hits", "keyspace_misses"]);
+    report.figures(worker, &["evicted_clients", "evicted_scripts", "ended_scripts"]);
+    report.figures(worker, &["keyspace_hits", "keyspace_misses"]);
     report.figures(worker, &["cache_hits", "cache_misses", "memtable_hits"]);
-    for none in ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec", "total_forks"] {
+    report.figure(worker, "pubsub_channels");
+    report.line("pubsub_patterns", publishing::patterns(worker));
+    report.figure(worker, "pubsubshard_channels");
+    for none in ["latest_fork_usec", "total_forks"] {
         report.line(none, 0);
     }
     for none in ["migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses"] {
         report.line(none, 0);
     }
-    for none in ["active_defrag_key_hits", "active_defrag_key_misses", "tracking_total_keys", "tracking_total_items"] {
+    for none in ["active_defrag_key_hits", "active_defrag_key_misses"] {
         report.line(none, 0);
     }
-    report.line("tracking_total_prefixes", 0);
+    report.figures(worker, &["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
     report.figures(worker, &["unexpected_error_replies", "total_error_replies"]);
     report.line("log_lines_dropped", stderr::lines_dropped());
     report.figures(worker, &["client_query_buffer_limit_disconnections", "client_output_buffer_limit_disconnections"]);
     report.line("dump_payload_sanitizations", 0);
-    report.figure(worker, "acl_access_denied_auth");
-    for none in ["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"] {
-        report.line(none, 0);
+    for denied in ["auth", "cmd", "key", "channel"] {
+        report.figure(worker, &format!("acl_access_denied_{denied}"));
     }
 }
 

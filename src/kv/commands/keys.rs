@@ -162,6 +162,7 @@ pub const fn kind_name(kind: Kind) -> &'static str {
         Kind::Set => "set",
         Kind::SortedSet => "zset",
         Kind::Hash => "hash",
+        Kind::Stream => "stream",
     }
 }
 
@@ -229,6 +230,7 @@ fn copy(call: &mut WriteCall<'_>) -> CommandResult {
     if database == call.database && from == to {
         return Err(errors::SAME_OBJECT.into());
     }
+    call.end_if_expired_in(database, to)?;
     let is_copied = call.keyspace.copy(from, database, to, replace)?;
     if is_copied {
         call.tell_in(database, Class::New, "new", to);
@@ -242,6 +244,7 @@ fn move_(call: &mut WriteCall<'_>) -> CommandResult {
     if database == call.database {
         return Err(errors::SAME_OBJECT.into());
     }
+    call.end_if_expired_in(database, key)?;
     let is_moved = call.keyspace.move_key(key, database)?;
     if is_moved {
         call.tell_in(database, Class::New, "new", key);

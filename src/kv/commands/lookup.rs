@@ -1,11 +1,11 @@
-//! What a storage lookup means to a command on strings, and a big value read in pieces.
+//! What a storage lookup means to a command, what a command tells of its changes, and a big value read in pieces.
 
 use std::ops::{ControlFlow, Range};
 
-use crate::kv::call::{Class, WriteCall};
-use crate::kv::errors::{self, CommandError};
+use crate::kv::call::{Class, KEY_MISS, WriteCall};
+use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::resp::reply::Reply;
-use crate::storage::{Expiry, Keyspace, Lookup};
+use crate::storage::{Building, Expiry, Keyspace, Lookup};
 
 /// How much of a big value is in memory at once.
 pub const PIECE_BYTES: u64 = 1 << 20;
@@ -19,9 +19,13 @@ pub fn optional<T>(lookup: Lookup<T>) -> Result<Option<T>, CommandError> {
     }
 }
 
-/// The whole string, for the reply: the error where that may not be so large, before anything is changed.
-pub fn whole(call: &WriteCall<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
+/// The whole string, for the reply: the error where that may not be so large, before anything is changed. Such a look at a key that is
+/// not there is a miss.
+pub fn whole(call: &mut WriteCall<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
     let value = optional(call.keyspace.string(key)?)?;
+    if value.is_none() {
+        call.tell(Class::Miss, KEY_MISS, key);
+    }
     call.check_reply(value.as_ref().map_or(0, Vec::len))?;
     Ok(value)
 }
@@ -99,6 +103,33 @@ pub fn delete(call: &mut WriteCall<'_>, key: &[u8]) -> Result<bool, CommandError
         call.tell(Class::Generic, "del", key);
     }
     Ok(is_deleted)
+}
+
+/// Tells that a collection of this class has lost elements, and with the last of them its key.
+pub fn tell_removal(call: &mut WriteCall<'_>, class: Class, event: &'static str, key: &[u8], is_gone: bool) {
+    call.tell(class, event, key);
+    if is_gone {
+        call.tell(Class::Generic, "del", key);
+    }
+}
+
+/// Puts a collection of this class, which was built, in the place of what the key holds, or deletes that where it is empty. The reply is
+/// how many elements it has.
+pub fn put_built(
+    call: &mut WriteCall<'_>,
+    class: Class,
+    key: &[u8],
+    building: Building,
+    event: &'static str,
+) -> CommandResult {
+    if building.is_empty() {
+        delete(call, key)?;
+        return Ok(Reply::Integer(0));
+    }
+    let is_news = call.is_news(key)?;
+    let count = call.keyspace.put_built(key, building, Expiry::Clear)?;
+    call.tell_of(class, is_news, event, key);
+    Ok(Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX)))
 }
 
 /// The string as a reply, nil where there is none.

@@ -9,7 +9,7 @@ use crate::kv::metrics::statistics::Counted;
 use crate::kv::sessions::session::{Outcome, SessionCall};
 use crate::resp::reply::Reply;
 use crate::server::Counter;
-use crate::storage::DATABASES;
+use crate::storage::{DATABASES, Entry, Keyspace, Kind, Lookup, StorageError};
 
 pub const COMMANDS: &[Command] = &[Command {
     name: "memory",
@@ -80,7 +80,7 @@ pub const COMMANDS: &[Command] = &[Command {
         Command {
             name: "memory|usage",
             arity: -3,
-            flags: Flags::READONLY,
+            flags: Flags::READONLY.or(Flags::QUIET),
             keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
             group: Group::Server,
             since: "4.0.0",
@@ -113,11 +113,23 @@ fn memory_usage(call: &mut ReadCall<'_>) -> ReadResult {
         }
     }
     let Some(entry) = call.keyspace.entry(key)? else { return Ok(call.reply.null()?) };
-    let value_bytes = match call.keyspace.collection(key)? {
-        Some(elements) => elements.memory_bytes(samples)?,
-        None => entry.length,
-    };
+    let value_bytes = value_bytes(call.keyspace, key, &entry, samples)?;
     Ok(call.reply.count(value_bytes.saturating_add(key.len() as u64).saturating_add(ROW_BYTES))?)
+}
+
+/// About how many bytes the value takes, by so many of its elements; 0 looks at all.
+pub fn value_bytes(keyspace: &Keyspace, key: &[u8], entry: &Entry, samples: u64) -> Result<u64, StorageError> {
+    if entry.kind == Kind::Stream
+        && let Lookup::Found(stream) = keyspace.stream(key)?
+    {
+        return stream.memory_bytes(samples);
+    }
+    if entry.kind == Kind::List
+        && let Lookup::Found(list) = keyspace.list(key)?
+    {
+        return list.memory_bytes(samples);
+    }
+    keyspace.collection(key)?.map_or(Ok(entry.length), |elements| elements.memory_bytes(samples))
 }
 
 fn memory_doctor(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {

@@ -24,7 +24,7 @@ pub const COMMANDS: &[Command] = &[Command {
         Command {
             name: "object|encoding",
             arity: 3,
-            flags: Flags::READONLY,
+            flags: Flags::READONLY.or(Flags::QUIET),
             keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
             group: Group::Generic,
             since: "2.2.3",
@@ -38,7 +38,7 @@ pub const COMMANDS: &[Command] = &[Command {
         Command {
             name: "object|freq",
             arity: 3,
-            flags: Flags::READONLY,
+            flags: Flags::READONLY.or(Flags::QUIET),
             keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
             group: Group::Generic,
             since: "4.0.0",
@@ -63,7 +63,7 @@ pub const COMMANDS: &[Command] = &[Command {
         Command {
             name: "object|idletime",
             arity: 3,
-            flags: Flags::READONLY,
+            flags: Flags::READONLY.or(Flags::QUIET),
             keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
             group: Group::Generic,
             since: "2.2.3",
@@ -77,7 +77,7 @@ pub const COMMANDS: &[Command] = &[Command {
         Command {
             name: "object|refcount",
             arity: 3,
-            flags: Flags::READONLY,
+            flags: Flags::READONLY.or(Flags::QUIET),
             keys: Keys::Specs(&[KeyFlags::RO.at(2)]),
             group: Group::Generic,
             since: "2.2.3",
@@ -100,9 +100,12 @@ fn object_encoding(call: &mut ReadCall<'_>) -> ReadResult {
         Kind::String if entry.length <= INTEGER_BYTES_MAX && is_integer(keyspace, key)? => b"int",
         Kind::String if entry.length <= EMBEDDED_BYTES_MAX => b"embstr",
         Kind::String => b"raw",
-        Kind::List => b"quicklist",
-        Kind::Set | Kind::Hash => return collection_encoding(call),
-        Kind::SortedSet => b"skiplist",
+        Kind::List => match keyspace.list(key)? {
+            Lookup::Found(list) => list.encoding().name().as_bytes(),
+            Lookup::Absent | Lookup::OtherKind(_) => return Ok(call.reply.null()?),
+        },
+        Kind::Stream => b"stream",
+        Kind::Set | Kind::Hash | Kind::SortedSet => return collection_encoding(call),
     };
     Ok(call.reply.bulk(name)?)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::kv::commands::args::{self, is_word};
 use crate::kv::commands::info_sections;
 use crate::kv::commands::table::{Command, Flags, Group, Handler};
-use crate::kv::errors::{self, CommandError};
+use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::sessions::session::{Outcome, Polled, SessionCall, Wait};
 use crate::kv::shared::hand_offs::HandOff;
 use crate::resp::reply::Reply;
@@ -55,7 +55,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "wait",
         arity: 3,
-        flags: Flags::NOSCRIPT.or(Flags::ACL_CONNECTION).or(Flags::ACL_NOT_GROUP),
+        flags: Flags::ACL_CONNECTION.or(Flags::ACL_NOT_GROUP),
         group: Group::Generic,
         since: "3.0.0",
         complexity: "O(1)",
@@ -63,13 +63,14 @@ pub const COMMANDS: &[Command] = &[
             is completed.",
         syntax: "numreplicas timeout",
         handler: Handler::Session(wait),
+        scripted: Some(|_, args| replicas(args)),
         tips: &["request_policy:all_shards", "response_policy:agg_min"],
         ..Command::ROW
     },
     Command {
         name: "waitaof",
         arity: 4,
-        flags: Flags::BLOCKING.or(Flags::ACL_CONNECTION).or(Flags::ACL_NOT_GROUP),
+        flags: Flags::NOSCRIPT.or(Flags::BLOCKING).or(Flags::ACL_CONNECTION).or(Flags::ACL_NOT_GROUP),
         group: Group::Generic,
         since: "7.2.0",
         complexity: "O(1)",
@@ -148,8 +149,11 @@ fn lastsave(call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
 
 /// There are no replicas, and there will be none while it waits: the answer is 0 at once.
 fn wait(_call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
-    let parsed = args::integer(args[1]).and_then(|_| timeout_ms(args[2]));
-    parsed.map_or_else(Outcome::error, |_| Outcome::Reply(Reply::Integer(0)))
+    replicas(args).map_or_else(Outcome::error, Outcome::Reply)
+}
+
+fn replicas(args: &[&[u8]]) -> CommandResult {
+    args::integer(args[1]).and_then(|_| timeout_ms(args[2])).map(|_| Reply::Integer(0))
 }
 
 /// Whether what was acknowledged so far is on the disk: at once with `always`, after the next sync with `everysec`.
@@ -183,9 +187,7 @@ fn waitaof_arguments(args: &[&[u8]]) -> Result<(bool, u64), CommandError> {
     if !(0..=1).contains(&local) {
         return Err(errors::NOT_0_OR_1.into());
     }
-    if args::integer_or(args[2], errors::NOT_POSITIVE)? < 0 {
-        return Err(errors::NOT_POSITIVE.into());
-    }
+    args::natural_or(args[2], errors::NOT_POSITIVE)?;
     Ok((local == 1, timeout_ms(args[3])?))
 }
 

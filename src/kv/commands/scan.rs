@@ -141,6 +141,19 @@ pub(super) enum Walk {
     /// NOVALUES
     Fields,
     Members,
+    /// NOSCORES
+    Scores,
+}
+
+impl Walk {
+    /// The option that leaves values out.
+    fn word_without_values(self) -> Option<&'static str> {
+        match self {
+            Walk::Fields => Some("novalues"),
+            Walk::Scores => Some("noscores"),
+            Walk::Keys | Walk::Members => None,
+        }
+    }
 }
 
 /// What a walk was asked for.
@@ -153,10 +166,11 @@ pub(super) struct Options<'a> {
 
 impl<'a> Options<'a> {
     pub(super) fn parse(walk: Walk, args: &[&'a [u8]]) -> Result<Options<'a>, CommandError> {
-        let mut options = Options { count: 10, pattern: None, kind: None, has_values: walk == Walk::Fields };
+        let mut options =
+            Options { count: 10, pattern: None, kind: None, has_values: walk.word_without_values().is_some() };
         let mut args = args.iter();
         while let Some(option) = args.next() {
-            if walk == Walk::Fields && args::is_word(option, "novalues") {
+            if walk.word_without_values().is_some_and(|word| args::is_word(option, word)) {
                 options.has_values = false;
                 continue;
             }

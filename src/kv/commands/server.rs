@@ -18,6 +18,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(1)",
         summary: "Returns the server time.",
         handler: Handler::Session(time),
+        scripted: Some(|session, _| Ok(time_of(session.now_us()))),
         tips: &["nondeterministic_output"],
         ..Command::ROW
     },
@@ -88,9 +89,12 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 fn time(_call: &mut SessionCall<'_>, _args: &[&[u8]]) -> Outcome {
-    let now_us = clock::wall_us();
+    Outcome::Reply(time_of(clock::wall_us()))
+}
+
+fn time_of(now_us: i64) -> Reply {
     let part = |number: i64| Reply::Bulk(number.to_string().into_bytes());
-    Outcome::Reply(Reply::Array(vec![part(now_us / 1_000_000), part(now_us % 1_000_000)]))
+    Reply::Array(vec![part(now_us / 1_000_000), part(now_us % 1_000_000)])
 }
 
 /// Of the versions of Redis, 5 and 6 have pieces of their own; here these show ours, all others the version alone, as there.

@@ -7,12 +7,13 @@ use std::ops::ControlFlow;
 
 use crate::kv::call::{Class, ReadCall, ReadResult, WriteCall};
 use crate::kv::commands::args;
+use crate::kv::commands::elements;
 use crate::kv::commands::lookup;
+use crate::kv::commands::portion::Portion;
 use crate::kv::commands::set_join::{self, Operation};
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::resp::Reply;
-use crate::storage::{Expiry, Keyspace, Kind, Place};
+use crate::storage::{Keyspace, Kind, Place};
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -96,10 +97,6 @@ const STORE: Command = Command {
     ..Command::ROW
 };
 
-/// Members that a STORE form has in memory before it writes them.
-const PORTION_MEMBERS: usize = 1024;
-const PORTION_BYTES: usize = 1 << 20;
-
 fn sinter(call: &mut ReadCall<'_>) -> ReadResult {
     write_members(call, Operation::Intersection)
 }
@@ -119,10 +116,10 @@ fn write_members(call: &mut ReadCall<'_>, operation: Operation) -> ReadResult {
     set_join::each(operation, &sets, None, &mut |_, member| {
         reply.bulk(member)?;
         count += 1;
-        check_time(call.keyspace, count)?;
+        elements::check_time(call.keyspace, count)?;
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(reply.fill(header, |reply| reply.set(count))?)
+    Ok(reply.fill(header, |reply| reply.set(usize::try_from(count).unwrap_or(usize::MAX)))?)
 }
 
 fn sintercard(call: &mut ReadCall<'_>) -> ReadResult {
@@ -131,19 +128,17 @@ fn sintercard(call: &mut ReadCall<'_>) -> ReadResult {
     let mut count = 0;
     set_join::each(Operation::Intersection, &sets, None, &mut |_, _| {
         count += 1;
-        check_time(call.keyspace, count)?;
-        Ok(if count as u64 == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        elements::check_time(call.keyspace, count)?;
+        Ok(if count == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    Ok(call.reply.count(count as u64)?)
+    Ok(call.reply.count(count)?)
 }
 
 /// The keys, and at how many members to stop; 0: never. The errors come in the order of Redis.
 fn cardinality_arguments<'a, 'b>(args: &'a [&'b [u8]]) -> Result<(&'a [&'b [u8]], u64), CommandError> {
-    let number = args::integer_or(args[1], errors::NUMKEYS_NOT_POSITIVE)?;
-    let number = usize::try_from(number).ok().filter(|number| *number > 0).ok_or(errors::NUMKEYS_NOT_POSITIVE)?;
-    if number > args.len() - 2 {
-        return Err(errors::NUMKEYS_TOO_MANY.into());
-    }
+    let number = args::positive_or(args[1], errors::NUMKEYS_NOT_POSITIVE)?;
+    let number = usize::try_from(number).ok().filter(|number| *number <= args.len() - 2);
+    let number = number.ok_or(errors::NUMKEYS_TOO_MANY)?;
     let (keys, mut options) = args[2..].split_at(number);
     let mut limit = 0;
     while let [option, rest @ ..] = options {
@@ -151,16 +146,10 @@ fn cardinality_arguments<'a, 'b>(args: &'a [&'b [u8]]) -> Result<(&'a [&'b [u8]]
         if !args::is_word(option, "limit") {
             return Err(errors::SYNTAX.into());
         }
-        let value = args::integer_or(value, errors::LIMIT_NEGATIVE)?;
-        limit = u64::try_from(value).map_err(|_| CommandError::from(errors::LIMIT_NEGATIVE))?;
+        limit = args::natural_or(value, errors::LIMIT_NEGATIVE)?;
         options = rest;
     }
     Ok((keys, limit))
-}
-
-/// Ends a read that has taken too long, every now and then.
-fn check_time(keyspace: &Keyspace, count: usize) -> Result<(), CommandError> {
-    if count.is_multiple_of(PORTION_MEMBERS) { Ok(keyspace.check_read_limit()?) } else { Ok(()) }
 }
 
 fn sinterstore(call: &mut WriteCall<'_>) -> CommandResult {
@@ -178,57 +167,24 @@ fn sdiffstore(call: &mut WriteCall<'_>) -> CommandResult {
 fn store(call: &mut WriteCall<'_>, operation: Operation, event: &'static str) -> CommandResult {
     let (key, keys) = (call.args[1], &call.args[2..]);
     let mut building = call.keyspace.build(Kind::Set);
-    let mut portion = Portion::of(call.keyspace, operation, keys, None)?;
-    let mut count = 0;
+    let mut portion = next_portion(call.keyspace, operation, keys, None)?;
     loop {
-        for member in &portion.members {
+        for (member, ()) in &portion.members {
             call.keyspace.add_new_to(&mut building, member, &[])?;
         }
-        count += portion.members.len();
-        match portion.last {
-            None => break,
-            Some((position, name)) => {
-                portion = Portion::of(call.keyspace, operation, keys, Some((position, &name)))?;
-            }
-        }
+        let Some((position, name)) = portion.last else { break };
+        portion = next_portion(call.keyspace, operation, keys, Some((position, &name)))?;
     }
-    if count == 0 {
-        lookup::delete(call, key)?;
-    } else {
-        let is_news = call.is_news(key)?;
-        call.keyspace.put_built(key, building, Expiry::Clear)?;
-        call.tell_of(Class::Set, is_news, event, key);
-    }
-    Ok(Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX)))
+    lookup::put_built(call, Class::Set, key, building, event)
 }
 
-/// Members that are in memory, so that what they were read from can be let go of while they are written.
-struct Portion {
-    members: Vec<Vec<u8>>,
-    /// Where to go on behind; `None`: these were the last.
-    last: Option<(u64, Vec<u8>)>,
-}
-
-impl Portion {
-    fn of(
-        keyspace: &Keyspace,
-        operation: Operation,
-        keys: &[&[u8]],
-        behind: Option<Place<'_>>,
-    ) -> Result<Portion, CommandError> {
-        let sets = set_join::open(keyspace, keys)?;
-        let (mut portion, mut bytes) = (Portion { members: Vec::new(), last: None }, 0);
-        set_join::each(operation, &sets, behind, &mut |place, member| {
-            portion.members.push(member.to_vec());
-            bytes += member.len();
-            match place {
-                Some((position, name)) if portion.members.len() >= PORTION_MEMBERS || bytes >= PORTION_BYTES => {
-                    portion.last = Some((position, name.to_vec()));
-                    Ok(ControlFlow::Break(()))
-                }
-                _ => Ok(ControlFlow::Continue(())),
-            }
-        })?;
-        Ok(portion)
-    }
+fn next_portion(
+    keyspace: &Keyspace,
+    operation: Operation,
+    keys: &[&[u8]],
+    behind: Option<Place<'_>>,
+) -> Result<Portion<()>, CommandError> {
+    let (sets, mut portion) = (set_join::open(keyspace, keys)?, Portion::empty());
+    set_join::each(operation, &sets, behind, &mut |place, member| Ok(portion.add(place, member, ())))?;
+    Ok(portion)
 }

@@ -70,8 +70,11 @@ fn filter(
     if first.is_packed() {
         let mut is_over = false;
         return first.each_name(|member| {
+            if is_over {
+                return Ok(());
+            }
             for other in others {
-                if is_over || other.contains(member)? != are_wanted {
+                if other.contains(member)? != are_wanted {
                     return Ok(());
                 }
             }
@@ -99,7 +102,7 @@ fn filter(
 }
 
 /// A walk that stands behind a place.
-fn walk_behind<'a>(set: &'a Elements<'a>, behind: Option<Place<'_>>) -> Result<Walk<'a>, CommandError> {
+pub(super) fn walk_behind<'a>(set: &'a Elements<'a>, behind: Option<Place<'_>>) -> Result<Walk<'a>, CommandError> {
     let mut walk = set.walk()?;
     if let Some(place) = behind {
         walk.seek(place)?;
@@ -111,24 +114,29 @@ fn walk_behind<'a>(set: &'a Elements<'a>, behind: Option<Place<'_>>) -> Result<W
 }
 
 /// Finds out whether a set has members that are named in the order of their places.
-enum Probe<'a> {
+pub(super) enum Probe<'a> {
     Look(&'a Elements<'a>),
     Walk(Walk<'a>),
 }
 
 impl<'a> Probe<'a> {
     /// Of a set that is asked for so many members.
-    fn of(set: &'a Elements<'a>, questions: u64) -> Result<Probe<'a>, CommandError> {
+    pub(super) fn of(set: &'a Elements<'a>, questions: u64) -> Result<Probe<'a>, CommandError> {
         let is_walked = !set.is_packed() && set.len() <= questions.saturating_mul(ROWS_A_LOOK);
         Ok(if is_walked { Probe::Walk(set.walk()?) } else { Probe::Look(set) })
     }
 
-    fn has(&mut self, place: Place<'_>, member: &[u8]) -> Result<bool, CommandError> {
+    pub(super) fn has(&mut self, place: Place<'_>, member: &[u8]) -> Result<bool, CommandError> {
+        Ok(self.score(place, member)?.is_some())
+    }
+
+    /// The member's score; it is 1 in what is no sorted set.
+    pub(super) fn score(&mut self, place: Place<'_>, member: &[u8]) -> Result<Option<f64>, CommandError> {
         match self {
-            Probe::Look(set) => Ok(set.contains(member)?),
+            Probe::Look(set) => Ok(set.score(member)?),
             Probe::Walk(walk) => {
                 walk.seek(place)?;
-                Ok(walk.place() == Some(place))
+                Ok(if walk.place() == Some(place) { walk.score() } else { None })
             }
         }
     }
@@ -161,7 +169,7 @@ fn unite(sets: &[&Elements<'_>], behind: Option<Place<'_>>, show: Show<'_>) -> R
     let walks = sets.iter().map(|set| walk_behind(set, behind)).collect::<Result<Vec<_>, _>>()?;
     let mut front = Front::of(walks);
     let mut name = Vec::new();
-    while let Some(walk) = front.first() {
+    while let Some((_, walk)) = front.first() {
         let Some(place) = walk.place() else { break };
         let shown = walk.show_name(|member| show(Some(place), member))?;
         if shown.unwrap_or(Ok(ControlFlow::Break(())))?.is_break() {
@@ -170,31 +178,31 @@ fn unite(sets: &[&Elements<'_>], behind: Option<Place<'_>>, show: Show<'_>) -> R
         let position = place.0;
         name.clear();
         name.extend_from_slice(place.1);
-        while front.first().is_some_and(|walk| walk.place() == Some((position, &name))) {
+        while front.first().is_some_and(|(_, walk)| walk.place() == Some((position, &name))) {
             front.advance()?;
         }
     }
     Ok(())
 }
 
-/// Walks by where they stand: a heap, its first the one that is the furthest back.
-struct Front<'a> {
-    walks: Vec<Walk<'a>>,
+/// Numbered walks by where they stand: a heap, its first the one that is the furthest back.
+pub(super) struct Front<'a> {
+    walks: Vec<(usize, Walk<'a>)>,
 }
 
 impl<'a> Front<'a> {
-    fn of(walks: Vec<Walk<'a>>) -> Front<'a> {
-        let mut front = Front { walks };
+    pub(super) fn of(walks: Vec<Walk<'a>>) -> Front<'a> {
+        let mut front = Front { walks: walks.into_iter().enumerate().collect() };
         (0..front.walks.len() / 2).rev().for_each(|at| front.sink(at));
         front
     }
 
-    fn first(&self) -> Option<&Walk<'a>> {
+    pub(super) fn first(&self) -> Option<&(usize, Walk<'a>)> {
         self.walks.first()
     }
 
-    fn advance(&mut self) -> Result<(), CommandError> {
-        if let Some(walk) = self.walks.first_mut() {
+    pub(super) fn advance(&mut self) -> Result<(), CommandError> {
+        if let Some((_, walk)) = self.walks.first_mut() {
             walk.advance()?;
             self.sink(0);
         }
@@ -216,7 +224,7 @@ impl<'a> Front<'a> {
 
     /// One at its end is behind all others.
     fn is_before(&self, a: usize, b: usize) -> bool {
-        match (self.walks[a].place(), self.walks[b].place()) {
+        match (self.walks[a].1.place(), self.walks[b].1.place()) {
             (Some(a), Some(b)) => a < b,
             (a, _) => a.is_some(),
         }

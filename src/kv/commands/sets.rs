@@ -10,7 +10,7 @@ use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys}
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::table::look::{self, ElementsAnswer, Look, LookResult, Shape, Told};
 use crate::resp::{Reply, ReplyWriter};
-use crate::storage::{Elements, Entry, Kind, Lookup, Packed};
+use crate::storage::{Elements, Entry, Kind, Packed, SetMoved};
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -138,7 +138,7 @@ const ROW: Command =
     Command { keys: Keys::Specs(&[KeyFlags::RO_ACCESS.at(1)]), group: Group::Set, since: "1.0.0", ..Command::ROW };
 
 /// The bytes of the shortest member in a reply.
-const MEMBER_BYTES_MIN: u64 = 6;
+const MEMBER_BYTES_MIN: usize = 6;
 
 /// A read of a set, packed in its key's row or not.
 const fn look(packed: look::PackedHandler, apart: fn(&mut ReadCall<'_>) -> ReadResult, reads_all: bool) -> Handler {
@@ -209,7 +209,7 @@ fn srandmember(call: &mut ReadCall<'_>) -> ReadResult {
         },
         _ => return Err(errors::SYNTAX.into()),
     };
-    let members = elements::of(call.keyspace, Kind::Set, args[1])?;
+    let members = elements::at_random(call.keyspace, Kind::Set, args[1], false, reply)?;
     match (members, wish) {
         (None, None) => Ok(reply.null()?),
         (None, Some(_)) => Ok(reply.array(0)?),
@@ -225,77 +225,62 @@ fn srandmember(call: &mut ReadCall<'_>) -> ReadResult {
 }
 
 fn sadd(call: &mut WriteCall<'_>) -> CommandResult {
-    Ok(Reply::Integer(add(call, call.args[1], &call.args[2..])?.cast_signed()))
-}
-
-/// Adds members to a set, and tells of it. How many were not there.
-fn add(call: &mut WriteCall<'_>, key: &[u8], members: &[&[u8]]) -> Result<u64, CommandError> {
-    let Some(added) = lookup::optional(call.keyspace.set_add(key, members)?)? else { return Ok(0) };
+    let (key, members) = (call.args[1], &call.args[2..]);
+    let Some(added) = lookup::optional(call.keyspace.set_add(key, members)?)? else { return Ok(Reply::Integer(0)) };
     if added.count > 0 {
         call.tell_of(Class::Set, added.is_new, "sadd", key);
     }
-    Ok(added.count)
+    Ok(Reply::Integer(added.count.cast_signed()))
 }
 
 fn srem(call: &mut WriteCall<'_>) -> CommandResult {
-    Ok(Reply::Integer(remove(call, call.args[1], &call.args[2..])?.cast_signed()))
-}
-
-/// Removes members of a set, and tells of it. How many were there.
-fn remove(call: &mut WriteCall<'_>, key: &[u8], members: &[&[u8]]) -> Result<u64, CommandError> {
-    let Some(removed) = lookup::optional(call.keyspace.set_remove(key, members)?)? else { return Ok(0) };
-    if removed.count > 0 {
-        tell_removal(call, "srem", key, removed.is_gone);
-    }
-    Ok(removed.count)
-}
-
-fn tell_removal(call: &mut WriteCall<'_>, event: &'static str, key: &[u8], is_gone: bool) {
-    call.tell(Class::Set, event, key);
-    if is_gone {
-        call.tell(Class::Generic, "del", key);
-    }
-}
-
-/// The destination's kind matters only where the source is there.
-fn smove(call: &mut WriteCall<'_>) -> CommandResult {
-    let (from, to, member) = (call.args[1], call.args[2], &call.args[3..]);
-    let is_there = match elements::of(call.keyspace, Kind::Set, from)? {
-        None => return Ok(Reply::Integer(0)),
-        Some(members) => members.contains(member[0])?,
+    let (key, members) = (call.args[1], &call.args[2..]);
+    let Some(removed) = lookup::optional(call.keyspace.set_remove(key, members)?)? else {
+        return Ok(Reply::Integer(0));
     };
-    elements::of(call.keyspace, Kind::Set, to)?;
-    if is_there && from != to {
-        remove(call, from, member)?;
-        add(call, to, member)?;
+    if removed.count > 0 {
+        lookup::tell_removal(call, Class::Set, "srem", key, removed.is_gone);
     }
-    Ok(Reply::Integer(i64::from(is_there)))
+    Ok(Reply::Integer(removed.count.cast_signed()))
+}
+
+fn smove(call: &mut WriteCall<'_>) -> CommandResult {
+    let (from, to, member) = (call.args[1], call.args[2], call.args[3]);
+    if from == to {
+        let members = elements::of(call.keyspace, Kind::Set, from)?;
+        let is_there = members.map_or(Ok(false), |members| members.contains(member))?;
+        return Ok(Reply::Integer(i64::from(is_there)));
+    }
+    let moved = lookup::optional(call.keyspace.set_move(from, to, member)?)?;
+    let Some(SetMoved { is_gone, added }) = moved.flatten() else { return Ok(Reply::Integer(0)) };
+    lookup::tell_removal(call, Class::Set, "srem", from, is_gone);
+    if added.count > 0 {
+        call.tell_of(Class::Set, added.is_new, "sadd", to);
+    }
+    Ok(Reply::Integer(1))
 }
 
 fn spop(call: &mut WriteCall<'_>) -> CommandResult {
     let count = match &call.args[2..] {
         [] => None,
-        [count] => {
-            let count = args::integer_or(count, errors::NOT_POSITIVE)?;
-            Some(u64::try_from(count).map_err(|_| CommandError::from(errors::NOT_POSITIVE))?)
-        }
+        [count] => Some(args::natural_or(count, errors::NOT_POSITIVE)?),
         _ => return Err(errors::SYNTAX.into()),
     };
     let key = call.args[1];
-    let Some(members) = elements::of(call.keyspace, Kind::Set, key)?.map(|members| members.len()) else {
-        return Ok(if count.is_some() { Reply::Set(Vec::new()) } else { Reply::Null });
-    };
-    let wanted = count.unwrap_or(1).min(members);
-    call.check_reply(usize::try_from(wanted.saturating_mul(MEMBER_BYTES_MIN)).unwrap_or(usize::MAX))?;
-    if wanted == 0 {
+    if count == Some(0) {
+        elements::of(call.keyspace, Kind::Set, key)?;
         return Ok(Reply::Set(Vec::new()));
     }
-    let mut random = Random::new();
-    let Lookup::Found(mut popped) = call.keyspace.set_pop(key, wanted, &mut || random.draw())? else {
-        return Err(errors::INTERNAL.into());
+    let (mut random, mut left) = (Random::new(), call.reply_bytes_max);
+    let mut grant = |member: &[u8]| {
+        left = left.checked_sub(member.len() + MEMBER_BYTES_MIN).ok_or(CommandError::from(errors::REPLY_TOO_LARGE))?;
+        Ok::<_, CommandError>(())
     };
-    tell_removal(call, "spop", key, popped.is_gone);
-    call.check_reply(popped.members.iter().map(|member| member.len() + MEMBER_BYTES_MIN as usize).sum())?;
+    let popped = call.keyspace.set_pop::<CommandError>(key, count.unwrap_or(1), &mut || random.draw(), &mut grant)?;
+    let Some(mut popped) = lookup::optional(popped)? else {
+        return Ok(if count.is_some() { Reply::Set(Vec::new()) } else { Reply::Null });
+    };
+    lookup::tell_removal(call, Class::Set, "spop", key, popped.is_gone);
     Ok(match count {
         None => lookup::bulk_or_null(popped.members.pop()),
         Some(_) => Reply::Set(popped.members.into_iter().map(Reply::Bulk).collect()),

@@ -1,16 +1,21 @@
 //! The command table: what a row is, and how a call finds its row. Knows no command by name.
 
-pub use crate::kv::table::{Begin, Category, Find, Flags, Group, KeyFlags, KeyPosition, KeySpec, Keys};
+pub use crate::kv::table::{
+    Begin, Category, Find, Flags, Group, KeyFlags, KeyPosition, KeySpec, Keys, Named, Nil, Script, Wait,
+};
+pub use crate::kv::users::Channels;
 
 use std::sync::LazyLock;
 
-use crate::kv::call::{ReadCall, ReadResult, Waited, WriteCall};
+use crate::kv::call::{ReadCall, ReadResult, ScriptSession, UserRows, WaitingCalls, WriteCall};
 use crate::kv::commands::{FAMILIES, PARTS};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::jobs::job::Call;
 use crate::kv::jobs::{HEAVY, READ, WRITE};
+use crate::kv::sources::Sources;
 use crate::kv::table::look::Look;
 use crate::server::LaneId;
+use crate::storage::Keyspace;
 
 /// One command, or one subcommand of a container.
 #[derive(Clone, Copy)]
@@ -21,6 +26,8 @@ pub struct Command {
     pub arity: i16,
     pub flags: Flags,
     pub keys: Keys,
+    /// Which arguments are channels that users need rights to.
+    pub channels: Channels,
     pub group: Group,
     pub since: &'static str,
     pub complexity: &'static str,
@@ -29,6 +36,8 @@ pub struct Command {
     /// derive from it.
     pub syntax: &'static str,
     pub handler: Handler,
+    /// Of what runs on the loop, beside the session: what it does where a script calls it. `None`: a script can't.
+    pub scripted: Option<ScriptedHandler>,
     pub subcommands: &'static [Command],
     /// Which calls run on the heavy lane, where the flag does not say it of all.
     pub heavy_when: Option<HeavyTest>,
@@ -50,6 +59,9 @@ pub struct Deprecated {
 pub type SessionHandler =
     fn(&mut crate::kv::sessions::session::SessionCall<'_>, &[&[u8]]) -> crate::kv::sessions::session::Outcome;
 
+/// What such a command does where a script calls it.
+pub type ScriptedHandler = fn(&mut dyn ScriptSession, &[&[u8]]) -> CommandResult;
+
 /// True for a call that takes long: it must not hold up a light one.
 pub type HeavyTest = fn(&[&[u8]]) -> bool;
 
@@ -66,10 +78,29 @@ pub enum Handler {
     Look(Look),
     /// In the writer.
     Write(fn(&mut WriteCall<'_>) -> CommandResult),
-    /// In the writer, where it may wait: it answers, or it is to run again when something has come for it. Refused until waiting is built.
-    Wait(fn(&mut WriteCall<'_>) -> Result<Waited, CommandError>),
+    /// In the writer where the call's arguments say that it changes something, else on a reader thread.
+    Either(Either),
+    /// In the writer, where it may wait: it answers, or it is to run again when something has come for it. What only reads is run on a
+    /// reader before.
+    Wait(Wait),
+    /// In the writer, which alone knows who waits.
+    Waiting(fn(&mut dyn WaitingCalls, &[&[u8]]) -> CommandResult),
+    /// A script: in the writer, or on the heavy lane where it changes nothing.
+    Script(Script),
+    /// In the writer, which keeps the sources of scripts and libraries.
+    Sources(fn(&mut Sources, &mut Keyspace, &[&[u8]]) -> CommandResult),
+    /// In the writer, which has the users.
+    Users(fn(&mut dyn UserRows, &[&[u8]]) -> CommandResult),
     /// Nowhere: only its subcommands run. `resolve` never returns such a row.
     Container,
+}
+
+/// A command that only reads most of the time.
+#[derive(Clone, Copy)]
+pub struct Either {
+    pub changes: fn(&[&[u8]]) -> bool,
+    pub read: fn(&mut ReadCall<'_>) -> ReadResult,
+    pub write: fn(&mut WriteCall<'_>) -> CommandResult,
 }
 
 impl Call<'_> {
@@ -87,12 +118,14 @@ impl Command {
         arity: 1,
         flags: Flags::NONE,
         keys: Keys::None,
+        channels: Channels::None,
         group: Group::Generic,
         since: "1.0.0",
         complexity: "O(1)",
         summary: "",
         syntax: "",
         handler: Handler::Container,
+        scripted: None,
         subcommands: &[],
         heavy_when: None,
         tips: &[],
@@ -119,11 +152,28 @@ impl Command {
     #[must_use]
     pub fn lane(&self, args: &[&[u8]]) -> Option<LaneId> {
         match self.handler {
-            Handler::Write(_) | Handler::Wait(_) => Some(WRITE),
-            Handler::Read(_) | Handler::Look(_) if self.is_heavy(args) => Some(HEAVY),
-            Handler::Read(_) | Handler::Look(_) => Some(READ),
             Handler::Session(_) | Handler::Pure(_) | Handler::Container => None,
+            _ if self.changes(args) => Some(WRITE),
+            _ if self.is_heavy(args) => Some(HEAVY),
+            _ => Some(READ),
         }
+    }
+
+    /// True exactly when this call runs in the writer by itself.
+    #[must_use]
+    pub fn changes(&self, args: &[&[u8]]) -> bool {
+        match self.handler {
+            Handler::Write(_) | Handler::Waiting(_) | Handler::Sources(_) | Handler::Users(_) => true,
+            Handler::Script(script) => !script.only_reads(args),
+            Handler::Wait(wait) => wait.read.is_none(),
+            Handler::Either(either) => (either.changes)(args),
+            _ => false,
+        }
+    }
+
+    /// What is wrong with this call where a script makes it.
+    pub fn check_in_script(&self, args: &[&[u8]]) -> Result<(), CommandError> {
+        if let Handler::Wait(wait) = self.handler { (wait.in_scripts)(args) } else { Ok(()) }
     }
 
     /// True exactly when its calls ride in a run: they are answered at once, and their replies wait for those before them.

@@ -52,12 +52,14 @@ fn the_handler_agrees_with_the_flags() {
     for row in rows() {
         let (write, read) = (row.flags.has(Flags::WRITE), row.flags.has(Flags::READONLY));
         match row.handler {
-            Handler::Write(_) => assert!(write && !read, "{}", row.name),
+            Handler::Write(_) | Handler::Either(_) => assert!(write && !read, "{}", row.name),
             // XREAD waits and changes nothing.
             Handler::Wait(_) => assert!(write != read && row.flags.has(Flags::BLOCKING), "{}", row.name),
             Handler::Read(_) | Handler::Look(_) => assert!(read && !write, "{}", row.name),
             Handler::Pure(_) | Handler::Container => assert!(!write && !read, "{}", row.name),
-            Handler::Session(_) => assert!(!write, "{}", row.name),
+            Handler::Session(_) | Handler::Waiting(_) | Handler::Users(_) => assert!(!write, "{}", row.name),
+            Handler::Script(script) => assert!(!write && read == script.is_read_only, "{}", row.name),
+            Handler::Sources(_) => assert!(!read, "{}", row.name),
         }
         assert!(write || !row.flags.has(Flags::DENYOOM), "{}", row.name);
     }
@@ -120,17 +122,28 @@ fn every_syntax_parses_and_fits_the_arity() {
 #[test]
 fn keys_lie_within_the_arity() {
     for row in rows() {
+        // PFMERGE needs no source, and as in Redis its specs then name no key at all; SUNSUBSCRIBE needs no channel.
+        let is_open = ["pfmerge", "sunsubscribe"].contains(&row.name);
         for spec in row.keys.specs() {
             let Begin::Index(first) = spec.begin else { continue };
-            assert!(first >= 1 && first < row.arity.abs(), "{}", row.name);
+            assert!(first >= 1 && (first < row.arity.abs() || is_open), "{}", row.name);
             if let Find::Range { last, step, .. } = spec.find {
                 assert!(step >= 1 && last >= -2, "{}", row.name);
             }
         }
         // The shortest call that is allowed names its keys.
-        let args = vec![&b"1"[..]; usize::from(row.arity.unsigned_abs())];
+        let mut args = vec![&b"1"[..]; usize::from(row.arity.unsigned_abs())];
+        for spec in row.keys.specs() {
+            if let Begin::Keyword { keyword, start } = spec.begin
+                && let Some(arg) = usize::try_from(start).ok().and_then(|start| args.get_mut(start))
+            {
+                *arg = keyword.as_bytes();
+            }
+        }
         let is_empty = row.keys.positions(&args).is_empty();
-        assert!(row.keys.specs().is_empty() == is_empty || row.flags.has(Flags::NO_MANDATORY_KEYS), "{}", row.name);
+        let may_be_empty = row.flags.has(Flags::NO_MANDATORY_KEYS) || is_open;
+        let has_keys = row.keys.specs().iter().any(|spec| !spec.flags.has(KeyFlags::NOT_KEY));
+        assert!(has_keys != is_empty || may_be_empty, "{}", row.name);
     }
 }
 
@@ -175,7 +188,18 @@ fn is_ours(row: &Command) -> bool {
 }
 
 /// (row, column, why it differs).
-const EXCEPTIONS: &[(&str, &str, &str)] = &[];
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("blmove", "flags", IN_SCRIPTS),
+    ("blpop", "flags", IN_SCRIPTS),
+    ("brpop", "flags", IN_SCRIPTS),
+    ("brpoplpush", "flags", IN_SCRIPTS),
+    ("bzpopmax", "flags", IN_SCRIPTS),
+    ("bzpopmin", "flags", IN_SCRIPTS),
+    ("wait", "flags", IN_SCRIPTS),
+    ("zrank", "arity", "7.2 has WITHSCORE"),
+    ("zrevrank", "arity", "7.2 has WITHSCORE"),
+];
+const IN_SCRIPTS: &str = "7.2 lets scripts call it: it does not wait there";
 
 fn joined<'a>(names: impl Iterator<Item = &'a str>, separator: &str) -> String {
     let joined = names.collect::<Vec<_>>().join(separator);
@@ -222,19 +246,44 @@ fn rows_equal_those_of_redis_7_0() {
     }
 }
 
+#[test]
+fn scripts_may_call_what_they_may_in_redis_7_2() {
+    let (refused, others) = include_str!("testdata/noscript-7.2.txt").split_once("# others\n").unwrap();
+    let names = |lines: &'static str| lines.lines().filter(|line| !line.starts_with('#')).collect::<BTreeSet<_>>();
+    let (refused, others) = (names(refused), names(others));
+    for row in rows().filter(|row| !matches!(row.handler, Handler::Container) && !is_ours(row)) {
+        let is_known = refused.contains(row.name) || others.contains(row.name);
+        assert!(is_known || row.since > "7.2.5", "redis-server 7.2 has no {}", row.name);
+        assert_eq!(row.flags.has(Flags::NOSCRIPT), refused.contains(row.name), "{}: noscript", row.name);
+    }
+    // What is ours and dangerous.
+    for name in ["backup|start", "backup|status"] {
+        assert!(lookup_full_name(name.as_bytes()).unwrap().flags.has(Flags::NOSCRIPT), "{name}");
+    }
+}
+
 const CHOICE_NAMES: &str = "Redis has a name of its own for the choice, or for the group";
+const FLOAT_TIMEOUT: &str = "a `timeout` is an integer elsewhere";
 const INNER_NAMES: &str = "the names of its inner groups are made up from their parts";
 
 /// Rows whose arguments the syntax cannot say as Redis does, with the reason.
 const ARGUMENT_EXCEPTIONS: &[(&str, &str)] = &[
     ("bgsave", "a choice of one stands for itself"),
+    ("blmove", CHOICE_NAMES),
+    ("blmpop", CHOICE_NAMES),
+    ("blpop", FLOAT_TIMEOUT),
+    ("brpop", FLOAT_TIMEOUT),
+    ("brpoplpush", FLOAT_TIMEOUT),
+    ("client|caching", CHOICE_NAMES),
     ("client|kill", CHOICE_NAMES),
     ("client|list", CHOICE_NAMES),
     ("client|no-evict", CHOICE_NAMES),
     ("client|no-touch", CHOICE_NAMES),
     ("client|pause", CHOICE_NAMES),
     ("client|reply", CHOICE_NAMES),
+    ("client|tracking", CHOICE_NAMES),
     ("client|setinfo", CHOICE_NAMES),
+    ("client|unblock", CHOICE_NAMES),
     ("cluster|addslotsrange", INNER_NAMES),
     ("cluster|delslotsrange", INNER_NAMES),
     ("cluster|keyslot", "COMMAND DOCS makes a string of it: the command has no key specs"),
@@ -242,13 +291,49 @@ const ARGUMENT_EXCEPTIONS: &[(&str, &str)] = &[
     ("cluster|setslot", INNER_NAMES),
     ("replicaof", INNER_NAMES),
     ("slaveof", INNER_NAMES),
+    ("geoadd", "Redis calls CH `change`"),
+    ("georadius", INNER_NAMES),
+    ("georadius_ro", INNER_NAMES),
+    ("georadiusbymember", INNER_NAMES),
+    ("georadiusbymember_ro", INNER_NAMES),
+    ("geosearch", INNER_NAMES),
+    ("geosearchstore", INNER_NAMES),
     ("hello", CHOICE_NAMES),
+    ("acl|log", CHOICE_NAMES),
     ("bitfield", "the names of its inner groups are made up from their parts; a `value` is a string elsewhere"),
     ("hincrbyfloat", "an `increment` is an integer elsewhere"),
     ("hrandfield", CHOICE_NAMES),
+    ("linsert", CHOICE_NAMES),
+    ("lmove", CHOICE_NAMES),
+    ("lmpop", CHOICE_NAMES),
     ("incrbyfloat", "an `increment` is an integer elsewhere"),
     ("shutdown", INNER_NAMES),
+    ("sort", "Redis calls ALPHA `sorting`"),
+    ("sort_ro", "Redis calls ALPHA `sorting`"),
+    ("function|restore", CHOICE_NAMES),
+    ("script|debug", CHOICE_NAMES),
     ("setbit", "a `value` is a string elsewhere"),
+    ("bzmpop", "a `timeout` is an integer elsewhere"),
+    ("bzpopmax", FLOAT_TIMEOUT),
+    ("bzpopmin", FLOAT_TIMEOUT),
+    ("zadd", "Redis has names of its own for CH and INCR"),
+    ("zcount", "a bound is a string elsewhere"),
+    ("zrandmember", CHOICE_NAMES),
+    ("zrange", "a rank is an integer elsewhere"),
+    ("zrangebyscore", "a bound is a string elsewhere"),
+    ("zremrangebyscore", "a bound is a string elsewhere"),
+    ("zrevrangebyscore", "a bound is a string elsewhere"),
+    ("xadd", CHOICE_NAMES),
+    ("xautoclaim", "a `start` is an integer elsewhere"),
+    ("xgroup|create", CHOICE_NAMES),
+    ("xgroup|setid", CHOICE_NAMES),
+    ("xinfo|stream", INNER_NAMES),
+    ("xpending", "a `start` and an `end` are integers elsewhere"),
+    ("xrange", "a `start` and an `end` are integers elsewhere"),
+    ("xread", INNER_NAMES),
+    ("xreadgroup", INNER_NAMES),
+    ("xrevrange", "a `start` and an `end` are integers elsewhere"),
+    ("xtrim", CHOICE_NAMES),
 ];
 
 fn argument_text(argument: &Argument<'_>) -> String {
@@ -259,6 +344,25 @@ fn argument_text(argument: &Argument<'_>) -> String {
     let parts: Vec<String> = argument.arguments.iter().map(argument_text).collect();
     let parts = if parts.is_empty() { String::new() } else { format!("({})", parts.join(" ")) };
     format!("{}:{}{token}{}{parts}", argument.name, argument.kind.name(), flags.concat())
+}
+
+#[test]
+fn each_command_of_redis_7_2_is_there_or_its_absence_is_explained() {
+    let document = include_str!("../../../docs/compatibility.md");
+    let (_, absent) = document.split_once("## Commands that are not there").unwrap();
+    let (absent, _) = absent.split_once("\n## ").unwrap();
+    let explained: BTreeSet<String> = absent
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .flat_map(|line| line.split('|').nth(1).unwrap().split(','))
+        .map(|name| name.trim().trim_matches('`').to_lowercase().replace(' ', "|"))
+        .collect();
+    let ours: BTreeSet<&str> = rows().map(|row| row.name).collect();
+    let lines = include_str!("testdata/arguments-7.2.tsv").lines().filter(|line| !line.starts_with('#'));
+    let theirs: BTreeSet<String> = lines.filter_map(|line| line.split('\t').next()).map(str::to_owned).collect();
+    assert!(theirs.len() > 350, "all of 7.2, with their subcommands");
+    let missing: BTreeSet<String> = theirs.iter().filter(|name| !ours.contains(name.as_str())).cloned().collect();
+    assert_eq!(missing, explained);
 }
 
 #[test]

@@ -103,9 +103,9 @@ fn exec(call: &mut SessionCall<'_>, args: &[&[u8]]) -> Outcome {
     let (execution, lane) = queue.execution(args[0], session.version, !watches.is_empty(), is_shown);
     match lane {
         None => Outcome::Execute(execution),
-        Some((lane, version, calls)) => {
+        Some((lane, version, rights, calls)) => {
             let watched = watches.into_values().collect();
-            let job = Job { wants_ends: true, ..Job::new(Kind::Exec(watched), version, calls) };
+            let job = Job { wants_ends: true, rights, ..Job::new(Kind::Exec(watched), version, calls) };
             Outcome::Submit(lane, job, Awaits::Exec(execution))
         }
     }

@@ -129,21 +129,75 @@ impl Pattern {
     }
 }
 
+/// The same for a pattern that is used once, or seldom: nothing is compiled, unless the two are so long that trying takes longer.
+#[must_use]
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    if text.is_empty() {
+        return pattern.is_empty();
+    }
+    if pattern.len().saturating_mul(text.len()) > TRIED_MAX {
+        return Pattern::new(pattern, false).is_ok_and(|pattern| pattern.matches(text));
+    }
+    let (mut rest, mut at) = (pattern, 0);
+    // Behind the last star, and how much of the text it has not taken. No star before it needs to take any other part.
+    let mut star: Option<(&[u8], usize)> = None;
+    loop {
+        match next_token(rest) {
+            None if at == text.len() => return true,
+            Some((Token::Star, [])) => return true,
+            Some((Token::Star, behind)) => {
+                star = Some((behind, at));
+                rest = behind;
+                continue;
+            }
+            Some((token, behind)) if text.get(at).is_some_and(|byte| token.takes(*byte)) => {
+                (rest, at) = (behind, at + 1);
+                continue;
+            }
+            _ => {}
+        }
+        match &mut star {
+            Some((behind, from)) if *from < text.len() => {
+                *from += 1;
+                (rest, at) = (behind, *from);
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// Steps that trying may take before compiling is cheaper.
+const TRIED_MAX: usize = 16 << 10;
+
 fn tokens(mut pattern: &[u8]) -> impl Iterator<Item = Token<'_>> {
     std::iter::from_fn(move || {
-        let (token, rest) = match pattern {
-            [] => return None,
-            [b'*', rest @ ..] => (Token::Star, rest),
-            [b'?', rest @ ..] => (Token::Any, rest),
-            [b'[', rest @ ..] => {
-                let (class, rest) = Class::split(rest);
-                (Token::Class(class), rest)
-            }
-            [b'\\', literal, rest @ ..] | [literal, rest @ ..] => (Token::One(*literal), rest),
-        };
+        let (token, rest) = next_token(pattern)?;
         pattern = rest;
         Some(token)
     })
+}
+
+fn next_token(pattern: &[u8]) -> Option<(Token<'_>, &[u8])> {
+    Some(match pattern {
+        [] => return None,
+        [b'*', rest @ ..] => (Token::Star, rest),
+        [b'?', rest @ ..] => (Token::Any, rest),
+        [b'[', rest @ ..] => {
+            let (class, rest) = Class::split(rest);
+            (Token::Class(class), rest)
+        }
+        [b'\\', literal, rest @ ..] | [literal, rest @ ..] => (Token::One(*literal), rest),
+    })
+}
+
+impl Token<'_> {
+    fn takes(&self, byte: u8) -> bool {
+        match self {
+            Token::Star | Token::Any => true,
+            Token::One(one) => *one == byte,
+            Token::Class(class) => holds(&class.bytes(false), byte),
+        }
+    }
 }
 
 impl<'a> Class<'a> {
@@ -239,6 +293,24 @@ mod tests {
         for (pattern, text) in [("h?llo", "hllo"), ("a*b", "a"), ("*a", "ab"), ("", "a"), ("a?", "a"), ("?*?", "a")] {
             assert!(!is_match(pattern, text), "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn a_pattern_that_is_used_once_matches_as_a_compiled_one() {
+        let long = vec![b'a'; 100_000];
+        for (pattern, text) in [
+            (&b"*"[..], &b""[..]),
+            (b"", b""),
+            (b"user:*", b"user:7"),
+            (b"user:*", b"users:7"),
+            (b"*a*a*a*b", &long),
+            (b"*a*a*a*a", &long),
+            (b"a*", &long),
+            (b"a*[^a]*", &long),
+        ] {
+            assert_eq!(super::matches(pattern, text), matches(pattern, text, false), "{}", pattern.escape_ascii());
+        }
+        assert!(!super::matches(&[b'*'; PATTERN_BYTES_MAX + 1], &long), "no rule is as long");
     }
 
     #[test]
@@ -410,6 +482,7 @@ mod tests {
             }
             let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
             proptest::prop_assert_eq!(matches(pattern, text, ignore_case), reference(pattern, text, ignore_case));
+            proptest::prop_assert_eq!(super::matches(pattern, text), reference(pattern, text, false));
         }
     }
 }

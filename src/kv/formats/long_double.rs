@@ -83,6 +83,41 @@ impl LongDouble {
         }
     }
 
+    /// A thousand times as much, rounded once to the format, then up to an integer. None when that is more than an `i64`; what is less
+    /// than one is the least.
+    pub fn thousandfold_up(self) -> Option<i64> {
+        let (negative, mantissa, exponent) = match self {
+            Self::Infinity { negative: true } => return Some(i64::MIN),
+            Self::Infinity { negative: false } => return None,
+            Self::Finite { mantissa: 0, .. } => return Some(0),
+            Self::Finite { negative, mantissa, exponent } => (negative, mantissa, exponent),
+        };
+        let one = BigUint::from(1u8);
+        let scale = exponent.unsigned_abs();
+        let product = BigUint::from(mantissa) * BigUint::from(1000u16);
+        let rounded = match exponent {
+            0.. => round_quotient(&(product << scale), &one, EXTENDED),
+            _ => round_quotient(&product, &(one << scale), EXTENDED),
+        };
+        let magnitude = match rounded {
+            Rounded::Finite { mantissa, exponent } if exponent <= 0 => {
+                let shift = u32::try_from(exponent.unsigned_abs()).unwrap_or(u32::MAX);
+                let floor = mantissa.checked_shr(shift).unwrap_or(0);
+                let is_whole = floor.checked_shl(shift) == Some(mantissa);
+                u128::from(floor) + u128::from(!is_whole && !negative)
+            }
+            Rounded::Finite { mantissa, exponent } if exponent < 64 => u128::from(mantissa) << exponent,
+            Rounded::Finite { .. } | Rounded::Overflow => u128::MAX,
+            Rounded::Underflow => u128::from(!negative),
+        };
+        match (i64::try_from(magnitude), negative) {
+            (Ok(magnitude), false) => Some(magnitude),
+            (Ok(magnitude), true) => Some(-magnitude),
+            (Err(_), false) => None,
+            (Err(_), true) => Some(i64::MIN),
+        }
+    }
+
     /// `%.17Lf` without trailing zeros and without a bare point; minus zero is `0`. An infinity is `inf` or `-inf`.
     pub fn to_text(self) -> String {
         let (negative, mantissa, exponent) = match self {

@@ -3,7 +3,9 @@
 pub mod bits;
 pub mod float_text;
 pub mod fuzz;
+pub mod geohash;
 pub mod glob;
+pub mod hyperloglog;
 pub mod lcs;
 pub mod long_double;
 pub mod lzf;

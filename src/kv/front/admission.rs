@@ -4,25 +4,38 @@ use std::borrow::Cow;
 
 use crate::kv::commands::table::{self, Command};
 use crate::kv::errors::{self, CommandError};
+use crate::kv::jobs::WRITE;
 use crate::kv::sessions::session::Session;
 use crate::kv::sessions::transaction::State;
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::shared::hand_offs::HandOff;
-use crate::kv::shared::runtime::Pausing;
+use crate::kv::shared::runtime::{Knob, Pausing};
 use crate::kv::table::flags::Flags;
+use crate::kv::users::Denied;
+use crate::sys::clock;
 
 /// What is to be done with a request.
 pub enum Admission {
     /// Answered with this error; it did not run.
     Refused(Option<&'static Command>, Cow<'static, str>),
+    /// The same, because its user may not do that.
+    Denied(&'static Command, Denied),
     /// Put into the transaction's queue.
     Queue(&'static Command),
     /// Run now.
     Run(&'static Command),
-    /// Not a request at all: a web page made its reader's browser send this (Redis: securityWarningCommand).
-    Hostile,
+    /// Not a request at all: a web page made its reader's browser send this (Redis: securityWarningCommand), or it is TLS.
+    Hostile(Hostile),
     /// Not before then (milliseconds since 1970): clients are paused.
     Later(i64),
+}
+
+/// What was sent instead of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hostile {
+    Browser,
+    /// A TLS handshake.
+    Tls,
 }
 
 impl Admission {
@@ -30,24 +43,30 @@ impl Admission {
     #[must_use]
     pub fn is_inert(&self, session: &Session) -> bool {
         match self {
-            Admission::Refused(..) | Admission::Queue(_) => true,
+            Admission::Refused(..) | Admission::Denied(..) | Admission::Queue(_) => true,
             // EXEC without anything to run is an error.
             Admission::Run(command) if command.flags.has(Flags::EXECUTES) => !session.transaction.is_queuing(),
             Admission::Run(command) => command.is_inert(),
-            Admission::Hostile | Admission::Later(_) => false,
+            Admission::Hostile(_) | Admission::Later(_) => false,
         }
     }
+}
+
+/// True for the first bytes of a TLS handshake, where a request was expected.
+pub fn begins_tls(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x16, 0x03])
 }
 
 /// `args` has at least one element.
 pub fn admit(session: &Session, worker: &WorkerState, args: &[&[u8]]) -> Admission {
     // A line of HTTP? Its body could be commands, sent by somebody whose browser stands behind the firewall.
     if args[0].eq_ignore_ascii_case(b"host:") || args[0].eq_ignore_ascii_case(b"post") {
-        return Admission::Hostile;
+        return Admission::Hostile(Hostile::Browser);
     }
     // Does it exist, with that many arguments?
     let command = match table::resolve(args) {
         Ok(command) => command,
+        Err(_) if begins_tls(args[0]) => return Admission::Hostile(Hostile::Tls),
         Err(error) => return Admission::Refused(table::lookup_row(args), error.text()),
     };
     let refuse = |text: &'static str| Admission::Refused(Some(command), Cow::Borrowed(text));
@@ -56,11 +75,17 @@ pub fn admit(session: &Session, worker: &WorkerState, args: &[&[u8]]) -> Admissi
         return refuse(errors::DEBUG_NOT_ALLOWED);
     }
     // Who has not logged in may do nothing but log in.
-    if !session.is_authenticated && !command.flags.has(Flags::NO_AUTH) && worker.shared.runtime.has_password() {
+    if !session.is_authenticated && !command.flags.has(Flags::NO_AUTH) && worker.users.needs_login() {
         return refuse(errors::NO_AUTH);
     }
     if session.transaction.is_open() && (command.flags.has(Flags::NO_MULTI) || command.flags.has(Flags::MUTES)) {
         return refuse(errors::NOT_IN_MULTI);
+    }
+    // May its user do that?
+    if session.client.is_restricted.get()
+        && let Err(denied) = session.client.user.borrow().check(command, args)
+    {
+        return Admission::Denied(command, denied);
     }
     // From here on EXEC counts as what it is going to run.
     let flags = flags_of(session, command);
@@ -69,6 +94,17 @@ pub fn admit(session: &Session, worker: &WorkerState, args: &[&[u8]]) -> Admissi
         return refuse(errors::DISK_NEARLY_FULL);
     }
     let may_write = flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE);
+    // While the writer is with a script that runs for long, nothing that needs it can be done soon.
+    if !command.flags.has(Flags::ALLOW_BUSY)
+        && let Some(is_function) = busy_with(worker)
+        && needs_writer(session, command, args)
+    {
+        return refuse(if is_function { errors::BUSY_FUNCTION } else { errors::BUSY_SCRIPT });
+    }
+    // Who listens in RESP2 can't tell a reply from a message.
+    if !command.flags.has(Flags::WHILE_SUBSCRIBED) && session.client.only_listens() {
+        return Admission::Refused(Some(command), errors::only_while_subscribed(command.name));
+    }
     if session.client.is_monitor.get() {
         // A monitor only watches, and is never paused.
         if may_write || flags.has(Flags::READONLY) {
@@ -87,6 +123,22 @@ pub fn admit(session: &Session, worker: &WorkerState, args: &[&[u8]]) -> Admissi
         return Admission::Queue(command);
     }
     Admission::Run(command)
+}
+
+/// Whether the call would go to the writer, now or with its transaction.
+fn needs_writer(session: &Session, command: &Command, args: &[&[u8]]) -> bool {
+    match &session.transaction.state {
+        State::Queuing(queue) if command.flags.has(Flags::EXECUTES) => {
+            queue.lane() == Some(WRITE) || !session.transaction.watched.is_empty()
+        }
+        _ => command.lane(args) == Some(WRITE),
+    }
+}
+
+/// Whether the writer has been with one script for as long as others wait for it, and whether that is a function.
+fn busy_with(worker: &WorkerState) -> Option<bool> {
+    let threshold_ms = worker.shared.runtime.read(Knob::BusyReplyMs);
+    worker.shared.running_scripts.writer_is_busy(threshold_ms, clock::uptime_ms)
 }
 
 /// Of the command, and for EXEC of all that it runs.

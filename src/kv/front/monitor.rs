@@ -1,21 +1,15 @@
 //! MONITOR: every worker shows its clients' calls to the monitors of all workers, as Redis writes them, passwords left out.
 
-use crate::kv::commands::table::Command;
+use crate::kv::commands::table::{Command, Handler};
 use crate::kv::metrics::statistics::Counted;
+use crate::kv::sessions::monitors;
 use crate::kv::sessions::questions::Notice;
 use crate::kv::sessions::scatter_gather::{self, MessageKind};
 use crate::kv::sessions::session::Client;
 use crate::kv::sessions::wire;
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::table::flags::Flags;
-use crate::kv::table::redaction::{REDACTED, is_secret};
-use crate::resp::inline;
-use crate::server::{Effects, Outbox};
-use crate::sys::clock;
-
-/// Bytes of arguments that a line shows; what is beyond is counted. Each monitor gets a copy, in which a byte may be four, and
-/// other workers get it over the bus: whole, one large SET would cost more memory than anything else that a client can send.
-const LINE_BYTES_MAX: usize = 64 << 10;
+use crate::server::{Address, Effects, Outbox};
 
 /// A call of `client` has run here, and its reply is in `out`; or it goes to a lane, or was the client's last. A monitor that
 /// is the client itself sees it only with `out`.
@@ -27,7 +21,9 @@ pub fn feed(
     mut out: Option<&mut Outbox>,
     effects: &mut Effects,
 ) {
-    if command.flags.has(Flags::SKIP_MONITOR) || command.flags.has(Flags::ADMIN) {
+    // A script is shown, and what it calls behind it.
+    let is_script = matches!(command.handler, Handler::Script(_));
+    if command.flags.has(Flags::SKIP_MONITOR) && !is_script || command.flags.has(Flags::ADMIN) {
         return;
     }
     let line = line(client, command, args);
@@ -50,43 +46,25 @@ pub fn feed(
 }
 
 fn line(client: &Client, command: &Command, args: &[&[u8]]) -> Vec<u8> {
-    let now_us = clock::wall_us();
-    let mut line =
-        format!("+{}.{:06} [{} {}]", now_us / 1_000_000, now_us % 1_000_000, client.database.get(), client.address)
-            .into_bytes();
-    let mut left = LINE_BYTES_MAX;
-    for (index, arg) in args.iter().enumerate() {
-        if left == 0 {
-            line.extend_from_slice(format!(" \"... ({} more arguments)\"", args.len() - index).as_bytes());
-            break;
-        }
-        let arg = if is_secret(command.name, args, index) { REDACTED } else { arg };
-        let shown = arg.len().min(left);
-        line.extend_from_slice(b" \"");
-        inline::escape(&arg[..shown], &mut line);
-        if shown < arg.len() {
-            line.extend_from_slice(format!("... ({} more bytes)", arg.len() - shown).as_bytes());
-        }
-        line.push(b'"');
-        // An empty one takes room as well.
-        left = left.saturating_sub(shown.max(1));
-    }
-    line.extend_from_slice(b"\r\n");
-    line
+    let (database, address) = (client.database.get(), &client.address);
+    let unix = if let Address::Unix(_) = address { "unix:" } else { "" };
+    monitors::line(format_args!("{database} {unix}{address}"), command.name, args)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kv::commands::table;
+    use crate::kv::sessions::monitors::LINE_BYTES_MAX;
     use crate::kv::sessions::session::Session;
     use crate::server::{ConnectionId, ListenerKind, Peer};
 
     #[test]
     fn a_line_is_short_whatever_the_call_is() {
-        let address = "127.0.0.1:7".parse().unwrap();
-        let (listener, kind) = (0, ListenerKind::Tcp);
-        let peer = Peer { id: ConnectionId(1), number: 1, address, local: address, descriptor: 3, listener, kind };
+        let address = Address::Internet("127.0.0.1:7".parse().unwrap());
+        let (id, local, listener, kind) = (ConnectionId(1), address.clone(), 0, ListenerKind::Tcp);
+        let (is_local, secured) = (true, None);
+        let peer = Peer { id, number: 1, address, local, descriptor: 3, listener, kind, is_local, secured };
         let client = Session::new(&peer, 0).client;
         let long = vec![0; 8 << 20];
         let set = line(&client, table::lookup(b"set").unwrap(), &[b"set", b"k", &long, b"EX", b"1"]);

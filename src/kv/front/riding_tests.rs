@@ -4,8 +4,10 @@ use crate::kv::commands::table;
 use crate::kv::front::stage::Stage;
 use crate::kv::jobs::{HEAVY, READ, WRITE};
 use crate::kv::metrics::statistics::{OfCommand, Totals};
+use crate::kv::shared::turns;
 
 fn stage() -> Stage {
+    turns::without_time();
     Stage::with(|settings| settings.debug_commands = true)
 }
 
@@ -55,6 +57,8 @@ fn what_others_can_see_cuts_a_run() {
         "LASTSAVE",
         "DEBUG SET-ACTIVE-EXPIRE 1",
         "WATCH a",
+        "PUBLISH c x",
+        "SUBSCRIBE c",
     ];
     for call in calls {
         let mut stage = stage();

@@ -4,11 +4,18 @@
 //! commit instead of two hops, and its reply is due only after that commit anyway. A large one would hold up everybody's commit.
 //! What nobody else can see rides as well (`riding`): it is answered at once, and its reply waits for those before it.
 
+mod denying;
 mod executing;
+mod hearing;
 mod holding;
+mod looking;
+mod noticing;
 mod point_lookup;
 mod prefetching;
+mod pushing;
 mod riding;
+mod served;
+mod waiting;
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -18,35 +25,36 @@ use smallvec::SmallVec;
 use crate::kv::cache::{Cache, Found};
 use crate::kv::commands::table::{self, Command, Handler};
 use crate::kv::errors;
-use crate::kv::front::admission::{self, Admission};
+use crate::kv::front::admission::{self, Admission, Hostile};
 use crate::kv::front::monitor;
 use crate::kv::front::slowlog;
 use crate::kv::jobs::job::{Calls, Done, DoneOutcome, Job, Kind, Unit};
 use crate::kv::jobs::{HEAVY, READ, WRITE};
 use crate::kv::lanes::calls::event_of;
-use crate::kv::metrics::statistics::Counted;
 use crate::kv::metrics::tally::Tally;
+use crate::kv::sessions::acl_log;
+use crate::kv::sessions::acting;
 use crate::kv::sessions::monitors;
-use crate::kv::sessions::questions;
-use crate::kv::sessions::scatter_gather::{self, MessageKind};
+use crate::kv::sessions::publishing;
+use crate::kv::sessions::pushes;
 use crate::kv::sessions::session::{Awaits, Outcome, Polled, Running, Session, SessionCall, Wait};
 use crate::kv::sessions::slow_log;
+use crate::kv::sessions::tracking;
 use crate::kv::sessions::transaction::State;
 use crate::kv::sessions::worker_state::WorkerState;
-use crate::kv::shared::runtime::Knob;
-use crate::kv::shared::settings::RIDING_ARGUMENTS_MAX;
+use crate::kv::shared::broken::{self, Variant};
 use crate::kv::table::flags::Flags;
 use crate::resp::encode;
 use crate::resp::protocol_error::ProtocolError;
 use crate::resp::reply::Reply;
-use crate::resp::request::{Limits, Parsed, RequestParser};
-use crate::server::{
-    Account, Counter, Effects, Excess, Input, Kept, LaneId, LogLimit, Outbox, Peer, Service, Slot, Step,
-};
+use crate::resp::request::Parsed;
+use crate::server::{Account, Effects, Excess, Input, Kept, LaneId, LogLimit, Outbox, Peer, Service, Slot, Step};
 use crate::sys::clock;
 use executing::TurnLength;
 use prefetching::Prefetch;
-use riding::Run;
+use riding::{Run, reads_before_a_change, rides};
+use served::NextRequest;
+pub use served::ServedClient;
 
 /// From this length on an argument is not copied into its job: the job gets the memory in which it was received, of its size.
 const TAKEN_BYTES_MIN: usize = 1 << 20;
@@ -68,24 +76,8 @@ pub struct KvService {
     is_monitored: bool,
     /// The slow log wants calls that take next to no time, as of the same.
     times_each: bool,
-}
-
-/// A client as the loop serves it. Its session, whose `awaits` is the client's state, is apart from the parser of its bytes: a call's
-/// arguments lie in the parser while the session changes.
-pub struct ServedClient {
-    session: Session,
-    parser: RequestParser,
-    next: NextRequest,
-}
-
-/// How far the bytes that are not handled yet were looked at.
-enum NextRequest {
-    /// The parser is to go on with them.
-    Unparsed,
-    /// A request of so many bytes is complete in the parser: it waits for the run before it, or for the end of a pause.
-    Held(usize),
-    /// They can't be understood; answered when what came before is.
-    Broken(ProtocolError),
+    /// Somebody wants to hear of keys that were read and are not there, as of the same.
+    tells_misses: bool,
 }
 
 /// What the handling of one request came to.
@@ -120,6 +112,7 @@ impl KvService {
             aside: Outbox::default(),
             is_monitored: false,
             times_each: false,
+            tells_misses: false,
         }
     }
 
@@ -143,6 +136,10 @@ impl KvService {
                     input.consume(length);
                     continue;
                 }
+                Ok(Parsed::NeedMore) | Err(_) if admission::begins_tls(input.bytes()) => {
+                    holding::tell_of_hostile(&served.session.client, Hostile::Tls);
+                    return Step::Close;
+                }
                 Ok(Parsed::NeedMore) => return served.session.submit(run).unwrap_or(Step::NeedInput),
                 Err(error) => {
                     if let Some(step) = served.session.submit(run) {
@@ -158,7 +155,12 @@ impl KvService {
             let turn = self.request(&mut served.session, &args, &mut run, out, effects);
             drop(args);
             match turn {
-                Turn::Consumed => input.consume(length),
+                Turn::Consumed => {
+                    input.consume(length);
+                    if run.is_none() {
+                        pushes::put_behind(&served.session.client, out);
+                    }
+                }
                 Turn::LacksLast(bytes) => {
                     let run = run.as_mut().expect("it is part of one");
                     // It ends where the request does, but for a line end.
@@ -187,7 +189,7 @@ impl KvService {
         let text = format!("ERR {error}");
         static NOT_UNDERSTOOD: LogLimit = LogLimit::new();
         if let Some(left_out) = NOT_UNDERSTOOD.admit() {
-            let peer = served.session.client.address;
+            let peer = &served.session.client.address;
             tracing::info!(%peer, %error, left_out, "a client does not speak the protocol; closed");
         }
         self.worker.statistics.error_replied(&text);
@@ -205,6 +207,9 @@ impl KvService {
         effects: &mut Effects,
     ) -> Turn {
         let admission = admission::admit(session, &self.worker, args);
+        if let Admission::Run(command) = admission {
+            self.note_reads(session, command, args, effects);
+        }
         if let Admission::Run(command) = admission
             && let Some(lane) = command.lane(args)
         {
@@ -213,12 +218,19 @@ impl KvService {
             {
                 return Turn::Consumed;
             }
-            return self.add_to_run(session, command, lane, args, run, effects);
+            return match &command.handler {
+                // Nothing goes with it: what comes first is answered before, and what comes behind is not looked at.
+                Handler::Wait(wait) if (wait.may)(args) => match run {
+                    Some(_) => Turn::AfterRun,
+                    None => self.begin_waiting(session, (command, lane), wait, args, effects),
+                },
+                _ => self.add_to_run(session, command, lane, args, run, effects),
+            };
         }
         if let Admission::Run(command) = admission
             && command.flags.has(Flags::EXECUTES)
             && !self.is_monitored
-            && let Some(lane) = session.transaction.rides_on()
+            && let Some(lane) = session.transaction.rides_on(session.client.rights.get())
         {
             return self.execute_in_run(session, command, args, lane, run, out, effects);
         }
@@ -239,15 +251,15 @@ impl KvService {
         effects: &mut Effects,
     ) -> Turn {
         match admission {
-            Admission::Hostile => {
-                static BROWSERS: LogLimit = LogLimit::new();
-                if let Some(left_out) = BROWSERS.admit() {
-                    let peer = session.client.address;
-                    tracing::warn!(%peer, left_out, "a web browser was made to speak to this service; closed");
-                }
+            Admission::Hostile(what) => {
+                holding::tell_of_hostile(&session.client, what);
                 Turn::Step(Step::Close)
             }
             Admission::Refused(command, text) => self.refuse(session, command, args, text, out, effects),
+            Admission::Denied(command, denied) => {
+                let text = self.deny(session, command, denied, args);
+                self.refuse(session, Some(command), args, text, out, effects)
+            }
             Admission::Queue(command) => self.queue(session, command, args, out),
             Admission::Later(until_ms) => {
                 session.client.is_blocked.set(true);
@@ -275,33 +287,6 @@ impl KvService {
         }
     }
 
-    /// Answers what did not run with an error. A transaction that is being queued can't run any more then.
-    fn refuse(
-        &mut self,
-        session: &mut Session,
-        command: Option<&'static Command>,
-        args: &[&[u8]],
-        text: Cow<'static, str>,
-        out: &mut Outbox,
-        effects: &mut Effects,
-    ) -> Turn {
-        session.client.last_command.set(command.map_or("NULL", |command| command.name));
-        if let Some(command) = command {
-            self.worker.statistics.rejected(table::number(command));
-        }
-        session.transaction.fail();
-        match command {
-            Some(command) if command.flags.has(Flags::EXECUTES) => {
-                session.end_transaction();
-                self.reply(session, &Reply::Error(errors::exec_abort_because_of(&text)), out);
-                self.feed_monitors(session, command, args, Some(out), effects);
-            }
-            _ => self.reply(session, &Reply::Error(text), out),
-        }
-        session.command_ended();
-        Turn::Consumed
-    }
-
     /// A call for a lane: part of the run, if it goes the same way.
     fn add_to_run(
         &mut self,
@@ -320,7 +305,7 @@ impl KvService {
         }
         self.feed_monitors(session, command, args, None, effects);
         session.client.last_command.set(command.name);
-        let run = run.get_or_insert_with(|| Run::on(lane));
+        let run = run.get_or_insert_with(|| Run::on(lane, session.client.rights.get()));
         if let (READ, Handler::Look(look)) = (run.lane, &command.handler)
             && look.keys_to_keep(args).is_some()
         {
@@ -347,7 +332,7 @@ impl KvService {
                 session.command_ended();
                 return Turn::Consumed;
             }
-            queue.push(table::number(command), command.flags, command.lane(args), args);
+            queue.push(table::number(command), command.flags, command.lane(args), args, session.client.rights.get());
             session.client.queued.set(queue.count() as i64);
             session.client.queued_bytes.set(queue.bytes_kept());
         }
@@ -368,6 +353,10 @@ impl KvService {
     ) -> Option<Step<Job>> {
         // INFO and its like see what came before it.
         self.settle();
+        if is_executing && let Some(text) = self.deny_in_exec(session, command, args) {
+            self.reply(session, &Reply::Error(text), out);
+            return None;
+        }
         let begun = clock::monotonic();
         let started_us = clock::wall_us();
         let outcome = match command.handler {
@@ -375,15 +364,23 @@ impl KvService {
             Handler::Session(handler) => {
                 handler(&mut SessionCall { session, worker: &mut self.worker, effects, is_executing }, args)
             }
-            Handler::Read(_) | Handler::Look(_) | Handler::Write(_) | Handler::Wait(_) | Handler::Container => {
-                Outcome::error(errors::INTERNAL)
-            }
+            Handler::Read(_)
+            | Handler::Look(_)
+            | Handler::Write(_)
+            | Handler::Either(_)
+            | Handler::Wait(_)
+            | Handler::Waiting(_)
+            | Handler::Script(_)
+            | Handler::Sources(_)
+            | Handler::Users(_)
+            | Handler::Container => Outcome::error(errors::INTERNAL),
         };
         let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
         let is_error = matches!(&outcome, Outcome::Reply(Reply::Error(_)) | Outcome::ReplyAt(_, Reply::Error(_)));
         self.tally.called(table::number(command), 1, duration_us, is_error);
         self.turn.spent_us += duration_us;
         self.look_for_observers();
+        acting::look(&mut self.worker, Some(&session.client), effects);
         self.worker.shared.latency.consider(event_of(command), duration_us);
         slowlog::consider(&mut self.worker, &session.client, command, args, started_us, duration_us);
         self.act(session, outcome, out, effects)
@@ -403,6 +400,10 @@ impl KvService {
                 None
             }
             Outcome::Silent => None,
+            Outcome::Pushes(bytes) => {
+                out.append(bytes);
+                None
+            }
             Outcome::Close(reply) => {
                 self.reply(session, &reply, out);
                 Some(Step::Close)
@@ -504,6 +505,14 @@ impl KvService {
                 execution.answered(done.replies, done.ends);
                 self.begin_executing(session, execution, out, effects)
             }
+            // A reader has found nothing for it, or could not read so much.
+            (Awaits::Waiting(call), DoneOutcome::Waits(calls)) => Some(session.go_on_waiting(call, WRITE, calls)),
+            (Awaits::Waiting(call), DoneOutcome::Reroute(calls)) => Some(session.go_on_waiting(call, HEAVY, calls)),
+            (Awaits::Waiting(_), _) => {
+                session.client.is_blocked.set(false);
+                out.append(done.replies);
+                Some(Step::NeedInput)
+            }
             (Awaits::Run(mut running), outcome) => {
                 running.riders.merge(done.replies, &done.ends, outcome == DoneOutcome::Refused, out);
                 Some(match outcome {
@@ -539,37 +548,13 @@ impl KvService {
     }
 }
 
-impl ServedClient {
-    fn next_request(&mut self, input: &Input, limits: &Limits) -> Result<Parsed, ProtocolError> {
-        match std::mem::replace(&mut self.next, NextRequest::Unparsed) {
-            NextRequest::Unparsed => {}
-            NextRequest::Held(length) => return Ok(Parsed::Complete(length)),
-            NextRequest::Broken(error) => return Err(error),
-        }
-        if input.is_empty() {
-            return Ok(Parsed::NeedMore);
-        }
-        self.parser.parse(input.bytes(), limits)
-    }
-
-    /// What a request may take of a client that has logged in, or not.
-    fn limits(&self, worker: &WorkerState) -> Limits {
-        let settings = &worker.shared.settings;
-        Limits {
-            bulk_bytes_max: usize::try_from(settings.storage.value_bytes_max).unwrap_or(usize::MAX),
-            unauthenticated: !self.session.is_authenticated && worker.shared.runtime.has_password(),
-            ..Limits::default()
-        }
-    }
-}
-
 impl Session {
     /// Sends the run, if there is one, on its way.
     fn submit(&mut self, run: Option<Run>) -> Option<Step<Job>> {
-        let Run { lane, calls, seen, riders } = run?;
+        let Run { lane, rights, calls, seen, riders } = run?;
         let wants_ends = riders.are_waiting();
-        self.awaits = Awaits::Run(Running { riders, ..Running::on(lane) });
-        Some(Step::Submit(lane, Job { seen, wants_ends, ..Job::new(Kind::Run, self.version, calls) }))
+        self.awaits = Awaits::Run(Running { riders, ..Running::on(lane, rights) });
+        Some(Step::Submit(lane, Job { seen, wants_ends, rights, ..Job::new(Kind::Run, self.version, calls) }))
     }
 
     /// What is left of a run that was cut: its reads up to the next change go to this lane, a change and all behind it to the writer.
@@ -581,63 +566,15 @@ impl Session {
             running.rest = calls.after(count);
             calls = calls.before(count);
         }
-        let wants_ends = running.riders.are_waiting();
-        self.awaits = Awaits::RunTurn(running, Job { wants_ends, ..Job::new(Kind::Run, self.version, calls) });
+        let (wants_ends, rights) = (running.riders.are_waiting(), running.rights);
+        self.awaits = Awaits::RunTurn(running, Job { wants_ends, rights, ..Job::new(Kind::Run, self.version, calls) });
         // Others come first, and a peer that reads takes the replies.
         Step::Continue
     }
 }
 
-/// How many calls come before the first unit that changes anything.
-fn reads_before_a_change(calls: &Calls) -> usize {
-    let mut unit = 0;
-    for (number, call) in calls.iter().enumerate() {
-        if call.unit != Unit::GoesOn {
-            unit = number;
-        }
-        if matches!(call.command().handler, Handler::Write(_) | Handler::Wait(_)) {
-            return unit;
-        }
-    }
-    calls.len()
-}
-
-/// True for a read that may go along with the changes before it. What turns out to be large there is cut off after all.
-fn rides(command: &Command, args: &[&[u8]]) -> bool {
-    let is_light = match command.handler {
-        Handler::Look(_) => true,
-        Handler::Read(_) => command.flags.has(Flags::FAST),
-        _ => false,
-    };
-    is_light && args.len() <= RIDING_ARGUMENTS_MAX
-}
-
-impl Service for KvService {
-    type Session = ServedClient;
-    type Job = Job;
-    type Done = Done;
-
-    fn open(&mut self, peer: Peer, effects: &mut Effects) -> ServedClient {
-        let shared = &self.worker.shared;
-        let mut session = Session::new(&peer, self.worker.clock.now_ms());
-        // A password that is set later is asked of those who come later.
-        session.is_authenticated = !shared.runtime.has_password();
-        self.worker.clients.insert(peer.number, std::rc::Rc::clone(&session.client));
-        let is_protected = shared.runtime.read(Knob::ProtectedMode) != 0 && !shared.runtime.has_password();
-        if is_protected && !peer.address.ip().is_loopback() {
-            self.worker.statistics.add(Counted::DeniedTotal, 1);
-            static DENIED: LogLimit = LogLimit::new();
-            if let Some(left_out) = DENIED.admit() {
-                let peer = peer.address;
-                tracing::warn!(%peer, left_out, "a client from elsewhere was denied: there is no password, and EMPTYSERVER_PROTECTED_MODE is on");
-            }
-            effects.write(peer.id, errors::DENIED_LINE.to_vec());
-            effects.close(peer.id);
-        }
-        ServedClient { session, parser: RequestParser::new(), next: NextRequest::Unparsed }
-    }
-
-    fn receive(
+impl KvService {
+    fn received(
         &mut self,
         served: &mut ServedClient,
         input: &mut Input,
@@ -648,6 +585,8 @@ impl Service for KvService {
         client.active_ms.set(self.worker.clock.now_ms());
         client.kept.set(Kept { unread: input.len(), ..client.kept.get() });
         self.look_for_observers();
+        // Whoever sends something after a change of the users was answered finds it done.
+        acting::look(&mut self.worker, Some(client), effects);
         self.turn.begin(out);
         match std::mem::replace(&mut served.session.awaits, Awaits::Request) {
             Awaits::RunTurn(running, job) => {
@@ -674,7 +613,7 @@ impl Service for KvService {
         step
     }
 
-    fn complete(
+    fn completed(
         &mut self,
         served: &mut ServedClient,
         mut done: Done,
@@ -684,16 +623,25 @@ impl Service for KvService {
         let session = &mut served.session;
         session.client.active_ms.set(self.worker.clock.now_ms());
         self.look_for_observers();
+        acting::look(&mut self.worker, Some(&session.client), effects);
         self.turn.begin(out);
         self.remember_slow_calls(session, &mut done);
+        for denial in done.denied.drain(..) {
+            acl_log::remember(&mut self.worker, &session.client, denial);
+        }
         self.cache.learn(&done.learned);
+        if broken::is(Variant::TrackedAfterReading) {
+            tracking::note_late(&mut self.worker, &session.client);
+        }
+        self.tell_misses(&done.missed, effects);
         let step = self.finish(session, done, out, effects);
         self.went_on(session, step)
     }
 
-    fn resume(&mut self, served: &mut ServedClient, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
+    fn resumed(&mut self, served: &mut ServedClient, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
         let session = &mut served.session;
         self.look_for_observers();
+        acting::look(&mut self.worker, Some(&session.client), effects);
         self.turn.begin(out);
         let step = match std::mem::replace(&mut session.awaits, Awaits::Request) {
             Awaits::Event(wait) => match self.poll(session, wait, out, effects) {
@@ -715,9 +663,63 @@ impl Service for KvService {
             | Awaits::RunTurn(..)
             | Awaits::Watch(_)
             | Awaits::Exec(_)
-            | Awaits::ExecTurn(_) => unreachable!("only a parked connection is resumed"),
+            | Awaits::ExecTurn(_)
+            | Awaits::Waiting(_) => unreachable!("only a parked connection is resumed"),
         };
         self.went_on(session, step)
+    }
+}
+
+impl Service for KvService {
+    type Session = ServedClient;
+    type Job = Job;
+    type Done = Done;
+
+    fn open(&mut self, peer: Peer, effects: &mut Effects) -> ServedClient {
+        self.welcome(&peer, effects)
+    }
+
+    fn receive(
+        &mut self,
+        served: &mut ServedClient,
+        input: &mut Input,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Job> {
+        pushes::hold(&served.session.client);
+        let step = self.received(served, input, out, effects);
+        served.session.let_pushes_go(&step, out);
+        served.session.or_close(step)
+    }
+
+    fn complete(
+        &mut self,
+        served: &mut ServedClient,
+        done: Done,
+        out: &mut Outbox,
+        effects: &mut Effects,
+    ) -> Step<Job> {
+        pushes::hold(&served.session.client);
+        let step = self.completed(served, done, out, effects);
+        served.session.let_pushes_go(&step, out);
+        served.session.or_close(step)
+    }
+
+    fn resume(&mut self, served: &mut ServedClient, out: &mut Outbox, effects: &mut Effects) -> Step<Job> {
+        pushes::hold(&served.session.client);
+        let step = self.resumed(served, out, effects);
+        served.session.let_pushes_go(&step, out);
+        served.session.or_close(step)
+    }
+
+    fn parked(&mut self, served: &mut ServedClient, effects: &mut Effects) -> Option<Instant> {
+        served.session.waits(effects)
+    }
+
+    fn cancelled(&mut self, served: &mut ServedClient, out: &mut Outbox, _effects: &mut Effects) -> Step<Job> {
+        self.waited_in_vain(&mut served.session, out);
+        served.session.let_pushes_go(&Step::NeedInput, out);
+        Step::NeedInput
     }
 
     fn account(&mut self, served: &mut ServedClient, kept: &Kept) -> Account {
@@ -731,46 +733,42 @@ impl Service for KvService {
     fn close(&mut self, served: ServedClient, effects: &mut Effects) {
         let client = &served.session.client;
         monitors::end(&mut self.worker, client);
+        publishing::unsubscribe_from_all(&mut self.worker, client);
         self.worker.clients.remove(&client.number);
+        tracking::forget(&mut self.worker, client, effects);
         self.worker.gathers.forget(client.id, effects);
     }
 
     fn hear(&mut self, from: Slot, message: &[u8], effects: &mut Effects) {
-        match scatter_gather::parse(message) {
-            Some((MessageKind::Question, number, question)) => {
-                let answer = questions::answer(&mut self.worker, question, effects);
-                effects.send(from, scatter_gather::message(MessageKind::Answer, number, &answer));
-            }
-            Some((MessageKind::Answer, number, answer)) => self.worker.gathers.answered(from, number, answer, effects),
-            Some((MessageKind::Notice, _, notice)) => questions::hear(&mut self.worker, notice, effects),
-            None => tracing::error!(worker = from.0, "a message between workers can't be read"),
-        }
+        // Nobody is told of what it may not hear any more.
+        acting::look(&mut self.worker, None, effects);
+        self.hear_message(from, message, effects);
+    }
+
+    fn notice(&mut self, _from: LaneId, notice: &[u8], effects: &mut Effects) {
+        acting::look(&mut self.worker, None, effects);
+        self.hear_news(notice, effects);
+    }
+
+    fn missed_notices(&mut self, _from: LaneId, effects: &mut Effects) {
+        self.news_missed(effects);
     }
 
     fn lost(&mut self, from: Slot, effects: &mut Effects) {
+        tracking::worker_gone(&mut self.worker, from, effects);
         self.worker.gathers.lost(from, effects);
+        publishing::lost(&mut self.worker, from, effects);
     }
 
-    fn tick(&mut self, _effects: &mut Effects) {
-        self.worker.clock.refresh();
-        self.worker.sampler.tick(&self.worker.totals, clock::uptime_ms());
-        self.worker
-            .statistics
-            .raise(Counted::MemoryBytesMax, self.worker.context.scoreboard.sum(Counter::AnonymousBytes));
-        let clients = self.worker.clients.values();
-        let (mut blocked, mut watching, mut watched) = (0, 0, 0);
-        for client in clients {
-            blocked += u64::from(client.is_blocked.get());
-            watching += u64::from(client.watched.get() > 0);
-            watched += client.watched.get() as u64;
-        }
-        let (keys, bytes) = self.cache.size();
-        self.worker.statistics.set(Counted::CacheKeys, keys as u64);
-        self.worker.statistics.set(Counted::CacheBytes, bytes as u64);
-        self.worker.statistics.set(Counted::Monitors, self.worker.monitors.len() as u64);
-        self.worker.statistics.set(Counted::BlockedClients, blocked);
-        self.worker.statistics.set(Counted::WatchingClients, watching);
-        self.worker.statistics.set(Counted::WatchedKeys, watched);
+    fn unsent(&mut self, to: Slot, effects: &mut Effects) {
+        self.worker.gathers.lost(to, effects);
+        publishing::unsent(&mut self.worker, to);
+        tracking::unsent(&mut self.worker, to);
+    }
+
+    fn tick(&mut self, effects: &mut Effects) {
+        acting::look(&mut self.worker, None, effects);
+        self.look_around(effects);
     }
 }
 

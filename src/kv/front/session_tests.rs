@@ -1,6 +1,5 @@
 //! Sessions on one worker of two, stepped by hand: what happens when two of them, or another worker, come in between.
 
-use crate::kv::errors;
 use crate::kv::front::stage::Stage;
 use crate::kv::jobs::{READ, WRITE};
 use crate::kv::sessions::questions::Notice;
@@ -421,28 +420,6 @@ fn a_group_whose_replies_are_large_ends_early_and_the_next_one_goes_on_in_order(
     assert!(stage.replies(clients[first - 1]).ends_with('x') && stage.replies(clients[first]).is_empty());
     stage.pump.settle();
     assert!(clients[first..].iter().all(|client| stage.replies(*client).ends_with('x')));
-}
-
-#[test]
-fn a_command_that_would_wait_is_refused_where_it_would_run() {
-    let mut stage = stage();
-    let one = stage.pump.connect();
-    let refusal = format!("-{}", errors::WAITING_NOT_BUILT);
-    // It goes to the writer with what stands before it, and what stands behind it runs.
-    let run = "SET a 1 / TESTWAIT a 0 / GET a";
-    assert_eq!(stage.call(one, run), format!("+OK {refusal} $1 1"));
-    assert_eq!(
-        stage.call(one, &format!("MULTI / {} / EXEC", run)),
-        format!("+OK +QUEUED +QUEUED +QUEUED *3 +OK {refusal} $1 1")
-    );
-    // The gates see a write that may block: it waits while writes are paused.
-    assert_eq!(stage.call(one, "COMMAND INFO testwait").matches("+blocking").count(), 1);
-    assert!(stage.call(one, "COMMAND INFO testwait").contains("+@blocking"));
-    assert_eq!(stage.call(one, "TESTWAIT a"), "-ERR wrong number of arguments for 'testwait' command");
-    let two = stage.pump.connect();
-    assert_eq!(stage.call(two, "CLIENT PAUSE 100000 WRITE"), "+OK");
-    assert_eq!(stage.call(one, "TESTWAIT a 0"), "");
-    assert_eq!(stage.call(two, "CLIENT UNPAUSE"), "+OK");
 }
 
 #[test]

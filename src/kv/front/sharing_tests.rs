@@ -3,12 +3,14 @@
 use crate::kv::application::share;
 use crate::kv::fixture::{self, Fixture, show};
 use crate::kv::front::stage::Stage;
+use crate::kv::jobs::job::Done;
 use crate::kv::jobs::{HEAVY, READ, WRITE};
 use crate::kv::lanes::writer::Writer;
 use crate::kv::metrics::statistics::{Counted, Statistics};
 use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::settings::{JOB_BYTES_MAX, Settings};
-use crate::server::{Counter, ExecutorContext};
+use crate::kv::shared::turns;
+use crate::server::{Audience, Counter, ExecutorContext, Responder, TaskId};
 use crate::storage::{Keyspace, Lookup};
 
 fn stage() -> Stage {
@@ -223,6 +225,43 @@ fn what_large_sets_make_is_read_by_the_heavy_lane_and_one_of_their_members_by_an
 }
 
 #[test]
+fn much_of_a_large_list_is_read_by_the_heavy_lane_and_little_of_it_by_any() {
+    let mut stage = stage();
+    let client = stage.pump.connect();
+    for thousand in 0..3 {
+        let items: Vec<String> = (1000 * thousand..1000 * (thousand + 1)).map(|number| number.to_string()).collect();
+        let length = 1000 * (thousand + 1);
+        assert_eq!(stage.call(client, &format!("RPUSH large {}", items.join(" "))), format!(":{length}"));
+    }
+    assert_eq!(stage.call(client, "RPUSH small a b / SET s x"), ":2 +OK");
+    for (call, beginning) in [("LRANGE large 0 -1", "*3000 "), ("LPOS large 2999", ":2999"), ("LPOS large x", "$-1")] {
+        stage.send(client, call);
+        assert_eq!(stage.queued(), [1, 0, 0]);
+        stage.pump.run_lane(READ, 1);
+        assert_eq!(stage.queued(), [0, 1, 0], "{call}: where the list turns out to be large");
+        stage.pump.settle();
+        assert!(stage.replies(client).starts_with(beginning), "{call}");
+    }
+    stage.send(
+        client,
+        "LRANGE large 1500 1502 / LRANGE large -2 -1 / LINDEX large 2000 / LLEN large / LPOS large 7 MAXLEN 9",
+    );
+    stage.pump.run_lane(READ, 1);
+    assert_eq!(stage.queued()[1], 0, "none of it is heavy");
+    stage.pump.settle();
+    let expected = "*3 $4 1500 $4 1501 $4 1502 *2 $4 2998 $4 2999 $4 2000 :3000 :7";
+    assert_eq!(stage.replies(client), expected);
+    stage.send(client, "LRANGE large 0 -1 / LRANGE s x -1 / LRANGE s 0 -1");
+    stage.pump.settle();
+    let replies = stage.replies(client);
+    assert!(replies.starts_with("*3000 "));
+    assert!(
+        replies.contains("-ERR value is not an integer or out of range") && replies.contains("-WRONGTYPE"),
+        "{replies:.50}"
+    );
+}
+
+#[test]
 fn few_fields_with_much_in_them_are_read_by_the_heavy_lane() {
     let mut stage = stage();
     let client = stage.pump.connect();
@@ -289,6 +328,7 @@ fn a_run_and_a_group_that_take_long_are_cut_and_lose_nothing() {
 
 #[test]
 fn a_large_call_is_the_only_one_of_its_job() {
+    turns::without_time();
     let mut stage = stage();
     let client = stage.pump.connect();
     let large = "v".repeat(JOB_BYTES_MAX);
@@ -345,8 +385,9 @@ fn a_read_that_lasts_too_long_ends_with_an_error_that_says_so() {
             keyspace.write_string_range(b"huge", n << 16, b"x").unwrap();
         }
     });
-    fixture.make_list("list");
     fixture.run(&fields("hash", 0..3000));
+    let items: Vec<String> = (0..3000).map(|number| number.to_string()).collect();
+    fixture.run(&format!("RPUSH list {}", items.join(" ")));
     let calls = [
         "KEYS x*",
         "SCAN 0 COUNT 5000",
@@ -358,6 +399,9 @@ fn a_read_that_lasts_too_long_ends_with_an_error_that_says_so() {
         "HGETALL hash",
         "HSCAN hash 0 COUNT 5000",
         "HRANDFIELD hash -5000",
+        "LRANGE list 0 -1",
+        "LPOS list 2999",
+        "DUMP list",
     ];
     for call in calls {
         let reply = show(&fixture.run(call));
@@ -371,6 +415,21 @@ fn a_read_that_lasts_too_long_ends_with_an_error_that_says_so() {
     assert_eq!(show(&fixture.run("STRLEN large")), ":3000001", "and the next one is answered");
 }
 
+/// Nothing was asked.
+struct Nobody;
+
+impl Responder<Done> for Nobody {
+    fn answer(&mut self, id: TaskId, _: Done) {
+        panic!("{id:?} is answered");
+    }
+
+    fn park(&mut self, id: TaskId) {
+        panic!("{id:?} is parked");
+    }
+
+    fn notify(&mut self, _: Audience, _: &[u8]) {}
+}
+
 #[test]
 fn a_writer_whose_predecessor_met_a_page_that_cannot_be_read_maps_nothing() {
     let data = tempfile::tempdir().unwrap();
@@ -380,7 +439,7 @@ fn a_writer_whose_predecessor_met_a_page_that_cannot_be_read_maps_nothing() {
     let context = ExecutorContext { slot, scoreboard: shared.scoreboard, thread: 0 };
     for deaths in 0..2 {
         let mut writer = Writer::new(&shared, &context).unwrap();
-        writer.idle();
+        writer.idle(&mut Nobody);
         assert_eq!(writer.is_mapped(), deaths == 0);
         shared.scoreboard.add(slot, Counter::BusErrorsTotal, 1);
     }

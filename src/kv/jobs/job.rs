@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 
 use crate::kv::cache::{Learned, Seen};
 use crate::kv::shared::versions::Versions;
+use crate::kv::users::{Denial, Rights};
 use crate::resp::reply::Version;
 use crate::server::{Block, Wire};
 use crate::storage::DATABASES;
@@ -18,6 +19,8 @@ pub struct Job {
     pub calls: Calls,
     /// Whether the answer is to say where each reply ends: other replies go between them.
     pub wants_ends: bool,
+    /// By whose rights it runs, and as of which users they were looked at. Version 0: nobody's affair.
+    pub rights: Rights,
     /// For the cache of the loop that asks. It does not cross to another process.
     pub seen: Seen,
 }
@@ -30,6 +33,8 @@ pub enum Kind {
     Exec(Vec<Watched>),
     /// The one call's arguments after the name are keys: which are there, and until when?
     Watch,
+    /// The one call may wait. The number of its client, by which others can end that.
+    Wait(u64),
 }
 
 /// What WATCH saw of a key.
@@ -312,8 +317,13 @@ pub struct Done {
     /// Where the reply of each answered call ends in `replies`, if the job wants that: the session puts those of its own between them.
     pub ends: Vec<u64>,
     pub slow: Vec<SlowCall>,
+    /// Calls that their user may not run any more.
+    pub denied: Vec<Denial>,
     /// For the cache of the loop that asked.
     pub learned: Learned,
+    /// Keys that were read and are not there, with their databases, while somebody wants to hear of that. It does not cross to another
+    /// process: the writer tells of its own.
+    pub missed: Vec<(u8, Vec<u8>)>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -326,6 +336,8 @@ pub enum DoneOutcome {
     Cut(Calls),
     /// The same, and the first of them is a read of too much for this lane.
     Reroute(Calls),
+    /// The one call found nothing to be answered with: it waits, as this one.
+    Waits(Calls),
     /// All calls of an EXEC were answered.
     Executed,
     /// Something watched had changed: nothing was run.
@@ -359,14 +371,22 @@ impl Job {
     /// Of which nothing is kept in mind.
     #[must_use]
     pub fn new(kind: Kind, version: Version, calls: Calls) -> Job {
-        Job { kind, version, calls, wants_ends: false, seen: Seen::default() }
+        Job { kind, version, calls, wants_ends: false, rights: Rights::default(), seen: Seen::default() }
     }
 }
 
 impl Done {
     #[must_use]
     pub fn new(outcome: DoneOutcome, replies: impl Into<Block>) -> Done {
-        Done { outcome, replies: replies.into(), ends: Vec::new(), slow: Vec::new(), learned: Learned::default() }
+        Done {
+            outcome,
+            replies: replies.into(),
+            ends: Vec::new(),
+            slow: Vec::new(),
+            denied: Vec::new(),
+            learned: Learned::default(),
+            missed: Vec::new(),
+        }
     }
 }
 
@@ -395,16 +415,22 @@ impl Wire for Job {
     fn bytes_kept(&self) -> usize {
         let watched = match &self.kind {
             Kind::Exec(watched) => size_of_val(&watched[..]),
-            Kind::Run | Kind::Watch => 0,
+            Kind::Run | Kind::Watch | Kind::Wait(_) => 0,
         };
         self.calls.bytes_kept() + watched
     }
 
     fn encode(&mut self, out: &mut Vec<u8>) -> Option<Bytes> {
         out.extend_from_slice(&[u8::from(self.version == Version::Resp3), u8::from(self.wants_ends)]);
+        out.extend_from_slice(&self.rights.user.to_le_bytes());
+        out.extend_from_slice(&self.rights.version.to_le_bytes());
         match &self.kind {
             Kind::Run => out.push(0),
             Kind::Watch => out.push(1),
+            Kind::Wait(client) => {
+                out.push(3);
+                out.extend_from_slice(&client.to_le_bytes());
+            }
             Kind::Exec(watched) => {
                 out.push(2);
                 out.extend_from_slice(&(watched.len() as u32).to_le_bytes());
@@ -430,6 +456,7 @@ impl Wire for Job {
         let rest = &mut &bytes[..];
         let [is_resp3, wants_ends] = take(rest);
         let version = if is_resp3 == 1 { Version::Resp3 } else { Version::Resp2 };
+        let rights = Rights { user: u64::from_le_bytes(take(rest)), version: u64::from_le_bytes(take(rest)) };
         let kind = match take(rest) {
             [0] => Kind::Run,
             [1] => Kind::Watch,
@@ -445,11 +472,12 @@ impl Wire for Job {
                 });
                 Kind::Exec(watched.collect())
             }
+            [3] => Kind::Wait(u64::from_le_bytes(take(rest))),
             _ => return None,
         };
         let count = u32::from_le_bytes(take(rest));
         let calls = Calls { count, bytes: bytes.slice_ref(rest).into(), last: Bytes::new() };
-        Some(Job { wants_ends: wants_ends == 1, ..Job::new(kind, version, calls) })
+        Some(Job { wants_ends: wants_ends == 1, rights, ..Job::new(kind, version, calls) })
     }
 }
 
@@ -462,8 +490,13 @@ impl Wire for Done {
         match &self.outcome {
             DoneOutcome::Run => out.push(0),
             DoneOutcome::NotExecuted => out.push(1),
-            DoneOutcome::Cut(calls) | DoneOutcome::Reroute(calls) => {
-                list(out, if matches!(self.outcome, DoneOutcome::Cut(_)) { 4 } else { 5 }, calls.len());
+            DoneOutcome::Cut(calls) | DoneOutcome::Reroute(calls) | DoneOutcome::Waits(calls) => {
+                let kind = match self.outcome {
+                    DoneOutcome::Cut(_) => 4,
+                    DoneOutcome::Reroute(_) => 5,
+                    _ => 7,
+                };
+                list(out, kind, calls.len());
                 out.extend_from_slice(&(calls.bytes_len() as u64).to_le_bytes());
                 out.extend_from_slice(&calls.bytes);
                 out.extend_from_slice(&calls.last);
@@ -487,6 +520,12 @@ impl Wire for Done {
                 out.extend_from_slice(arg);
             }
         }
+        out.extend_from_slice(&(self.denied.len() as u32).to_le_bytes());
+        for denial in &self.denied {
+            let denial = postcard::to_allocvec(denial).expect("what is in memory has a form");
+            out.extend_from_slice(&(denial.len() as u32).to_le_bytes());
+            out.extend_from_slice(&denial);
+        }
         encode_last(&mut self.replies, out)
     }
 
@@ -503,6 +542,7 @@ impl Wire for Done {
             [4] => DoneOutcome::Cut(take_calls(rest)),
             [5] => DoneOutcome::Reroute(take_calls(rest)),
             [6] => DoneOutcome::Refused,
+            [7] => DoneOutcome::Waits(take_calls(rest)),
             _ => return None,
         };
         let ends = (0..u32::from_le_bytes(take(rest))).map(|_| u64::from_le_bytes(take(rest))).collect();
@@ -514,7 +554,13 @@ impl Wire for Done {
                 args: (0..u32::from_le_bytes(take(rest))).map(|_| take_bytes(rest)).collect(),
             })
             .collect();
-        Some(Done { slow, ends, ..Done::new(outcome, bytes.slice_ref(rest)) })
+        let count = u32::from_le_bytes(take(rest));
+        let mut take_denial = || {
+            let length = u32::from_le_bytes(take(rest)) as usize;
+            postcard::from_bytes(take_slice(rest, length)).expect("made by `encode` of the same program")
+        };
+        let denied = (0..count).map(|_| take_denial()).collect();
+        Some(Done { slow, ends, denied, ..Done::new(outcome, bytes.slice_ref(rest)) })
     }
 }
 
@@ -543,14 +589,14 @@ fn take_bytes(rest: &mut &[u8]) -> Vec<u8> {
     take_slice(rest, length).to_vec()
 }
 
-fn take_slice<'a>(rest: &mut &'a [u8], length: usize) -> &'a [u8] {
+pub(super) fn take_slice<'a>(rest: &mut &'a [u8], length: usize) -> &'a [u8] {
     let (bytes, behind) = rest.split_at(length);
     *rest = behind;
     bytes
 }
 
 /// The first `N` bytes, cut off. Both ends are the same program, so they are there.
-fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+pub(super) fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
     let (first, behind) = rest.split_first_chunk().expect("made by `encode` of the same program");
     *rest = behind;
     *first
@@ -561,6 +607,7 @@ mod tests {
     use super::*;
     use crate::kv::commands::table;
     use crate::kv::shared::versions::Marks;
+    use crate::kv::users::Context;
 
     fn call(calls: &mut Calls, database: u8, args: &[&[u8]]) {
         calls.push(table::number(table::lookup(args[0]).unwrap()), Admitted::to(database), args);
@@ -585,7 +632,7 @@ mod tests {
                 let (mut head, is_large) = (Vec::new(), value_bytes >= SHARED_BYTES_MIN);
                 let last = job.encode(&mut head);
                 assert_eq!(last.map(|last| last.as_ptr()), is_large.then_some(place));
-                assert_eq!(head.len() < 10, is_large);
+                assert_eq!(head.len() < 30, is_large);
             }
             let frame = encoded(&mut job);
             let received = Job::decode(&frame).unwrap();
@@ -642,8 +689,9 @@ mod tests {
         assert_eq!(seen, [("set", 0, false, 6), ("get", 15, true, 70_003)]);
         let watched = |found| Watched { slot: 1 << 19, version: u64::MAX, database: 15, flushes: 8, swaps: 0, found };
         let watched = [Presence::Absent, Presence::Lasting, Presence::Until(-1)].map(watched).to_vec();
-        for kind in [Kind::Run, Kind::Watch, Kind::Exec(watched), Kind::Exec(Vec::new())] {
-            let mut job = Job { wants_ends: true, ..Job::new(kind, Version::Resp3, calls.clone()) };
+        for kind in [Kind::Run, Kind::Watch, Kind::Exec(watched), Kind::Exec(Vec::new()), Kind::Wait(u64::MAX - 1)] {
+            let rights = Rights { user: u64::MAX, version: 7 };
+            let mut job = Job { wants_ends: true, rights, ..Job::new(kind, Version::Resp3, calls.clone()) };
             assert_eq!(Job::decode(&encoded(&mut job)), Some(job));
         }
         let (first, second) = calls.at(0).map(|(call, next)| (call.command().name, next)).unwrap();
@@ -668,7 +716,8 @@ mod tests {
         ] {
             let slow = vec![SlowCall { started_us: -1, duration_us: 12_345, args: vec![b"get".to_vec(), Vec::new()] }];
             let ends = vec![3, u64::from(u32::MAX) + 9];
-            let mut done = Done { slow, ends, ..Done::new(outcome, b"+OK\r\n".to_vec()) };
+            let denied = vec![Denial::of_login(b"ann", b"AUTH", Context::Multi)];
+            let mut done = Done { slow, ends, denied, ..Done::new(outcome, b"+OK\r\n".to_vec()) };
             assert_eq!(Done::decode(&encoded(&mut done)), Some(done));
         }
     }

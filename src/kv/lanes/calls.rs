@@ -8,21 +8,30 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::kv::cache::{Learning, Seen, asked};
-use crate::kv::call::{Classes, Events, ReadCall, ReadResult, User, WriteCall};
+use crate::kv::call::{
+    Class, Classes, ELEMENT_WEIGHT, Event as KeyEvent, Events, ReadCall, ReadResult, UserRows, Waited, WaitingCalls,
+    WriteCall,
+};
 use crate::kv::commands::lookup;
-use crate::kv::commands::table::{Command, Handler};
+use crate::kv::commands::permissions::vocabulary;
+use crate::kv::commands::table::{Command, Either, Handler, Wait};
 use crate::kv::errors::{self, CommandError};
-use crate::kv::jobs::job::{Call, Job, SlowCall, Unit};
+use crate::kv::jobs::job::{Call, Calls as JobCalls, Job, Kind, SlowCall, Unit};
 use crate::kv::metrics::statistics::{Counted, Statistics, Totals};
 use crate::kv::metrics::tally::Tally;
 use crate::kv::sessions::slow_log;
 use crate::kv::shared::Shared;
+use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::latency::Event;
-use crate::kv::shared::runtime::Knob;
+use crate::kv::shared::running_scripts::ScriptLane;
+use crate::kv::shared::runtime::{Knob, SPARSE_SKETCH_BYTES_MAX};
 use crate::kv::shared::settings::LIGHT_BYTES_MAX;
+use crate::kv::shared::users_view::UsersView;
 use crate::kv::shared::versions::Versions;
+use crate::kv::sources::Sources;
 use crate::kv::table::flags::Flags;
 use crate::kv::table::look::{Answer as LookAnswer, Look, Said, Shape, is_miss};
+use crate::kv::users::{Context, Denial, Rights, User};
 use crate::resp::{ReplyWriter, TooLarge, Version, encode};
 use crate::server::{ExecutorContext, Scoreboard};
 use crate::storage::{Entry, Keyspace, Kind as ValueKind, StorageError};
@@ -35,6 +44,21 @@ pub struct Calls {
     tally: Tally,
     /// When the last call ended, which is when the next one begins.
     ended: Instant,
+    /// Of which events somebody wants to hear, and what the last call told.
+    wanted: Classes,
+    told: Vec<KeyEvent>,
+    /// As of the begin of the batch.
+    sparse_sketch_bytes_max: u64,
+    /// `None` while a script of them runs.
+    pub(super) sources: Option<Box<Sources>>,
+    /// Whose scripts these are.
+    pub(super) script_lane: ScriptLane,
+    /// The version of the file's sources before the present view was begun: it has these, or newer ones.
+    sources_version: u64,
+    users: UsersView,
+    /// By whose rights the last call ran.
+    rights: Rights,
+    user: Arc<User>,
 }
 
 /// Slow calls of one job that are told of, at least.
@@ -58,10 +82,11 @@ pub enum Ran {
     Panicked,
     /// It was not run: a read of more than it may read here.
     TooHeavy,
+    /// It waits. What it has changed stands only if `keeps_changes`.
+    Parked { keeps_changes: bool },
+    /// A read that is to wait, with these arguments.
+    Waits(Vec<Vec<u8>>),
 }
-
-/// An element that has a row of its own costs as much as so many bytes of a string.
-const ELEMENT_WEIGHT: u64 = 1 << 10;
 
 /// How much a read may read here; `None`: all that there is.
 pub type Weight = Option<u64>;
@@ -75,6 +100,13 @@ pub struct Answer<'a> {
     /// The replies of the job: this one goes behind them. A call that is not answered leaves nothing here.
     pub replies: &'a mut Vec<u8>,
     pub slow: &'a mut Vec<SlowCall>,
+    /// By whose rights it runs, and where it is said that they are not enough.
+    pub rights: Rights,
+    pub denied: &'a mut Vec<Denial>,
+    /// Whether the call may wait. Else what waits is answered that there is nothing.
+    pub may_wait: bool,
+    /// It has waited, and is run again.
+    pub is_again: bool,
 }
 
 /// What the calls of a job came to, one behind the other.
@@ -84,8 +116,13 @@ pub struct Answers {
     /// Where each reply ends.
     pub ends: Vec<u64>,
     pub slow: Vec<SlowCall>,
+    /// Keys that were read and are not there, with their databases.
+    pub missed: Vec<(u8, Vec<u8>)>,
+    pub denied: Vec<Denial>,
     /// The next call is too much for this lane.
     pub is_heavy: bool,
+    /// The call waits, as this one.
+    pub waits: Option<JobCalls>,
     /// Where the transaction at hand begins in `replies`.
     pub begun: usize,
 }
@@ -97,16 +134,37 @@ impl Answers {
             self.begun = self.replies.len();
         }
         let bytes_max = calls.answer_bytes_max(call, self.replies.len() - self.begun);
-        Answer { version: job.version, weight, bytes_max, replies: &mut self.replies, slow: &mut self.slow }
+        let may_wait = matches!(job.kind, Kind::Wait(_));
+        let Answers { replies, slow, denied, .. } = self;
+        Answer {
+            version: job.version,
+            weight,
+            bytes_max,
+            replies,
+            slow,
+            rights: job.rights,
+            denied,
+            may_wait,
+            is_again: false,
+        }
+    }
+
+    /// For a call that waits and is run again.
+    pub fn waiting<'a>(&'a mut self, calls: &Calls, version: Version, rights: Rights, call: &Call<'_>) -> Answer<'a> {
+        let bytes_max = calls.answer_bytes_max(call, 0);
+        let Answers { replies, slow, denied, .. } = self;
+        Answer { version, weight: None, bytes_max, replies, slow, rights, denied, may_wait: true, is_again: true }
     }
 
     /// How far they have come, to go back to.
     #[must_use]
-    pub fn place(&self) -> [usize; 3] {
-        [self.replies.len(), self.ends.len(), self.slow.len()]
+    pub fn place(&self) -> [usize; 5] {
+        [self.replies.len(), self.ends.len(), self.slow.len(), self.missed.len(), self.denied.len()]
     }
 
-    pub fn go_back(&mut self, [replies, ends, slow]: [usize; 3]) {
+    pub fn go_back(&mut self, [replies, ends, slow, missed, denied]: [usize; 5]) {
+        self.denied.truncate(denied);
+        self.missed.truncate(missed);
         self.replies.truncate(replies);
         self.ends.truncate(ends);
         self.slow.truncate(slow);
@@ -129,7 +187,7 @@ impl Answers {
 
 impl Calls {
     #[must_use]
-    pub fn new(shared: Arc<Shared>, context: &ExecutorContext) -> Calls {
+    pub fn new(shared: Arc<Shared>, context: &ExecutorContext, script_lane: ScriptLane) -> Calls {
         let statistics = Statistics::new(context.scoreboard, context.slot);
         Calls {
             shared,
@@ -137,12 +195,97 @@ impl Calls {
             scoreboard: context.scoreboard,
             tally: Tally::new(statistics),
             ended: clock::monotonic(),
+            wanted: Classes::NONE,
+            told: Vec::new(),
+            sparse_sketch_bytes_max: SPARSE_SKETCH_BYTES_MAX,
+            sources: None,
+            script_lane,
+            sources_version: 0,
+            users: UsersView::new(vocabulary()),
+            rights: Rights::default(),
+            user: Arc::new(User::default_user(vocabulary())),
         }
     }
 
     /// A batch begins. Each call's time counts from the end of the one before.
     pub fn begin(&mut self) {
         self.ended = clock::monotonic();
+        self.sparse_sketch_bytes_max = self.shared.runtime.read(Knob::SparseSketchBytesMax);
+        if self.users.look(&self.shared) {
+            self.act_by(self.rights);
+        }
+    }
+
+    fn act_by(&mut self, rights: Rights) {
+        self.rights = rights;
+        self.user = match self.users.users().of_id(rights.user) {
+            Some(user) => Arc::clone(user),
+            // What the service does for itself.
+            None if rights == Rights::default() => Arc::new(User::default_user(vocabulary())),
+            None => User::nobody(),
+        };
+    }
+
+    /// By whose rights the call runs. It was admitted by them, but if the users have changed since, it is looked at again: one that waited, or
+    /// was queued, or is on its way, is not run by rights that are taken away. `None`: it is answered with the error.
+    pub(super) fn admit(&mut self, call: &Call<'_>, answer: &mut Answer<'_>) -> Option<Arc<User>> {
+        if answer.rights != self.rights {
+            self.act_by(answer.rights);
+        }
+        let version = answer.rights.version;
+        if version != 0 && version != self.users.version() {
+            return self.admit_again(call, answer);
+        }
+        Some(Arc::clone(&self.user))
+    }
+
+    #[cold]
+    fn admit_again(&mut self, call: &Call<'_>, answer: &mut Answer<'_>) -> Option<Arc<User>> {
+        let user = Arc::clone(&self.user);
+        let Err(denied) = user.check(call.command(), &call.args) else { return Some(user) };
+        let name = call.command().name;
+        let (context, text) = match call.unit {
+            Unit::Alone => (Context::TopLevel, denied.text(&user.name, name)),
+            Unit::Begins | Unit::GoesOn => (Context::Multi, denied.text_at_exec().into()),
+        };
+        encode::error(&text, answer.replies);
+        self.statistics.rejected(call.row);
+        self.statistics.error_replied(&text);
+        answer.denied.push(Denial::of(denied, &user, name, &call.args, context));
+        None
+    }
+
+    /// A view is about to begin: whoever was told of a change of sources before finds them in it.
+    pub fn view_begins(&mut self) {
+        self.sources_version = self.shared.hand_offs.read(HandOff::SourcesVersion);
+    }
+
+    /// The version of the sources that the view has at least.
+    pub(super) fn sources_version(&self) -> u64 {
+        self.sources_version
+    }
+
+    /// From here on calls tell of these.
+    pub fn want_events(&mut self, wanted: Classes) {
+        self.wanted = wanted;
+    }
+
+    /// The keys of a call that only reads which are not there, if somebody wants to hear of that.
+    pub fn misses(&self, keyspace: &Keyspace, call: &Call<'_>, missed: &mut Vec<(u8, Vec<u8>)>) {
+        if !self.wanted.has(Class::Miss) || call.command().flags.has(Flags::QUIET) {
+            return;
+        }
+        for position in call.command().keys.positions(&call.args) {
+            let key = call.args[position.index];
+            if keyspace.entry(key).is_ok_and(|entry| entry.is_none()) {
+                missed.push((call.database, key.to_vec()));
+            }
+        }
+    }
+
+    /// What the last call has told. It counts where the call was answered.
+    pub fn take_told(&mut self) -> Vec<KeyEvent> {
+        std::mem::take(&mut self.told)
     }
 
     /// Between transactions: reads through a map while the file fits into memory, together with all else. One that may not be
@@ -170,23 +313,85 @@ impl Calls {
         self.ended
     }
 
+    /// A call that has begun then ends now: the microseconds that it took.
+    pub(super) fn took_us(&mut self, begun: Instant) -> u64 {
+        self.ended = clock::monotonic();
+        u64::try_from((self.ended - begun).as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// What was counted becomes visible: before the replies leave.
     pub fn settle(&mut self) {
         self.tally.settle();
     }
 
     /// Runs a call in the writer.
-    pub fn run(&mut self, keyspace: &mut Keyspace, call: &Call<'_>, answer: Answer<'_>) -> Ran {
-        match call.command().handler {
-            Handler::Write(handler) => self.guard(keyspace, call, answer, |keyspace, answer| {
-                // Nobody listens to events yet: they go with the call.
-                let call = &mut write_call(keyspace, &call.args, answer.version, answer.bytes_max, Classes::NONE);
-                encode::encode(&handler(call)?, answer.version, answer.replies);
-                Ok(())
+    pub fn run(
+        &mut self,
+        keyspace: &mut Keyspace,
+        waiting: &mut dyn WaitingCalls,
+        users: &mut dyn UserRows,
+        call: &Call<'_>,
+        mut answer: Answer<'_>,
+    ) -> Ran {
+        let Some(user) = self.admit(call, &mut answer) else { return Ran::Refused };
+        let sparse_sketch_bytes_max = self.sparse_sketch_bytes_max;
+        let (wanted, mut told) = (self.wanted, Events::default());
+        let ran = match call.command().handler {
+            Handler::Either(_) if !call.command().changes(&call.args) => {
+                self.read_by(&user, keyspace, call, answer, &mut Learning::of(&Seen::default()))
+            }
+            Handler::Write(handler) | Handler::Either(Either { write: handler, .. }) => {
+                self.guard(keyspace, call, answer, |keyspace, answer| {
+                    let call = &mut write_call(keyspace, &call.args, &user, answer.version, answer.bytes_max, wanted);
+                    call.sparse_sketch_bytes_max = sparse_sketch_bytes_max;
+                    encode::encode(&handler(call)?, answer.version, answer.replies);
+                    told = std::mem::take(&mut call.events);
+                    Ok(Waiting::No)
+                })
+            }
+            Handler::Wait(wait) if answer.may_wait || wait.read.is_none() => {
+                self.guard(keyspace, call, answer, |keyspace, answer| {
+                    let call = &mut write_call(keyspace, &call.args, &user, answer.version, answer.bytes_max, wanted);
+                    call.is_again = answer.is_again;
+                    let waited = (wait.run)(call)?;
+                    let keeps_changes = waited == Waited::ParkedWithChanges;
+                    let reply = match waited {
+                        Waited::Answered(reply) => reply,
+                        Waited::Parked | Waited::ParkedWithChanges if answer.may_wait => {
+                            told = std::mem::take(&mut call.events);
+                            return Ok(Waiting::Yes { keeps_changes });
+                        }
+                        Waited::Parked | Waited::ParkedWithChanges => wait.nil.reply(),
+                    };
+                    encode::encode(&reply, answer.version, answer.replies);
+                    told = std::mem::take(&mut call.events);
+                    Ok(Waiting::No)
+                })
+            }
+            Handler::Sources(handler) => {
+                let mut sources = self.take_sources();
+                let ran = self.guard(keyspace, call, answer, |keyspace, answer| {
+                    encode::encode(&handler(&mut sources, keyspace, &call.args)?, answer.version, answer.replies);
+                    Ok(Waiting::No)
+                });
+                if let Ran::Panicked = ran {
+                    sources.forget();
+                }
+                self.keep_sources(sources);
+                ran
+            }
+            Handler::Waiting(handler) => self.guard(keyspace, call, answer, |_, answer| {
+                encode::encode(&handler(waiting, &call.args)?, answer.version, answer.replies);
+                Ok(Waiting::No)
             }),
-            Handler::Wait(_) => self.guard(keyspace, call, answer, |_, _| Err(errors::WAITING_NOT_BUILT.into())),
-            _ => self.read(keyspace, call, answer, &mut Learning::of(&Seen::default())),
-        }
+            Handler::Users(handler) => self.guard(keyspace, call, answer, |_, answer| {
+                encode::encode(&handler(users, &call.args)?, answer.version, answer.replies);
+                Ok(Waiting::No)
+            }),
+            _ => self.read_by(&user, keyspace, call, answer, &mut Learning::of(&Seen::default())),
+        };
+        self.told = told.told();
+        ran
     }
 
     /// Runs a call that only reads; what was seen of its keys goes to `learning`.
@@ -194,11 +399,30 @@ impl Calls {
         &mut self,
         keyspace: &mut Keyspace,
         call: &Call<'_>,
+        mut answer: Answer<'_>,
+        learning: &mut Learning<'_>,
+    ) -> Ran {
+        match self.admit(call, &mut answer) {
+            Some(user) => self.read_by(&user, keyspace, call, answer, learning),
+            None => Ran::Refused,
+        }
+    }
+
+    fn read_by(
+        &mut self,
+        user: &Arc<User>,
+        keyspace: &mut Keyspace,
+        call: &Call<'_>,
         answer: Answer<'_>,
         learning: &mut Learning<'_>,
     ) -> Ran {
+        if let Handler::Script(script) = call.command().handler {
+            return self.read_script(keyspace, call, script, user, answer);
+        }
         let versions = self.shared.versions.clone();
-        self.guard(keyspace, call, answer, |keyspace, answer| read(keyspace, call, answer, learning, &versions))
+        self.guard(keyspace, call, answer, |keyspace, answer| {
+            read(keyspace, call, user, answer, learning, &versions).map(|()| Waiting::No)
+        })
     }
 
     /// `run` writes the reply to a call.
@@ -207,21 +431,21 @@ impl Calls {
         keyspace: &mut Keyspace,
         call: &Call<'_>,
         mut answer: Answer<'_>,
-        run: impl FnOnce(&mut Keyspace, &mut Answer<'_>) -> Result<(), CommandError>,
+        run: impl FnOnce(&mut Keyspace, &mut Answer<'_>) -> Result<Waiting, CommandError>,
     ) -> Ran {
         if keyspace.database() != call.database {
             keyspace.select(call.database);
         }
         let begin = answer.replies.len();
         let outcome = catch_unwind(AssertUnwindSafe(|| run(keyspace, &mut answer)));
-        let now = clock::monotonic();
-        let duration_us = u64::try_from((now - self.ended).as_micros()).unwrap_or(u64::MAX);
-        self.ended = now;
-        if !matches!(outcome, Ok(Ok(()))) {
+        let duration_us = self.took_us(self.ended);
+        if !matches!(outcome, Ok(Ok(Waiting::No))) {
             answer.replies.truncate(begin);
         }
         let (ran, error) = match outcome {
-            Ok(Ok(())) => (Ran::Answered, None),
+            Ok(Ok(Waiting::No)) => (Ran::Answered, None),
+            // It is counted when it is answered.
+            Ok(Ok(Waiting::Yes { keeps_changes })) => return Ran::Parked { keeps_changes },
             Ok(Err(CommandError::Reply(text))) => {
                 encode::error(&text, answer.replies);
                 (Ran::Refused, Some(text))
@@ -232,6 +456,7 @@ impl Calls {
             }
             // It is counted where it is run.
             Ok(Err(CommandError::TooHeavy)) => return Ran::TooHeavy,
+            Ok(Err(CommandError::Waits(args))) => return Ran::Waits(args),
             Err(_) => (Ran::Panicked, Some(errors::INTERNAL.into())),
         };
         let is_miss = error.is_none() && is_miss(&answer.replies[begin..]);
@@ -239,7 +464,15 @@ impl Calls {
         ran
     }
 
-    fn count(
+    /// A call that has waited is answered without having been run.
+    pub fn count_ended(&mut self, row: u16, with_error: bool) {
+        self.tally.called(row, 1, 0, with_error);
+        if with_error {
+            self.statistics.error_replied(errors::UNBLOCKED);
+        }
+    }
+
+    pub(super) fn count(
         &mut self,
         call: &Call<'_>,
         error: Option<Cow<'static, str>>,
@@ -270,10 +503,17 @@ impl Calls {
     }
 }
 
+/// Whether a call waits.
+enum Waiting {
+    No,
+    Yes { keeps_changes: bool },
+}
+
 /// Answers a call that only reads.
 fn read(
     keyspace: &Keyspace,
     call: &Call<'_>,
+    user: &User,
     answer: &mut Answer<'_>,
     learning: &mut Learning<'_>,
     versions: &Versions,
@@ -286,7 +526,8 @@ fn read(
         _ => weight.filter(|weight| *weight < answer.bytes_max),
     };
     let bytes_max = light_bytes_max.unwrap_or(answer.bytes_max);
-    let mut read = read_call(keyspace, &call.args, ReplyWriter::new(answer.replies, answer.version, bytes_max));
+    let mut read = read_call(keyspace, &call.args, user, ReplyWriter::new(answer.replies, answer.version, bytes_max));
+    (read.weight, read.may_wait) = (answer.weight, answer.may_wait);
     let answered = match row.handler {
         Handler::Look(look) => {
             learning.begin(look.keys_to_keep(&call.args).map_or(0, <[_]>::len));
@@ -295,7 +536,9 @@ fn read(
                 learning.keep(number, || asked(versions, call.database, key), entry, value);
             })
         }
-        Handler::Read(handler) => {
+        Handler::Read(handler)
+        | Handler::Either(Either { read: handler, .. })
+        | Handler::Wait(Wait { read: Some(handler), .. }) => {
             weigh(keyspace, answer.weight, call)?;
             handler(&mut read).inspect(|()| debug_assert!(read.reply.is_whole(), "{} has left a gap", row.name))
         }
@@ -328,14 +571,21 @@ fn write_string(
 }
 
 /// A call as the handler of a read sees it, in the database and at the time of the keyspace.
-pub fn read_call<'a>(keyspace: &'a Keyspace, args: &'a [&'a [u8]], reply: ReplyWriter<'a>) -> ReadCall<'a> {
+pub fn read_call<'a>(
+    keyspace: &'a Keyspace,
+    args: &'a [&'a [u8]],
+    user: &'a User,
+    reply: ReplyWriter<'a>,
+) -> ReadCall<'a> {
     ReadCall {
         keyspace,
         args,
-        user: &User::DEFAULT,
+        user,
         version: reply.version(),
         now_ms: keyspace.now_ms(),
         database: keyspace.database(),
+        weight: None,
+        may_wait: false,
         reply,
     }
 }
@@ -344,13 +594,25 @@ pub fn read_call<'a>(keyspace: &'a Keyspace, args: &'a [&'a [u8]], reply: ReplyW
 pub fn write_call<'a>(
     keyspace: &'a mut Keyspace,
     args: &'a [&'a [u8]],
+    user: &'a User,
     version: Version,
     reply_bytes_max: usize,
     wanted: Classes,
 ) -> WriteCall<'a> {
     let (now_ms, database) = (keyspace.now_ms(), keyspace.database());
     let events = Events::wanted(wanted);
-    WriteCall { keyspace, args, user: &User::DEFAULT, version, now_ms, database, reply_bytes_max, events }
+    WriteCall {
+        keyspace,
+        args,
+        user,
+        version,
+        now_ms,
+        database,
+        reply_bytes_max,
+        is_again: false,
+        sparse_sketch_bytes_max: SPARSE_SKETCH_BYTES_MAX,
+        events,
+    }
 }
 
 /// To count a key that is not in the tables yet, it is looked for there. Ten thousand of them are too much for the lane "read".

@@ -11,7 +11,7 @@ use crate::kv::lanes::writer::Writer;
 use crate::kv::shared::Shared;
 use crate::kv::shared::hand_offs::HandOff;
 use crate::resp::encode;
-use crate::server::{Executor, ExecutorContext, Refusal, Responder, Task, TaskId};
+use crate::server::{Executor, ExecutorContext, Refusal, Responder, Task, TaskId, Tickets};
 use crate::storage::StorageError;
 
 pub enum LaneExecutor {
@@ -57,12 +57,11 @@ impl Executor for LaneExecutor {
     type Done = Done;
 
     fn run(&mut self, tasks: &[Task<Job>], responder: &mut dyn Responder<Done>) {
-        let answer = &mut |id: TaskId, done: Done| responder.answer(id, done);
         match self {
-            LaneExecutor::Reader(reader) => reader.run(tasks, answer),
-            LaneExecutor::Writer(writer) => writer.run(tasks, answer),
+            LaneExecutor::Reader(reader) => reader.run(tasks, &mut |id, done| responder.answer(id, done)),
+            LaneExecutor::Writer(writer) => writer.run(tasks, responder),
             LaneExecutor::Lost => {
-                tasks.iter().for_each(|task| answer(task.id, refused(&task.job, errors::FILES_LOST)));
+                tasks.iter().for_each(|task| responder.answer(task.id, refused(&task.job, errors::FILES_LOST)));
             }
         }
     }
@@ -72,10 +71,10 @@ impl Executor for LaneExecutor {
         refused(job, errors::INTERNAL)
     }
 
-    fn idle(&mut self, _responder: &mut dyn Responder<Done>) -> Option<Duration> {
+    fn idle(&mut self, responder: &mut dyn Responder<Done>) -> Option<Duration> {
         match self {
             LaneExecutor::Reader(_) | LaneExecutor::Lost => None,
-            LaneExecutor::Writer(writer) => Some(writer.idle()),
+            LaneExecutor::Writer(writer) => Some(writer.idle(responder)),
         }
     }
 
@@ -87,17 +86,51 @@ impl Executor for LaneExecutor {
     }
 
     fn last_applied(&self, incarnation: u64) -> u64 {
+        self.tickets(incarnation).applied
+    }
+
+    fn tickets(&self, incarnation: u64) -> Tickets {
         match self {
-            LaneExecutor::Reader(_) => 0,
+            LaneExecutor::Reader(_) => Tickets::default(),
             // Nobody knows what its predecessor applied and did not answer.
-            LaneExecutor::Lost => u64::MAX,
-            LaneExecutor::Writer(writer) => writer.last_applied(incarnation),
+            LaneExecutor::Lost => Tickets { applied: u64::MAX, ..Tickets::default() },
+            LaneExecutor::Writer(writer) => writer.tickets(incarnation),
+        }
+    }
+
+    fn meet(&mut self, incarnation: u64) {
+        if let LaneExecutor::Writer(writer) = self {
+            writer.meet(incarnation);
         }
     }
 
     fn forget(&mut self, incarnation: u64) {
         if let LaneExecutor::Writer(writer) = self {
             writer.forget(incarnation);
+        }
+    }
+
+    fn register(&mut self, task: &Task<Job>) {
+        if let LaneExecutor::Writer(writer) = self {
+            writer.register(task);
+        }
+    }
+
+    fn all_registered(&mut self) {
+        if let LaneExecutor::Writer(writer) = self {
+            writer.all_registered();
+        }
+    }
+
+    fn cancel(&mut self, id: TaskId) {
+        if let LaneExecutor::Writer(writer) = self {
+            writer.cancel(id.number);
+        }
+    }
+
+    fn acknowledged(&mut self, _incarnation: u64, number: u64) {
+        if let LaneExecutor::Writer(writer) = self {
+            writer.acknowledged(number);
         }
     }
 
@@ -112,7 +145,7 @@ impl Executor for LaneExecutor {
 #[must_use]
 pub fn refused(job: &Job, text: &str) -> Done {
     let (mut replies, mut ends) = (Vec::new(), Vec::new());
-    if job.kind == Kind::Run {
+    if matches!(job.kind, Kind::Run | Kind::Wait(_)) {
         for call in job.calls.iter() {
             if !call.is_muted && call.unit != Unit::GoesOn {
                 encode::error(text, &mut replies);

@@ -7,6 +7,9 @@ use std::collections::{HashMap, HashSet};
 /// A call: the index of its task, and its own within the job.
 pub type Place = (usize, usize);
 
+/// In the place of a task's index: the calls that wait, by the numbers of their jobs.
+pub const WAITERS: usize = usize::MAX;
+
 #[derive(Debug, Default)]
 pub struct LeftOut {
     calls: HashMap<Place, Cow<'static, str>>,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::kv::cache::{Learning, Seen};
+use crate::kv::call::Notifications;
 use crate::kv::errors;
 use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Presence, Unit};
 use crate::kv::lanes::calls::{Answers, Calls, Ran, Weight};
@@ -16,9 +17,12 @@ use crate::kv::metrics::statistics::Counted;
 use crate::kv::shared::Shared;
 use crate::kv::shared::broken::{self, Variant};
 use crate::kv::shared::hand_offs::HandOff;
+use crate::kv::shared::running_scripts::ScriptLane;
+use crate::kv::shared::runtime::Knob;
 use crate::kv::shared::settings::{
     JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, LIGHT_BYTES_MAX, READ_TIME_MAX, SNAPSHOT_AGE_MAX,
 };
+use crate::kv::shared::turns;
 use crate::server::{Counter, ExecutorContext, LogLimit, Task, TaskId};
 use crate::storage::{Keyspace, Options, StorageError};
 use crate::sys::clock;
@@ -73,12 +77,19 @@ impl Reader {
         let start = clock::monotonic();
         let limit = Arc::new(Limit { start, at_ms: AtomicU64::new(u64::MAX) });
         let keyspace = open(&shared, &options, &limit)?;
-        Ok(Reader { keyspace, options, calls: Calls::new(shared, context), is_light, begun: start, limit })
+        // The light one runs none.
+        let lane = ScriptLane::Heavy(context.slot);
+        if !is_light {
+            shared.running_scripts.end(lane);
+        }
+        Ok(Reader { keyspace, options, calls: Calls::new(shared, context, lane), is_light, begun: start, limit })
     }
 
     pub fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
         self.calls.begin();
         self.limit.set(self.calls.ended() + READ_TIME_MAX);
+        let notifications = Notifications::from_word(self.calls.shared.runtime.read(Knob::KeyspaceEvents));
+        self.calls.want_events(notifications.classes());
         let was_open = broken::is(Variant::JoinedSnapshot) && self.keyspace.is_in_transaction();
         let begun = self.calls.fit_map(&mut self.keyspace, self.options.mmap).and_then(|()| self.begin());
         if let (Err(error), false) = (begun, was_open) {
@@ -112,6 +123,7 @@ impl Reader {
 
     fn begin(&mut self) -> Result<(), StorageError> {
         self.begun = self.calls.ended();
+        self.calls.view_begins();
         self.keyspace.begin_read(self.calls.shared.clock.now_ms())
     }
 
@@ -157,19 +169,20 @@ impl Reader {
         self.limit.set(self.calls.ended() + READ_TIME_MAX);
         match &job.kind {
             Kind::Watch => self.watch(job),
-            Kind::Run => {
+            // Of a call that may wait it is looked here whether it has to.
+            Kind::Run | Kind::Wait(_) => {
                 let mut learning = Learning::of(&job.seen);
-                let answers = self.run_calls(job, &mut learning);
-                let outcome = DoneOutcome::of_run(job, answers.ends.len(), answers.is_heavy);
-                let learned = learning.learned();
-                let ends = if job.wants_ends { answers.ends } else { Vec::new() };
-                Done { slow: answers.slow, ends, learned, ..Done::new(outcome, answers.replies) }
+                let Answers { replies, ends, slow, missed, denied, is_heavy, waits, .. } =
+                    self.run_calls(job, &mut learning);
+                let outcome = waits.map_or_else(|| DoneOutcome::of_run(job, ends.len(), is_heavy), DoneOutcome::Waits);
+                let ends = if job.wants_ends { ends } else { Vec::new() };
+                Done { slow, ends, missed, denied, learned: learning.learned(), ..Done::new(outcome, replies) }
             }
             Kind::Exec(_) => {
                 let mut answers = Answers::default();
                 self.execute(job, 0, &mut answers);
-                let Answers { replies, ends, slow, .. } = answers;
-                Done { slow, ends, ..Done::new(DoneOutcome::Executed, replies) }
+                let Answers { replies, ends, slow, missed, denied, .. } = answers;
+                Done { slow, ends, missed, denied, ..Done::new(DoneOutcome::Executed, replies) }
             }
         }
     }
@@ -181,7 +194,7 @@ impl Reader {
         let weight = self.is_light.then_some(LIGHT_BYTES_MAX);
         let mut at = 0;
         while let Some((call, next)) = job.calls.at(at) {
-            let has_had_its_turn = self.calls.ended().saturating_duration_since(begun) >= JOB_TIME_MAX;
+            let has_had_its_turn = turns::is_over(self.calls.ended().saturating_duration_since(begun), JOB_TIME_MAX);
             if answers.replies.len() >= JOB_REPLY_BYTES_MAX || has_had_its_turn {
                 break;
             }
@@ -198,9 +211,19 @@ impl Reader {
                 continue;
             }
             match self.read(job, &call, weight, learning, &mut answers) {
-                Ran::Answered | Ran::Refused => answers.end(&call),
+                ran @ (Ran::Answered | Ran::Refused) => {
+                    answers.end(&call);
+                    if let Ran::Answered = ran {
+                        self.calls.misses(&self.keyspace, &call, &mut answers.missed);
+                    }
+                }
                 Ran::Failed(error) => self.failed(&call, &error, &mut answers),
-                Ran::Panicked => self.panicked(&call, &mut answers),
+                Ran::Panicked | Ran::Parked { .. } => self.panicked(&call, &mut answers),
+                Ran::Waits(args) => {
+                    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                    answers.waits.get_or_insert_default().push(call.row, call.admitted(), &args);
+                    break;
+                }
                 Ran::TooHeavy => {
                     answers.is_heavy = true;
                     break;
@@ -284,12 +307,16 @@ impl Reader {
             }
             let answer = answers.next(&self.calls, job, &call, None);
             match self.calls.read(&mut self.keyspace, &call, answer, &mut Learning::of(&seen)) {
-                Ran::Answered | Ran::Refused => answers.end(&call),
+                Ran::Answered => {
+                    answers.end(&call);
+                    self.calls.misses(&self.keyspace, &call, &mut answers.missed);
+                }
+                Ran::Refused => answers.end(&call),
                 Ran::Failed(error) if error != StorageError::ViewLost && self.keyspace.is_in_transaction() => {
                     self.failed(&call, &error, answers);
                 }
                 Ran::Failed(error) => return Err((at, error)),
-                Ran::Panicked | Ran::TooHeavy => self.panicked(&call, answers),
+                Ran::Panicked | Ran::TooHeavy | Ran::Parked { .. } | Ran::Waits(_) => self.panicked(&call, answers),
             }
         }
         Ok(end)

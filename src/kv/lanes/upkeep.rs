@@ -1,7 +1,6 @@
 //! The writer's upkeep between groups, as clients see it: carries their wishes to the base's (`storage::upkeep`), publishes its
 //! report, and takes backups. What is done when is the base's affair.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::latency::Event as Latency;
 use crate::kv::shared::runtime::Knob;
 use crate::server::ExecutorContext;
-use crate::storage::upkeep::{Event, Hooks, Merged, Size, Tickets, Upkeep, Wishes};
+use crate::storage::upkeep::{Event, GroupTickets, Hooks, Merged, Size, Tickets, Upkeep, Wishes};
 use crate::storage::{DATABASES, Keyspace, Options, StorageError};
 use crate::sys::clock;
 
@@ -42,11 +41,17 @@ impl WriterUpkeep {
         })
     }
 
-    /// What is due now; `is_idle`: no group ran since the last call. Returns when to come again if no job comes before.
+    /// What is due now; `is_idle`: no group ran since the last call; `begin` is called once its time is settled. Returns when to come
+    /// again if no job comes before.
     ///
     /// # Errors
     /// Those of a commit or a checkpoint.
-    pub fn step(&mut self, keyspace: &mut Keyspace, is_idle: bool) -> Result<Duration, StorageError> {
+    pub fn step(
+        &mut self,
+        keyspace: &mut Keyspace,
+        is_idle: bool,
+        begin: impl FnOnce(&mut Keyspace),
+    ) -> Result<Duration, StorageError> {
         let (runtime, hand_offs) = (&self.shared.runtime, &self.shared.hand_offs);
         let (asked, done) = (hand_offs.read(HandOff::CheckpointsAsked), hand_offs.read(HandOff::CheckpointsDone));
         let wishes = Wishes {
@@ -56,6 +61,7 @@ impl WriterUpkeep {
             checkpoint: Some(asked).filter(|asked| *asked > done),
             merges_all: self.backups.is_running(),
         };
+        begin(keyspace);
         let next = self.upkeep.step(keyspace, clock::monotonic(), &wishes);
         self.publish();
         match &next {
@@ -81,22 +87,22 @@ impl WriterUpkeep {
         self.publish();
     }
 
-    /// COMMIT of a group. `last`: of each incarnation the last of its jobs in the group; empty: the group has changed nothing.
+    /// COMMIT of a group.
     ///
     /// # Errors
     /// Those of `Keyspace::commit`.
-    pub fn commit(&mut self, keyspace: &mut Keyspace, last: HashMap<u64, u64>) -> Result<(), StorageError> {
-        self.upkeep.commit(keyspace, last)?;
+    pub fn commit(&mut self, keyspace: &mut Keyspace, tickets: GroupTickets) -> Result<(), StorageError> {
+        self.upkeep.commit(keyspace, tickets)?;
         self.publish();
         Ok(())
     }
 
-    pub fn last_applied(&self, incarnation: u64) -> u64 {
-        self.upkeep.tickets().last_applied(incarnation)
+    pub fn tickets(&self) -> &Tickets {
+        self.upkeep.tickets()
     }
 
-    pub fn forget(&mut self, incarnation: u64) {
-        self.upkeep.tickets_mut().forget(incarnation);
+    pub fn tickets_mut(&mut self) -> &mut Tickets {
+        self.upkeep.tickets_mut()
     }
 
     /// How many bytes of jobs the next group may have.

@@ -3,51 +3,66 @@
 //! While a group commits, the next gathers in the sockets: group commit, with no timers and no added latency.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::kv::commands::table::Handler;
 use crate::kv::errors;
 use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Unit, Watched};
+use crate::kv::lanes::accounts::Accounts;
 use crate::kv::lanes::calls::{Answer, Answers, Calls, Ran};
 use crate::kv::lanes::file_watch::SharedFileWatch;
 use crate::kv::lanes::lane_executor::refused;
 use crate::kv::lanes::left_out::{LeftOut, Place};
+use crate::kv::lanes::marking::Marking;
+use crate::kv::lanes::serving::{self, Ending, Served};
+use crate::kv::lanes::telling::Telling;
 use crate::kv::lanes::upkeep::{WriterUpkeep, publish_sizes};
+use crate::kv::lanes::waiters::Waiters;
+use crate::kv::lanes::waiting_variants;
 use crate::kv::metrics::statistics::{Counted, Measured};
 use crate::kv::shared::Shared;
 use crate::kv::shared::broken::{self, Variant};
 use crate::kv::shared::faults::{self, Point, reach};
 use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::latency::Event;
+use crate::kv::shared::running_scripts::ScriptLane;
 use crate::kv::shared::settings::{
     GROUP_REPLY_BYTES_MAX, GROUP_TIME_MAX, JOB_REPLY_BYTES_MAX, JOB_TIME_MAX, RIDING_BYTES_MAX,
 };
+use crate::kv::shared::turns;
 use crate::kv::shared::versions::Marks;
-use crate::server::{Counter, ExecutorContext, Global, LogLimit, Task, TaskId};
+use crate::server::{Counter, ExecutorContext, Global, LogLimit, Responder, Task, Tickets as ToldTickets};
 use crate::storage::file_system::FileSystem;
-use crate::storage::upkeep::{self, Rescue, Tickets};
-use crate::storage::{Change, ChangeHook, Keyspace, Options, StorageError, failed_sync};
+use crate::storage::upkeep::{self, GroupTickets, Rescue, Tickets};
+use crate::storage::{Keyspace, Options, SavePoint, StorageError, failed_sync};
 use crate::sys::{clock, process};
 
 pub struct Writer {
-    keyspace: Keyspace,
-    calls: Calls,
-    marks: SharedMarks,
+    pub(super) keyspace: Keyspace,
+    pub(super) calls: Calls,
+    marking: Marking,
+    pub(super) telling: Telling,
+    pub(super) waiters: Waiters,
+    accounts: Accounts,
+    /// Of the group at hand.
+    pub(super) served: Served,
+    /// The incarnations of workers that are there.
+    pub(super) met: BTreeSet<u64>,
     may_map: bool,
-    upkeep: WriterUpkeep,
+    pub(super) upkeep: WriterUpkeep,
     files: SharedFileWatch,
     /// Once the files are not ours any more.
     rescue: Option<Rescue>,
     /// True when a group ran since the last upkeep.
     has_run: bool,
     /// Of the group at hand: its replies wait until it is committed.
-    reply_bytes: usize,
+    pub(super) reply_bytes: usize,
+    /// True within a script: what its calls do can be undone until its end.
+    pub(super) is_scripting: bool,
 }
-
-/// The hook of the row layer marks, the writer unmarks: one thread, but the hook must be `Send`.
-type SharedMarks = Arc<Mutex<Marks>>;
 
 /// What a job of the group came to; nobody sees it before COMMIT.
 enum Applied {
@@ -56,6 +71,8 @@ enum Applied {
     NotExecuted,
     /// Nothing of it was run: this error.
     Refused(Cow<'static, str>),
+    /// It waits, if the group has not served it as well.
+    Parked,
 }
 
 /// How an attempt at a group ended.
@@ -68,13 +85,13 @@ enum Group {
 }
 
 /// How an attempt at a job, or at a call, ended.
-enum Attempt<T> {
+pub(super) enum Attempt<T> {
     Done(T),
     Spoiled(Spoiled),
 }
 
 /// What an attempt at a group met that is not the affair of all of it.
-enum Spoiled {
+pub(super) enum Spoiled {
     /// This call failed, with this as its answer, and a part of the group is lost with the transaction that it spoiled.
     ByCall(Place, Cow<'static, str>),
     /// A row that can't be written. Whose it is shows when each call's rows are written by themselves.
@@ -82,12 +99,14 @@ enum Spoiled {
 }
 
 /// What a call of a job came to.
-enum Called {
+pub(super) enum Called {
     Answered,
     /// It did nothing, and this error is the answer.
     Refused(Cow<'static, str>),
     /// A read of too much: it was not run.
     TooHeavy,
+    /// It waits.
+    Parked,
 }
 
 /// Exit code of a writer that does not know whether the disk has what it wrote.
@@ -121,13 +140,17 @@ impl Writer {
         if let Some(version) = opened.migrated_from {
             tracing::info!(version, "the data file was brought up to date");
         }
-        let marks = Arc::new(Mutex::new(Marks::of(shared.versions.clone())));
-        let mut keyspace = Keyspace::open_writer_on(options, shared.memory, marking(&marks))?;
+        let marking = Marking::of(Marks::of(shared.versions.clone()));
+        let waiters = Waiters::new(&marking);
+        let mut keyspace = Keyspace::open_writer_on(options, shared.memory, marking.hook())?;
         // Not before all that the predecessor has committed is published: whoever finds an even version may look into the memory.
-        marks.lock().expect("marking does not panic").settle();
+        marking.lock().marks.settle();
         let boot = context.scoreboard.global(Global::Boot).load(Ordering::SeqCst);
         let (tickets, sizes) = Tickets::take_over(&mut keyspace, shared.clock.now_ms(), boot)?;
-        let calls = Calls::new(Arc::clone(shared), context);
+        let accounts = Accounts::open(shared, &keyspace)?;
+        shared.running_scripts.end(ScriptLane::Writer);
+        let mut calls = Calls::new(Arc::clone(shared), context, ScriptLane::Writer);
+        calls.begin_with_sources(&keyspace)?;
         publish_sizes(&calls.statistics, &sizes);
         let files = SharedFileWatch::start(shared, !matches!(opened.file_system, FileSystem::Shared(_)));
         let mut upkeep = WriterUpkeep::start(shared, context, options, tickets)?;
@@ -135,19 +158,25 @@ impl Writer {
         Ok(Writer {
             keyspace,
             calls,
-            marks,
+            telling: Telling::new(shared, context.scoreboard, &marking),
+            marking,
+            waiters,
+            accounts,
+            served: Served::new(),
+            met: BTreeSet::new(),
             may_map: options.mmap,
             upkeep,
             files,
             rescue: None,
             has_run: false,
             reply_bytes: 0,
+            is_scripting: false,
         })
     }
 
-    pub fn run(&mut self, tasks: &[Task<Job>], answer: &mut dyn FnMut(TaskId, Done)) {
+    pub fn run(&mut self, tasks: &[Task<Job>], responder: &mut dyn Responder<Done>) {
         if self.rescue.is_some() {
-            tasks.iter().for_each(|task| answer(task.id, refused(&task.job, errors::FILES_LOST)));
+            tasks.iter().for_each(|task| responder.answer(task.id, refused(&task.job, errors::FILES_LOST)));
             return;
         }
         let mut left_out = LeftOut::default();
@@ -192,16 +221,21 @@ impl Writer {
                 // The others come again, in the next group.
                 let tasks = &tasks[..applied.len()];
                 self.count_group(tasks, begun);
+                self.telling.tell(&mut self.keyspace, responder);
                 for (index, (task, applied)) in tasks.iter().zip(applied).enumerate() {
-                    answer(task.id, done(&task.job, applied));
+                    match done(&task.job, applied).or_else(|| self.take_served(task.id.number)) {
+                        Some(done) => responder.answer(task.id, done),
+                        None => responder.park(task.id),
+                    }
                     if index == tasks.len() / 2 {
                         reach(&self.calls.shared.hand_offs, Point::AmidReplies);
                     }
                 }
+                self.answer_served(responder);
             }
             Group::Failed(error) => {
                 let text = errors::storage_text(&error);
-                tasks.iter().for_each(|task| answer(task.id, refused(&task.job, &text)));
+                tasks.iter().for_each(|task| responder.answer(task.id, refused(&task.job, &text)));
             }
             Group::Spoiled(..) => unreachable!("the loop goes on after a call that failed"),
         }
@@ -223,12 +257,18 @@ impl Writer {
         // After the group's last job was taken, and before anything of it runs.
         self.keyspace.begin_write(self.calls.shared.clock.now_ms())?;
         self.keyspace.set_thresholds(self.calls.shared.runtime.thresholds());
+        self.telling.begin(&mut self.keyspace);
         self.calls.begin();
+        self.calls.want_events(self.telling.classes());
+        self.waiters.begin();
+        self.reply_bytes = 0;
+        if let Attempt::Spoiled(spoiled) = self.serve(left_out)? {
+            return Ok(Attempt::Spoiled(spoiled));
+        }
         let mut applied = Vec::with_capacity(tasks.len());
         let known_before: Option<Vec<bool>> = broken::is(Variant::ExecBlindToItsGroup)
             .then(|| tasks.iter().map(|task| self.must_not_execute(&task.job)).collect());
         let begun = self.calls.ended();
-        self.reply_bytes = 0;
         for (index, task) in tasks.iter().enumerate() {
             let is_full = self.reply_bytes >= GROUP_REPLY_BYTES_MAX || self.has_used(begun, GROUP_TIME_MAX);
             if is_full && index > 0 {
@@ -244,7 +284,7 @@ impl Writer {
                 applied.push(Applied::NotExecuted);
                 continue;
             }
-            match self.job(index, &task.job, left_out)? {
+            match self.job(index, task, left_out)? {
                 Attempt::Done(done) => applied.push(done),
                 Attempt::Spoiled(spoiled) => return Ok(Attempt::Spoiled(spoiled)),
             }
@@ -254,30 +294,54 @@ impl Writer {
         }
         let tasks = &tasks[..applied.len()];
         reach(&self.calls.shared.hand_offs, Point::BeforeCommit);
-        let has_marks = self.marks.lock().expect("marking does not panic").has_marks();
-        let has_changes = has_marks || broken::is(Variant::NeverMarked);
+        let has_marks = self.marking.lock().marks.has_marks();
+        let (parked, served) = serving::fates(&self.waiters, &self.served, tasks);
+        let has_changes = has_marks
+            || !served.is_empty()
+            || self.keyspace.changes_sources()
+            || self.accounts.has_changes()
+            || broken::is(Variant::NeverMarked);
+        if waiting_variants::takes_undo() {
+            return Ok(Attempt::Spoiled(Spoiled::ByRow(StorageError::Internal("a test undoes this group".into()))));
+        }
         match self.keyspace.spill_if_direct() {
             Err(error) if error.is_of_the_call() => return Ok(Attempt::Spoiled(Spoiled::ByRow(error))),
             written => written?,
         }
         let last = if has_changes { last_of_each(tasks) } else { HashMap::new() };
-        self.upkeep.commit(&mut self.keyspace, last)?;
+        let served =
+            if waiting_variants::is(waiting_variants::Variant::ServedUnrecorded) { Vec::new() } else { served };
+        self.accounts.record(&mut self.keyspace)?;
+        self.upkeep.commit(&mut self.keyspace, GroupTickets { last, parked, served })?;
+        self.waiters.committed();
+        self.calls.sources_committed();
         reach(&self.calls.shared.hand_offs, Point::AfterCommit);
+        self.accounts.committed();
         Ok(Attempt::Done(applied))
     }
 
     fn has_used(&self, begun: Instant, time: Duration) -> bool {
-        self.calls.ended().saturating_duration_since(begun) >= time
+        turns::is_over(self.calls.ended().saturating_duration_since(begun), time)
     }
 
-    fn job(&mut self, index: usize, job: &Job, left_out: &LeftOut) -> Result<Attempt<Applied>, StorageError> {
+    fn job(&mut self, index: usize, task: &Task<Job>, left_out: &LeftOut) -> Result<Attempt<Applied>, StorageError> {
+        let job = &task.job;
+        if matches!(job.kind, Kind::Wait(_)) && !self.waiters.are_all_known() {
+            self.waiters.park(task);
+            return Ok(Attempt::Done(Applied::Parked));
+        }
         let mut answers = Answers { ends: Vec::with_capacity(job.calls.len()), ..Answers::default() };
         let begun = self.calls.ended();
         let is_run = job.kind == Kind::Run;
         for (number, call) in job.calls.iter().enumerate() {
             let is_over = answers.replies.len() >= JOB_REPLY_BYTES_MAX || self.has_used(begun, JOB_TIME_MAX);
-            if is_run && number > 0 && is_over && call.unit != Unit::GoesOn {
-                break;
+            if is_run && number > 0 && call.unit != Unit::GoesOn {
+                if is_over {
+                    break;
+                }
+                if let Attempt::Spoiled(spoiled) = self.serve(left_out)? {
+                    return Ok(Attempt::Spoiled(spoiled));
+                }
             }
             if let Some(text) = left_out.call((index, number)) {
                 answers.fail(&call, text);
@@ -286,9 +350,14 @@ impl Writer {
             // All of a transaction belongs together, whatever it reads.
             let weight = (call.unit == Unit::Alone && number > 0).then_some(RIDING_BYTES_MAX);
             let answer = answers.next(&self.calls, job, &call, weight);
+            self.telling.is_of(task.id);
             match self.call((index, number), &call, answer)? {
                 // A reader has it, and what is behind it, when this group is committed.
                 Attempt::Done(Called::TooHeavy) => break,
+                Attempt::Done(Called::Parked) => {
+                    self.waiters.park(task);
+                    return Ok(Attempt::Done(Applied::Parked));
+                }
                 Attempt::Done(Called::Answered) => answers.end(&call),
                 Attempt::Done(Called::Refused(text)) => answers.fail(&call, &text),
                 Attempt::Spoiled(spoiled) => return Ok(Attempt::Spoiled(spoiled)),
@@ -298,48 +367,96 @@ impl Writer {
             }
         }
         self.reply_bytes += answers.replies.len();
-        Ok(Attempt::Done(Applied::Answers(answers)))
+        Ok(match self.serve(left_out)? {
+            Attempt::Done(()) => Attempt::Done(Applied::Answers(answers)),
+            Attempt::Spoiled(spoiled) => Attempt::Spoiled(spoiled),
+        })
     }
 
     /// One call. What one has changed that failed is undone, and nothing else.
-    fn call(&mut self, place: Place, call: &Call<'_>, answer: Answer<'_>) -> Result<Attempt<Called>, StorageError> {
-        let savepoint = self.keyspace.savepoint();
-        let (text, spoils) = match self.calls.run(&mut self.keyspace, call, answer) {
-            Ran::Answered => {
-                self.keyspace.keep_since(savepoint);
-                return Ok(Attempt::Done(Called::Answered));
+    pub(super) fn call(
+        &mut self,
+        place: Place,
+        call: &Call<'_>,
+        answer: Answer<'_>,
+    ) -> Result<Attempt<Called>, StorageError> {
+        if let Handler::Script(script) = call.command().handler {
+            return self.script(place, call, script, answer);
+        }
+        self.accounts.begin_call();
+        let mut savepoint = self.keyspace.savepoint();
+        let ran = match self.telling.before_call(&mut self.keyspace, call) {
+            Ok(()) => {
+                if self.telling.ends_keys() {
+                    self.keep_since(savepoint);
+                    savepoint = self.keyspace.savepoint();
+                }
+                let mut ending = Ending { waiters: &mut self.waiters, served: &mut self.served, ended: Vec::new() };
+                let ran = self.calls.run(&mut self.keyspace, &mut ending, &mut self.accounts, call, answer);
+                ending.ended.into_iter().for_each(|(row, with_error)| self.calls.count_ended(row, with_error));
+                ran
             }
-            Ran::Refused => {
-                self.keyspace.undo_to(savepoint)?;
-                return Ok(Attempt::Done(Called::Answered));
-            }
+            Err(error) => Ran::Failed(error),
+        };
+        if let Ran::Answered | Ran::Parked { keeps_changes: true } = ran {
+            self.keep_since(savepoint);
+            self.telling.call_ended(&mut self.keyspace, &self.calls.take_told());
+            let is_answered = matches!(ran, Ran::Answered);
+            return Ok(Attempt::Done(if is_answered { Called::Answered } else { Called::Parked }));
+        }
+        self.accounts.undo_call();
+        self.telling.call_failed(&mut self.keyspace);
+        let called = match ran {
+            Ran::Failed(error) => return self.storage_failed(place, call, error, savepoint),
             Ran::TooHeavy => return Ok(Attempt::Done(Called::TooHeavy)),
+            Ran::Answered | Ran::Refused => Called::Answered,
+            Ran::Parked { .. } => Called::Parked,
+            // Only a reader lets what reads wait.
+            Ran::Waits(_) => Called::Refused(errors::INTERNAL.into()),
             Ran::Panicked => {
                 self.calls.statistics.add(Counted::PanicsTotal, 1);
                 tracing::error!("a handler panicked; what it did is undone");
-                (errors::INTERNAL.into(), false)
+                Called::Refused(errors::INTERNAL.into())
             }
-            Ran::Failed(error) if error.is_of_the_call() => {
-                // A value that is too large is the peer's doing, and no news.
-                static CALL_FAILED: LogLimit = LogLimit::new();
-                if error.spoils_transaction()
-                    && let Some(left_out) = CALL_FAILED.admit()
-                {
-                    tracing::error!(%error, command = call.command().name, left_out, "a call failed and is undone");
-                }
-                (errors::storage_text(&error), error.spoils_transaction())
-            }
-            Ran::Failed(error) => return Err(error),
         };
         self.keyspace.undo_to(savepoint)?;
-        if spoils && !self.keyspace.recover()? {
+        Ok(Attempt::Done(called))
+    }
+
+    /// The file can't be read, or not be written: what the call did is undone, or all of the group.
+    pub(super) fn storage_failed(
+        &mut self,
+        place: Place,
+        call: &Call<'_>,
+        error: StorageError,
+        savepoint: SavePoint,
+    ) -> Result<Attempt<Called>, StorageError> {
+        static CALL_FAILED: LogLimit = LogLimit::new();
+        if !error.is_of_the_call() {
+            return Err(error);
+        }
+        // A value that is too large is the peer's doing, and no news.
+        if error.spoils_transaction()
+            && let Some(left_out) = CALL_FAILED.admit()
+        {
+            tracing::error!(%error, command = call.command().name, left_out, "a call failed and is undone");
+        }
+        let text = errors::storage_text(&error);
+        self.keyspace.undo_to(savepoint)?;
+        if error.spoils_transaction() && !self.keyspace.recover()? {
             return Ok(Attempt::Spoiled(Spoiled::ByCall(place, text)));
         }
         Ok(Attempt::Done(Called::Refused(text)))
     }
 
+    fn keep_since(&mut self, savepoint: SavePoint) {
+        if !self.is_scripting {
+            self.keyspace.keep_since(savepoint);
+        }
+    }
+
     /// After a call: a large batch is written to the tables. One call at a time, once some row of the group could not be written.
-    fn bound_batch(&mut self, place: Place, left_out: &LeftOut) -> Result<Option<Spoiled>, StorageError> {
+    pub(super) fn bound_batch(&mut self, place: Place, left_out: &LeftOut) -> Result<Option<Spoiled>, StorageError> {
         let is_one_by_one = left_out.is_one_by_one();
         let written = if is_one_by_one { self.keyspace.spill() } else { self.keyspace.spill_if_large() };
         match written {
@@ -365,8 +482,9 @@ impl Writer {
     }
 
     fn unmark(&mut self) {
+        self.tell_of_waiters();
         reach(&self.calls.shared.hand_offs, Point::BeforeUnmark);
-        self.marks.lock().expect("marking does not panic").unmark();
+        self.marking.lock().marks.unmark();
     }
 
     /// A group is lost to a storage error that is no call's: all of it is undone, and all of it gets the error.
@@ -385,6 +503,10 @@ impl Writer {
     }
 
     fn roll_back(&mut self) {
+        self.waiters.rolled_back();
+        self.calls.sources_rolled_back();
+        self.accounts.rolled_back();
+        self.served.clear();
         if let Err(error) = self.keyspace.rollback() {
             // A transaction that can be neither finished nor undone: the next writer finds the file as it was before.
             tracing::error!(%error, "a group can't be undone");
@@ -409,25 +531,29 @@ impl Writer {
         statistics.add(Counted::ChangesSinceCheckpoint, commands);
     }
 
-    pub fn idle(&mut self) -> Duration {
+    pub fn idle(&mut self, responder: &mut dyn Responder<Done>) -> Duration {
         if let Some(wait) = self.look_at_files() {
             return wait;
+        }
+        self.accounts.look_at_file();
+        if self.waiters.must_look() {
+            self.run(&[], responder);
         }
         if let Err(error) = self.calls.fit_map(&mut self.keyspace, self.may_map) {
             tracing::warn!(%error, "the map of the data file can't be changed");
         }
         self.try_to_write();
         let is_idle = !std::mem::take(&mut self.has_run);
-        let next = self.upkeep.step(&mut self.keyspace, is_idle);
+        let next = self.upkeep.step(&mut self.keyspace, is_idle, |keyspace| self.telling.begin(keyspace));
         self.unmark();
-        match next {
-            Ok(wait) => wait,
-            Err(error) => {
-                self.failed(&error);
-                self.unmark();
-                RETRY
-            }
-        }
+        let wait = next.unwrap_or_else(|error| {
+            self.failed(&error);
+            self.unmark();
+            RETRY
+        });
+        self.telling.upkeep_ended(&mut self.keyspace);
+        self.telling.tell(&mut self.keyspace, responder);
+        wait
     }
 
     /// When to come again, once the files are lost: what is in them is saved, and nothing else is done.
@@ -475,12 +601,20 @@ impl Writer {
     }
 
     #[must_use]
-    pub fn last_applied(&self, incarnation: u64) -> u64 {
-        self.upkeep.last_applied(incarnation)
+    pub fn tickets(&self, incarnation: u64) -> ToldTickets {
+        let applied = self.upkeep.tickets().last_applied(incarnation);
+        let (parked, served) = self.upkeep.tickets().parked(incarnation);
+        ToldTickets { applied, parked, served }
+    }
+
+    pub fn meet(&mut self, incarnation: u64) {
+        self.met.insert(incarnation);
     }
 
     pub fn forget(&mut self, incarnation: u64) {
-        self.upkeep.forget(incarnation);
+        self.met.remove(&incarnation);
+        self.waiters.forget(incarnation);
+        self.upkeep.tickets_mut().forget(incarnation);
     }
 
     /// The orderly end: everything in the file, an empty `-wal`.
@@ -513,19 +647,6 @@ impl Drop for Writer {
     }
 }
 
-/// Marks what the row layer is about to change.
-fn marking(marks: &SharedMarks) -> ChangeHook {
-    let marks = Arc::clone(marks);
-    Box::new(move |change: Change<'_>| {
-        let mut marks = marks.lock().expect("marking does not panic");
-        match change {
-            Change::Key { database, key } => marks.mark(database, key),
-            Change::Flush { databases } => marks.mark_flush(databases),
-            Change::Swap { a, b } => marks.mark_swap(a, b),
-        }
-    })
-}
-
 /// Of each worker's incarnation the last of these jobs: they are known as applied with the group's commit.
 fn last_of_each(tasks: &[Task<Job>]) -> HashMap<u64, u64> {
     let mut last: HashMap<u64, u64> = HashMap::new();
@@ -555,16 +676,18 @@ pub fn end_if_sync_failed(shared: &Shared, error: &StorageError) {
     }
 }
 
-fn done(job: &Job, applied: Applied) -> Done {
+/// `None`: it waits.
+fn done(job: &Job, applied: Applied) -> Option<Done> {
     let answers = match applied {
         Applied::Answers(answers) => answers,
-        Applied::NotExecuted => return Done::new(DoneOutcome::NotExecuted, Vec::new()),
-        Applied::Refused(text) => return refused(job, &text),
+        Applied::NotExecuted => return Some(Done::new(DoneOutcome::NotExecuted, Vec::new())),
+        Applied::Refused(text) => return Some(refused(job, &text)),
+        Applied::Parked => return None,
     };
     let outcome = match job.kind {
-        Kind::Run => DoneOutcome::of_run(job, answers.ends.len(), false),
+        Kind::Run | Kind::Wait(_) => DoneOutcome::of_run(job, answers.ends.len(), false),
         Kind::Exec(_) | Kind::Watch => DoneOutcome::Executed,
     };
     let ends = if job.wants_ends { answers.ends } else { Vec::new() };
-    Done { slow: answers.slow, ends, ..Done::new(outcome, answers.replies) }
+    Some(Done { slow: answers.slow, ends, denied: answers.denied, ..Done::new(outcome, answers.replies) })
 }

@@ -90,6 +90,15 @@ pub const FIGURES: &[Figure] = &[
         .metric("cache_bytes")
         .status("cache.bytes"),
     of(C::AuthFailuresTotal, Counter, Count, "Wrong passwords.").info("acl_access_denied_auth").metric("auth_failures"),
+    of(C::DeniedCommandsTotal, Counter, Count, "Calls of commands that their user may not run.")
+        .info("acl_access_denied_cmd")
+        .metric("denied_commands"),
+    of(C::DeniedKeysTotal, Counter, Count, "Calls with a key that their user may not use.")
+        .info("acl_access_denied_key")
+        .metric("denied_keys"),
+    of(C::DeniedChannelsTotal, Counter, Count, "Calls with a channel that their user may not use.")
+        .info("acl_access_denied_channel")
+        .metric("denied_channels"),
     of(C::DeniedTotal, Counter, Count, "Connections turned away because they are not allowed here."),
     of(C::QueryLimitTotal, Counter, Count, "Clients closed for a too long request.")
         .info("client_query_buffer_limit_disconnections"),
@@ -98,10 +107,54 @@ pub const FIGURES: &[Figure] = &[
     of(C::EvictedClientsTotal, Counter, Count, "Clients closed because all together took too much memory.")
         .info("evicted_clients")
         .metric("clients_evicted"),
+    of(C::CachedScripts, Gauge, Count, "Scripts that EVALSHA finds.")
+        .info("number_of_cached_scripts")
+        .metric("scripts"),
+    of(C::Libraries, Gauge, Count, "Libraries of functions.").info("number_of_libraries").metric("libraries"),
+    of(C::Functions, Gauge, Count, "Functions of libraries.").info("number_of_functions").metric("functions"),
+    of(C::SourceBytes, Gauge, Bytes, "Sources of scripts and libraries that processes have in memory.")
+        .metric("script_source_bytes"),
+    of(C::InterpreterBytes, Gauge, Bytes, "Memory of the interpreters of scripts.").metric("script_interpreter_bytes"),
+    of(C::EvictedScriptsTotal, Counter, Count, "Scripts that EVAL brought and that had to go for others.")
+        .info("evicted_scripts")
+        .metric("scripts_evicted"),
+    of(C::ScriptsEndedTotal, Counter, Count, "Scripts that were ended for want of time or memory, or by SCRIPT KILL.")
+        .info("ended_scripts")
+        .metric("scripts_ended"),
     of(C::Monitors, Gauge, Count, "Clients that watch by MONITOR."),
     of(C::BlockedClients, Gauge, Count, "Clients whose command waits for something to happen.").info("blocked_clients"),
+    of(C::BlockingKeys, Gauge, Count, "Keys that clients wait for.").info("total_blocking_keys"),
     of(C::WatchingClients, Gauge, Count, "Clients with a WATCH.").info("watching_clients"),
     of(C::WatchedKeys, Gauge, Count, "Keys that clients watch.").info("total_watched_keys"),
+    of(C::TrackingClients, Gauge, Count, "Clients that are told of changed keys: CLIENT TRACKING.")
+        .info("tracking_clients")
+        .metric("tracking_clients")
+        .status("tracking.clients"),
+    of(C::TrackedKeys, Gauge, Count, "Keys that they have read and may keep, each worker's clients for themselves.")
+        .info("tracking_total_keys")
+        .metric("tracked_keys")
+        .status("tracking.keys"),
+    of(C::TrackedItems, Gauge, Count, "Clients of these keys.").info("tracking_total_items"),
+    of(C::TrackedPrefixes, Gauge, Count, "Prefixes of which they are told of every key.")
+        .info("tracking_total_prefixes"),
+    of(C::Subscribers, Gauge, Count, "Clients that are subscribed to channels or patterns.")
+        .metric("subscribers")
+        .status("channels.subscribers"),
+    of(C::Channels, Gauge, Count, "Channels with subscribers.")
+        .info("pubsub_channels")
+        .metric("channels")
+        .status("channels.open"),
+    of(C::ShardChannels, Gauge, Count, "Shard channels with subscribers.").info("pubsubshard_channels"),
+    of(C::PublishedTotal, Counter, Count, "Messages that were published.")
+        .metric("messages_published")
+        .status("channels.published_total"),
+    of(C::DeliveredTotal, Counter, Count, "Messages that subscribers were sent.")
+        .metric("messages_delivered")
+        .status("channels.delivered_total"),
+    of(C::BusMessagesTotal, Counter, Count, "Published messages that went to another worker.")
+        .metric("messages_between_workers"),
+    of(C::SubscribersClosedTotal, Counter, Count, "Subscribers closed because messages did not get to their worker.")
+        .metric("subscribers_closed"),
     of(C::GroupsTotal, Counter, Count, "Groups of commands that were committed.")
         .info("groups")
         .metric("groups")

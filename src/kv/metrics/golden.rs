@@ -52,6 +52,21 @@ const COUNTED: &[Counted] = &[
     Counted::MergeMicrosecondsTotal,
     Counted::MergePausesTotal,
     Counted::RowsLeftOutTotal,
+    Counted::TrackingClients,
+    Counted::TrackedKeys,
+    Counted::TrackedItems,
+    Counted::TrackedPrefixes,
+    Counted::Subscribers,
+    Counted::Channels,
+    Counted::ShardChannels,
+    Counted::PublishedTotal,
+    Counted::DeliveredTotal,
+    Counted::BusMessagesTotal,
+    Counted::SubscribersClosedTotal,
+    Counted::BlockingKeys,
+    Counted::DeniedCommandsTotal,
+    Counted::DeniedKeysTotal,
+    Counted::DeniedChannelsTotal,
 ];
 
 /// What is not the same at all times, or on all machines: names in INFO, families of /metrics, keys of status.json.

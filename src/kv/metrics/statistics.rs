@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::kv::metrics::figures::{FIGURES, Figure};
-use crate::server::{Counter, Scoreboard, Slot};
+use crate::server::{Counter, Global, Scoreboard, Slot};
 
 /// Counters that are not about one command.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,10 @@ pub enum Counted {
     CacheBytes,
     ExpiredKeysTotal,
     AuthFailuresTotal,
+    /// Calls that their user may not run, or whose key or channel it may not use.
+    DeniedCommandsTotal,
+    DeniedKeysTotal,
+    DeniedChannelsTotal,
     DeniedTotal,
     /// Clients that were closed because of too long requests, or too many unread replies.
     QueryLimitTotal,
@@ -33,7 +37,23 @@ pub enum Counted {
     BlockedClients,
     WatchingClients,
     WatchedKeys,
+    /// Clients that track keys; of the table of a worker: keys, clients of keys, and prefixes.
+    TrackingClients,
+    TrackedKeys,
+    TrackedItems,
+    TrackedPrefixes,
+    /// Clients that are subscribed to something, and the channels of which no worker before this one has subscribers.
+    Subscribers,
+    Channels,
+    ShardChannels,
+    /// Calls of PUBLISH and SPUBLISH, messages that clients got, and messages between workers.
+    PublishedTotal,
+    DeliveredTotal,
+    BusMessagesTotal,
+    /// Clients that were closed because messages of another worker did not get to theirs.
+    SubscribersClosedTotal,
     // The writer's:
+    BlockingKeys,
     GroupsTotal,
     GroupJobsTotal,
     GroupCommandsTotal,
@@ -63,6 +83,15 @@ pub enum Counted {
     MergeMicrosecondsTotal,
     MergePausesTotal,
     RowsLeftOutTotal,
+    /// Of scripts: those that EVALSHA finds, libraries of functions and what is in them; bytes of all sources that are known, and of the
+    /// interpreters; those that had to go for others, and scripts that were ended before they did.
+    CachedScripts,
+    Libraries,
+    Functions,
+    SourceBytes,
+    InterpreterBytes,
+    EvictedScriptsTotal,
+    ScriptsEndedTotal,
     /// The most memory of all processes together that this worker has seen.
     MemoryBytesMax,
 }
@@ -72,7 +101,7 @@ const COUNTED: usize = Counted::MemoryBytesMax as usize + 1;
 const DATABASES: usize = 16;
 
 /// Error codes that are counted by name; others count as the last.
-pub const ERROR_CODES: [&str; 16] = [
+pub const ERROR_CODES: [&str; 21] = [
     "ERR",
     "WRONGTYPE",
     "NOAUTH",
@@ -87,7 +116,12 @@ pub const ERROR_CODES: [&str; 16] = [
     "LOADING",
     "NOSCRIPT",
     "UNKILLABLE",
+    "BUSY",
+    "NOTBUSY",
     "READONLY",
+    "UNBLOCKED",
+    "NOGROUP",
+    "BUSYGROUP",
     "OTHER",
 ];
 
@@ -313,9 +347,15 @@ impl Totals {
             Counter::InputBytesMax,
             Counter::OutputBytesMax,
             Counter::BusDroppedTotal,
+            Counter::HandshakesTotal,
+            Counter::HandshakesFailedTotal,
+            Counter::ProxyRefusedTotal,
         ];
         for slot in self.0.slots() {
             core.into_iter().for_each(|which| self.0.set(slot, which, 0));
+        }
+        for which in [Global::TlsReloads, Global::TlsReloadFailures] {
+            self.0.global(which).store(0, Ordering::Relaxed);
         }
         for slot in self.0.slots() {
             for index in (0..counters(rows)).filter(|index| !kept.contains(index)) {
@@ -359,6 +399,17 @@ mod tests {
             statistics.set(Counted::Monitors, 1);
             statistics.measured(Measured::Group, 5);
         }
+        for which in [
+            Counter::HandshakesTotal,
+            Counter::HandshakesFailedTotal,
+            Counter::ProxyRefusedTotal,
+            Counter::TlsConnections,
+        ] {
+            scoreboard.add(Slot(0), which, 7);
+        }
+        for which in [Global::TlsReloads, Global::TlsReloadFailures, Global::TlsNotAfterSeconds] {
+            scoreboard.global(which).store(7, Ordering::Relaxed);
+        }
         let totals = Totals(scoreboard);
         let (sum, buckets) = totals.measured(Measured::Group);
         assert_eq!((sum, buckets[3], buckets.iter().sum::<u64>()), (10, 2, 2));
@@ -366,5 +417,14 @@ mod tests {
         assert_eq!((totals.buckets(get)[2], totals.errors(1), totals.errors(ERROR_CODES.len() - 1)), (2, 2, 2));
         totals.reset(rows);
         assert_eq!((totals.sum(Counted::CommandsTotal), totals.sum(Counted::Monitors)), (0, 2));
+        let core = [
+            Counter::HandshakesTotal,
+            Counter::HandshakesFailedTotal,
+            Counter::ProxyRefusedTotal,
+            Counter::TlsConnections,
+        ];
+        assert_eq!(core.map(|which| scoreboard.sum(which)), [0, 0, 0, 7]);
+        let globals = [Global::TlsReloads, Global::TlsReloadFailures, Global::TlsNotAfterSeconds];
+        assert_eq!(globals.map(|which| scoreboard.global(which).load(Ordering::Relaxed)), [0, 0, 7]);
     }
 }

@@ -3,12 +3,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kv::call::User;
 use crate::kv::sessions::session::Client;
 use crate::kv::sessions::wire;
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::resp::reply::Version;
-use crate::server::Effects;
+use crate::server::{Address, Effects};
+
+/// What CLIENT LIST and CLIENT KILL call a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientKind {
+    Normal,
+    Subscriber,
+    /// Replicas and masters: there are none.
+    Replication,
+}
 
 /// The clients that match everything that is named.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +26,10 @@ pub struct Selection {
     /// As the line shows it.
     pub address: Option<Vec<u8>>,
     pub local: Option<Vec<u8>>,
-    /// True for a type that no client here has: replicas, subscribers.
+    pub kind: Option<ClientKind>,
+    /// True: none at all.
     pub is_none: bool,
+    pub user: Option<Vec<u8>>,
     /// Not this one.
     pub except: Option<u64>,
 }
@@ -35,10 +45,13 @@ impl Selection {
 
     #[must_use]
     pub fn holds(&self, client: &Client) -> bool {
-        let is_at = |wanted: &Option<Vec<u8>>, address: &std::net::SocketAddr| {
-            wanted.as_ref().is_none_or(|wanted| *wanted == address.to_string().as_bytes())
+        let is_at = |wanted: &Option<Vec<u8>>, address: &Address| {
+            wanted.as_ref().is_none_or(|wanted| *wanted == shown(address).as_bytes())
         };
+        let kind = if client.is_subscriber() { ClientKind::Subscriber } else { ClientKind::Normal };
         !self.is_none
+            && self.kind.is_none_or(|wanted| wanted == kind)
+            && self.user.as_ref().is_none_or(|wanted| *wanted == client.user.borrow().name)
             && self.except != Some(client.number)
             && (self.numbers.is_empty() || self.numbers.binary_search(&client.number).is_ok())
             && is_at(&self.address, &client.address)
@@ -83,17 +96,21 @@ pub fn line(client: &Client, now_ms: i64) -> Vec<u8> {
     let unsent = kept.unsent;
     let in_buffer = unsent.min(REPLY_BUFFER_BYTES);
     let in_list = unsent - in_buffer;
+    let subscribed = client.subscribed.borrow();
+    let (address, local) = (shown(&client.address), shown(&client.local));
     let mut line =
-        format!("id={} addr={} laddr={} fd={} name=", client.number, client.address, client.local, client.descriptor)
-            .into_bytes();
+        format!("id={} addr={address} laddr={local} fd={} name=", client.number, client.descriptor).into_bytes();
     line.extend_from_slice(&client.name.borrow());
     let rest = format!(
-        " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=0 \
-         rbp=0 obl={in_buffer} oll={} omem={in_list} tot-mem={} events={} cmd={} user={} redir=-1 resp={} lib-name=",
+        " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=0 \
+         rbp=0 obl={in_buffer} oll={} omem={in_list} tot-mem={} events={} cmd={} user=",
         seconds_since(client.created_ms),
         seconds_since(client.active_ms.get()),
         flags(client),
         client.database.get(),
+        subscribed.channels.len(),
+        subscribed.patterns.len(),
+        subscribed.shard_channels.len(),
         client.queued.get(),
         kept.unread,
         kept.input.saturating_sub(kept.unread),
@@ -103,22 +120,43 @@ pub fn line(client: &Client, now_ms: i64) -> Vec<u8> {
         CLIENT_BYTES + client.bytes_kept.get() + client.args_bytes.get(),
         if unsent > 0 { "rw" } else { "r" },
         client.last_command.get(),
-        User::DEFAULT.name,
-        if client.version.get() == Version::Resp3 { 3 } else { 2 },
     );
     line.extend_from_slice(rest.as_bytes());
+    line.extend_from_slice(&client.user.borrow().name);
+    let version = if client.version.get() == Version::Resp3 { 3 } else { 2 };
+    line.extend_from_slice(format!(" redir={} resp={version} lib-name=", client.tracking.redirect()).as_bytes());
     line.extend_from_slice(&client.library_name.borrow());
     line.extend_from_slice(b" lib-ver=");
     line.extend_from_slice(&client.library_version.borrow());
+    if let Some(secured) = &client.secured {
+        line.extend_from_slice(format!(" tls={} tls-name=", secured.version).as_bytes());
+        // As one word.
+        let name = secured.name.as_deref().filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()));
+        line.extend_from_slice(name.unwrap_or_default().as_bytes());
+    }
     line.push(b'\n');
     line
+}
+
+/// An address as the line has it: a Unix socket's has the port 0.
+#[must_use]
+pub fn shown(address: &Address) -> String {
+    match address {
+        Address::Internet(address) => address.to_string(),
+        Address::Unix(path) => format!("{path}:0"),
+    }
 }
 
 fn flags(client: &Client) -> String {
     let all = [
         ('O', client.is_monitor.get()),
+        ('P', client.is_subscriber()),
         ('x', client.queued.get() >= 0),
         ('b', client.is_blocked.get()),
+        ('t', client.tracking.is_on()),
+        ('R', client.tracking.is_broken()),
+        ('B', client.tracking.is_broadcast()),
+        ('U', matches!(client.address, Address::Unix(_))),
         ('e', client.no_evict.get()),
         ('T', client.no_touch.get()),
     ];
@@ -136,6 +174,8 @@ mod tests {
             numbers: vec![1, u64::MAX],
             address: Some(b"[::1]:7".to_vec()),
             local: None,
+            kind: Some(ClientKind::Subscriber),
+            user: Some(b"ann".to_vec()),
             is_none: false,
             except: Some(3),
         };

@@ -8,10 +8,11 @@ use crate::kv::sessions::clients::{self, Selection};
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::scatter_gather::{self, MessageKind};
 use crate::kv::sessions::session::{Outcome, Polled, SessionCall, Wait};
+use crate::kv::sessions::subscriptions::ChannelKind;
+use crate::kv::sessions::tracking;
 use crate::kv::sessions::wire;
 use crate::kv::sessions::worker_state::WorkerState;
-use crate::server::counters::{DRAINING, SERVING};
-use crate::server::{Counter, Effects};
+use crate::server::{Effects, Slot};
 use crate::sys::clock;
 
 /// What one worker asks all others.
@@ -27,6 +28,14 @@ pub enum Question {
     SlowLogLength,
     /// Answered with nothing.
     SlowLogReset,
+    /// What this worker's clients were refused. Answered as `AclLog::encoded`.
+    AclLog,
+    /// Answered with nothing.
+    AclLogReset,
+    /// Which channels of that kind that match the pattern, if there is one, have subscribers? Answered with their names.
+    Channels { is_shard: bool, pattern: Option<Vec<u8>> },
+    /// Is this client there? Invalidations of others' keys will be sent to it. Answered with the number of the worker (u64), or with nothing.
+    RedirectTarget(u64),
 }
 
 /// Asks all workers, this one included, and answers with what `finish` makes of what came within the time: this worker's
@@ -79,10 +88,10 @@ impl<F: FnOnce(&mut SessionCall<'_>, Vec<Vec<u8>>) -> Outcome> Asking<F> {
     fn begin(&self, call: &mut SessionCall<'_>) -> (u64, Instant) {
         let (slot, scoreboard) = (call.worker.context.slot, call.worker.context.scoreboard);
         let own = (slot, answer(call.worker, &self.question, call.effects));
-        // One that is absent, or not ready yet, has no clients.
-        let has_clients = |other| matches!(scoreboard.read(other, Counter::State), SERVING | DRAINING);
-        let others = scoreboard.workers().filter(|&other| other != slot && has_clients(other));
-        call.worker.gathers.ask(call.session.client.id, own, others, &self.question, call.effects)
+        let worker = &mut *call.worker;
+        let others: Vec<Slot> =
+            scoreboard.workers().filter(|other| *other != slot && worker.has_clients(*other)).collect();
+        worker.gathers.ask(call.session.client.id, own, others, &self.question, call.effects)
     }
 }
 
@@ -96,12 +105,18 @@ pub fn tell(worker: &mut WorkerState, notice: &Notice, effects: &mut Effects) {
 }
 
 /// News for all workers.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum Notice {
     /// A line for the monitors.
     Monitored(Vec<u8>),
     /// The pause of clients has ended: whoever waits for it looks again.
     Unpaused,
+    /// For a client that is told of keys in another's place: these have changed, or all.
+    Invalidated { target: u64, keys: Option<Vec<Vec<u8>>> },
+    /// Such a client is gone.
+    RedirectGone(u64),
+    /// It was gone when it was to be told of a change.
+    Undelivered(u64),
 }
 
 /// News has come from another worker.
@@ -112,6 +127,11 @@ pub fn hear(worker: &mut WorkerState, notice: &[u8], effects: &mut Effects) {
             let blocked = worker.clients.values().filter(|client| client.is_blocked.get());
             blocked.for_each(|client| effects.wake(client.id));
         }
+        Some(Notice::Invalidated { target, keys }) => {
+            tracking::hear_redirected(worker, target, keys.as_deref(), effects);
+        }
+        Some(Notice::RedirectGone(target)) => tracking::redirect_gone(worker, target),
+        Some(Notice::Undelivered(target)) => tracking::undelivered(worker, target, effects),
         None => tracing::error!("news from another worker can't be read"),
     }
 }
@@ -123,9 +143,25 @@ pub fn answer(worker: &mut WorkerState, question: &[u8], effects: &mut Effects) 
         Some(Question::KillClients(selection)) => clients::kill(worker, &selection, effects).to_le_bytes().to_vec(),
         Some(Question::SlowLog { count }) => worker.slow_log.newest(count as usize),
         Some(Question::SlowLogLength) => (worker.slow_log.count() as u64).to_le_bytes().to_vec(),
+        Some(Question::RedirectTarget(number)) => match worker.clients.get(&number) {
+            Some(client) => {
+                client.tracking.is_redirect_target.set(true);
+                (worker.context.slot.0 as u64).to_le_bytes().to_vec()
+            }
+            None => Vec::new(),
+        },
+        Some(Question::AclLog) => worker.acl_log.encoded(),
+        Some(Question::AclLogReset) => {
+            worker.acl_log.clear();
+            Vec::new()
+        }
         Some(Question::SlowLogReset) => {
             worker.slow_log.clear();
             Vec::new()
+        }
+        Some(Question::Channels { is_shard, pattern }) => {
+            let kind = if is_shard { ChannelKind::Shard } else { ChannelKind::Plain };
+            wire::encode(&worker.subscriptions.channels_matching(kind, pattern.as_deref()))
         }
         None => {
             tracing::error!("a question of another worker can't be read");

@@ -22,6 +22,10 @@ pub enum MessageKind {
     Answer = 2,
     /// News that nobody answers.
     Notice = 3,
+    /// Number of the message (u64), then what was published.
+    Published = 4,
+    /// The number of the last message (u64): who has not got it has missed some.
+    Numbered = 5,
 }
 
 /// The gatherings that this worker's clients wait for.
@@ -71,17 +75,16 @@ impl ScatterGathers {
         &mut self,
         connection: ConnectionId,
         own: (Slot, Vec<u8>),
-        others: impl Iterator<Item = Slot>,
+        others: Vec<Slot>,
         question: &[u8],
         effects: &mut Effects,
     ) -> (u64, Instant) {
         self.next += 1;
-        let missing: Vec<Slot> = others.collect();
-        for &slot in &missing {
+        for &slot in &others {
             effects.send(slot, message(MessageKind::Question, self.next, question));
         }
         let deadline = clock::monotonic() + ANSWER_WITHIN;
-        self.open.insert(self.next, ScatterGather { connection, missing, answers: vec![own], deadline });
+        self.open.insert(self.next, ScatterGather { connection, missing: others, answers: vec![own], deadline });
         (self.next, deadline)
     }
 
@@ -146,6 +149,8 @@ pub fn parse(message: &[u8]) -> Option<(MessageKind, u64, &[u8])> {
         1 => MessageKind::Question,
         2 => MessageKind::Answer,
         3 => MessageKind::Notice,
+        4 => MessageKind::Published,
+        5 => MessageKind::Numbered,
         _ => return None,
     };
     Some((kind, u64::from_le_bytes(*number), body))

@@ -1,16 +1,23 @@
 //! kv's memory of one client, and what the commands that run on the loop are called with.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::kv::jobs::job::{Admitted, Calls, Job, Unit, Watched};
+use crate::kv::sessions::pushes::HeldPushes;
 use crate::kv::sessions::riders::Riders;
+use crate::kv::sessions::subscriptions::Subscribed;
+use crate::kv::sessions::tracking::ClientTracking;
 use crate::kv::sessions::transaction::{Execution, Transaction};
 use crate::kv::sessions::worker_state::WorkerState;
+use crate::kv::shared::Shared;
+use crate::kv::shared::runtime::Knob;
+use crate::kv::users::{Rights, User};
 use crate::resp::reply::{Reply, Version};
-use crate::server::{ConnectionId, Effects, Kept, LaneId, Peer};
+use crate::server::tls::Secured;
+use crate::server::{Address, ConnectionId, Effects, Kept, LaneId, Peer};
 use crate::sys::clock;
 
 /// One client's session. Its facts that others may ask for are in `client`.
@@ -34,8 +41,10 @@ pub struct Client {
     pub id: ConnectionId,
     /// Counts the connections of the whole service: what clients know as their id.
     pub number: u64,
-    pub address: SocketAddr,
-    pub local: SocketAddr,
+    pub address: Address,
+    pub local: Address,
+    /// What TLS has to say of it; the name of its certificate, too.
+    pub secured: Option<Secured>,
     pub descriptor: i32,
     pub created_ms: i64,
     pub active_ms: Cell<i64>,
@@ -46,6 +55,13 @@ pub struct Client {
     pub library_version: RefCell<Vec<u8>>,
     pub last_command: Cell<&'static str>,
     pub is_monitor: Cell<bool>,
+    pub user: RefCell<Arc<User>>,
+    /// The same as a number, and as of which users.
+    pub rights: Cell<Rights>,
+    /// True exactly when the user may not do everything.
+    pub is_restricted: Cell<bool>,
+    /// The user is gone, or may not listen to this any more: it is closed once it has its answer.
+    pub is_doomed: Cell<bool>,
     /// True while a command waits for something to happen, or for the end of a pause.
     pub is_blocked: Cell<bool>,
     pub no_evict: Cell<bool>,
@@ -61,6 +77,13 @@ pub struct Client {
     pub bytes_kept: Cell<usize>,
     /// Of the arguments of a call that tells of its own client.
     pub args_bytes: Cell<usize>,
+    pub subscribed: RefCell<Subscribed>,
+    /// True while a reply is being made, or waited for: pushes are held meanwhile.
+    pub is_amid_reply: Cell<bool>,
+    pub held: RefCell<HeldPushes>,
+    pub tracking: ClientTracking,
+    /// Since when a subscriber has as many unsent bytes as it may have for a while only; 0: it has not.
+    pub behind_since_ms: Cell<i64>,
 }
 
 /// Whether replies are sent: CLIENT REPLY.
@@ -94,12 +117,30 @@ pub enum Awaits {
     ExecEvent(Box<Execution>, Wait),
     /// Something that a command on the loop waits for.
     Event(Wait),
+    /// The writer's answer to a call that may wait for keys, or the word that it was cancelled before.
+    Waiting(Box<WaitingCall>),
+}
+
+/// A call that may wait for keys. Its arguments are on its lane.
+pub struct WaitingCall {
+    /// The number of its row.
+    pub row: u16,
+    /// Its reply is not sent.
+    pub is_muted: bool,
+    /// When its time is over.
+    pub until: Option<Instant>,
+    /// How many arguments it has: about as many keys the writer has it in its queues for.
+    pub arguments: usize,
+    /// As the slow log shows it, where that shows calls that take next to no time.
+    pub slow: Option<Vec<Vec<u8>>>,
 }
 
 /// A run that was admitted and is not answered yet.
 pub struct Running {
     /// Where the calls are that are on their way.
     pub lane: LaneId,
+    /// By whose rights they were admitted.
+    pub rights: Rights,
     /// Calls of a run that was cut, behind those that are on their way.
     pub rest: Calls,
     pub riders: Riders,
@@ -108,8 +149,8 @@ pub struct Running {
 impl Running {
     /// All of it is on this lane, and nothing rides.
     #[must_use]
-    pub fn on(lane: LaneId) -> Running {
-        Running { lane, rest: Calls::default(), riders: Riders::default() }
+    pub fn on(lane: LaneId, rights: Rights) -> Running {
+        Running { lane, rights, rest: Calls::default(), riders: Riders::default() }
     }
 }
 
@@ -146,6 +187,8 @@ pub enum Outcome {
     ReplyAt(Instant, Reply),
     /// No reply at all, whatever the reply mode is.
     Silent,
+    /// These bytes, whatever the reply mode is: pushes that confirm.
+    Pushes(Vec<u8>),
     /// The reply, then the end of the connection.
     Close(Reply),
     Submit(LaneId, Job, Awaits),
@@ -153,6 +196,30 @@ pub enum Outcome {
     Execute(Box<Execution>),
     /// The reply, once something has happened.
     Wait(Wait),
+}
+
+impl Client {
+    /// True while it is subscribed to anything.
+    #[must_use]
+    pub fn is_subscriber(&self) -> bool {
+        !self.subscribed.borrow().is_empty()
+    }
+
+    /// True while a RESP2 client may do nothing but change its subscriptions.
+    #[must_use]
+    pub fn only_listens(&self) -> bool {
+        self.version.get() == Version::Resp2 && self.is_subscriber()
+    }
+
+    /// Over so many unsent bytes it is closed.
+    #[must_use]
+    pub fn output_bytes_max(&self, shared: &Shared) -> usize {
+        let limit = shared.settings.output_bytes_max;
+        match shared.runtime.read(Knob::SubscriberOutputBytesMax) {
+            own if own > 0 && self.is_subscriber() => limit.min(usize::try_from(own).unwrap_or(usize::MAX)),
+            _ => limit,
+        }
+    }
 }
 
 impl Wait {
@@ -183,8 +250,9 @@ impl Session {
         let client = Client {
             id: peer.id,
             number: peer.number,
-            address: peer.address,
-            local: peer.local,
+            address: peer.address.clone(),
+            local: peer.local.clone(),
+            secured: peer.secured.clone(),
             descriptor: peer.descriptor,
             created_ms: now_ms,
             active_ms: Cell::new(now_ms),
@@ -195,6 +263,10 @@ impl Session {
             library_version: RefCell::default(),
             last_command: Cell::new("NULL"),
             is_monitor: Cell::new(false),
+            user: RefCell::new(User::nobody()),
+            rights: Cell::default(),
+            is_restricted: Cell::new(true),
+            is_doomed: Cell::new(false),
             is_blocked: Cell::new(false),
             no_evict: Cell::new(false),
             no_touch: Cell::new(false),
@@ -205,6 +277,11 @@ impl Session {
             kept: Cell::default(),
             bytes_kept: Cell::new(0),
             args_bytes: Cell::new(0),
+            subscribed: RefCell::default(),
+            is_amid_reply: Cell::new(false),
+            held: RefCell::default(),
+            tracking: ClientTracking::default(),
+            behind_since_ms: Cell::new(0),
         };
         Session {
             client: Rc::new(client),
@@ -241,6 +318,7 @@ impl Session {
             self.client.queued.set(-1);
             self.client.queued_bytes.set(0);
         }
+        self.client.tracking.command_ended(self.transaction.is_open());
     }
 
     #[must_use]

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::kv::jobs::job::SlowCall;
+use crate::kv::sessions::clients;
 use crate::kv::sessions::session::Client;
 use crate::kv::sessions::wire;
 use crate::kv::sessions::worker_state::WorkerState;
@@ -74,7 +75,7 @@ pub fn remember(worker: &mut WorkerState, client: &Client, call: SlowCall) {
         started_us: call.started_us,
         duration_us: call.duration_us,
         args: call.args,
-        address: client.address.to_string(),
+        address: clients::shown(&client.address),
         name: client.name.borrow().clone(),
     };
     worker.slow_log.push(&entry, entries_max);

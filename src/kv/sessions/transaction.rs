@@ -7,6 +7,7 @@ use crate::kv::jobs::job::{Admitted, Call, Calls, Unit, Watched};
 use crate::kv::jobs::{HEAVY, READ, WRITE};
 use crate::kv::shared::settings::{JOB_BYTES_MAX, RIDING_ARGUMENTS_MAX, RIDING_QUEUE_MAX};
 use crate::kv::table::flags::Flags;
+use crate::kv::users::Rights;
 use crate::resp::encode;
 use crate::resp::reply::Version;
 use crate::resp::response::{ResponseLimits, ResponseParser};
@@ -48,6 +49,8 @@ pub struct Queue {
     database: u8,
     /// Of all calls together: of their lanes the one that can do what all of them do.
     lane: Option<LaneId>,
+    /// By whose rights its first call was admitted. Whoever runs them looks again where the users have changed since.
+    rights: Rights,
     pub flags: Flags,
     has_hello: bool,
     /// One of its calls does more on the loop than to be answered at once.
@@ -97,6 +100,9 @@ pub struct LaneReplies {
     taken: usize,
 }
 
+/// What of an EXEC a lane runs: which one, in which version it answers, by whose rights, and the calls.
+pub type ForALane = (LaneId, Version, Rights, Calls);
+
 impl Queue {
     /// For calls that begin in this database.
     #[must_use]
@@ -107,6 +113,7 @@ impl Queue {
             order: Order::default(),
             database,
             lane: None,
+            rights: Rights::default(),
             flags: Flags::NONE,
             has_hello: false,
             has_detours: false,
@@ -115,7 +122,10 @@ impl Queue {
     }
 
     /// A call of this row, which has these flags and runs on this lane, or on the loop.
-    pub fn push(&mut self, row: u16, flags: Flags, lane: Option<LaneId>, args: &[&[u8]]) {
+    pub fn push(&mut self, row: u16, flags: Flags, lane: Option<LaneId>, args: &[&[u8]], rights: Rights) {
+        if self.count() == 0 {
+            self.rights = rights;
+        }
         match lane {
             Some(lane) => {
                 // What turns out to be long can't be sent elsewhere from the midst of it.
@@ -147,10 +157,19 @@ impl Queue {
         self.order.calls
     }
 
-    /// Where it runs, if it may run as a part of a run: it is small, and what of it runs on the loop is answered at once. `None`: a
-    /// transaction without anything for a lane.
+    /// The lane that runs all of it; `None`: the loop does.
     #[must_use]
-    pub fn rides_on(&self) -> Option<Option<LaneId>> {
+    pub fn lane(&self) -> Option<LaneId> {
+        self.lane
+    }
+
+    /// Where it runs, if it may run as a part of a run: it is small, was queued by the rights of the run, and what of it runs on the loop is
+    /// answered at once. `None`: a transaction without anything for a lane.
+    #[must_use]
+    pub fn rides_on(&self, rights: Rights) -> Option<Option<LaneId>> {
+        if self.count() > 0 && self.rights != rights {
+            return None;
+        }
         let is_small = self.count() <= RIDING_QUEUE_MAX && self.bytes_with(&[]) <= JOB_BYTES_MAX;
         (is_small && !self.has_detours).then_some(self.lane)
     }
@@ -194,7 +213,7 @@ impl Queue {
         version: Version,
         is_watching: bool,
         is_shown: bool,
-    ) -> (Box<Execution>, Option<(LaneId, Version, Calls)>) {
+    ) -> (Box<Execution>, Option<ForALane>) {
         // Replies behind a HELLO may be due in another version; only RESP3 can be told in both.
         let version = if self.has_hello { Version::Resp3 } else { version };
         let execution = Execution {
@@ -206,7 +225,7 @@ impl Queue {
             replies: LaneReplies { version, ..LaneReplies::default() },
         };
         let lane = if is_watching { Some(WRITE) } else { self.lane };
-        (Box::new(execution), lane.map(|lane| (lane, version, self.lane_calls)))
+        (Box::new(execution), lane.map(|lane| (lane, version, self.rights, self.lane_calls)))
     }
 }
 
@@ -330,9 +349,9 @@ impl Transaction {
 
     /// As `Queue::rides_on`; what has to be compared with what WATCH saw does not ride.
     #[must_use]
-    pub fn rides_on(&self) -> Option<Option<LaneId>> {
+    pub fn rides_on(&self, rights: Rights) -> Option<Option<LaneId>> {
         match &self.state {
-            State::Queuing(queue) if self.watched.is_empty() => queue.rides_on(),
+            State::Queuing(queue) if self.watched.is_empty() => queue.rides_on(rights),
             _ => None,
         }
     }
@@ -371,7 +390,7 @@ mod tests {
 
     fn push(queue: &mut Queue, args: &[&[u8]]) {
         let command = table::lookup(args[0]).unwrap();
-        queue.push(table::number(command), command.flags, command.lane(args), args);
+        queue.push(table::number(command), command.flags, command.lane(args), args, Rights::default());
     }
 
     proptest! {
@@ -385,7 +404,7 @@ mod tests {
             prop_assert_eq!(queue.count(), calls.len());
             prop_assert!(queue.calls().map(|(is_lanes, _)| is_lanes).eq(calls.iter().copied()));
             let (mut execution, lane) = queue.execution(b"exec", Version::Resp2, false, shown);
-            let lane_calls = lane.map_or(0, |(_, _, calls)| calls.len());
+            let lane_calls = lane.map_or(0, |(_, _, _, calls)| calls.len());
             prop_assert_eq!(lane_calls, calls.iter().filter(|is_for_a_lane| **is_for_a_lane).count());
             let expected: String = calls.iter().map(|is_for_a_lane| if *is_for_a_lane { 'L' } else { 'o' }).collect();
             prop_assert_eq!(names(&mut execution), expected);
@@ -400,7 +419,7 @@ mod tests {
             push(&mut queue, &args);
         }
         let (_, lane) = queue.execution(b"exec", Version::Resp2, false, false);
-        let (lane, _, calls) = lane.unwrap();
+        let (lane, _, _, calls) = lane.unwrap();
         assert_eq!(lane, WRITE);
         assert_eq!(calls.iter().map(|call| call.database).collect::<Vec<_>>(), [1, 2, 2, 0]);
     }

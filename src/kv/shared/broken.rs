@@ -28,12 +28,14 @@ pub enum Variant {
     RestartTakesBack,
     /// The same for the epoch alone: a flush that was committed and not finished is taken back.
     RestartTakesBackTheEpoch,
+    /// What a client that tracks reads is noted when it has the reply.
+    TrackedAfterReading,
 }
 
 impl Variant {
     /// In the words of `tests/broken_variants.sh`.
     #[cfg(feature = "broken-variants")]
-    const ALL: [(&'static str, Variant); 9] = [
+    const ALL: [(&'static str, Variant); 10] = [
         ("counted-per-write", Variant::CountedPerWrite),
         ("epoch-after-commit", Variant::EpochAfterCommit),
         ("exec-blind-to-its-group", Variant::ExecBlindToItsGroup),
@@ -43,6 +45,7 @@ impl Variant {
         ("no-check-on-fill", Variant::NoCheckOnFill),
         ("restart-takes-back", Variant::RestartTakesBack),
         ("restart-takes-back-the-epoch", Variant::RestartTakesBackTheEpoch),
+        ("tracked-after-reading", Variant::TrackedAfterReading),
     ];
 }
 

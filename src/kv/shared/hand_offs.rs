@@ -30,8 +30,17 @@ pub enum HandOff {
     KillAt,
     /// The number of the next entry of the slow log.
     SlowlogNext,
+    /// How often scripts and libraries in the file have changed: what another process knows of them may be old.
+    SourcesVersion,
+    /// 1 once a script has published something: from then on a worker that misses the writer's words may owe messages to others.
+    ScriptsPublish,
+    /// The same of ACL LOG.
+    AclLogNext,
+    /// How often a signal has asked for the file of users to be read again, and how many of these were heard.
+    UsersFileAsked,
+    UsersFileRead,
 }
-const WORDS: usize = HandOff::SlowlogNext as usize + 1;
+const WORDS: usize = HandOff::UsersFileRead as usize + 1;
 
 #[derive(Clone)]
 pub struct HandOffs(&'static [AtomicU64]);

@@ -4,8 +4,10 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::kv::call::Notifications;
 use crate::kv::shared::Shared;
 use crate::kv::shared::runtime::{Knob, PASSWORD_BYTES_MAX};
+use crate::kv::shared::settings::TlsWords;
 use crate::resp::number::parse_integer;
 use crate::server::{Global, Slot};
 use crate::storage::{DATABASES, Durability};
@@ -38,7 +40,13 @@ enum Change {
     /// A number of bytes, which may have a unit.
     Memory(fn(&Shared, i64)),
     Switch(fn(&Shared, bool)),
+    /// One of two words, of which the second one is true.
+    Word([&'static str; 2], fn(&Shared, bool)),
+    /// The letters of classes of keyspace events.
+    Notifications,
     Password,
+    /// The limits of subscribers; those of other clients have to be as they are.
+    OutputLimits,
     /// The setting does, at the next start.
     AtStart,
     /// Nothing does; this is why.
@@ -51,16 +59,19 @@ pub enum Checked {
     Number(fn(&Shared, i64), i64),
     Switch(fn(&Shared, bool), bool),
     Password(Vec<u8>),
+    /// Of subscribers: at once, for a while, for how many seconds.
+    OutputLimits([u64; 3]),
 }
 
-/// Slow-log entries that each worker may be told to keep.
+/// Of channels.
+const WHAT_NEW_USERS_HEAR: [&str; 2] = ["resetchannels", "allchannels"];
+/// Entries of the slow log, or of ACL LOG, that each worker may be told to keep.
 const SLOWLOG_ENTRIES_MAX: i64 = 65_536;
 
 const NO_EVICTION: &str = "the data is on disk and is never evicted";
 const NO_SNAPSHOTS: &str = "every acknowledged write is in the data file already, there are no snapshots";
 const NO_LOG_FILE: &str = "there is no append-only file to rewrite";
 const NO_REPLICATION: &str = "there is no replication";
-const NO_EVENTS: &str = "there are no keyspace events";
 const BY_DESIGN: &str = "this is how emptyServer works";
 
 const fn fixed(name: &'static str, value: &'static str, why: &'static str) -> Parameter {
@@ -69,6 +80,11 @@ const fn fixed(name: &'static str, value: &'static str, why: &'static str) -> Pa
 
 const fn at_start(name: &'static str, setting: &'static str, read: fn(&Shared) -> String) -> Parameter {
     Parameter { name, setting, read: Read::From(read), change: Change::AtStart }
+}
+
+/// Of a service without TLS nothing.
+fn tls(shared: &Shared, word: fn(&TlsWords) -> String) -> String {
+    shared.settings.tls.as_ref().map(word).unwrap_or_default()
 }
 
 /// A knob that is a number.
@@ -80,6 +96,17 @@ const fn number(
     set: fn(&Shared, i64),
 ) -> Parameter {
     Parameter { name, setting, read: Read::From(read), change: Change::Number { min, max, check: |_, _| Ok(()), set } }
+}
+
+/// How long a script runs before others' writes are refused; 0: they wait for it.
+const fn busy_reply(name: &'static str) -> Parameter {
+    number(
+        name,
+        "",
+        (0, i64::MAX),
+        |shared| shared.runtime.read(Knob::BusyReplyMs).to_string(),
+        |shared, value| shared.runtime.set(Knob::BusyReplyMs, value.cast_unsigned()),
+    )
 }
 
 /// A threshold of OBJECT ENCODING, which is a knob.
@@ -101,9 +128,39 @@ macro_rules! threshold {
     };
 }
 
+/// The largest C integer, which bounds some of Redis' settings.
+const INT_MAX: i64 = i32::MAX as i64;
+
+const LIST_SIZE: Parameter = number(
+    "list-max-listpack-size",
+    "",
+    (i32::MIN as i64, INT_MAX),
+    |shared| shared.runtime.read(Knob::ListListpackSize).cast_signed().to_string(),
+    |shared, value| shared.runtime.set(Knob::ListListpackSize, value.cast_unsigned()),
+);
+
 /// Sorted by name.
 pub const PARAMETERS: &[Parameter] = &[
-    fixed("aclfile", "", "there is one user, whose password EMPTYSERVER_PASSWORD is"),
+    Parameter {
+        name: "acl-pubsub-default",
+        setting: "",
+        read: Read::From(|shared| {
+            WHAT_NEW_USERS_HEAR[shared.runtime.read(Knob::UsersHaveAllChannels) as usize].to_owned()
+        }),
+        change: Change::Word(WHAT_NEW_USERS_HEAR, |shared, all| {
+            shared.runtime.set(Knob::UsersHaveAllChannels, u64::from(all));
+        }),
+    },
+    at_start("aclfile", "EMPTYSERVER_ACL_FILE", |shared| {
+        shared.settings.acl_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+    }),
+    number(
+        "acllog-max-len",
+        "",
+        (0, SLOWLOG_ENTRIES_MAX),
+        |shared| shared.runtime.read(Knob::AclLogEntriesMax).to_string(),
+        |shared, value| shared.runtime.set(Knob::AclLogEntriesMax, value.cast_unsigned()),
+    ),
     fixed("activedefrag", "no", BY_DESIGN),
     fixed("activerehashing", "yes", BY_DESIGN),
     fixed("aof-use-rdb-preamble", "no", NO_LOG_FILE),
@@ -119,11 +176,21 @@ pub const PARAMETERS: &[Parameter] = &[
     at_start("appendonly", "EMPTYSERVER_DURABILITY", |shared| yes_no(is_log_synced(shared)).to_owned()),
     fixed("auto-aof-rewrite-min-size", "0", NO_LOG_FILE),
     fixed("auto-aof-rewrite-percentage", "0", NO_LOG_FILE),
-    at_start("bind", "EMPTYSERVER_LISTEN", |shared| shared.settings.listen.ip().to_string()),
-    at_start("client-output-buffer-limit", "EMPTYSERVER_OUTPUT_BYTES_MAX", |shared| {
-        let bytes = shared.settings.output_bytes_max;
-        format!("normal {bytes} 0 0 slave {bytes} 0 0 pubsub {bytes} 0 0")
+    at_start("bind", "EMPTYSERVER_LISTEN", |shared| {
+        let addresses = shared.settings.listening.tcp.iter().map(|address| address.ip().to_string());
+        addresses.collect::<Vec<_>>().join(" ")
     }),
+    busy_reply("busy-reply-threshold"),
+    Parameter {
+        name: "client-output-buffer-limit",
+        setting: "EMPTYSERVER_SUBSCRIBER_OUTPUT_BYTES_MAX",
+        read: Read::From(|shared| {
+            let bytes = shared.settings.output_bytes_max;
+            let [hard, soft, seconds] = OUTPUT_LIMITS.map(|knob| shared.runtime.read(knob));
+            format!("normal {bytes} 0 0 slave {bytes} 0 0 pubsub {hard} {soft} {seconds}")
+        }),
+        change: Change::OutputLimits,
+    },
     at_start("client-query-buffer-limit", "EMPTYSERVER_QUERY_BYTES_MAX", |shared| {
         shared.settings.query_bytes_max.to_string()
     }),
@@ -146,6 +213,7 @@ pub const PARAMETERS: &[Parameter] = &[
     threshold!("hash-max-listpack-value", bytes HashListpackValueMax),
     threshold!("hash-max-ziplist-entries", entries HashListpackEntriesMax),
     threshold!("hash-max-ziplist-value", bytes HashListpackValueMax),
+    threshold!("hll-sparse-max-bytes", bytes SparseSketchBytesMax),
     fixed("hz", "20", BY_DESIGN),
     fixed("io-threads", "1", "EMPTYSERVER_WORKERS processes do the work"),
     fixed("latency-tracking", "yes", BY_DESIGN),
@@ -162,7 +230,17 @@ pub const PARAMETERS: &[Parameter] = &[
     fixed("lazyfree-lazy-server-del", "yes", BY_DESIGN),
     fixed("lazyfree-lazy-user-del", "yes", BY_DESIGN),
     fixed("lazyfree-lazy-user-flush", "yes", BY_DESIGN),
+    number(
+        "list-compress-depth",
+        "",
+        (0, INT_MAX),
+        |shared| shared.runtime.read(Knob::ListCompressDepth).to_string(),
+        |shared, value| shared.runtime.set(Knob::ListCompressDepth, value.cast_unsigned()),
+    ),
+    LIST_SIZE,
+    Parameter { name: "list-max-ziplist-size", ..LIST_SIZE },
     fixed("logfile", "", "the log goes to the standard error stream"),
+    busy_reply("lua-time-limit"),
     fixed("masterauth", "", NO_REPLICATION),
     fixed("masteruser", "", NO_REPLICATION),
     Parameter {
@@ -200,9 +278,14 @@ pub const PARAMETERS: &[Parameter] = &[
     fixed("min-slaves-max-lag", "10", NO_REPLICATION),
     fixed("min-slaves-to-write", "0", NO_REPLICATION),
     fixed("no-appendfsync-on-rewrite", "no", NO_LOG_FILE),
-    fixed("notify-keyspace-events", "", NO_EVENTS),
+    Parameter {
+        name: "notify-keyspace-events",
+        setting: "EMPTYSERVER_NOTIFY_KEYSPACE_EVENTS",
+        read: Read::From(|shared| Notifications::from_word(shared.runtime.read(Knob::KeyspaceEvents)).letters()),
+        change: Change::Notifications,
+    },
     fixed("pidfile", "", BY_DESIGN),
-    at_start("port", "EMPTYSERVER_LISTEN", |shared| shared.settings.listen.port().to_string()),
+    at_start("port", "EMPTYSERVER_LISTEN", |shared| shared.settings.listening.port().to_string()),
     Parameter {
         name: "protected-mode",
         setting: "EMPTYSERVER_PROTECTED_MODE",
@@ -248,6 +331,8 @@ pub const PARAMETERS: &[Parameter] = &[
         |shared, value| shared.runtime.set(Knob::SlowlogEntriesMax, value.cast_unsigned()),
     ),
     fixed("stop-writes-on-bgsave-error", "yes", BY_DESIGN),
+    threshold!("stream-node-max-bytes", bytes StreamNodeBytesMax),
+    threshold!("stream-node-max-entries", entries StreamNodeEntriesMax),
     fixed("supervised", "no", BY_DESIGN),
     fixed("tcp-backlog", "1024", BY_DESIGN),
     Parameter {
@@ -265,8 +350,29 @@ pub const PARAMETERS: &[Parameter] = &[
             shared.scoreboard.global(Global::IdleTimeoutSeconds).store(value.cast_unsigned(), Ordering::Relaxed);
         },
     ),
-    fixed("tls-port", "0", "there is no TLS"),
-    fixed("unixsocket", "", "it listens on TCP only"),
+    at_start("tls-auth-clients", "EMPTYSERVER_TLS_AUTH_CLIENTS", |shared| tls(shared, |tls| tls.clients.to_owned())),
+    at_start("tls-ca-cert-file", "EMPTYSERVER_TLS_CA_FILE", |shared| tls(shared, |tls| tls.authorities.clone())),
+    at_start("tls-cert-file", "EMPTYSERVER_TLS_CERT_FILE", |shared| tls(shared, |tls| tls.certificate.clone())),
+    at_start("tls-key-file", "EMPTYSERVER_TLS_KEY_FILE", |shared| tls(shared, |tls| tls.key.clone())),
+    at_start("tls-port", "EMPTYSERVER_TLS_LISTEN", |shared| shared.settings.listening.tls_port().to_string()),
+    at_start("tls-protocols", "EMPTYSERVER_TLS_VERSION_MIN", |shared| tls(shared, |tls| tls.protocols.to_owned())),
+    number(
+        "tracking-table-max-keys",
+        "",
+        (0, i64::MAX),
+        |shared| shared.runtime.read(Knob::TrackingKeysMax).to_string(),
+        |shared, value| shared.runtime.set(Knob::TrackingKeysMax, value.cast_unsigned()),
+    ),
+    at_start("unixsocket", "EMPTYSERVER_UNIX_SOCKET", |shared| {
+        shared.settings.listening.unix.clone().unwrap_or_default()
+    }),
+    at_start("unixsocketperm", "EMPTYSERVER_UNIX_SOCKET_MODE", |shared| {
+        format!("{:o}", shared.settings.listening.unix_mode)
+    }),
+    threshold!("zset-max-listpack-entries", entries ZsetListpackEntriesMax),
+    threshold!("zset-max-listpack-value", bytes ZsetListpackValueMax),
+    threshold!("zset-max-ziplist-entries", entries ZsetListpackEntriesMax),
+    threshold!("zset-max-ziplist-value", bytes ZsetListpackValueMax),
 ];
 
 fn global(shared: &Shared, which: Global) -> String {
@@ -331,10 +437,55 @@ impl Parameter {
                 value if value.eq_ignore_ascii_case(b"no") => Ok(Checked::Switch(set, false)),
                 _ => Err("argument must be 'yes' or 'no'".to_owned()),
             },
+            Change::Word(words, set) => match words.iter().position(|word| value.eq_ignore_ascii_case(word.as_bytes()))
+            {
+                Some(place) => Ok(Checked::Switch(set, place == 1)),
+                None => Err(format!("argument(s) must be one of the following: {}, {}", words[1], words[0])),
+            },
+            Change::Notifications => match Notifications::parse(value) {
+                Some(notifications) => Ok(Checked::Number(set_notifications, notifications.word().cast_signed())),
+                None => Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()),
+            },
+            Change::OutputLimits => output_limits(shared, value),
             Change::Password if value.len() <= PASSWORD_BYTES_MAX => Ok(Checked::Password(value.to_vec())),
             Change::Password => Err(format!("a password has at most {PASSWORD_BYTES_MAX} bytes")),
         }
     }
+}
+
+fn set_notifications(shared: &Shared, word: i64) {
+    shared.runtime.set(Knob::KeyspaceEvents, word.cast_unsigned());
+}
+
+const OUTPUT_LIMITS: [Knob; 3] =
+    [Knob::SubscriberOutputBytesMax, Knob::SubscriberOutputBytesSoft, Knob::SubscriberOutputSeconds];
+
+/// Fours of words, as Redis has them: a class of clients, and its limits.
+fn output_limits(shared: &Shared, value: &[u8]) -> Result<Checked, String> {
+    let words: Vec<&[u8]> = value.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).collect();
+    if words.is_empty() || !words.len().is_multiple_of(4) {
+        return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
+    }
+    let mut limits = OUTPUT_LIMITS.map(|knob| shared.runtime.read(knob));
+    for four in words.chunks_exact(4) {
+        let is = |name: &str| four[0].eq_ignore_ascii_case(name.as_bytes());
+        if !["normal", "slave", "replica", "pubsub"].into_iter().any(is) {
+            return Err("Invalid client class specified in buffer limit configuration.".to_owned());
+        }
+        let seconds = parse_integer(four[3]).and_then(|seconds| u64::try_from(seconds).ok());
+        let (Some(hard), Some(soft), Some(seconds)) = (memory(four[1]), memory(four[2]), seconds) else {
+            return Err("Error in hard, soft or soft_seconds setting in buffer limit configuration.".to_owned());
+        };
+        let given = [hard.cast_unsigned(), soft.cast_unsigned(), seconds];
+        if is("pubsub") {
+            limits = given;
+        } else if given != [shared.settings.output_bytes_max as u64, 0, 0] {
+            return Err(
+                "can't set immutable config: set EMPTYSERVER_OUTPUT_BYTES_MAX and start the service again".to_owned()
+            );
+        }
+    }
+    Ok(Checked::OutputLimits(limits))
 }
 
 /// Bytes as Redis writes them: a number with `b`, `k`, `kb`, `m`, `mb`, `g`, `gb` or nothing behind it.
@@ -360,6 +511,9 @@ impl Checked {
             Checked::Same => {}
             Checked::Number(set, number) => set(shared, number),
             Checked::Switch(set, is_on) => set(shared, is_on),
+            Checked::OutputLimits(limits) => {
+                OUTPUT_LIMITS.into_iter().zip(limits).for_each(|(knob, value)| shared.runtime.set(knob, value));
+            }
             Checked::Password(password) => {
                 let is_set = shared.runtime.set_password(by, &password);
                 debug_assert!(is_set, "its length was checked");

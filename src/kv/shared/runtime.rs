@@ -31,19 +31,64 @@ pub enum Knob {
     SetIntsetEntriesMax,
     /// members of a set that is a listpack,
     SetListpackEntriesMax,
-    /// and bytes of each of them.
+    /// and bytes of each of them;
     SetListpackValueMax,
+    /// elements of a list that is a listpack, or (as i64, below 0) its bytes.
+    ListListpackSize,
+    /// Asked for and told, without effect.
+    ListCompressDepth,
+    /// members of a sorted set that is a listpack,
+    ZsetListpackEntriesMax,
+    /// and bytes of each of them.
+    ZsetListpackValueMax,
+    /// Bytes of a node of a stream, by which `~` trims, and its entries; 0: without a limit.
+    StreamNodeBytesMax,
+    StreamNodeEntriesMax,
+    /// Bytes of a HyperLogLog that is sparse.
+    SparseSketchBytesMax,
+    /// Which events of keys are published, and where: the word of `call::Notifications`.
+    KeyspaceEvents,
+    /// Keys that clients may track together; 0: as many as memory allows.
+    TrackingKeysMax,
+    /// A subscriber with more unsent bytes is closed at once; 0: at the limit of all clients.
+    SubscriberOutputBytesMax,
+    /// Or with so many for so many seconds on end; 0: none.
+    SubscriberOutputBytesSoft,
+    SubscriberOutputSeconds,
+    /// A script that has run for so many milliseconds lets others know: their writes are refused until it ends.
+    BusyReplyMs,
+    /// New users may listen to all channels (1) or to none (0).
+    UsersHaveAllChannels,
+    /// What ACL LOG keeps.
+    AclLogEntriesMax,
 }
-const KNOBS: usize = Knob::SetListpackValueMax as usize + 1;
+const KNOBS: usize = Knob::AclLogEntriesMax as usize + 1;
 
+/// As Redis limits subscribers at its start.
+const SUBSCRIBER_OUTPUT_BYTES_SOFT: u64 = 8 << 20;
+const SUBSCRIBER_OUTPUT_SECONDS: u64 = 60;
+/// `busy-reply-threshold` at the start.
+const BUSY_REPLY_MS: u64 = 5000;
+/// `hll-sparse-max-bytes` at the start.
+pub const SPARSE_SKETCH_BYTES_MAX: u64 = 3000;
 /// What Redis 7.2 has at its start.
-const THRESHOLDS: [(Knob, u64); 5] = [
+const THRESHOLDS: [(Knob, u64); 11] = [
     (Knob::HashListpackEntriesMax, 512),
     (Knob::HashListpackValueMax, 64),
     (Knob::SetIntsetEntriesMax, 512),
     (Knob::SetListpackEntriesMax, 128),
     (Knob::SetListpackValueMax, 64),
+    (Knob::ZsetListpackEntriesMax, 128),
+    (Knob::ZsetListpackValueMax, 64),
+    (Knob::SparseSketchBytesMax, SPARSE_SKETCH_BYTES_MAX),
+    (Knob::StreamNodeBytesMax, 4096),
+    (Knob::StreamNodeEntriesMax, 100),
+    (Knob::ListListpackSize, (-2_i64).cast_unsigned()),
 ];
+
+/// What Redis has at its start.
+const TRACKING_KEYS_MAX: u64 = 1_000_000;
+const ACL_LOG_ENTRIES_MAX: u64 = 128;
 
 /// Longest password that CONFIG SET takes; in a model test two words.
 pub const PASSWORD_BYTES_MAX: usize = if cfg!(feature = "models") { 16 } else { 512 };
@@ -106,10 +151,15 @@ impl Runtime {
     pub fn new(settings: &Settings) -> io::Result<Runtime> {
         let runtime = Runtime::with_copies(settings.workers.max(1))?;
         runtime.set(Knob::SlowlogUs, settings.slowlog_us as u64);
+        runtime.set(Knob::SubscriberOutputBytesMax, settings.subscriber_output_bytes_max);
+        runtime.set(Knob::SubscriberOutputBytesSoft, SUBSCRIBER_OUTPUT_BYTES_SOFT);
+        runtime.set(Knob::SubscriberOutputSeconds, SUBSCRIBER_OUTPUT_SECONDS);
         runtime.set(Knob::SlowlogEntriesMax, settings.slowlog_entries_max as u64);
         runtime.set(Knob::ProtectedMode, u64::from(settings.is_protected));
         runtime.set(Knob::ActiveExpire, 1);
-        if !runtime.set_password(Slot(0), settings.password.as_deref().unwrap_or_default()) {
+        runtime.set(Knob::KeyspaceEvents, settings.notifications.word());
+        // Without one the users' rows say what it is.
+        if settings.password.as_deref().is_some_and(|password| !runtime.set_password(Slot(0), password)) {
             return Err(io::Error::other(format!(
                 "EMPTYSERVER_PASSWORD is too long: a password has at most {PASSWORD_BYTES_MAX} bytes"
             )));
@@ -127,6 +177,9 @@ impl Runtime {
         let words = shared::words(KNOBS + 1 + COPIES * PASSWORD_WORDS * workers)?;
         let (knobs, rest) = words.split_at(KNOBS);
         let runtime = Runtime { knobs, current: &rest[0], copies: &rest[1..] };
+        runtime.set(Knob::TrackingKeysMax, TRACKING_KEYS_MAX);
+        runtime.set(Knob::BusyReplyMs, BUSY_REPLY_MS);
+        runtime.set(Knob::AclLogEntriesMax, ACL_LOG_ENTRIES_MAX);
         THRESHOLDS.into_iter().for_each(|(knob, value)| runtime.set(knob, value));
         Ok(runtime)
     }
@@ -149,6 +202,11 @@ impl Runtime {
             set_max_intset_entries: self.read(Knob::SetIntsetEntriesMax),
             set_max_listpack_entries: self.read(Knob::SetListpackEntriesMax),
             set_max_listpack_value: self.read(Knob::SetListpackValueMax),
+            list_max_listpack_size: self.read(Knob::ListListpackSize).cast_signed(),
+            zset_max_listpack_entries: self.read(Knob::ZsetListpackEntriesMax),
+            zset_max_listpack_value: self.read(Knob::ZsetListpackValueMax),
+            stream_node_max_bytes: self.read(Knob::StreamNodeBytesMax),
+            stream_node_max_entries: self.read(Knob::StreamNodeEntriesMax),
         }
     }
 
@@ -179,14 +237,21 @@ impl Runtime {
         self.set(Knob::Pause, 0);
     }
 
+    /// How often it was set.
     #[must_use]
-    pub fn has_password(&self) -> bool {
-        self.current().length() > 0
+    pub fn password_changes(&self) -> u64 {
+        self.current().changes()
     }
 
-    /// The password; empty: none.
+    /// The password that was set last, by the settings or by CONFIG SET; empty: none.
     #[must_use]
     pub fn password(&self) -> Vec<u8> {
+        self.password_and_changes().1
+    }
+
+    /// How often it was set, and what it is since then.
+    #[must_use]
+    pub fn password_and_changes(&self) -> (u64, Vec<u8>) {
         for _ in 0..READ_ATTEMPTS_MAX {
             let current = self.current();
             let copy = self.copy(current.copy());
@@ -194,12 +259,12 @@ impl Runtime {
             bytes.truncate(current.length());
             // Whoever writes to this copy has moved the word before.
             if self.current().0 == current.0 {
-                return bytes;
+                return (current.changes(), bytes);
             }
             std::hint::spin_loop();
         }
         // Half of a change is never shown. Nobody knows this one, so nobody is let in by it.
-        vec![0xff; PASSWORD_BYTES_MAX + 1]
+        (0, vec![0xff; PASSWORD_BYTES_MAX + 1])
     }
 
     /// Changes the password on behalf of that worker, whose loop this is; empty: none is needed any more. False when it is too long.
@@ -271,7 +336,8 @@ mod tests {
         for length in [0, 1, 7, 8, 9, PASSWORD_BYTES_MAX, 3, 0] {
             let password: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
             assert!(runtime.set_password(Slot(0), &password));
-            assert_eq!((runtime.password(), runtime.has_password()), (password, length > 0));
+            let changes = runtime.password_changes();
+            assert_eq!(runtime.password_and_changes(), (changes, password));
         }
         assert!(!runtime.set_password(Slot(0), &[0; PASSWORD_BYTES_MAX + 1]));
     }

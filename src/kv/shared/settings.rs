@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::kv::call::Notifications;
 use crate::storage;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where the service really listens.
-    pub listen: SocketAddr,
+    pub listening: Listening,
+    /// `None` where TLS is spoken nowhere.
+    pub tls: Option<TlsWords>,
     pub storage: storage::Options,
     pub backups: BackupSettings,
     /// Reader threads of each worker.
@@ -20,6 +22,10 @@ pub struct Settings {
     pub lane_jobs_max: usize,
     /// Of the user `default`.
     pub password: Option<Vec<u8>>,
+    /// Users are those of this file, and of no rows.
+    pub acl_file: Option<PathBuf>,
+    /// A client whose certificate has the name of a user acts as that.
+    pub logs_in_by_certificate: bool,
     /// Without a password serve loopback peers only.
     pub is_protected: bool,
     /// DEBUG is there.
@@ -27,6 +33,8 @@ pub struct Settings {
     /// Slower calls go to the slow log; negative: none does.
     pub slowlog_us: i64,
     pub slowlog_entries_max: usize,
+    /// Which events of keys are published.
+    pub notifications: Notifications,
     pub workers: usize,
     /// The memory that the service may use, for INFO.
     pub memory_bytes: u64,
@@ -36,8 +44,59 @@ pub struct Settings {
     pub queued_bytes_max: usize,
     /// A client with more unsent replies is closed.
     pub output_bytes_max: usize,
+    /// The same of a subscriber; 0: no other limit.
+    pub subscriber_output_bytes_max: u64,
+    pub scripts: ScriptSettings,
     pub keep_alive_seconds: u32,
     pub drain_seconds: u64,
+}
+
+/// What a script may have.
+#[derive(Clone, Debug)]
+pub struct ScriptSettings {
+    /// One that runs longer is ended, and undone.
+    pub time_max: Duration,
+    /// One that needs more, in its interpreter or for what it tells others, is ended as well.
+    pub memory_max: usize,
+}
+
+/// Where the service really listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listening {
+    pub tcp: Vec<SocketAddr>,
+    pub tls: Vec<SocketAddr>,
+    pub unix: Option<String>,
+    pub unix_mode: u32,
+}
+
+/// What clients are told of TLS, in Redis' words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsWords {
+    pub certificate: String,
+    pub key: String,
+    pub authorities: String,
+    pub clients: &'static str,
+    pub protocols: &'static str,
+}
+
+impl Listening {
+    /// The port without TLS; 0: there is none.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.tcp.first().map_or(0, SocketAddr::port)
+    }
+
+    #[must_use]
+    pub fn tls_port(&self) -> u16 {
+        self.tls.first().map_or(0, SocketAddr::port)
+    }
+
+    /// All of them in words, as a person writes them.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let tls = self.tls.iter().map(|address| format!("{address} (TLS)"));
+        self.tcp.iter().map(SocketAddr::to_string).chain(tls).chain(self.unix.clone()).collect()
+    }
 }
 
 /// Where backups go, and how many there are.

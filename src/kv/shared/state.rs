@@ -3,12 +3,17 @@
 use std::io;
 
 use crate::kv::shared::backups::Backups;
+use crate::kv::shared::channel_counts::ChannelCounts;
 use crate::kv::shared::hand_offs::HandOffs;
 use crate::kv::shared::host::Host;
 use crate::kv::shared::latency::LatencyMonitor;
+use crate::kv::shared::message_numbers::MessageNumbers;
+use crate::kv::shared::pattern_lists::PatternLists;
+use crate::kv::shared::running_scripts::RunningScripts;
 use crate::kv::shared::runtime::Runtime;
 use crate::kv::shared::settings::Settings;
 use crate::kv::shared::time::ServiceClock;
+use crate::kv::shared::user_list::UserList;
 use crate::kv::shared::versions::Versions;
 use crate::server::Scoreboard;
 use crate::storage::memtable::{Memory, Shape};
@@ -21,10 +26,17 @@ pub struct Shared {
     pub memory: Memory,
     pub clock: ServiceClock,
     pub runtime: Runtime,
+    pub user_list: UserList,
     pub hand_offs: HandOffs,
     pub backups: Backups,
     pub latency: LatencyMonitor,
     pub host: Host,
+    /// Who listens to what on which worker, and what workers have sent one another.
+    pub channels: ChannelCounts,
+    pub patterns: PatternLists,
+    pub message_numbers: MessageNumbers,
+    /// Which scripts run now.
+    pub running_scripts: RunningScripts,
     pub scoreboard: Scoreboard,
 }
 
@@ -33,16 +45,22 @@ impl Shared {
     pub fn new(settings: Settings, counters: usize) -> io::Result<Shared> {
         let versions = Versions::new()?;
         let runtime = Runtime::new(&settings)?;
+        let workers = settings.workers.max(1);
         Ok(Shared {
             clock: ServiceClock::new(versions.clone())?,
             versions,
             memory: memory(&settings)?,
             latency: LatencyMonitor::new(runtime.clone())?,
             runtime,
+            user_list: UserList::new()?,
             hand_offs: HandOffs::new()?,
             backups: Backups::new()?,
             host: Host::look(&settings),
-            scoreboard: Scoreboard::new(settings.workers.max(1), counters)?,
+            channels: ChannelCounts::new(workers)?,
+            patterns: PatternLists::new(workers)?,
+            message_numbers: MessageNumbers::new(workers)?,
+            running_scripts: RunningScripts::new(workers)?,
+            scoreboard: Scoreboard::new(workers, counters)?,
             settings,
         })
     }

@@ -34,6 +34,49 @@ pub fn integer_32_or(arg: &[u8], error: &'static str) -> Result<i32, CommandErro
     i32::try_from(integer_or(arg, error)?).map_err(|_| CommandError::Reply(Cow::Borrowed(error)))
 }
 
+/// An integer that is not negative, or this error text.
+pub fn natural_or(arg: &[u8], error: &'static str) -> Result<u64, CommandError> {
+    u64::try_from(integer_or(arg, error)?).map_err(|_| error.into())
+}
+
+/// An integer above 0, or this error text.
+pub fn positive_or(arg: &[u8], error: &'static str) -> Result<u64, CommandError> {
+    let number = natural_or(arg, error)?;
+    if number > 0 { Ok(number) } else { Err(error.into()) }
+}
+
+/// What LMPOP, ZMPOP and their like ask for: so many elements off an end of the first key that has some.
+#[derive(Clone, Copy, Debug)]
+pub struct PopFromFirst<'a, 'b, E> {
+    pub keys: &'a [&'b [u8]],
+    pub end: E,
+    pub count: u64,
+}
+
+impl<'a, 'b, E> PopFromFirst<'a, 'b, E> {
+    /// `args`: from the number of keys on. `end_named` knows the words for the two ends. The errors come in the order of Redis.
+    pub fn parse(
+        args: &'a [&'b [u8]],
+        end_named: impl FnOnce(&[u8]) -> Result<E, CommandError>,
+    ) -> Result<Self, CommandError> {
+        let (number, rest) = args.split_first().ok_or(errors::SYNTAX)?;
+        let number = positive_or(number, errors::NUMKEYS_NOT_POSITIVE)?;
+        let number = usize::try_from(number).ok().filter(|number| *number < rest.len()).ok_or(errors::SYNTAX)?;
+        let (keys, rest) = rest.split_at(number);
+        let (end, mut options) = rest.split_first().ok_or(errors::SYNTAX)?;
+        let end = end_named(end)?;
+        let mut count = None;
+        while let [option, value, more @ ..] = options {
+            if !is_word(option, "count") || count.is_some() {
+                return Err(errors::SYNTAX.into());
+            }
+            count = Some(positive_or(value, errors::COUNT_NOT_POSITIVE)?);
+            options = more;
+        }
+        if options.is_empty() { Ok(Self { keys, end, count: count.unwrap_or(1) }) } else { Err(errors::SYNTAX.into()) }
+    }
+}
+
 /// The number of a database.
 pub fn database(arg: &[u8]) -> Result<u8, CommandError> {
     let number = i32::try_from(integer(arg)?).map_err(|_| CommandError::from(errors::NOT_A_32_BIT_INTEGER))?;

@@ -40,6 +40,8 @@ impl Flags {
     /// The answer is the same at all times; docs/compatibility.md lists these commands.
     pub const FIXED: Flags = Flags(1 << 37);
     pub const ACL_ADMIN: Flags = Flags(1 << 38);
+    /// Of sets, sorted sets and lists.
+    pub const ACL_COLLECTIONS: Flags = Flags(1 << 60);
     /// The group implies no category.
     pub const ACL_NOT_GROUP: Flags = Flags(1 << 39);
     /// Refused inside MULTI, where Redis queues it: it decides which replies are sent, so EXEC's array would not have the elements that
@@ -52,6 +54,8 @@ impl Flags {
     pub const EXECUTES: Flags = Flags(1 << 46);
     /// Runs while all clients are paused: else nobody could end the pause.
     pub const DURING_PAUSE: Flags = Flags(1 << 47);
+    /// Runs while a RESP2 client is subscribed to something, and may do little else.
+    pub const WHILE_SUBSCRIBED: Flags = Flags(1 << 50);
     /// There only where the operator allows DEBUG.
     pub const DEBUGS: Flags = Flags(1 << 48);
     /// The call chooses the database of those behind it.
@@ -61,6 +65,9 @@ impl Flags {
     /// The answer follows from the arguments and the session, and nobody else can see what the call did: it does not cut a pipeline's
     /// run. What `Handler::Pure` runs is so by itself.
     pub const INERT: Flags = Flags(1 << 42);
+
+    /// It looks at its keys without meeting them: one that is not there is no miss that others hear of.
+    pub const QUIET: Flags = Flags(1 << 56);
 
     /// The union of two sets.
     #[must_use]
@@ -95,7 +102,6 @@ const NAMES: &[(Flags, &str)] = &[
     (Flags::ASKING, "asking"),
     (Flags::FAST, "fast"),
     (Flags::NO_AUTH, "no_auth"),
-    (Flags::MAY_REPLICATE, "may_replicate"),
     (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (Flags::NO_ASYNC_LOADING, "no_async_loading"),
     (Flags::NO_MULTI, "no_multi"),
@@ -270,10 +276,8 @@ impl Category {
             Category::Blocking => flags.has(Flags::BLOCKING),
             Category::Dangerous => flags.has(Flags::ADMIN) || flags.has(Flags::ACL_DANGEROUS),
             Category::Connection => flags.has(Flags::ACL_CONNECTION),
-            Category::Set
-            | Category::SortedSet
-            | Category::List
-            | Category::Hash
+            Category::Set | Category::SortedSet | Category::List => flags.has(Flags::ACL_COLLECTIONS),
+            Category::Hash
             | Category::String
             | Category::Bitmap
             | Category::HyperLogLog

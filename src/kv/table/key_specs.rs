@@ -22,6 +22,7 @@ impl KeyFlags {
     pub const RO_ACCESS: KeyFlags = Self::RO.or(Self::ACCESS);
     pub const RW_ACCESS: KeyFlags = Self::RW.or(Self::ACCESS);
     pub const RW_UPDATE: KeyFlags = Self::RW.or(Self::UPDATE);
+    pub const RW_DELETE: KeyFlags = Self::RW.or(Self::DELETE);
     pub const RW_INSERT: KeyFlags = Self::RW.or(Self::INSERT);
     pub const RW_ACCESS_UPDATE: KeyFlags = Self::RW_ACCESS.or(Self::UPDATE);
     pub const RW_ACCESS_DELETE: KeyFlags = Self::RW_ACCESS.or(Self::DELETE);
@@ -202,7 +203,16 @@ impl Keys {
 fn positions_by_specs(specs: &[KeySpec], args: &[&[u8]]) -> Option<Vec<KeyPosition>> {
     let mut found = Vec::new();
     for spec in specs.iter().filter(|spec| !spec.flags.has(KeyFlags::NOT_KEY)) {
-        let (first, last, step) = range_of(spec, args)?;
+        let first = match spec.begin {
+            Begin::Index(index) => usize::try_from(index).ok()?,
+            Begin::Keyword { keyword, start } => match behind_keyword(keyword, start, args) {
+                Some(first) => first,
+                // An option that the call leaves out.
+                None => continue,
+            },
+            Begin::Unknown => return None,
+        };
+        let (first, last, step) = range_from(first, spec.find, args)?;
         if last >= args.len() || last < first {
             return None;
         }
@@ -214,21 +224,19 @@ fn positions_by_specs(specs: &[KeySpec], args: &[&[u8]]) -> Option<Vec<KeyPositi
     Some(found)
 }
 
-/// The first and last argument that the spec names, and the step between keys.
-fn range_of(spec: &KeySpec, args: &[&[u8]]) -> Option<(usize, usize, usize)> {
-    let first = match spec.begin {
-        Begin::Index(index) => usize::try_from(index).ok()?,
-        Begin::Keyword { keyword, start } => {
-            let is_keyword = |index: &usize| args[*index].eq_ignore_ascii_case(keyword.as_bytes());
-            let found = match usize::try_from(start) {
-                Ok(start) => (start..args.len()).find(is_keyword),
-                Err(_) => (1..=args.len().checked_sub(usize::from(start.unsigned_abs()))?).rev().find(is_keyword),
-            };
-            found? + 1
-        }
-        Begin::Unknown => return None,
+/// The place behind the word, which is not the last argument.
+fn behind_keyword(keyword: &str, start: i16, args: &[&[u8]]) -> Option<usize> {
+    let is_keyword = |index: &usize| args[*index].eq_ignore_ascii_case(keyword.as_bytes());
+    let found = match usize::try_from(start) {
+        Ok(start) => (start..args.len() - 1).find(is_keyword),
+        Err(_) => (2..=args.len().checked_sub(usize::from(start.unsigned_abs()))?).rev().find(is_keyword),
     };
-    match spec.find {
+    Some(found? + 1)
+}
+
+/// The first and last argument that are keys, and the step between them.
+fn range_from(first: usize, find: Find, args: &[&[u8]]) -> Option<(usize, usize, usize)> {
+    match find {
         Find::Range { last, step, limit } => {
             let step = usize::try_from(step).ok()?;
             let last = match usize::try_from(last) {

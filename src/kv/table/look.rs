@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::kv::call::{ReadCall, ReadResult};
 use crate::kv::errors::{self, CommandError};
-use crate::resp::{ReplyWriter, Written};
+use crate::resp::{ReplyWriter, Version, Written};
 use crate::storage::{Entry, Kind, Packed};
 
 /// How a command follows from its arguments and its keys.
@@ -53,6 +53,18 @@ pub struct ElementsAnswer {
 }
 
 pub type PackedHandler = fn(args: &[&[u8]], elements: &Packed<'_>, reply: &mut ReplyWriter<'_>) -> ReadResult;
+
+impl ElementsAnswer {
+    /// The key, which is of the kind if it is there. What is wrong with the arguments is said first, as Redis does.
+    fn key_of<'k>(&self, args: &[&[u8]], key: Option<&'k Entry>) -> Result<Option<&'k Entry>, CommandError> {
+        of_kind(key, self.kind).or_else(|of_other_kind| {
+            let mut nothing = Vec::new();
+            let reply = &mut ReplyWriter::new(&mut nothing, Version::Resp2, usize::MAX);
+            (self.packed)(args, &Packed::new(self.kind, &[]), reply)?;
+            Err(of_other_kind)
+        })
+    }
+}
 
 /// What a key's row was enough for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +127,7 @@ impl Look {
                     _ => told.write(bytes, reply)?,
                 }
             }
-            Answer::Elements(elements) => match (of_kind(key, elements.kind)?, value) {
+            Answer::Elements(elements) => match (elements.key_of(args, key)?, value) {
                 (None, _) => (elements.packed)(args, &Packed::new(elements.kind, &[]), reply)?,
                 (Some(_), Some(value)) => (elements.packed)(args, &Packed::new(elements.kind, value), reply)?,
                 (Some(_), None) => return Ok(Said::LacksElements),

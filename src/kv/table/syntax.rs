@@ -32,6 +32,7 @@ pub enum ArgumentKind {
     Key,
     String,
     Integer,
+    Double,
     Pattern,
     UnixTime,
     PureToken,
@@ -46,6 +47,7 @@ impl ArgumentKind {
             ArgumentKind::Key => "key",
             ArgumentKind::String => "string",
             ArgumentKind::Integer => "integer",
+            ArgumentKind::Double => "double",
             ArgumentKind::Pattern => "pattern",
             ArgumentKind::UnixTime => "unix-time",
             ArgumentKind::PureToken => "pure-token",
@@ -57,13 +59,18 @@ impl ArgumentKind {
     /// What a word of this name stands for.
     fn named(name: &str) -> ArgumentKind {
         match name {
-            "key" | "key1" | "key2" | "newkey" | "source" | "destination" | "destkey" => ArgumentKind::Key,
-            "pattern" => ArgumentKind::Pattern,
-            "bit" | "client-id" | "cluster-bus-port" | "config-epoch" | "count" | "cursor" | "db" | "decrement"
-            | "destination-db" | "end" | "end-slot" | "frequency" | "increment" | "index" | "index1" | "index2"
-            | "iteration" | "len" | "limit" | "milliseconds" | "min-match-len" | "numkeys" | "numlocal"
-            | "numreplicas" | "offset" | "port" | "protover" | "seconds" | "slot" | "start" | "start-slot"
-            | "timeout" | "ttl" | "version" => ArgumentKind::Integer,
+            "key" | "key1" | "key2" | "newkey" | "source" | "sourcekey" | "destination" | "destkey" | "dst" | "src" => {
+                ArgumentKind::Key
+            }
+            "pattern" | "by-pattern" | "get-pattern" => ArgumentKind::Pattern,
+            "entries-added" | "ms" | "bit" | "bits" | "client-id" | "cluster-bus-port" | "config-epoch" | "count"
+            | "cursor" | "db" | "decrement" | "destination-db" | "end" | "end-slot" | "frequency" | "increment"
+            | "index" | "index1" | "index2" | "iteration" | "len" | "limit" | "milliseconds" | "min-match-len"
+            | "num-matches" | "numkeys" | "numlocal" | "numreplicas" | "offset" | "port" | "protover" | "rank"
+            | "seconds" | "slot" | "start" | "start-slot" | "stop" | "timeout" | "ttl" | "version" | "weight" => {
+                ArgumentKind::Integer
+            }
+            "score" | "longitude" | "latitude" | "radius" | "width" | "height" => ArgumentKind::Double,
             _ if name.starts_with("unix-time") => ArgumentKind::UnixTime,
             _ => ArgumentKind::String,
         }
@@ -249,7 +256,10 @@ fn together<'a>(nodes: &[Node<'a>]) -> Result<Argument<'a>, SyntaxError> {
         && words.iter().all(|node| matches!(node, Node::Word(word) if !is_token(word)))
     {
         let arguments = arguments_of(words)?;
-        let name = Cow::Owned(format!("{}-block", token.to_ascii_lowercase()));
+        let name = match *token {
+            "LIMIT" => Cow::Borrowed("limit"),
+            token => Cow::Owned(format!("{}-block", token.to_ascii_lowercase())),
+        };
         return Ok(Argument { token: Some(token), arguments, ..Argument::new(name, ArgumentKind::Block) });
     }
     let mut arguments = arguments_of(nodes)?;
@@ -276,12 +286,16 @@ fn name_of_choice<'a>(alternatives: &[Vec<Node<'a>>]) -> Cow<'a, str> {
     match first_words().next() {
         Some("NX" | "XX") => Cow::Borrowed("condition"),
         Some("GT" | "LT") => Cow::Borrowed("comparison"),
+        Some("ASC" | "DESC") => Cow::Borrowed("order"),
+        Some("M" | "KM") => Cow::Borrowed("unit"),
         Some("EX" | "PX") => Cow::Borrowed("expiration"),
         Some("AND" | "OR") => Cow::Borrowed("operation"),
         Some("ASYNC" | "SYNC") => Cow::Borrowed("flush-type"),
         Some("BYTE" | "BIT") => Cow::Borrowed("unit"),
         Some("FORCE" | "TAKEOVER") => Cow::Borrowed("options"),
         Some("HARD" | "SOFT") => Cow::Borrowed("reset-type"),
+        Some("BYSCORE" | "BYLEX") => Cow::Borrowed("sortby"),
+        Some("MIN" | "MAX") => Cow::Borrowed("where"),
         Some("IMPORTING") => Cow::Borrowed("subcommand"),
         _ => Cow::Owned(first_words().map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-or-")),
     }

@@ -32,7 +32,7 @@ fn repetitions_are_one_argument() {
     assert_eq!(parsed("key value [key value ...]"), "data:block*(key:key value:string)");
     assert_eq!(
         parsed("numkeys key [key ...] [WEIGHTS weight [weight ...]]"),
-        "numkeys:integer key:key* weight:string=WEIGHTS?*"
+        "numkeys:integer key:key* weight:integer=WEIGHTS?*"
     );
     assert_eq!(parsed("[PREFIX prefix [PREFIX prefix ...]]"), "prefix:string=PREFIX?*+");
     assert_eq!(parsed("[KEYS key [key ...]]"), "key:key=KEYS?*");
@@ -55,7 +55,7 @@ fn choices_are_named_after_their_alternatives() {
 
 #[test]
 fn blocks_hold_what_belongs_together() {
-    assert_eq!(parsed("[LIMIT offset count]"), "limit-block:block=LIMIT?(offset:integer count:integer)");
+    assert_eq!(parsed("[LIMIT offset count]"), "limit:block=LIMIT?(offset:integer count:integer)");
     assert_eq!(
         parsed("key [start end [BYTE | BIT]]"),
         "key:key range:block?(start:integer end:integer unit:oneof?(byte:pure-token=BYTE bit:pure-token=BIT))"

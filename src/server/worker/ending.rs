@@ -35,6 +35,7 @@ impl<A: Application> Worker<A> {
         self.scoreboard.set(self.slot, Counter::State, counters::DRAINING);
         self.drain_until = Some(self.now + within);
         self.acceptor.drain();
+        self.drop_openings();
         if let Err(error) = self.look_at_counts() {
             tracing::warn!(%error, "the listener can't be left");
         }

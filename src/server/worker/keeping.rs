@@ -33,14 +33,16 @@ impl<A: Application> Worker<A> {
             input: connection.input.capacity(),
             unsent: connection.out.len(),
             output: connection.out.capacity(),
+            transport: connection.transport.capacity(),
             job: connection.job_bytes,
         };
         let account = self.service.account(&mut connection.session, &kept);
         connection.output_bytes_max = account.output_bytes_max;
         connection.may_be_closed = account.may_be_closed;
+        connection.has_idle_timeout = account.has_idle_timeout;
         let unsent_before = std::mem::replace(&mut connection.unsent_counted, kept.unsent);
         self.unsent_bytes = self.unsent_bytes + kept.unsent - unsent_before;
-        let bytes = kept.input + kept.output + kept.job + account.bytes;
+        let bytes = kept.input + kept.output + kept.transport + kept.job + account.bytes;
         let before = std::mem::replace(&mut connection.bytes_counted, bytes);
         let keeping = &mut self.keeping;
         keeping.bytes = keeping.bytes + bytes - before;

@@ -93,7 +93,8 @@ impl<A: Application> Worker<A> {
         let idle_timeout = self.idle_timeout();
         let Some(connection) = self.connections.find(id) else { return };
         let idle_at = idle_timeout.map(|time| match connection.state {
-            State::Open | State::Closing => connection.active_at + time,
+            State::Open | State::Closing if connection.has_idle_timeout => connection.active_at + time,
+            State::Open | State::Closing => self.now + time,
             State::InFlight | State::Parked { .. } | State::Waiting { .. } => self.now + time,
         });
         if idle_at.is_some_and(|at| at <= self.now) {

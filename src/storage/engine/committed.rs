@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::{ControlFlow, Deref, DerefMut};
 use std::time::{Duration, Instant};
 
+use super::counts::Remembered;
 use super::groups::Groups;
 use super::scan;
 use crate::storage::broken::{self, Variant};
@@ -11,16 +12,19 @@ use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::Store;
 use crate::storage::memtable::{Lost, Memory, Pin, Portion, Scratch, Window};
 use crate::storage::points::{Point, pass, rest};
-use crate::storage::rows::{ElementRow, Head, Part, Range, Row, RowKey, Snapshot};
+use crate::storage::rows::{ElementRow, Head, Part, Range, Row, RowKey, Snapshot, Stretch};
 use crate::storage::sqlite::Base;
 use crate::sys::clock;
 
 pub struct Committed {
-    base: Base,
-    memory: Memory,
+    pub(super) base: Base,
+    pub(super) memory: Memory,
     pin: Pin,
     /// What the present transaction sees of the memory.
-    window: Cell<Window>,
+    pub(super) window: Cell<Window>,
+    /// Of all generations before this one it sees everything, and nothing is added to them.
+    pub(super) whole_before: Cell<u64>,
+    pub(super) remembered: RefCell<Remembered>,
     /// When it began, by the caller's clock and by this process's: a pin says since when it holds.
     begun: (i64, Instant),
     /// For reads, which may be nested.
@@ -57,6 +61,8 @@ impl Committed {
             memory,
             pin: memory.take_pin(u64::from(std::process::id())),
             window: Cell::default(),
+            whole_before: Cell::default(),
+            remembered: RefCell::default(),
             begun: (0, clock::monotonic()),
             scratches: RefCell::default(),
             portions: RefCell::default(),
@@ -103,6 +109,7 @@ impl Committed {
     /// In the writer's transaction all that is committed is seen, and nobody else recycles.
     pub(super) fn set_window(&self, window: Window) {
         self.window.set(window);
+        self.whole_before.set(window.newest);
     }
 
     pub(super) fn close_view(&self) {
@@ -130,6 +137,8 @@ impl Committed {
         loop {
             let merged = self.base.merged()?;
             pass(Point::SnapshotOpened);
+            // Before the last group that is seen is read: what had been frozen by now is seen whole.
+            self.whole_before.set(self.memory.newest());
             // Who has said nothing of the file yet has not looked into its journal.
             if self.memory.seed().is_some()
                 && let Some(window) = self.memory.open(&self.pin, merged.generation, merged.ahead, self.pin_ms())
@@ -166,7 +175,7 @@ impl Committed {
     }
 
     /// The same for portions of a range.
-    fn with_portions<R>(&self, f: impl FnOnce(&mut Portion, &mut Portion) -> R) -> R {
+    pub(super) fn with_portions<R>(&self, f: impl FnOnce(&mut Portion, &mut Portion) -> R) -> R {
         let take = || self.portions.borrow_mut().pop().unwrap_or_default();
         let (mut one, mut other) = (take(), take());
         let done = f(&mut one, &mut other);
@@ -174,26 +183,15 @@ impl Committed {
         done
     }
 
-    /// By how many what is not merged changes the keys of a space, and those of them that end.
-    fn count_unmerged(&self, space: u64) -> Result<(i64, i64)> {
-        let (mut keys, mut ends) = (0, 0);
-        let range = Range::Keys { space, first: 0, last: u64::MAX };
+    fn scan_merged(
+        &self,
+        rows: scan::Rows<'_>,
+        show: &mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
         let window = self.window.get();
         self.with_portions(|portion, other| {
-            scan::unmerged(self.memory, range, &window, (portion, other), &mut |row| {
-                let above = row.row.map(|row| row.of_key().head.expires_at_ms);
-                let below = match self.base.row_in_table(row.key, Part::Head, |row| row.of_key().head.expires_at_ms) {
-                    // Whether the table counts it nobody can say any more, and the number of all keys is not to be lost for one.
-                    // Where somebody writes, that would spoil his transaction unseen.
-                    Err(error) if error.is_damage() && self.base.check_writing().is_err() => above,
-                    below => below?,
-                };
-                keys += i64::from(above.is_some()) - i64::from(below.is_some());
-                ends += i64::from(above.flatten().is_some()) - i64::from(below.flatten().is_some());
-                Ok(ControlFlow::Continue(()))
-            })
-        })?;
-        Ok((keys, ends))
+            scan::merged(&self.base, self.memory, rows, &window, (portion, other), show)
+        })
     }
 }
 
@@ -233,10 +231,14 @@ impl Snapshot for Committed {
         if !self.is_in_memory() {
             return self.base.scan(range, show);
         }
-        let window = self.window.get();
-        self.with_portions(|portion, other| {
-            scan::merged(&self.base, self.memory, range, &window, (portion, other), show)
-        })
+        self.scan_merged(scan::Rows::Within(range), show)
+    }
+
+    fn walk(&self, stretch: Stretch<'_>, show: &mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>) -> Result<()> {
+        if !self.is_in_memory() {
+            return self.base.walk(stretch, show);
+        }
+        self.scan_merged(scan::Rows::Along(stretch), show)
     }
 }
 

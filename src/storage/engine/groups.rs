@@ -1,7 +1,7 @@
 //! The writer's groups: what a commit does to journal and memory, what room there is, and what is merged.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::storage::broken::{self, Variant};
 use crate::storage::error::{Result, StorageError};
@@ -10,11 +10,12 @@ use crate::storage::memtable::{Busy, Filler, Memory, Window};
 use crate::storage::merge::{Merger, Slice};
 use crate::storage::points::{Point, pass, rest};
 use crate::storage::rows::{Batch, Name, Row};
-use crate::storage::sqlite::{Base, GENERATIONS, Merged};
+use crate::storage::sqlite::{Base, GENERATIONS, Merged, Options};
 
 use super::deadlines::Deadlines;
 use super::generations::Generation;
-use crate::sys::process;
+use super::tickets::Tickets;
+use crate::sys::{clock, process};
 
 pub(super) struct Groups {
     pub(super) filler: Filler,
@@ -23,11 +24,9 @@ pub(super) struct Groups {
     pub(super) at: u64,
     /// The last group of each generation that is not merged.
     pub(super) ends: BTreeMap<u64, u64>,
-    /// The start of the service that tickets belong to, and those of its jobs that the table `ticket` does not have.
+    /// The start of the service that tickets belong to.
     pub(super) boot: u64,
-    pub(super) tickets: BTreeMap<u64, u64>,
-    /// Of the present group.
-    pub(super) new_tickets: Vec<(u64, u64)>,
+    pub(super) tickets: Tickets,
     /// All is merged within the present group's transaction: it goes into the tables.
     pub(super) is_direct: bool,
     /// The next group is to be so: the journal has found no room for it.
@@ -48,27 +47,30 @@ const PINNED_LOOK: Duration = Duration::from_millis(1);
 /// Exit code of a writer whose memory has not the room that was made sure of.
 const NO_ROOM: i32 = 5;
 /// A forced merge looks at nothing else for so long.
-const FORCED_SLICE: Duration = Duration::from_millis(5);
+const FORCED_SLICE: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_millis(5) };
+/// The longest that a group waits for one while there is still room for the group.
+const FORCED_STEP: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_millis(15) };
+/// So much of the usual headroom is room for a group, which is smaller then.
+const HEADROOM_LEAST: usize = 4;
 /// Slices of it that may fail in a row: with more it is not a row's affair.
 const FAILURES_MAX: u32 = 4;
 
 impl Groups {
-    pub(super) fn new(filler: Filler, merged: u64, journal_bytes_max: u64) -> Self {
+    pub(super) fn new(filler: Filler, merged: u64, options: &Options) -> Self {
         Self {
             filler,
             merger: Merger::new(merged),
             at: 0,
             ends: BTreeMap::new(),
             boot: 0,
-            tickets: BTreeMap::new(),
-            new_tickets: Vec::new(),
+            tickets: Tickets::default(),
             is_direct: false,
             is_next_direct: false,
             must_merge: false,
             is_damage_told: false,
-            deadlines: Deadlines::default(),
+            deadlines: Deadlines::new(options.merge_age_max),
             pauses: 0,
-            region_bytes: region_bytes(journal_bytes_max),
+            region_bytes: region_bytes(options.journal_bytes_max),
             bytes: Vec::new(),
         }
     }
@@ -100,9 +102,18 @@ impl Groups {
         (self.region_bytes as usize).min(self.memory().generation_bytes())
     }
 
-    /// Bytes of calls that come to that: around a small value there is more in memory than in its call.
+    /// Bytes of calls that come to that: around a small value there is more in memory than in its call. Less where less is left, and no
+    /// place is free.
     pub(super) fn group_bytes_max(&self) -> usize {
-        self.headroom() / 4
+        let usual = self.headroom();
+        let left = (self.region_bytes.saturating_sub(self.at) as usize).min(self.filler.room_left());
+        let is_tight = (usual / HEADROOM_LEAST..usual).contains(&left) && self.filler.is_every_place_taken();
+        if is_tight { left / 8 } else { usual / 4 }
+    }
+
+    /// Whether the newest generation has room for a group of so many bytes.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.at as usize + bytes <= self.region_bytes as usize && self.filler.fits(1, bytes)
     }
 
     /// Whether there is room for the batch, if need be in a new generation.
@@ -111,7 +122,7 @@ impl Groups {
         if self.is_next_direct {
             return false;
         }
-        let most = journal::bytes_max(self.tickets.len() + self.new_tickets.len(), rows, bytes);
+        let most = journal::bytes_max(self.tickets.count_max(), rows, bytes);
         if !self.filler.fits_empty(rows, bytes) || most > self.region_bytes {
             return false;
         }
@@ -121,32 +132,35 @@ impl Groups {
         self.begin_generation(now_ms).is_ok()
     }
 
-    /// Between groups: sees to it that the next one of usual size finds room, and merges for that what has to be merged. A full disk may
-    /// not let it: what is left of the region still takes small groups, such as deletions.
+    /// Between groups: sees to it that the next one of usual size finds room. Where no place is free, each group merges a part of what is in
+    /// the way, as long as there is room for smaller ones; then all of it. A full disk may not let it: what is left of the region still takes
+    /// small groups, such as deletions.
     pub(super) fn make_headroom(&mut self, base: &mut Base, now_ms: i64) -> Result<()> {
         if std::mem::take(&mut self.must_merge) {
             // Where no generation is free, the newest one is frozen behind the others.
-            while self.freeze(now_ms).is_err() && self.merge_up_to(base, self.memory().newest() - 1)? {}
-            self.merge_up_to(base, self.memory().newest() - 1)?;
+            while self.freeze(now_ms).is_err() && self.merge_up_to(base, self.memory().newest() - 1, None)? {}
+            self.merge_up_to(base, self.memory().newest() - 1, None)?;
         }
         let quarter = self.headroom();
         if self.is_next_direct {
             return Ok(());
         }
-        if self.at as usize + quarter <= self.region_bytes as usize && self.filler.fits(1, quarter) {
+        if self.has_room(quarter) {
             return Ok(());
         }
+        let is_enough = self.has_room(quarter / HEADROOM_LEAST);
+        let until = is_enough.then(|| clock::monotonic() + FORCED_STEP);
         while let Err(Busy::Unmerged { generation }) = self.begin_generation(now_ms) {
             self.pauses += 1;
-            if !self.merge_up_to(base, generation)? {
+            if !self.merge_up_to(base, generation, until)? {
                 break;
             }
         }
         Ok(())
     }
 
-    /// False: the disk is full.
-    fn merge_up_to(&mut self, base: &mut Base, generation: u64) -> Result<bool> {
+    /// False: the disk is full, or it was not done by then.
+    fn merge_up_to(&mut self, base: &mut Base, generation: u64, until: Option<Instant>) -> Result<bool> {
         let mut failures = 0;
         while self.memory().merged() < generation {
             match self.merge(base, FORCED_SLICE) {
@@ -155,6 +169,9 @@ impl Groups {
                 Err(StorageError::Full) => return Ok(false),
                 Err(error) => return Err(error),
                 Ok(_) => failures = 0,
+            }
+            if until.is_some_and(|until| clock::monotonic() >= until) {
+                return Ok(self.memory().merged() >= generation);
             }
         }
         Ok(true)
@@ -190,14 +207,8 @@ impl Groups {
         }
         self.bytes.clear();
         let head = Head { generation, seq, boot: self.boot };
-        if self.at == 0 {
-            // A generation tells all that the table does not have: so a new writer need not look into older ones.
-            let mut tickets = self.tickets.clone();
-            tickets.extend(self.new_tickets.iter().copied());
-            journal::encode(&mut self.bytes, &head, &tickets.into_iter().collect::<Vec<_>>(), batch);
-        } else {
-            journal::encode(&mut self.bytes, &head, &self.new_tickets, batch);
-        }
+        // A generation tells all that the table does not have: so a new writer need not look into older ones.
+        journal::encode(&mut self.bytes, &head, &self.tickets.tell(self.at == 0), batch);
         base.append(generation, self.at, &self.bytes)?;
         pass(Point::JournalAppended);
         base.commit()?;
@@ -235,17 +246,16 @@ impl Groups {
         pass(Point::GroupPublished);
         self.at += self.bytes.len() as u64;
         self.ends.insert(generation, seq);
-        self.tickets.extend(self.new_tickets.drain(..));
+        self.tickets.committed();
         Ok(())
     }
 
     /// COMMIT of a transaction that has no rows: what was swept, and jobs that changed nothing.
     pub(super) fn commit_nothing(&mut self, base: &mut Base) -> Result<()> {
-        for (incarnation, number) in self.new_tickets.drain(..) {
-            base.record_ticket(incarnation, number)?;
-            self.tickets.remove(&incarnation);
-        }
-        base.commit()
+        self.tickets.store_new(base)?;
+        base.commit()?;
+        self.tickets.stored_new();
+        Ok(())
     }
 
     pub(super) fn tell_space(&self, name: Name<'_>, row: Option<Row<'_>>) {
@@ -280,18 +290,16 @@ impl Groups {
         let (generation, seq) = (self.memory().newest(), self.memory().published() + 1);
         let ahead = base.merged()?.ahead;
         base.store_merged(&Merged { generation, seq, ahead })?;
-        self.store_tickets(base)?;
-        for (incarnation, number) in &self.new_tickets {
-            base.record_ticket(*incarnation, *number)?;
-        }
+        self.tickets.store(base)?;
+        self.tickets.store_new(base)?;
         let spaces = base.spaces()?;
         pass(Point::DirectApplied);
         base.commit()?;
         pass(Point::DirectCommitted);
         (self.is_direct, self.is_next_direct) = (false, false);
         self.merger.committed(base);
-        self.tickets.clear();
-        self.new_tickets.clear();
+        self.tickets.stored();
+        self.tickets.stored_new();
         self.ends.clear();
         self.filler.set_merged(generation);
         pass(Point::MergedPublished);
@@ -305,7 +313,7 @@ impl Groups {
 
     /// The group is undone.
     pub(super) fn rolled_back(&mut self, base: &mut Base) {
-        self.new_tickets.clear();
+        self.tickets.rolled_back();
         self.is_next_direct = false;
         if std::mem::take(&mut self.is_direct) {
             self.merger.rolled_back(base);
@@ -332,12 +340,12 @@ impl Groups {
             if broken::is(Variant::TicketsLostInMerge) {
                 return Ok(());
             }
-            tickets.iter().try_for_each(|(incarnation, number)| base.record_ticket(*incarnation, *number))
+            tickets.store(base)
         })?;
         if slice.is_last {
             self.filler.set_merged(generation);
             pass(Point::MergedPublished);
-            self.tickets.clear();
+            self.tickets.stored();
             self.ends.retain(|number, _| *number > generation);
         }
         Ok(Some(slice))
@@ -347,10 +355,6 @@ impl Groups {
     pub(super) fn freeze(&mut self, now_ms: i64) -> std::result::Result<(), Busy> {
         let memory = self.memory();
         if memory.figures_of(memory.newest()).versions == 0 { Ok(()) } else { self.begin_generation(now_ms) }
-    }
-
-    fn store_tickets(&self, base: &mut Base) -> Result<()> {
-        self.tickets.iter().try_for_each(|(incarnation, number)| base.record_ticket(*incarnation, *number))
     }
 }
 

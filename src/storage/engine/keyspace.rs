@@ -7,18 +7,22 @@ use std::time::Duration;
 use super::committed::Committed;
 use super::groups::Groups;
 use super::take_over::take_over;
+use super::tickets::ParkedJob;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::{ChangeHook, ExpirySample, Store};
 use crate::storage::memtable::{Memory, Portion, Window};
 use crate::storage::merge::Slice;
-use crate::storage::rows::{Head, Kind, POSITION_BITS, Range, Table};
-use crate::storage::sqlite::{Base, Kept, Options};
+use crate::storage::rows::{Head, Kind, Range, RowKey, Table};
+use crate::storage::sqlite::{Base, Fate, Kept, Options};
 
 /// The keyspace on one connection to the data file. Between transactions and beside them it is also what it stands on: the upkeep
 /// works on the tables themselves, in transactions of its own.
 pub type Keyspace = crate::storage::keyspace::Keyspace<Committed>;
 /// A collection of it, and a walk through one.
+pub type List<'a> = crate::storage::keyspace::List<'a, Committed>;
 pub type Elements<'a> = crate::storage::keyspace::Elements<'a, Committed>;
+pub type SortedSet<'a> = crate::storage::keyspace::SortedSet<'a, Committed>;
+pub type Stream<'a> = crate::storage::keyspace::Stream<'a, Committed>;
 pub type Walk<'a> = crate::storage::keyspace::Walk<'a, Committed>;
 
 impl Deref for Keyspace {
@@ -60,7 +64,7 @@ impl Keyspace {
     pub fn open_writer_on(options: &Options, memory: Memory, hook: ChangeHook) -> Result<Self> {
         let mut keyspace = Self::on(Base::open_writer(options)?, memory, options, Some(hook));
         let seed = keyspace.seed()?;
-        take_over(&mut keyspace.store, seed, options.journal_bytes_max)?;
+        take_over(&mut keyspace.store, seed, options)?;
         Ok(keyspace)
     }
 
@@ -160,6 +164,12 @@ impl Keyspace {
         self.store.groups.as_ref().map_or(usize::MAX, Groups::group_bytes_max)
     }
 
+    /// True while the group has changes that are in the batch alone.
+    #[must_use]
+    pub fn has_unwritten_changes(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
     /// Between two calls: `spill`, once the batch is large.
     pub fn spill_if_large(&mut self) -> Result<()> {
         let bytes_max = self.store.groups.as_ref().map_or(BATCH_BYTES_MAX, Groups::batch_bytes_max);
@@ -182,10 +192,29 @@ impl Keyspace {
     pub fn record_ticket(&mut self, incarnation: u64, number: u64) -> Result<()> {
         self.store.check_writing()?;
         match &mut self.store.groups {
-            Some(groups) => groups.new_tickets.push((incarnation, number)),
+            Some(groups) => groups.tickets.new_applied.push((incarnation, number)),
             None => Base::record_ticket(&mut self.store, incarnation, number)?,
         }
         Ok(())
+    }
+
+    /// What the group does with a parked job: number, incarnation and fate.
+    pub fn record_parked(&mut self, number: u64, incarnation: u64, fate: Fate) -> Result<()> {
+        self.store.check_writing()?;
+        match &mut self.store.groups {
+            Some(groups) => groups.tickets.new_parked.push((number, incarnation, fate)),
+            None => Base::record_parked(&mut self.store, number, incarnation, fate)?,
+        }
+        Ok(())
+    }
+
+    /// Every parked job of which something is recorded since `reset_tickets`, by number. Perhaps more than is so any more: what a job's
+    /// worker has heard is recorded with a later group, or never.
+    pub fn parked_jobs(&self) -> Result<Vec<ParkedJob>> {
+        match &self.store.groups {
+            Some(groups) => Ok(groups.tickets.parked_jobs()),
+            None => Base::parked_jobs(&self.store),
+        }
     }
 
     /// (incarnation, number) of every worker that has had a job applied since `reset_tickets`.
@@ -193,8 +222,8 @@ impl Keyspace {
         let mut tickets: BTreeMap<u64, u64> = Base::applied_tickets(&self.store)?.into_iter().collect();
         if let Some(groups) = &self.store.groups {
             // The number of a job that changed nothing went into the table.
-            for (incarnation, number) in groups.tickets.iter().map(|(a, b)| (*a, *b)).chain(groups.new_tickets.clone())
-            {
+            let applied = groups.tickets.applied.iter().map(|(incarnation, number)| (*incarnation, *number));
+            for (incarnation, number) in applied.chain(groups.tickets.new_applied.iter().copied()) {
                 let known = tickets.entry(incarnation).or_default();
                 *known = number.max(*known);
             }
@@ -206,7 +235,7 @@ impl Keyspace {
     pub fn reset_tickets(&mut self, boot: u64) -> Result<()> {
         if let Some(groups) = &mut self.store.groups {
             groups.boot = boot;
-            groups.tickets.clear();
+            groups.tickets.reset();
         }
         Base::reset_tickets(&mut self.store, boot)
     }
@@ -237,6 +266,7 @@ impl Keyspace {
         }
         self.store.close_view();
         self.forget_group();
+        self.ended.committed();
         Ok(())
     }
 
@@ -248,7 +278,8 @@ impl Keyspace {
 
     /// Undoes the whole group. Always right to call, also when SQLite has already rolled back by itself.
     pub fn rollback(&mut self) -> Result<()> {
-        self.forget_group();
+        self.forget_undone();
+        self.ended.rolled_back();
         self.store.close_view();
         let (base, groups) = self.store.parts();
         let undone = base.rollback();
@@ -288,11 +319,12 @@ impl Keyspace {
     pub fn sweep_expired(&mut self, rows_max: usize) -> Result<usize> {
         self.spill()?;
         let (now_ms, memory) = (self.now_ms(), self.store.memory());
-        let (base, groups) = self.store.parts();
+        let (store, ended) = (&mut self.store, &mut self.ended);
+        let (base, groups) = store.parts();
         let window = groups.filter(|groups| !groups.is_direct).map_or(Window::default(), |groups| groups.window());
-        base.sweep_expired(now_ms, rows_max, &mut |key, head| {
-            Ok(memory.knows(key, &window)? || value_is_unmerged(memory, &window, head)?)
-        })
+        let mut is_unmerged =
+            |key: RowKey<'_>, head: &Head| Ok(memory.knows(key, &window)? || value_is_unmerged(memory, &window, head)?);
+        base.sweep_expired(now_ms, rows_max, &mut is_unmerged, &mut |database, key| ended.note(database, key))
     }
 
     /// Removes rows of flushed databases and of deleted big values. Returns how many rows it worked off: 0 when there is
@@ -337,11 +369,23 @@ impl Keyspace {
 
 /// Whether rows of the value wait to be merged. They would come after it was swept, and be nobody's for ever.
 fn value_is_unmerged(memory: Memory, window: &Window, head: &Head) -> Result<bool> {
-    let elements = |table, id| Range::Elements { table, id, first: 0, last: (1 << POSITION_BITS) - 1 };
+    let elements = |table, id| Range::Elements { table, id, first: 0, last: u64::MAX };
     let range = match (head.id, head.kind) {
         (Some(id), Kind::String) => Range::Chunks { id, first: 0, last: u64::MAX },
         (Some(id), Kind::Hash) => elements(Table::HashField, id),
         (Some(id), Kind::Set) => elements(Table::SetMember, id),
+        (Some(id), Kind::List) => elements(Table::ListItem, id),
+        // No change of its other tables comes without one of a member.
+        (Some(id), Kind::SortedSet) => elements(Table::SortedMember, id),
+        // No change of what belongs to a group comes without one of the group's row.
+        (Some(id), Kind::Stream) => {
+            let mut portion = Portion::default();
+            memory.collect(elements(Table::StreamGroup, id), None, window, 1, &mut portion)?;
+            if !portion.is_empty() {
+                return Ok(true);
+            }
+            elements(Table::StreamEntry, id)
+        }
         _ => return Ok(false),
     };
     let mut portion = Portion::default();

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::generations::Generation;
+use crate::storage::Expiry;
 use crate::storage::fixture::{Fixture, NOW_MS};
 use crate::storage::memtable::{Filler, Memory, Shape};
 use crate::storage::merge::{Merger, SLICE};
 use crate::storage::rows::{Batch, Head, KeyRow, Kind, Origin, Row, RowKey};
-use crate::storage::sqlite::Base;
 use crate::storage::sqlite::checkpoint::Checkpointer;
+use crate::storage::sqlite::{Base, GENERATIONS};
+use crate::sys::clock;
 
 const KEYS: u64 = 1_000_000;
 const CHANGED: u64 = 100_000;
@@ -124,5 +126,40 @@ fn what_a_row_costs() {
             println!("{what}: {rows} rows merged: {cpu} ns a row, {bytes} bytes, {slices} slices, longest {longest:?}");
             table.checkpoint();
         }
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn what_a_start_costs() {
+    let shape = Shape { generations: GENERATIONS, generation_bytes: 48 << 20, pins: 1 };
+    let mut fixture = Fixture::on(Memory::new(shape).unwrap());
+    fixture.options.journal_bytes_max = GENERATIONS * (48 << 20);
+    fixture.reopen_writer();
+    let mut number = 0;
+    while fixture.memory.newest() < GENERATIONS {
+        fixture.write(|keyspace| {
+            for _ in 0..800 {
+                number += 1;
+                keyspace.put_string(&Table::key(number), &[number as u8; 128], Expiry::Clear).unwrap();
+            }
+        });
+    }
+    let journal_mib = fixture.memory.figures().row_bytes >> 20;
+    for (what, memory) in [("lives", fixture.memory), ("is empty", Memory::new(shape).unwrap())] {
+        fixture.memory = memory;
+        let begun = clock::monotonic();
+        fixture.reopen_writer();
+        println!("memory {what}: {:?} for {number} rows, {journal_mib} MiB", begun.elapsed());
+        let (mut steps, mut longest) = (0, Duration::ZERO);
+        loop {
+            let begun = clock::monotonic();
+            let has_more = fixture.writer.read_unmerged_deadlines(4000, NOW_MS);
+            (steps, longest) = (steps + 1, longest.max(begun.elapsed()));
+            if !has_more {
+                break;
+            }
+        }
+        println!("    its keys are looked through in {steps} steps, the longest {longest:?}");
     }
 }

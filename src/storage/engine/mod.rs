@@ -11,6 +11,7 @@
 
 mod backlog;
 mod committed;
+mod counts;
 #[cfg(test)]
 mod damage_tests;
 mod deadlines;
@@ -23,6 +24,8 @@ mod scan;
 mod take_over;
 #[cfg(test)]
 pub(in crate::storage) mod tests;
+mod tickets;
 
 pub use backlog::Backlog;
-pub use keyspace::{Elements, Keyspace, Walk};
+pub use keyspace::{Elements, Keyspace, List, SortedSet, Stream, Walk};
+pub use tickets::ParkedJob;

@@ -4,19 +4,59 @@ use std::ops::ControlFlow;
 
 use crate::storage::error::Result;
 use crate::storage::memtable::{Collected, Memory, Portion, Window};
-use crate::storage::rows::{Range, Row, RowKey, Snapshot};
+use crate::storage::rows::{Direction, Range, Row, RowKey, Snapshot, Stretch};
 use crate::storage::sqlite::Base;
 
 /// Rows of the first portion, and of all later ones: many walks end soon.
 const FIRST_ROWS: usize = 16;
 const ROWS: usize = 128;
+/// Backwards most walks look for one row, and each costs a search.
+const FIRST_ROWS_BACKWARD: usize = 2;
 
 type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
 
-/// The rows of a range that memory has, in order.
+/// What is walked.
+#[derive(Clone, Copy)]
+pub(super) enum Rows<'a> {
+    Within(Range),
+    Along(Stretch<'a>),
+}
+
+impl Rows<'_> {
+    fn direction(&self) -> Direction {
+        match self {
+            Self::Within(_) => Direction::Forward,
+            Self::Along(stretch) => stretch.direction,
+        }
+    }
+
+    fn in_base(&self, base: &Base, show: Show<'_>) -> Result<()> {
+        match self {
+            Self::Within(range) => base.scan(*range, show),
+            Self::Along(stretch) => base.walk(*stretch, show),
+        }
+    }
+
+    fn collect(
+        &self,
+        memory: Memory,
+        after: Option<RowKey<'_>>,
+        window: &Window,
+        rows_max: usize,
+        out: &mut Portion,
+    ) -> Result<()> {
+        match self {
+            Self::Within(range) => memory.collect(*range, after, window, rows_max, out)?,
+            Self::Along(stretch) => memory.collect_along(stretch, after, window, rows_max, out)?,
+        }
+        Ok(())
+    }
+}
+
+/// Rows that memory has, in order.
 struct Walk<'a> {
     memory: Memory,
-    range: Range,
+    rows: Rows<'a>,
     window: &'a Window,
     portion: &'a mut Portion,
     other: &'a mut Portion,
@@ -26,18 +66,19 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn begin(
         memory: Memory,
-        range: Range,
+        rows: Rows<'a>,
         window: &'a Window,
         (portion, other): (&'a mut Portion, &'a mut Portion),
     ) -> Result<Self> {
-        memory.collect(range, None, window, FIRST_ROWS, portion)?;
-        Ok(Self { memory, range, window, portion, other, at: 0 })
+        let is_backward = rows.direction() == Direction::Backward;
+        rows.collect(memory, None, window, if is_backward { FIRST_ROWS_BACKWARD } else { FIRST_ROWS }, portion)?;
+        Ok(Self { memory, rows, window, portion, other, at: 0 })
     }
 
     fn peek(&mut self) -> Result<Option<Collected<'_>>> {
         if self.at == self.portion.len() && !self.portion.is_last() && self.at > 0 {
             let after = self.portion.row(self.at - 1).key;
-            self.memory.collect(self.range, Some(after), self.window, ROWS, self.other)?;
+            self.rows.collect(self.memory, Some(after), self.window, ROWS, self.other)?;
             std::mem::swap(self.portion, self.other);
             self.at = 0;
         }
@@ -53,7 +94,7 @@ pub(super) fn unmerged(
     portions: (&mut Portion, &mut Portion),
     show: &mut dyn FnMut(&Collected<'_>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let mut walk = Walk::begin(memory, range, window, portions)?;
+    let mut walk = Walk::begin(memory, Rows::Within(range), window, portions)?;
     while let Some(row) = walk.peek()? {
         if show(&row)?.is_break() {
             break;
@@ -63,21 +104,21 @@ pub(super) fn unmerged(
     Ok(())
 }
 
-/// Shows the rows of a range in the order of their keys until `show` breaks off: what memory has of one hides what the tables have.
+/// Shows the rows in the order in which they are walked until `show` breaks off: what memory has of one hides what the tables have.
 pub(super) fn merged(
     base: &Base,
     memory: Memory,
-    range: Range,
+    rows: Rows<'_>,
     window: &Window,
     portions: (&mut Portion, &mut Portion),
     show: Show<'_>,
 ) -> Result<()> {
-    let mut walk = Walk::begin(memory, range, window, portions)?;
+    let mut walk = Walk::begin(memory, rows, window, portions)?;
     if walk.portion.is_empty() {
-        return base.scan(range, show);
+        return rows.in_base(base, show);
     }
     let (mut is_over, mut failed) = (false, None);
-    base.scan(range, &mut |key, row| match walk.until(key, show) {
+    rows.in_base(base, &mut |key, row| match walk.until(key, show) {
         Ok(Shown::Hidden) => ControlFlow::Continue(()),
         Ok(Shown::Not) => {
             let shown = show(key, row);
@@ -113,8 +154,9 @@ enum Shown {
 impl Walk<'_> {
     /// Shows what memory has before this row, and of it.
     fn until(&mut self, key: RowKey<'_>, show: Show<'_>) -> Result<Shown> {
+        let direction = self.rows.direction();
         while let Some(row) = self.peek()? {
-            if row.key > key {
+            if direction.is_before(key, row.key) {
                 return Ok(Shown::Not);
             }
             let is_same = row.key == key;

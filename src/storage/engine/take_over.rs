@@ -8,21 +8,27 @@
 
 use super::committed::Committed;
 use super::groups::Groups;
+use super::tickets::Tickets;
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::thread;
 
 use crate::storage::broken::{self, Variant};
-use crate::storage::error::Result;
+use crate::storage::error::{Result, StorageError};
 use crate::storage::journal::Group;
-use crate::storage::memtable::Filler;
+use crate::storage::memtable::{Filler, Memory};
 use crate::storage::points::{Point, pass};
 use crate::storage::rows::Batch;
-use crate::storage::sqlite::{Base, Merged, Place, Trust};
+use crate::storage::sqlite::{Base, Merged, Options, Place, Trust};
 
 /// The journal's groups that went into memory; `None`: there was no room for all of them.
 type Replayed = Option<Place>;
 
+/// From generations of so many bytes on a start shares the work among threads.
+const THREADED_BYTES_MIN: usize = 4 << 20;
+
 /// Brings memory, if there is any, to what is committed. `seed`: of the file's hash.
-pub(super) fn take_over(committed: &mut Committed, seed: [u8; 16], journal_bytes_max: u64) -> Result<()> {
+pub(super) fn take_over(committed: &mut Committed, seed: [u8; 16], options: &Options) -> Result<()> {
     let memory = committed.memory();
     let base: &mut Base = committed;
     if !memory.is_on() {
@@ -41,18 +47,23 @@ pub(super) fn take_over(committed: &mut Committed, seed: [u8; 16], journal_bytes
     } else {
         filler.start(merged.generation, merged.seq, merged.ahead);
     }
-    let mut groups = Groups::new(filler, merged.generation, journal_bytes_max);
+    let mut groups = Groups::new(filler, merged.generation, options);
     groups.boot = boot;
-    let begin = if is_alive { newest_groups(base, &mut groups, &merged)? } else { merged.place() };
-    let replayed = replay(base, &mut groups, begin)?;
+    groups.tickets = Tickets::read(base)?;
+    let replayed = if is_alive {
+        let begin = newest_groups(base, &mut groups, &merged)?;
+        replay(base, &mut groups, begin)?
+    } else {
+        rebuild(base, &mut groups, &merged, options)?
+    };
     base.end_read()?;
     // A job that changed nothing is in the table alone.
     let in_table: BTreeMap<u64, u64> = base.applied_tickets()?.into_iter().collect();
-    groups.tickets.retain(|incarnation, number| in_table.get(incarnation).is_none_or(|known| *known < *number));
+    groups.tickets.forget_applied(&in_table);
     let Some(place) = replayed else {
         // The file comes from where there was more room.
         merge_journal(base)?;
-        return take_over(committed, seed, journal_bytes_max);
+        return take_over(committed, seed, options);
     };
     if place.generation > merged.generation {
         groups.merger.hold(base);
@@ -62,13 +73,12 @@ pub(super) fn take_over(committed: &mut Committed, seed: [u8; 16], journal_bytes
     }
     groups.filler.publish(place.seq.max(memory.published()), merged.ahead);
     tell_spaces(base, &groups)?;
+    groups.deadlines.read_later(memory.merged() + 1..memory.newest() + 1);
     // Last: from here on readers look.
     groups.filler.set_seed(seed);
     pass(Point::TakenOver);
     if memory.newest() <= memory.merged() {
-        groups
-            .begin_generation(0)
-            .map_err(|busy| crate::storage::StorageError::Internal(format!("no generation begins: {busy:?}")))?;
+        groups.begin_generation(0).map_err(|busy| StorageError::Internal(format!("no generation begins: {busy:?}")))?;
     }
     committed.groups = Some(groups);
     Ok(())
@@ -106,6 +116,69 @@ fn newest_groups(base: &Base, groups: &mut Groups, merged: &Merged) -> Result<Pl
     Ok(newest.unwrap_or_else(|| merged.place()))
 }
 
+/// All groups that are not merged, into memory that has none of them. Within a read transaction. Each generation has a thread if they are
+/// large: nobody else looks yet.
+fn rebuild(base: &Base, groups: &mut Groups, merged: &Merged, options: &Options) -> Result<Replayed> {
+    let memory = groups.memory();
+    let generations = base.unmerged_generations(merged.generation)?;
+    if generations.len() < 2 || memory.generation_bytes() < THREADED_BYTES_MIN {
+        return replay(base, groups, merged.place());
+    }
+    for (generation, _) in &generations {
+        while memory.newest() < *generation && groups.begin_generation(0).is_ok() {}
+        if memory.newest() != *generation {
+            return Ok(None);
+        }
+    }
+    let boot = groups.boot;
+    let rebuilt: Vec<Result<Rebuilt>> = thread::scope(|scope| {
+        let begin = |one: &(u64, u64)| {
+            let one = *one;
+            scope.spawn(move || rebuild_one(options, memory, one, boot))
+        };
+        let threads: Vec<_> = generations.iter().map(begin).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    let (mut place, mut is_full) = (merged.place(), false);
+    for ((generation, first), rebuilt) in generations.into_iter().zip(rebuilt) {
+        let rebuilt = rebuilt?;
+        if first != place.seq + 1 {
+            let what = format!("the journal: group {first} of generation {generation} follows {}", place.seq);
+            return Err(StorageError::Corrupt(what));
+        }
+        place = rebuilt.end;
+        is_full |= rebuilt.is_full;
+        groups.tickets.hear(rebuilt.tickets.into_iter());
+        groups.ends.insert(generation, place.seq);
+    }
+    Ok((!is_full).then_some(place))
+}
+
+/// A generation in memory.
+struct Rebuilt {
+    end: Place,
+    /// There was no room for all of it.
+    is_full: bool,
+    tickets: Vec<(u64, u64)>,
+}
+
+/// `one`: the generation, and the number of its first group. `boot`: tickets of others are nobody's.
+fn rebuild_one(options: &Options, memory: Memory, one: (u64, u64), boot: u64) -> Result<Rebuilt> {
+    let mut base = Base::open_reader(options)?;
+    base.begin_read()?;
+    let mut filler = Filler::of_generation(memory, one.0);
+    let (mut tickets, mut is_full) = (Vec::new(), false);
+    let end = base.replay_one(one, &mut |group, _| {
+        if group.head.boot == boot {
+            tickets.extend(group.tickets());
+        }
+        is_full = is_full || !insert(&mut filler, group)?;
+        Ok(())
+    })?;
+    base.end_read()?;
+    Ok(Rebuilt { end, is_full, tickets })
+}
+
 /// All groups behind `begin`. Within a read transaction.
 fn replay(base: &Base, groups: &mut Groups, begin: Place) -> Result<Replayed> {
     let memory = groups.memory();
@@ -113,10 +186,13 @@ fn replay(base: &Base, groups: &mut Groups, begin: Place) -> Result<Replayed> {
     let mut is_full = false;
     let place = base.replay(begin, &mut |group, place| {
         if group.head.boot == groups.boot {
-            groups.tickets.extend(group.tickets());
+            groups.tickets.hear(group.tickets());
         }
         groups.ends.insert(place.generation, place.seq);
-        if is_full || group.head.seq <= published {
+        if is_full {
+            return Ok(());
+        }
+        if group.head.seq <= published {
             return Ok(());
         }
         while memory.newest() < group.head.generation && groups.begin_generation(0).is_ok() {}
@@ -124,7 +200,7 @@ fn replay(base: &Base, groups: &mut Groups, begin: Place) -> Result<Replayed> {
         if is_regrouped && memory.newest() == group.head.generation {
             groups.begin_generation(0).ok();
         }
-        is_full = memory.newest() != group.head.generation && !is_regrouped || !insert(groups, group)?;
+        is_full = memory.newest() != group.head.generation && !is_regrouped || !insert(&mut groups.filler, group)?;
         pass(Point::GroupReplayed);
         Ok(())
     })?;
@@ -132,10 +208,10 @@ fn replay(base: &Base, groups: &mut Groups, begin: Place) -> Result<Replayed> {
 }
 
 /// False: there is no room.
-fn insert(groups: &mut Groups, group: &Group<'_>) -> Result<bool> {
+fn insert(filler: &mut Filler, group: &Group<'_>) -> Result<bool> {
     for change in group.changes() {
         let change = change?;
-        if groups.filler.insert(change.key, change.row, change.origin, group.head.seq).is_err() {
+        if filler.insert(change.key, change.row, change.origin, group.head.seq).is_err() {
             return Ok(false);
         }
     }
@@ -148,7 +224,7 @@ fn merge_journal(base: &mut Base) -> Result<()> {
         base.begin_read()?;
         let (merged, boot) = (base.merged()?, base.ticket_boot()?);
         // Each row of a generation once: as it is at the end, with what was known below its first change.
-        let (mut batch, mut tickets, mut end) = (Batch::default(), Vec::new(), None);
+        let (mut batch, mut tickets, mut end) = (Batch::default(), Tickets::read(base)?, None);
         let nothing = batch.savepoint();
         let replayed = base.replay(merged.place(), &mut |group, place| {
             if end.is_some_and(|end: Place| end.generation != place.generation) {
@@ -156,7 +232,7 @@ fn merge_journal(base: &mut Base) -> Result<()> {
             }
             end = Some(place);
             if group.head.boot == boot {
-                tickets.extend(group.tickets());
+                tickets.hear(group.tickets());
             }
             for change in group.changes() {
                 let change = change?;
@@ -177,8 +253,8 @@ fn merge_journal(base: &mut Base) -> Result<()> {
         base.store_merged(&Merged { generation: end.generation, seq: end.seq, ..merged })?;
         // A job that changed nothing is in the table alone.
         let in_table: BTreeMap<u64, u64> = base.applied_tickets()?.into_iter().collect();
-        tickets.retain(|(incarnation, number)| in_table.get(incarnation).is_none_or(|known| known < number));
-        tickets.iter().try_for_each(|(incarnation, number)| base.record_ticket(*incarnation, *number))?;
+        tickets.forget_applied(&in_table);
+        tickets.store(base)?;
         base.commit()?;
         base.end_merge();
     }

@@ -4,9 +4,13 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
 use crate::storage::fixture::{Fixture, NOW_MS, memory};
-use crate::storage::memtable::Memory;
+use crate::storage::memtable::{Memory, Shape};
 use crate::storage::model::{Model, Op, apply, compare, ops, verify};
+use crate::storage::rows::{Range, Row, RowKey, Snapshot};
+use crate::storage::sqlite::GENERATIONS;
 use crate::storage::{CHUNK_BYTES, Expiry, Keyspace, Lookup, StorageError};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What happens between two groups.
@@ -17,6 +21,8 @@ pub(in crate::storage) enum Between {
     Freeze,
     MergeAll,
     Sweep,
+    /// Keys whose time has passed are removed that no table has yet.
+    EndUnmerged,
     /// The writer died; memory lives.
     NewWriter,
     /// All processes died.
@@ -32,6 +38,7 @@ pub(in crate::storage) fn between() -> impl Strategy<Value = Vec<Between>> {
         4 => Just(Between::Freeze),
         1 => Just(Between::MergeAll),
         2 => Just(Between::Sweep),
+        2 => Just(Between::EndUnmerged),
         2 => Just(Between::NewWriter),
         2 => Just(Between::Boot),
         1 => Just(Between::BootWithout),
@@ -61,6 +68,12 @@ pub(in crate::storage) fn happen(fixture: &mut Fixture, between: Between, now_ms
             fixture.writer.begin_write(now_ms).unwrap();
             fixture.writer.sweep_expired(3).unwrap();
             fixture.writer.sweep_orphans(3).unwrap();
+            fixture.writer.commit().unwrap();
+        }
+        Between::EndUnmerged => {
+            fixture.writer.read_unmerged_deadlines(5, now_ms);
+            fixture.writer.begin_upkeep(now_ms).unwrap();
+            fixture.writer.end_unmerged(3).unwrap();
             fixture.writer.commit().unwrap();
         }
         Between::NewWriter => reopen(fixture, fixture.memory),
@@ -93,6 +106,7 @@ fn run(ops: &[Op], between: &[Between]) -> Result<(), TestCaseError> {
                     reader.select(database);
                     let keys = model.databases[usize::from(database)].len() as u64;
                     prop_assert!(reader.key_count().unwrap() >= keys, "those that have ended count as well");
+                    prop_assert_eq!(reader.key_count().unwrap(), rows_of_keys(&reader, database));
                 }
                 reader.end_read().unwrap();
                 model.now_ms += later_ms;
@@ -138,6 +152,18 @@ proptest! {
     fn the_keyspace_agrees_with_its_model_whatever_is_merged_and_whoever_takes_over(ops in ops(), between in between()) {
         run(&ops, &between)?;
     }
+}
+
+/// One by one, those that have ended included.
+fn rows_of_keys(keyspace: &Keyspace, database: u8) -> u64 {
+    let range = Range::Keys { space: keyspace.space_of(database).unwrap(), first: 0, last: u64::MAX };
+    let mut rows = 0;
+    let mut count = |_: RowKey<'_>, _: Row<'_>| {
+        rows += 1;
+        ControlFlow::Continue(())
+    };
+    keyspace.store.scan(range, &mut count).unwrap();
+    rows
 }
 
 fn on() -> Fixture {
@@ -367,4 +393,140 @@ fn on_a_full_disk_what_finds_no_cell_goes_into_the_tables_and_first_cells_are_ma
         assert_eq!(fixture.writer.key_count().unwrap(), 21);
         assert_eq!(fixture.writer.verify().unwrap().problems, [""; 0]);
     }
+}
+
+#[test]
+fn a_new_writer_ends_keys_that_were_left_in_any_generation() {
+    for is_boot in [false, true] {
+        let mut fixture = on();
+        for number in 0..3u8 {
+            fixture.write(|keyspace| {
+                keyspace.select(number);
+                keyspace.put_string(b"ends", b"v", Expiry::At(NOW_MS + 5)).unwrap();
+                keyspace.put_string(b"later", b"v", Expiry::At(NOW_MS + 6)).unwrap();
+                keyspace.put_string(b"stays", b"v", Expiry::Clear).unwrap();
+            });
+            assert!(fixture.writer.freeze(NOW_MS));
+        }
+        if is_boot {
+            fixture.memory = memory();
+        }
+        fixture.reopen_writer();
+        fixture.writer.want_ended(true);
+        while fixture.writer.read_unmerged_deadlines(2, NOW_MS + 5) {}
+        assert!(fixture.writer.has_unmerged_to_end(NOW_MS + 5), "{is_boot}");
+        assert_eq!(fixture.write_at(NOW_MS + 5, |keyspace| keyspace.end_unmerged(100)).unwrap(), 3, "{is_boot}");
+        let ended = fixture.writer.take_ended();
+        assert!(ended.len() == 3 && ended.iter().all(|ended| ended.key == b"ends"), "{is_boot}: {ended:?}");
+        assert_eq!(rows(&fixture, "SELECT count(*) FROM keyspace"), 0, "nothing is merged");
+    }
+}
+
+#[test]
+fn where_no_place_is_free_each_group_waits_for_a_part_of_the_merge_alone() {
+    let mut fixture = on();
+    let mut number = 0_u32;
+    let mut group = |fixture: &mut Fixture| {
+        number += 1;
+        fixture.write(|keyspace| keyspace.put_string(&number.to_le_bytes(), &[7; 500], Expiry::Clear).unwrap());
+        number
+    };
+    while fixture.memory.newest() < 4 {
+        group(&mut fixture);
+    }
+    assert_eq!((fixture.memory.merged(), fixture.writer.pauses()), (0, 0));
+    let usual = fixture.writer.group_bytes_max();
+    let (mut waited, mut pauses) = (0, 0);
+    while fixture.memory.merged() == 0 {
+        group(&mut fixture);
+        if std::mem::replace(&mut pauses, fixture.writer.pauses()) < pauses {
+            waited += 1;
+            assert!(fixture.memory.merged() > 0 || fixture.writer.group_bytes_max() < usual);
+        }
+    }
+    assert!(waited > 10, "{waited} groups have shared the merge");
+    let count = group(&mut fixture);
+    fixture.write(|keyspace| {
+        assert_eq!(keyspace.key_count().unwrap(), u64::from(count));
+        assert!((1..=count).all(|number| keyspace.string(&number.to_le_bytes()).unwrap() != Lookup::Absent));
+    });
+}
+
+/// Of generations that hold what the journal of a test does.
+fn large_memory() -> Memory {
+    Memory::new(Shape { generations: GENERATIONS, generation_bytes: 4 << 20, pins: 4 }).unwrap()
+}
+
+#[test]
+fn what_a_generation_adds_to_the_number_of_keys_is_looked_for_once_and_only_where_nobody_knows() {
+    // Of a thousand instructions of SQLite's each.
+    static LOOKS: AtomicU64 = AtomicU64::new(0);
+    for is_blind in [true, false] {
+        let mut fixture = Fixture::on(large_memory());
+        fixture.write(|keyspace| {
+            (0..2000u32).for_each(|n| keyspace.put_string(&n.to_le_bytes(), b"v", Expiry::Clear).unwrap());
+        });
+        fixture.writer.merge_all(NOW_MS).unwrap();
+        fixture.write(|keyspace| keyspace.put_string(b"in the oldest one", b"v", Expiry::Clear).unwrap());
+        assert!(fixture.writer.freeze(NOW_MS));
+        fixture.write(|keyspace| {
+            for n in 0..4000u32 {
+                match is_blind {
+                    true => keyspace.put_string(&n.to_le_bytes(), b"w", Expiry::Clear).unwrap(),
+                    false => _ = keyspace.write_string_range(&n.to_le_bytes(), 0, b"w").unwrap(),
+                }
+            }
+            assert!(keyspace.delete(&7u32.to_le_bytes()).unwrap());
+        });
+        assert!(fixture.writer.freeze(NOW_MS));
+        fixture.write(|keyspace| keyspace.put_string(b"in the newest one", b"v", Expiry::At(NOW_MS + 5)).unwrap());
+        let mut reader = fixture.reader();
+        reader.limit_reads(|| LOOKS.fetch_add(1, Ordering::Relaxed) == u64::MAX);
+        let mut count = || {
+            let before = LOOKS.load(Ordering::Relaxed);
+            reader.begin_read(NOW_MS).unwrap();
+            assert_eq!((reader.key_count().unwrap(), reader.expires_count().unwrap()), (4001, 1));
+            reader.end_read().unwrap();
+            LOOKS.load(Ordering::Relaxed) - before
+        };
+        let (first, second) = (count(), count());
+        assert_eq!(first > 10, is_blind, "{first}");
+        assert!(second < 5, "{second}");
+    }
+}
+
+#[test]
+fn a_start_rebuilds_large_generations_side_by_side() {
+    let mut fixture = Fixture::on(large_memory());
+    for generation in 0..3u8 {
+        for number in 0..50u8 {
+            fixture.write(|keyspace| {
+                keyspace.put_string(&[generation, number], &[number; 100], Expiry::Clear).unwrap();
+                keyspace.put_string(b"same", &[generation], Expiry::Clear).unwrap();
+                keyspace.record_ticket(7, u64::from(generation) * 100 + u64::from(number) + 1).unwrap();
+            });
+        }
+        assert!(fixture.writer.freeze(NOW_MS));
+    }
+    fixture.memory = large_memory();
+    fixture.reopen_writer();
+    assert_eq!((fixture.memory.merged(), fixture.memory.published()), (0, 150));
+    assert_eq!(fixture.writer.applied_tickets().unwrap(), [(7, 250)]);
+    fixture.write(|keyspace| {
+        assert_eq!(keyspace.key_count().unwrap(), 151);
+        assert_eq!(keyspace.string(b"same").unwrap(), Lookup::Found(vec![2]));
+        keyspace.put_string(b"behind all", b"v", Expiry::Clear).unwrap();
+    });
+    fixture.memory = large_memory();
+    fixture.reopen_writer();
+    assert_eq!(fixture.memory.published(), 151);
+    fixture.writer.merge_all(NOW_MS).unwrap();
+    assert_eq!(rows(&fixture, "SELECT count(*) FROM keyspace"), 152);
+    // A group is missing: the next one does not follow.
+    fixture.write(|keyspace| keyspace.put_string(b"a", b"v", Expiry::Clear).unwrap());
+    assert!(fixture.writer.freeze(NOW_MS));
+    fixture.write(|keyspace| keyspace.put_string(b"b", b"v", Expiry::Clear).unwrap());
+    fixture.writer.connection().execute_batch("UPDATE merged SET seq = seq - 1").unwrap();
+    let opened = Keyspace::open_writer_on(&fixture.options, large_memory(), Box::new(|_| {}));
+    assert!(matches!(opened, Err(StorageError::Corrupt(_))));
 }

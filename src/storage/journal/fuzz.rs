@@ -38,7 +38,7 @@ mod tests {
 
     use super::*;
     use crate::storage::journal::{Head, encode};
-    use crate::storage::rows::{Batch, Head as KeyHead, KeyRow, Kind, Origin, Row, RowKey};
+    use crate::storage::rows::{Batch, End, Head as KeyHead, KeyRow, Kind, Origin, Row, RowKey};
 
     #[derive(Clone, Debug)]
     struct Written {
@@ -55,7 +55,8 @@ mod tests {
             let (first, second) = self.numbers;
             match self.table {
                 0 => RowKey::database(first as u8),
-                1 => RowKey::orphan_value(first.cast_signed()),
+                1 if second.is_multiple_of(2) => RowKey::orphan_value(first.cast_signed()),
+                1 => RowKey::orphan_items(first.cast_signed(), End::Back),
                 2 => RowKey::chunk(first.cast_signed(), second),
                 _ => RowKey::key(first as _, second, &self.bytes.0),
             }
@@ -64,7 +65,8 @@ mod tests {
         fn row(&self) -> Option<Row<'_>> {
             self.is_put.then(|| match self.table {
                 0 => Row::Database(self.numbers.1 as _),
-                1 => Row::Orphan,
+                1 if self.numbers.1.is_multiple_of(2) => Row::Orphan,
+                1 => Row::OrphanItems(self.numbers.1),
                 2 => Row::Chunk(&self.bytes.0),
                 _ => Row::Key(KeyRow { head: self.head, value: self.bytes.1.as_deref() }),
             })

@@ -7,6 +7,7 @@
 //!                           | length of tail | tail | length of row? | row?
 //! end      four bytes 0, or nothing
 //! ```
+//! A ticket's number is of the last job applied; with 2^62 added, of a job that is parked; with 2^63, of one that was parked and is served.
 //! Each group has one way to be written: whatever else is there is an error. SQLite sees to it that a group is there as a whole
 //! or not at all, so it has no checksum.
 

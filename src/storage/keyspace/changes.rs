@@ -4,12 +4,17 @@
 use super::element_rows::Rows;
 use super::keyspace::{Keyspace, Store};
 use crate::storage::error::Result;
-use crate::storage::rows::{Head, KeyRow, Mark, Origin, Part, Row, RowKey};
+use crate::storage::rows::{Head, KeyRow, Kind, Mark, Origin, Part, Row, RowKey};
 
 /// What is about to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
     Key {
+        database: u8,
+        key: &'a [u8],
+    },
+    /// A key, and those who wait for something in it are not concerned.
+    Quiet {
         database: u8,
         key: &'a [u8],
     },
@@ -37,11 +42,26 @@ pub enum Expiry {
     At(i64),
 }
 
+impl Expiry {
+    /// Whether a key that is written so is gone at once.
+    pub(super) fn is_over(self, now_ms: i64) -> bool {
+        matches!(self, Self::At(at) if at <= now_ms)
+    }
+}
+
 /// A place in a group of changes to go back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SavePoint {
     batch: Mark,
     ahead: usize,
+}
+
+/// A key that is about to get a value that was built.
+pub(super) struct Replaced<'k> {
+    pub(super) name: RowKey<'k>,
+    /// The row that it has, alive or not.
+    pub(super) old: Option<Head>,
+    pub(super) expires_at_ms: Option<i64>,
 }
 
 /// A key's row with a copy of its value.
@@ -59,6 +79,8 @@ impl<S: Store> Keyspace<S> {
         // A key whose time has passed was gone for everybody before.
         if self.is_live(&head) {
             self.mark(Change::Key { database: self.selected, key })?;
+        } else {
+            self.ended.note(self.selected, key);
         }
         self.give_up_value(head.id)?;
         self.batch.delete(name, Origin::of(Some(&head)))?;
@@ -106,14 +128,55 @@ impl<S: Store> Keyspace<S> {
         }
         let Some(Whole { head, value }) = self.live_whole(from)? else { return Ok(false) };
         let origin = self.make_way(to_database, name, to)?;
+        let mut value = value;
         let id = match (head.id, head.id.and_then(|id| Rows::of(head.kind, id))) {
+            (Some(id), _) if head.kind == Kind::SortedSet => Some(self.copy_sorted(id, head.length)?),
             (_, Some(rows)) => Some(self.copy_elements(rows, head.length)?),
+            (Some(_), None) if head.kind == Kind::List => {
+                let (id, text) = self.copy_list(&head, value.as_deref().unwrap_or_default())?;
+                value = Some(text);
+                Some(id)
+            }
+            (Some(_), None) if head.kind == Kind::Stream => {
+                let copied = self.copy_stream(&KeyRow { head, value: value.as_deref() })?;
+                value = Some(copied.write());
+                Some(copied.id)
+            }
             (Some(id), None) => Some(self.copy_chunks(id, head.length, false)?),
             (None, None) => None,
         };
         let row = KeyRow { head: Head { id, ..head }, value: value.as_deref() };
         self.batch.put(name, Row::Key(row), origin)?;
         Ok(true)
+    }
+
+    /// When a key ends that is written so. `old` is the row that it has, alive or not.
+    pub(super) fn ends_at(&self, expiry: Expiry, old: Option<&Head>) -> Option<i64> {
+        match expiry {
+            Expiry::Clear => None,
+            Expiry::Keep => old.filter(|old| self.is_live(old)).and_then(|old| old.expires_at_ms),
+            Expiry::At(at) => Some(at),
+        }
+    }
+
+    /// Announces that a key gets a value of so many elements, whatever it holds. `None`: nothing is to be there, so the key goes, and `id`, where
+    /// the elements lie, is given up.
+    pub(super) fn begin_replacing<'k>(
+        &mut self,
+        key: &'k [u8],
+        count: u64,
+        id: Option<i64>,
+        expiry: Expiry,
+    ) -> Result<Option<Replaced<'k>>> {
+        if count == 0 || expiry.is_over(self.now_ms) {
+            self.give_up_value(id)?;
+            self.delete(key)?;
+            return Ok(None);
+        }
+        let name = self.name(self.selected, key)?;
+        let old = self.view().head(name)?;
+        self.mark(Change::Key { database: self.selected, key })?;
+        Ok(Some(Replaced { name, old, expires_at_ms: self.ends_at(expiry, old.as_ref()) }))
     }
 
     /// From here `undo_to` can go back to.
@@ -129,6 +192,7 @@ impl<S: Store> Keyspace<S> {
     pub fn undo_to(&mut self, savepoint: SavePoint) -> Result<()> {
         self.batch.undo_to(savepoint.batch);
         self.spaces.clear();
+        self.edges.clear();
         // Their chunks are written, and nobody has them.
         while self.ahead.len() > savepoint.ahead {
             let id = self.ahead.pop();

@@ -16,6 +16,13 @@ pub struct Thresholds {
     pub set_max_intset_entries: u64,
     pub set_max_listpack_entries: u64,
     pub set_max_listpack_value: u64,
+    /// Elements of a list, or, below 0, one of five numbers of bytes.
+    pub list_max_listpack_size: i64,
+    pub zset_max_listpack_entries: u64,
+    pub zset_max_listpack_value: u64,
+    /// Of a node of a stream; 0: without a limit.
+    pub stream_node_max_bytes: u64,
+    pub stream_node_max_entries: u64,
 }
 
 impl Default for Thresholds {
@@ -26,6 +33,11 @@ impl Default for Thresholds {
             set_max_intset_entries: 512,
             set_max_listpack_entries: 128,
             set_max_listpack_value: 64,
+            list_max_listpack_size: -2,
+            zset_max_listpack_entries: 128,
+            zset_max_listpack_value: 64,
+            stream_node_max_bytes: 4096,
+            stream_node_max_entries: 100,
         }
     }
 }
@@ -46,16 +58,18 @@ pub(super) struct Opened<'k> {
 pub(super) struct Contents<'k> {
     pub(super) kind: Kind,
     encoding: Encoding,
-    form: Form,
+    pub(super) form: Form,
     /// The key whose change is still to be announced.
     unmarked: Option<&'k [u8]>,
     is_changed: bool,
     /// So many elements may come: a set's first encoding follows from it.
     expected: u64,
+    /// It is on its way to a key. Rows of a sorted set are counted when all are there.
+    pub(super) is_built: bool,
 }
 
 #[derive(Debug)]
-enum Form {
+pub(super) enum Form {
     Packed(Pack),
     /// `ahead`: rows that go ahead of the group's batch, a lot at a time and sorted: one by one they would touch a page each.
     Rows {
@@ -75,8 +89,10 @@ enum Found {
 /// A new collection on its way to a key: elements are added, then the whole takes the place of what the key holds.
 #[derive(Debug)]
 pub struct Building {
-    contents: Contents<'static>,
+    pub(super) contents: Contents<'static>,
     bytes: usize,
+    /// Some members of a sorted set are so long that those which begin alike are put in their order when all are there.
+    pub(super) has_long_members: bool,
 }
 
 /// What an adding call did.
@@ -100,7 +116,7 @@ impl<'k> Contents<'k> {
     fn empty(kind: Kind, unmarked: Option<&'k [u8]>) -> Self {
         let encoding = Encoding::Listpack;
         let form = Form::Packed(Pack::empty(kind, encoding));
-        Self { kind, encoding, form, unmarked, is_changed: false, expected: 1 }
+        Self { kind, encoding, form, unmarked, is_changed: false, expected: 1, is_built: false }
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -108,6 +124,15 @@ impl<'k> Contents<'k> {
             Form::Packed(pack) => pack.count(),
             Form::Rows { length, .. } => *length,
         }
+    }
+
+    pub(super) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// A score as it is kept: a listpack of Redis has no -0.
+    pub(super) fn kept_score(&self, score: f64) -> f64 {
+        if self.encoding == Encoding::Listpack { score + 0.0 } else { score }
     }
 
     /// What a key's row says of rows of elements.
@@ -121,24 +146,31 @@ impl<'k> Contents<'k> {
     /// A call is about to add so many elements, repeated ones included.
     pub(super) fn expect(&mut self, count: u64, thresholds: &Thresholds) {
         self.expected = count;
-        if self.count() > 0 || self.kind == Kind::Hash {
+        if self.count() > 0 || self.kind != Kind::Set {
             let entries_max = match (self.kind, self.encoding) {
                 (Kind::Hash, _) => thresholds.hash_max_listpack_entries,
+                (Kind::SortedSet, _) => thresholds.zset_max_listpack_entries,
                 (_, Encoding::Intset) => thresholds.set_max_intset_entries,
                 _ => thresholds.set_max_listpack_entries,
             };
             if count > entries_max {
-                self.set_encoding(Encoding::Hashtable);
+                self.set_encoding(if self.kind == Kind::SortedSet { Encoding::Skiplist } else { Encoding::Hashtable });
             }
         }
     }
 
     /// An element comes that is new, or gets this value.
-    fn encode(&mut self, name: &[u8], value: &[u8], is_new: bool, thresholds: &Thresholds) -> Result<()> {
-        if self.encoding == Encoding::Hashtable {
+    pub(super) fn encode(&mut self, name: &[u8], value: &[u8], is_new: bool, thresholds: &Thresholds) -> Result<()> {
+        if matches!(self.encoding, Encoding::Hashtable | Encoding::Skiplist) {
             return Ok(());
         }
         let (count, bytes) = (self.count(), name.len().max(value.len()) as u64);
+        if self.kind == Kind::SortedSet {
+            let is_small = bytes <= thresholds.zset_max_listpack_value
+                && count + u64::from(is_new) <= thresholds.zset_max_listpack_entries;
+            self.set_encoding(if is_small { Encoding::Listpack } else { Encoding::Skiplist });
+            return Ok(());
+        }
         let encoding = match (self.kind, self.encoding) {
             (Kind::Hash, _) => {
                 let is_small = bytes <= thresholds.hash_max_listpack_value
@@ -212,10 +244,25 @@ impl<S: Store> Keyspace<S> {
                         Form::Rows { rows, length: head.length, ahead: None }
                     }
                 };
-                Contents { kind, encoding, form, unmarked: Some(key), is_changed: false, expected: 1 }
+                Contents { kind, encoding, form, unmarked: Some(key), is_changed: false, expected: 1, is_built: false }
             }
         };
         Ok(Lookup::Found(Opened { name, old, is_new: live.is_none(), before: contents.rows_said(), contents }))
+    }
+
+    /// The same for who changes only what is there.
+    pub(super) fn open_there<'k>(&self, kind: Kind, key: &'k [u8]) -> Result<Lookup<Opened<'k>>> {
+        Ok(match self.open(kind, key)? {
+            Lookup::Found(opened) if opened.is_new => Lookup::Absent,
+            other => other,
+        })
+    }
+
+    /// Takes out all elements: the key is gone.
+    pub(super) fn close_without_any(&mut self, mut opened: Opened<'_>) -> Result<()> {
+        self.begin_change(&mut opened.contents)?;
+        opened.contents.form = Form::Packed(Pack::empty(opened.contents.kind, opened.contents.encoding));
+        self.close(opened).map(drop)
     }
 
     /// Writes the key's row after changes, keeping the time when it ends. True when nothing is left, and the key is gone.
@@ -346,12 +393,17 @@ impl<S: Store> Keyspace<S> {
         Ok(apart.map_or(Found::Nothing, Found::Row))
     }
 
-    fn begin_change(&mut self, contents: &mut Contents<'_>) -> Result<()> {
+    pub(super) fn begin_change(&mut self, contents: &mut Contents<'_>) -> Result<()> {
         contents.is_changed = true;
         match contents.unmarked.take() {
             Some(key) => self.mark(Change::Key { database: self.selected, key }),
             None => Ok(()),
         }
+    }
+
+    /// Whether an element is there.
+    pub(super) fn is_in(&self, contents: &Contents<'_>, name: &[u8]) -> Result<bool> {
+        Ok(!matches!(self.find_in(contents, name)?, Found::Nothing))
     }
 
     fn set_row(&mut self, contents: &mut Contents<'_>, name: &[u8], value: &[u8], found: &Found) -> Result<bool> {
@@ -382,7 +434,8 @@ impl<S: Store> Keyspace<S> {
 
     /// A new collection, for `add_to` and `put_built`. An undone call takes with it what was built.
     pub fn build(&self, kind: Kind) -> Building {
-        Building { contents: Contents::empty(kind, None), bytes: 0 }
+        let contents = Contents { is_built: true, ..Contents::empty(kind, None) };
+        Building { contents, bytes: 0, has_long_members: false }
     }
 
     /// The same of a set, where it is known that so many members may come.
@@ -405,7 +458,7 @@ impl<S: Store> Keyspace<S> {
     }
 
     /// An element of so many bytes comes: from many on, rows do not wait in the batch.
-    fn begin_adding(&mut self, building: &mut Building, bytes: usize) -> Result<()> {
+    pub(super) fn begin_adding(&mut self, building: &mut Building, bytes: usize) -> Result<()> {
         building.bytes += bytes + ROW_BYTES;
         let Form::Rows { rows, ahead, .. } = &mut building.contents.form else { return Ok(()) };
         match ahead {
@@ -419,7 +472,7 @@ impl<S: Store> Keyspace<S> {
         }
     }
 
-    fn write_out(&mut self, ahead: &mut Batch) -> Result<()> {
+    pub(super) fn write_out(&mut self, ahead: &mut Batch) -> Result<()> {
         ahead.in_order(|changed| match changed.row {
             Some(Row::Element(row)) => self.store.write_element_ahead(changed.key, row),
             _ => Ok(()),
@@ -430,32 +483,37 @@ impl<S: Store> Keyspace<S> {
 
     /// Gives the key what was built, whatever it held; if that is empty, the key goes. Returns how many elements it has.
     pub fn put_built(&mut self, key: &[u8], building: Building, expiry: Expiry) -> Result<u64> {
-        let Building { mut contents, .. } = building;
-        let (count, name) = (contents.count(), self.name(self.selected, key)?);
-        if count == 0 || matches!(expiry, Expiry::At(at) if at <= self.now_ms) {
-            if let Form::Rows { rows, .. } = contents.form {
-                self.give_up_value(Some(rows.id))?;
-            }
-            self.delete(key)?;
-            return Ok(count);
-        }
-        let old = self.view().head(name)?;
-        self.mark(Change::Key { database: self.selected, key })?;
-        let expires_at_ms = match expiry {
-            Expiry::Clear => None,
-            Expiry::Keep => old.filter(|old| self.is_live(old)).and_then(|old| old.expires_at_ms),
-            Expiry::At(at) => Some(at),
-        };
+        let Building { mut contents, has_long_members, .. } = building;
+        let (count, id) = (contents.count(), contents.rows_said().map(|(id, ..)| id));
+        let Some(replaced) = self.begin_replacing(key, count, id, expiry)? else { return Ok(count) };
+        let mut is_ahead = false;
         if let Form::Rows { ahead: Some(ahead), .. } = &mut contents.form {
             self.write_out(ahead)?;
+            is_ahead = true;
         }
-        self.put_contents(name, old, &contents, expires_at_ms)?;
+        if contents.kind == Kind::SortedSet {
+            self.finish_sorted(&contents, has_long_members, is_ahead)?;
+        }
+        self.put_contents(replaced.name, replaced.old, &contents, replaced.expires_at_ms)?;
         Ok(count)
     }
 }
 
+impl Building {
+    /// Nothing was added so far.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.contents.count() == 0
+    }
+
+    /// It says at least this with OBJECT ENCODING.
+    pub(super) fn set_encoding(&mut self, encoding: Encoding) {
+        self.contents.set_encoding(encoding);
+    }
+}
+
 /// What an element's row takes in the batch, about.
-const ROW_BYTES: usize = 100;
+pub(super) const ROW_BYTES: usize = 100;
 /// Rows that go ahead are sorted, this many times as many bytes at once as make a value go ahead.
 const SORTED_SHARE: usize = 16;
 
@@ -666,7 +724,7 @@ mod tests {
             set.random::<crate::storage::StorageError>(1, &mut random, &mut |_, _| Ok(())).unwrap();
         });
         measure("SPOP of a large one", 10_000, &mut |keyspace, _| {
-            keyspace.set_pop(b"set", 1, &mut random).unwrap();
+            keyspace.set_pop::<crate::storage::StorageError>(b"set", 1, &mut random, &mut |_| Ok(())).unwrap();
         });
         let mut once = |what: &str, work: &mut dyn FnMut(&mut Keyspace)| {
             let begin = crate::sys::clock::monotonic();

@@ -47,7 +47,8 @@ impl Rows {
         let table = match kind {
             Kind::Hash => Table::HashField,
             Kind::Set => Table::SetMember,
-            Kind::String | Kind::List | Kind::SortedSet => return None,
+            Kind::SortedSet => Table::SortedMember,
+            Kind::String | Kind::List | Kind::Stream => return None,
         };
         Some(Self { table, id })
     }
@@ -58,6 +59,11 @@ impl Rows {
 
     pub(super) fn all(self) -> Range {
         self.range(0, LAST_POSITION)
+    }
+
+    /// The row at a place, in a table that is ordered by more than homes.
+    pub(super) fn row_at(self, place: super::walks::Place<'_>) -> RowKey<'_> {
+        RowKey::element(self.table, self.id, place.0, place.1)
     }
 
     pub(super) fn row<'h>(self, home: &'h Home<'_>) -> RowKey<'h> {
@@ -87,7 +93,7 @@ impl<S: Store> Keyspace<S> {
         let mut show = |value: &[u8]| show.take().expect("shown once")(value);
         let found = self.view().row(row, Part::Whole, |row| {
             let row = row.of_element();
-            row.apart.map_or_else(|| Ok(show(row.value)), Err)
+            row.apart.filter(|_| row.value.is_empty()).map_or_else(|| Ok(show(row.value)), Err)
         })?;
         match found {
             None => Ok(None),
@@ -147,6 +153,8 @@ impl<S: Store> Keyspace<S> {
         let name = long_name.as_deref().unwrap_or(element.name);
         match wanted {
             Wanted::Names => show(element.position, name, &[]),
+            // A score is in its row.
+            Wanted::NamesAndValues { .. } if !row.value.is_empty() => show(element.position, name, row.value),
             Wanted::NamesAndValues { bytes_max } => show(element.position, name, &self.apart_value(apart, bytes_max)?),
         }
     }
@@ -159,7 +167,7 @@ impl<S: Store> Keyspace<S> {
         self.read_chunks(Some(apart.id), 0, apart.name_bytes).map(Some)
     }
 
-    fn apart_value(&self, apart: Apart, bytes_max: u64) -> Result<Vec<u8>> {
+    pub(super) fn apart_value(&self, apart: Apart, bytes_max: u64) -> Result<Vec<u8>> {
         if apart.value_bytes > bytes_max {
             return Err(StorageError::TooLarge);
         }
@@ -193,7 +201,7 @@ impl<S: Store> Keyspace<S> {
         self.put_element_row(rows, home, ElementRow { value: &[], apart: Some(apart) }, ahead)
     }
 
-    fn put_element_row(
+    pub(super) fn put_element_row(
         &mut self,
         rows: Rows,
         home: &Home<'_>,
@@ -211,30 +219,43 @@ impl<S: Store> Keyspace<S> {
 
     /// Gives the elements, so many, to a new id as well. Only some of them are in memory at once, and of many none stay there.
     pub(super) fn copy_elements(&mut self, from: Rows, length: u64) -> Result<i64> {
-        let is_ahead = length >= self.layout.ahead_elements_min;
-        let to = Rows { id: if is_ahead { self.begin_ahead()? } else { self.fresh_id()? }, ..from };
+        let is_ahead = self.is_copied_ahead(length);
+        let to = Rows { id: self.begin_copy(is_ahead)?, ..from };
         let mut first = 0;
         loop {
             let (portion, next) = self.portion(from, first, ROWS_COPIED)?;
             for (home, value, apart) in portion {
-                let apart = match apart {
-                    Some(apart) => {
-                        let id = self.copy_chunks(apart.id, apart.name_bytes + apart.value_bytes, is_ahead)?;
-                        Some(Apart { id, ..apart })
-                    }
-                    None => None,
-                };
-                let row = ElementRow { value: &value, apart };
-                match is_ahead {
-                    // In the order of their homes: each page is touched once.
-                    true => self.store.write_element_ahead(to.row(&home), row)?,
-                    false => self.put_element_row(to, &home, row, None)?,
-                }
+                let row = ElementRow { value: &value, apart: self.copy_apart(apart, is_ahead)? };
+                self.put_copied(to.row(&home), row, is_ahead)?;
             }
             match next {
                 Some(next) => first = next,
                 None => return Ok(to.id),
             }
+        }
+    }
+
+    /// Whether the copies of so many elements go ahead of the batch.
+    pub(super) fn is_copied_ahead(&self, length: u64) -> bool {
+        length >= self.layout.ahead_elements_min
+    }
+
+    pub(super) fn begin_copy(&mut self, is_ahead: bool) -> Result<i64> {
+        if is_ahead { self.begin_ahead() } else { self.fresh_id() }
+    }
+
+    /// Copies what lies apart of an element.
+    pub(super) fn copy_apart(&mut self, apart: Option<Apart>, is_ahead: bool) -> Result<Option<Apart>> {
+        let Some(apart) = apart else { return Ok(None) };
+        let id = self.copy_chunks(apart.id, apart.name_bytes + apart.value_bytes, is_ahead)?;
+        Ok(Some(Apart { id, ..apart }))
+    }
+
+    /// Rows come in the order of their table: of those that go ahead each page is touched once.
+    pub(super) fn put_copied(&mut self, name: RowKey<'_>, row: ElementRow<'_>, is_ahead: bool) -> Result<()> {
+        match is_ahead {
+            true => self.store.write_element_ahead(name, row),
+            false => self.batch.put(name, Row::Element(row), Origin::Blind),
         }
     }
 

@@ -1,10 +1,13 @@
-//! A hash or a set as it is read: its elements are names with values, which are empty in a set. Packed or a row for each, the same answers.
+//! A collection as it is read: its elements are names with values, which are empty in a set, and in a sorted set scores. Packed or a row for
+//! each, the same answers.
 
 use std::ops::ControlFlow;
 
+use super::contents::{self, Contents};
 use super::element_rows::{Rows, Wanted};
 use super::keyspace::{Keyspace, Lookup, Store};
 use super::packed::{Encoding, Packed, damaged, integer};
+use super::scores::score_of_row;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::{Kind, Part};
 
@@ -15,7 +18,8 @@ pub struct Elements<'a, S> {
     pub(super) form: Form,
     length: u64,
     encoding: Encoding,
-    value_bytes_max: u64,
+    pub(super) value_bytes_max: u64,
+    wants_values: bool,
 }
 
 /// Where the elements lie.
@@ -39,26 +43,29 @@ impl<S: Store> Keyspace<S> {
         self.elements(Kind::Set, key)
     }
 
-    /// The collection, of whatever kind. None: there is no such key, or it holds something without elements.
-    pub fn collection(&self, key: &[u8]) -> Result<Option<Elements<'_, S>>> {
-        let Some(head) = self.entry(key)? else { return Ok(None) };
-        if Rows::of(head.kind, 0).is_none() {
-            return Ok(None);
-        }
-        match self.elements(head.kind, key)? {
-            Lookup::Found(elements) => Ok(Some(elements)),
-            Lookup::Absent | Lookup::OtherKind(_) => Ok(None),
-        }
+    /// A set or a sorted set.
+    pub fn any_set(&self, key: &[u8]) -> Result<Lookup<Elements<'_, S>>> {
+        self.elements_where(key, |kind| matches!(kind, Kind::Set | Kind::SortedSet))
     }
 
-    fn elements(&self, kind: Kind, key: &[u8]) -> Result<Lookup<Elements<'_, S>>> {
+    /// The collection, of whatever kind. None: there is no such key, or it holds something without elements.
+    pub fn collection(&self, key: &[u8]) -> Result<Option<Elements<'_, S>>> {
+        Ok(self.elements_where(key, |kind| Rows::of(kind, 0).is_some())?.found())
+    }
+
+    pub(super) fn elements(&self, kind: Kind, key: &[u8]) -> Result<Lookup<Elements<'_, S>>> {
+        self.elements_where(key, |of| of == kind)
+    }
+
+    fn elements_where(&self, key: &[u8], is_wanted: impl Fn(Kind) -> bool) -> Result<Lookup<Elements<'_, S>>> {
         let found = self.view().row(self.name(self.selected, key)?, Part::Whole, |row| {
             let row = row.of_key();
+            let kind = row.head.kind;
             if !self.is_live(&row.head) {
                 return Ok(Lookup::Absent);
             }
-            if row.head.kind != kind {
-                return Ok(Lookup::OtherKind(row.head.kind));
+            if !is_wanted(kind) {
+                return Ok(Lookup::OtherKind(kind));
             }
             let value = row.value.ok_or_else(damaged)?;
             let form = match row.head.id {
@@ -73,9 +80,22 @@ impl<S: Store> Keyspace<S> {
                 length: row.head.length,
                 encoding,
                 value_bytes_max: u64::MAX,
+                wants_values: true,
             }))
         })?;
         found.unwrap_or(Ok(Lookup::Absent))
+    }
+}
+
+impl<'a, S: Store> Elements<'a, S> {
+    /// Those of a key that is open for changes, of which none was made so far.
+    pub(super) fn of(keyspace: &'a Keyspace<S>, contents: &Contents<'_>) -> Self {
+        let form = match &contents.form {
+            contents::Form::Packed(pack) => Form::Packed(pack.bytes().to_vec()),
+            contents::Form::Rows { rows, .. } => Form::Rows(*rows),
+        };
+        let (kind, length, encoding) = (contents.kind, contents.count(), contents.encoding());
+        Self { keyspace, kind, form, length, encoding, value_bytes_max: u64::MAX, wants_values: true }
     }
 }
 
@@ -94,14 +114,24 @@ impl<S: Store> Elements<'_, S> {
         self.encoding
     }
 
-    /// The same for who has no room for a longer value: it is the error `TooLarge`, and a long one is not even read.
+    /// The same for who has no room for a longer value: it is the error `TooLarge`, and a long one is not even read. Nor is more than
+    /// that in memory at once.
     #[must_use]
     pub fn with_values_up_to(self, bytes: u64) -> Self {
         Self { value_bytes_max: bytes, ..self }
     }
 
-    fn names_and_values(&self) -> Wanted {
-        Wanted::NamesAndValues { bytes_max: self.value_bytes_max }
+    /// The same for who has no use for values: they may be shown as empty ones.
+    #[must_use]
+    pub fn without_values(self) -> Self {
+        Self { wants_values: false, ..self }
+    }
+
+    pub(super) fn wanted(&self) -> Wanted {
+        match self.wants_values {
+            true => Wanted::NamesAndValues { bytes_max: self.value_bytes_max },
+            false => Wanted::Names,
+        }
     }
 
     /// True when reading it whole is a matter of one row.
@@ -112,10 +142,21 @@ impl<S: Store> Elements<'_, S> {
     /// Shows the value of an element, if that is there.
     pub fn get<R>(&self, name: &[u8], show: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
         match &self.form {
+            Form::Packed(bytes) if self.kind == Kind::SortedSet => {
+                Ok(Packed::new(self.kind, bytes).score(name)?.map(|score| show(&score.to_le_bytes())))
+            }
             Form::Packed(bytes) => Ok(Packed::new(self.kind, bytes).find(name)?.map(show)),
             Form::Rows(rows) => {
                 self.keyspace.element_value(rows.row(&self.keyspace.home(name)), self.value_bytes_max, show)
             }
+        }
+    }
+
+    /// The score of a member of a sorted set, and 1 of any other element, as set algebra has it.
+    pub fn score(&self, name: &[u8]) -> Result<Option<f64>> {
+        match self.kind {
+            Kind::SortedSet => self.get(name, score_of_row)?.transpose(),
+            _ => Ok(self.contains(name)?.then_some(1.0)),
         }
     }
 
@@ -139,7 +180,7 @@ impl<S: Store> Elements<'_, S> {
         &self,
         mut show: impl FnMut(&[u8], &[u8]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        self.each_wanted(self.names_and_values(), &mut show)
+        self.each_wanted(self.wanted(), &mut show)
     }
 
     /// The same of the names alone: long values are not read.
@@ -162,7 +203,15 @@ impl<S: Store> Elements<'_, S> {
     }
 
     fn each_packed<E: From<StorageError>>(&self, bytes: &[u8], show: Show<'_, E>) -> std::result::Result<(), E> {
-        for element in Packed::new(self.kind, bytes).elements() {
+        let packed = Packed::new(self.kind, bytes);
+        if self.kind == Kind::SortedSet {
+            for element in packed.scores() {
+                let (name, score) = element?;
+                show(name, &score.to_le_bytes())?;
+            }
+            return Ok(());
+        }
+        for element in packed.elements() {
             let (name, value) = element?;
             show(name, value)?;
         }
@@ -194,7 +243,7 @@ impl<S: Store> Elements<'_, S> {
         };
         let (mut seen, mut previous, mut next) = (0, None, 0);
         let range = rows.range(cursor & super::element_rows::LAST_POSITION, super::element_rows::LAST_POSITION);
-        self.keyspace.scan_elements::<E>(range, self.names_and_values(), &mut |position, name, value| {
+        self.keyspace.scan_elements::<E>(range, self.wanted(), &mut |position, name, value| {
             if let Some(previous) = previous
                 && seen >= rows_max.max(1)
                 && position > previous

@@ -1,6 +1,6 @@
 //! What changes a hash. It keeps the time when it ends, and goes with its last field.
 
-use super::contents::{Added, Removed};
+use super::contents::{Added, Opened, Removed};
 use super::keyspace::{Keyspace, Lookup, Store};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::Kind;
@@ -68,21 +68,23 @@ impl<S: Store> Keyspace<S> {
 
     /// Removes elements; `Absent` where there is no such key.
     pub(super) fn remove_elements(&mut self, kind: Kind, key: &[u8], names: &[&[u8]]) -> Result<Lookup<Removed>> {
-        let mut opened = match self.open(kind, key)? {
-            Lookup::Found(opened) if opened.is_new => return Ok(Lookup::Absent),
-            Lookup::Found(opened) => opened,
-            Lookup::Absent => return Ok(Lookup::Absent),
-            Lookup::OtherKind(kind) => return Ok(Lookup::OtherKind(kind)),
-        };
+        match self.open_there(kind, key)? {
+            Lookup::Found(opened) => self.remove_opened(opened, names).map(Lookup::Found),
+            Lookup::Absent => Ok(Lookup::Absent),
+            Lookup::OtherKind(kind) => Ok(Lookup::OtherKind(kind)),
+        }
+    }
+
+    pub(super) fn remove_opened(&mut self, mut opened: Opened<'_>, names: &[impl AsRef<[u8]>]) -> Result<Removed> {
         let mut count = 0;
         for name in names {
-            count += u64::from(self.remove_element(&mut opened.contents, name)?);
+            count += u64::from(self.remove_element(&mut opened.contents, name.as_ref())?);
             // With the last one the key is gone; what else is named is not there.
             if opened.contents.count() == 0 {
                 break;
             }
         }
         let is_gone = self.close(opened)?;
-        Ok(Lookup::Found(Removed { count, is_gone }))
+        Ok(Removed { count, is_gone })
     }
 }

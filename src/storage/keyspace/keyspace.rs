@@ -4,6 +4,8 @@
 use super::changes::ChangeHook;
 use super::contents::Thresholds;
 use super::databases::SpaceCache;
+use super::edges::Edges;
+use super::ended::Ended;
 use super::values::Layout;
 use crate::storage::error::Result;
 use crate::storage::rows::{Batch, ElementRow, Head, Homes, Kind, RowKey, Snapshot, View};
@@ -20,9 +22,11 @@ pub struct Keyspace<S> {
     pub(super) spaces: SpaceCache,
     /// Values whose chunks were written ahead of the batch.
     pub(super) ahead: Vec<i64>,
+    pub(super) edges: Edges,
     /// A part of the group is no longer in the batch: with the store's transaction it is lost.
     pub(in crate::storage) is_partly_written: bool,
     pub(super) hook: Option<ChangeHook>,
+    pub(in crate::storage) ended: Ended,
     /// True while `renew_snapshot` does nothing, see there.
     pub(in crate::storage) snapshot_is_held: bool,
     pub(super) selected: u8,
@@ -65,6 +69,24 @@ pub enum Lookup<T> {
     Found(T),
 }
 
+impl<T> Lookup<T> {
+    /// What is there and of the kind that was asked for.
+    pub fn found(self) -> Option<T> {
+        match self {
+            Self::Found(found) => Some(found),
+            Self::Absent | Self::OtherKind(_) => None,
+        }
+    }
+
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Lookup<U> {
+        match self {
+            Self::Absent => Lookup::Absent,
+            Self::OtherKind(kind) => Lookup::OtherKind(kind),
+            Self::Found(found) => Lookup::Found(f(found)),
+        }
+    }
+}
+
 /// When some keys of a database end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpirySample {
@@ -83,8 +105,10 @@ impl<S: Store> Keyspace<S> {
             thresholds: Thresholds::default(),
             spaces: SpaceCache::default(),
             ahead: Vec::new(),
+            edges: Edges::default(),
             is_partly_written: false,
             hook,
+            ended: Ended::default(),
             snapshot_is_held: false,
             selected: 0,
             now_ms: 0,
@@ -104,6 +128,12 @@ impl<S: Store> Keyspace<S> {
         self.ahead.clear();
         self.is_partly_written = false;
         self.spaces.clear();
+    }
+
+    /// What was done is undone.
+    pub(in crate::storage) fn forget_undone(&mut self) {
+        self.forget_group();
+        self.edges.clear();
     }
 
     /// After the store's transaction was replaced by another over the same rows.
@@ -141,6 +171,11 @@ impl<S: Store> Keyspace<S> {
     /// From when on OBJECT ENCODING names a larger encoding; what has changed by then stays so.
     pub fn set_thresholds(&mut self, thresholds: Thresholds) {
         self.thresholds = thresholds;
+    }
+
+    #[must_use]
+    pub fn thresholds(&self) -> &Thresholds {
+        &self.thresholds
     }
 
     pub fn value_bytes_max(&self) -> u64 {

@@ -1,8 +1,10 @@
 //! A small collection in its key's own row: a letter for the encoding, then its elements in their order, each item as its length in
-//! decimal digits, a colon and its bytes. Of a hash, fields and values take turns. Decimal so that SQL can take it apart (`v_hash`, `v_set`).
+//! decimal digits, a colon and its bytes. Of a hash fields and values take turns, of a sorted set members and scores, by score. Decimal so
+//! that SQL can take it apart (`v_hash`, `v_list`, `v_set`, `v_zset`).
 
 use std::ops::Range;
 
+use super::scores::{compare, score_in, score_text};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::Kind;
 
@@ -12,6 +14,8 @@ pub enum Encoding {
     Intset = b'i' as isize,
     Listpack = b'l' as isize,
     Hashtable = b'h' as isize,
+    Quicklist = b'q' as isize,
+    Skiplist = b's' as isize,
 }
 
 /// A packed collection to be read.
@@ -56,6 +60,8 @@ impl Encoding {
             Some(b'i') => Ok(Self::Intset),
             Some(b'l') => Ok(Self::Listpack),
             Some(b'h') => Ok(Self::Hashtable),
+            Some(b'q') => Ok(Self::Quicklist),
+            Some(b's') => Ok(Self::Skiplist),
             _ => Err(damaged()),
         }
     }
@@ -66,6 +72,8 @@ impl Encoding {
             Self::Intset => "intset",
             Self::Listpack => "listpack",
             Self::Hashtable => "hashtable",
+            Self::Quicklist => "quicklist",
+            Self::Skiplist => "skiplist",
         }
     }
 }
@@ -74,7 +82,7 @@ impl<'a> Packed<'a> {
     /// The value of a key's row without an id.
     #[must_use]
     pub fn new(kind: Kind, bytes: &'a [u8]) -> Self {
-        Self { bytes, has_values: kind == Kind::Hash }
+        Self { bytes, has_values: has_values(kind) }
     }
 
     /// # Errors
@@ -90,6 +98,33 @@ impl<'a> Packed<'a> {
             .map(move |span| span.map(|span| (&bytes[span.name.clone()], &bytes[span.value.clone()])))
     }
 
+    /// Members of a sorted set with their scores, in their order. `Corrupt` is the last.
+    pub fn scores(&self) -> impl Iterator<Item = Result<(&'a [u8], f64)>> + use<'a> {
+        self.elements().map(|element| element.and_then(|(name, score)| Ok((name, score_in(score)?))))
+    }
+
+    /// The score of a member of a sorted set.
+    ///
+    /// # Errors
+    /// `Corrupt`
+    pub fn score(&self, member: &[u8]) -> Result<Option<f64>> {
+        self.find(member)?.map(score_in).transpose()
+    }
+
+    /// How many members of a sorted set are lower, and the score; `None`: there is no such member.
+    ///
+    /// # Errors
+    /// `Corrupt`
+    pub fn rank(&self, member: &[u8]) -> Result<Option<(u64, f64)>> {
+        for (rank, element) in (0..).zip(self.elements()) {
+            let (name, score) = element?;
+            if name == member {
+                return Ok(Some((rank, score_in(score)?)));
+            }
+        }
+        Ok(None)
+    }
+
     /// The element's value.
     ///
     /// # Errors
@@ -101,12 +136,12 @@ impl<'a> Packed<'a> {
 
 impl Pack {
     pub(super) fn empty(kind: Kind, encoding: Encoding) -> Self {
-        Self { bytes: vec![encoding.letter()], has_values: kind == Kind::Hash, count: 0 }
+        Self { bytes: vec![encoding.letter()], has_values: has_values(kind), count: 0 }
     }
 
     /// Of so many elements, as they lie in a key's row.
     pub(super) fn of(kind: Kind, bytes: Vec<u8>, count: u64) -> Self {
-        Self { bytes, has_values: kind == Kind::Hash, count }
+        Self { bytes, has_values: has_values(kind), count }
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -142,6 +177,26 @@ impl Pack {
     pub(super) fn add(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
         let at =
             if self.packed().encoding()? == Encoding::Intset { self.integer_place(name)? } else { self.bytes.len() };
+        self.add_at(at, name, value);
+        Ok(())
+    }
+
+    /// Adds a member of a sorted set that is not there, at its place.
+    pub(super) fn add_scored(&mut self, member: &[u8], score: f64) -> Result<()> {
+        let mut at = self.bytes.len();
+        for span in spans(&self.bytes, true) {
+            let span = span?;
+            let (name, of) = (&self.bytes[span.name.clone()], score_in(&self.bytes[span.value.clone()])?);
+            if compare((of, name), (score, member)).is_gt() {
+                at = span.at;
+                break;
+            }
+        }
+        self.add_at(at, member, score_text(score).as_bytes());
+        Ok(())
+    }
+
+    fn add_at(&mut self, at: usize, name: &[u8], value: &[u8]) {
         let mut element = Vec::with_capacity(self.growth(name, value));
         push_item(&mut element, name);
         if self.has_values {
@@ -149,7 +204,6 @@ impl Pack {
         }
         self.bytes.splice(at..at, element);
         self.count += 1;
-        Ok(())
     }
 
     /// Puts a value in the place of the element's own.
@@ -168,6 +222,16 @@ impl Pack {
         self.count -= 1;
     }
 
+    /// Removes so many elements from a rank on.
+    pub(super) fn remove_ranks(&mut self, rank: u64, count: u64) -> Result<()> {
+        let spans: Vec<Span> = spans(&self.bytes, self.has_values).collect::<Result<_>>()?;
+        let first = spans.get(rank as usize).ok_or_else(damaged)?.at;
+        let last = spans.get((rank + count).saturating_sub(1) as usize).ok_or_else(damaged)?;
+        self.bytes.drain(first..last.value.end);
+        self.count = self.count.saturating_sub(count);
+        Ok(())
+    }
+
     /// Where the first larger integer begins.
     fn integer_place(&self, name: &[u8]) -> Result<usize> {
         let new = integer(name);
@@ -179,6 +243,10 @@ impl Pack {
         }
         Ok(self.bytes.len())
     }
+}
+
+fn has_values(kind: Kind) -> bool {
+    matches!(kind, Kind::Hash | Kind::SortedSet)
 }
 
 /// The number that is written so, if it is one of 64 bits in its shortest form: what a set of integers can hold.
@@ -219,7 +287,7 @@ fn element(bytes: &[u8], at: usize, has_values: bool) -> Result<Span> {
 }
 
 /// The bytes of the item whose length begins at `at`.
-fn item(bytes: &[u8], at: usize) -> Result<Range<usize>> {
+pub(super) fn item(bytes: &[u8], at: usize) -> Result<Range<usize>> {
     let mut length = 0;
     for (number, byte) in bytes[at..].iter().take(DIGITS_MAX + 1).enumerate() {
         match byte {
@@ -234,11 +302,11 @@ fn item(bytes: &[u8], at: usize) -> Result<Range<usize>> {
     Err(damaged())
 }
 
-fn item_bytes(item: &[u8]) -> usize {
+pub(super) fn item_bytes(item: &[u8]) -> usize {
     item.len().checked_ilog10().unwrap_or(0) as usize + 2 + item.len()
 }
 
-fn push_item(out: &mut Vec<u8>, item: &[u8]) {
+pub(super) fn push_item(out: &mut Vec<u8>, item: &[u8]) {
     let mut digits = [0; DIGITS_MAX];
     let (mut at, mut left) = (DIGITS_MAX, item.len());
     loop {

@@ -10,7 +10,7 @@ impl<S: Store> Keyspace<S> {
     /// Sets the key to a string, whatever it was. Where nothing of that is needed it is not read.
     pub fn put_string(&mut self, key: &[u8], value: &[u8], expiry: Expiry) -> Result<()> {
         self.check_length(value.len() as u64)?;
-        if matches!(expiry, Expiry::At(at) if at <= self.now_ms) {
+        if expiry.is_over(self.now_ms) {
             return self.delete(key).map(drop);
         }
         let name = self.name(self.selected, key)?;
@@ -168,11 +168,7 @@ impl<S: Store> Keyspace<S> {
         value: &[u8],
         expiry: Expiry,
     ) -> Result<()> {
-        let expires_at_ms = match expiry {
-            Expiry::Clear => None,
-            Expiry::Keep => old.filter(|head| self.is_live(head)).and_then(|head| head.expires_at_ms),
-            Expiry::At(at) => Some(at),
-        };
+        let expires_at_ms = self.ends_at(expiry, old.as_ref());
         let head = Head { kind: Kind::String, id: None, expires_at_ms, length: value.len() as u64 };
         if value.len() <= self.layout.inline_bytes_max {
             self.give_up_value(old.and_then(|old| old.id))?;

@@ -4,6 +4,7 @@
 use std::ops::ControlFlow;
 
 use super::keyspace::{Keyspace, Store};
+use super::list_window::ListShape;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::{Head, Kind, Name, Origin, Part, Range, Row, RowKey};
 
@@ -32,6 +33,16 @@ pub struct Layout {
     pub name_bytes_max: usize,
     /// A longer element lies apart. No part of the format.
     pub element_bytes_max: usize,
+    pub list: ListShape,
+    /// So many items that are removed at an end of a list are deleted; of more only the place of the end is written.
+    pub list_deletes_max: u64,
+    /// An item so near to an end of a list comes or goes by moving those between it and the end.
+    pub list_moves_max: u64,
+    /// Rows of a count, and counts of a sum; twice as many are divided. No part of the format.
+    pub count_rows: u64,
+    /// The greatest label of a long member of a sorted set, and how far from the next one a label at the end is. No part of the format.
+    pub label_max: u64,
+    pub label_step: u64,
 }
 
 impl Layout {
@@ -46,6 +57,12 @@ impl Layout {
         name_bytes_max: 256,
         // A row of a WITHOUT ROWID table leaves its page from 489 bytes on, and slows down all its neighbours.
         element_bytes_max: 400,
+        list: ListShape::STANDARD,
+        list_deletes_max: 256,
+        list_moves_max: 32,
+        count_rows: 128,
+        label_max: u64::MAX,
+        label_step: 1 << 32,
     };
 
     /// Few homes make sense with few bytes.
@@ -59,6 +76,12 @@ impl Layout {
         packed_bytes_max: 48,
         name_bytes_max: 18,
         element_bytes_max: 24,
+        list: ListShape::SMALL,
+        list_deletes_max: 2,
+        list_moves_max: 1,
+        count_rows: 3,
+        label_max: 150,
+        label_step: 3,
     };
 
     /// What the numbers of a value's chunks can count.
@@ -188,7 +211,7 @@ impl<S: Store> Keyspace<S> {
     /// Gives the value `from`, of so many bytes, to a new id as well. What is no row there is none here.
     pub(super) fn copy_chunks(&mut self, from: i64, length: u64, is_ahead: bool) -> Result<i64> {
         let is_ahead = is_ahead || length >= self.layout.ahead_bytes_min as u64;
-        let to = if is_ahead { self.begin_ahead()? } else { self.fresh_id()? };
+        let to = self.begin_copy(is_ahead)?;
         let mut first = 0;
         loop {
             let mut copied: Vec<(u64, Vec<u8>)> = Vec::new();

@@ -7,8 +7,9 @@ use super::element_rows::{LAST_POSITION, Rows, Wanted};
 use super::elements::{Elements, Form, Show};
 use super::keyspace::Store;
 use super::packed::{Packed, damaged};
+use super::scores::{score_in, score_of_row};
 use crate::storage::error::{Result, StorageError};
-use crate::storage::rows::{Apart, HOMES, Name};
+use crate::storage::rows::{Apart, ElementRow, HOMES, Kind, Name, Table};
 
 /// Elements that a bucket has on average, and more than any has: a bucket is taken with the probability of its share of the latter.
 /// Nine of ten million million collections have none that is larger.
@@ -98,6 +99,9 @@ impl<S: Store> Elements<'_, S> {
     }
 
     fn show_named<E: From<StorageError>>(&self, name: &[u8], show: Show<'_, E>) -> std::result::Result<(), E> {
+        if self.wanted() == Wanted::Names {
+            return show(name, &[]);
+        }
         match self.get(name, <[u8]>::to_vec)? {
             Some(value) => show(name, &value),
             None => Err(damaged().into()),
@@ -134,9 +138,12 @@ impl<S: Store> Elements<'_, S> {
         wanted.sort_unstable();
         wanted.dedup();
         let mut chosen: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(wanted.len());
-        let mut number = 0;
+        let (mut number, mut room, has_values) = (0, self.value_bytes_max, self.wanted() != Wanted::Names);
         self.each::<E>(|name, value| {
             if wanted.get(chosen.len()) == Some(&number) {
+                // One that lies in its row is shown to whoever walks.
+                let value = if has_values { value } else { &[] };
+                room = room.checked_sub((name.len() + value.len()) as u64).ok_or(StorageError::TooLarge)?;
                 chosen.push((name.to_vec(), value.to_vec()));
             }
             number += 1;
@@ -177,6 +184,8 @@ struct Step {
     /// Of a long name that lies packed.
     whole: Option<std::ops::Range<usize>>,
     apart: Option<Apart>,
+    /// Of a member of a sorted set.
+    score: Option<f64>,
 }
 
 impl<S: Store> Walk<'_, S> {
@@ -206,6 +215,11 @@ impl<S: Store> Walk<'_, S> {
         }
     }
 
+    /// The score where it stands, and 1 of what is no sorted set, as set algebra has it.
+    pub fn score(&self) -> Option<f64> {
+        self.portion.get(self.at).map(|step| step.score.unwrap_or(1.0))
+    }
+
     /// Shows the whole name where it stands.
     pub fn show_name<R>(&self, show: impl FnOnce(&[u8]) -> R) -> Result<Option<R>> {
         let Some(step) = self.portion.get(self.at) else { return Ok(None) };
@@ -228,6 +242,7 @@ impl<S: Store> Walk<'_, S> {
             Form::Packed(bytes) => return self.fill_packed(bytes),
         };
         let Self { bytes, portion, next, .. } = self;
+        let mut outcome = Ok(());
         elements.keyspace.view().scan(rows.range(first, LAST_POSITION), &mut |name, row| {
             let Name::Element(element) = name.name() else { return ControlFlow::Continue(()) };
             let position = element.position;
@@ -237,14 +252,27 @@ impl<S: Store> Walk<'_, S> {
             }
             let begin = bytes.len();
             bytes.extend_from_slice(element.name);
-            portion.push(Step { position, name: begin..bytes.len(), whole: None, apart: row.of_element().apart });
+            let ElementRow { value, apart } = row.of_element();
+            let score = match rows.table {
+                Table::SortedMember => score_of_row(value).map(Some),
+                _ => Ok(None),
+            };
+            match score {
+                Ok(score) => portion.push(Step { position, name: begin..bytes.len(), whole: None, apart, score }),
+                Err(error) => {
+                    outcome = Err(error);
+                    return ControlFlow::Break(());
+                }
+            }
             ControlFlow::Continue(())
-        })
+        })?;
+        outcome
     }
 
     fn fill_packed(&mut self, packed: &[u8]) -> Result<()> {
         for element in Packed::new(self.elements.kind, packed).elements() {
-            let (name, _) = element?;
+            let (name, value) = element?;
+            let score = if self.elements.kind == Kind::SortedSet { Some(score_in(value)?) } else { None };
             let home = self.elements.keyspace.home(name);
             let begin = self.bytes.len();
             self.bytes.extend_from_slice(&home.name);
@@ -253,7 +281,7 @@ impl<S: Store> Walk<'_, S> {
                 self.bytes.extend_from_slice(name);
                 end..self.bytes.len()
             });
-            self.portion.push(Step { position: home.position, name: begin..end, whole, apart: None });
+            self.portion.push(Step { position: home.position, name: begin..end, whole, apart: None, score });
         }
         let Self { bytes, portion, .. } = self;
         portion.sort_by(|a, b| (a.position, &bytes[a.name.clone()]).cmp(&(b.position, &bytes[b.name.clone()])));
@@ -273,7 +301,7 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::storage::fixture::Fixture;
-    use crate::storage::{Keyspace, Lookup, StorageError};
+    use crate::storage::{Elements, Keyspace, Lookup, StorageError};
 
     fn random_from(seed: u64) -> impl FnMut() -> u64 {
         let mut state = seed;
@@ -332,6 +360,29 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_chosen_at_once_than_there_is_room_for() {
+        let mut fixture = Fixture::new();
+        fixture.write(|keyspace| {
+            for n in 0..200_u8 {
+                keyspace.hash_set(b"h", &[&[n], &[b'v'; 300]]).unwrap();
+            }
+            let draw = |hash: Elements<'_>| {
+                let mut shown = 0;
+                let drawn = hash.random_repeating::<StorageError>(200, &mut random_from(3), &mut |_, value| {
+                    shown += value.len();
+                    Ok(())
+                });
+                drawn.map(|()| shown)
+            };
+            let hash = || keyspace.hash(b"h").unwrap().found().unwrap();
+            assert_eq!(draw(hash().with_values_up_to(1 << 20)).unwrap(), 200 * 300);
+            assert_eq!(draw(hash().with_values_up_to(10_000)), Err(StorageError::TooLarge));
+            assert_eq!(draw(hash().with_values_up_to(10_000).without_values()), Ok(0));
+            assert_eq!(draw(hash().with_values_up_to(10).without_values()), Err(StorageError::TooLarge));
+        });
+    }
+
+    #[test]
     fn what_is_popped_is_random_and_ends_with_the_key() {
         let mut fixture = Fixture::new();
         fixture.write(|keyspace| {
@@ -339,12 +390,21 @@ mod tests {
             let (mut random, mut popped) = (random_from(1), BTreeSet::new());
             let mut is_gone = false;
             while !is_gone {
-                let Lookup::Found(found) = keyspace.set_pop(b"s", 7, &mut random).unwrap() else { panic!("no set") };
+                // What is refused stays.
+                let mut chosen = 0;
+                let refused = keyspace.set_pop(b"s", 7, &mut random, &mut |_| {
+                    chosen += 1;
+                    if chosen < 5 { Ok(()) } else { Err(StorageError::TooLarge) }
+                });
+                assert!(matches!(refused, Err(StorageError::TooLarge)) || popped.len() > 1995);
+                let found = keyspace.set_pop::<StorageError>(b"s", 7, &mut random, &mut |_| Ok(())).unwrap();
+                let Lookup::Found(found) = found else { panic!("no set") };
                 assert!(found.members.into_iter().all(|member| popped.insert(member)));
                 is_gone = found.is_gone;
             }
             assert_eq!((popped.len(), keyspace.entry(b"s").unwrap()), (2000, None));
-            assert_eq!(keyspace.set_pop(b"s", 7, &mut random).unwrap(), Lookup::Absent);
+            let absent = keyspace.set_pop::<StorageError>(b"s", 7, &mut random, &mut |_| Ok(())).unwrap();
+            assert_eq!(absent, Lookup::Absent);
         });
     }
 

@@ -10,7 +10,7 @@ use super::memory::{Memory, Window};
 use super::node::Node;
 use super::slot::{Lost, Slot};
 use crate::storage::points::{Point, pass};
-use crate::storage::rows::{Origin, Part, Range, Row, RowKey, Table};
+use crate::storage::rows::{Direction, Origin, Part, Range, Row, RowKey, Stretch, Table};
 
 /// Rows of a range that were found, one after another; kept from portion to portion, for its memory.
 #[derive(Debug, Default)]
@@ -121,7 +121,32 @@ impl Memory {
             return Ok(());
         }
         let begin = after.unwrap_or(RowKey::new(table, first, &[]));
-        let collected = self.merge(begin, after.is_some(), last, window, rows_max, out);
+        let open = |slot: &Slot<'_>| Cursor::within(slot, begin, last);
+        let collected = self.merge(&open, (begin, after.is_some(), Direction::Forward), window, rows_max, out);
+        pass(Point::RowCopied);
+        self.check(window)?;
+        collected
+    }
+
+    /// The same of a stretch, in its direction.
+    ///
+    /// # Errors
+    /// `Lost`: the window's oldest generation is no more. The portion is of no use.
+    pub fn collect_along(
+        &self,
+        stretch: &Stretch<'_>,
+        after: Option<RowKey<'_>>,
+        window: &Window,
+        rows_max: usize,
+        out: &mut Portion,
+    ) -> Result<(), Lost> {
+        out.clear(stretch.table);
+        if window.is_empty() || !self.is_on() {
+            return Ok(());
+        }
+        let begin = after.unwrap_or(stretch.first());
+        let open = |slot: &Slot<'_>| Cursor::along(slot, stretch, begin);
+        let collected = self.merge(&open, (begin, after.is_some(), stretch.direction), window, rows_max, out);
         pass(Point::RowCopied);
         self.check(window)?;
         collected
@@ -129,28 +154,27 @@ impl Memory {
 
     fn merge(
         &self,
-        begin: RowKey<'_>,
-        is_after: bool,
-        last: u128,
+        open: &dyn Fn(&Slot<'_>) -> Result<Cursor, Lost>,
+        (begin, is_after, direction): (RowKey<'_>, bool, Direction),
         window: &Window,
         rows_max: usize,
         out: &mut Portion,
     ) -> Result<(), Lost> {
         let mut heads: SmallVec<[Head<'_>; 4]> = SmallVec::new();
         for slot in (window.oldest..=window.newest).rev().filter_map(|generation| self.slot(generation)) {
-            let cursor = Cursor::within(&slot, begin, last)?;
+            let cursor = open(&slot)?;
             let mut head = Head { slot, cursor, node: None };
             head.advance()?;
             while let Some(node) = head.node {
                 let order = node.compare(&head.slot, begin)?;
-                if order == Order::Greater || order == Order::Equal && !is_after {
+                if order == later(direction) || order == Order::Equal && !is_after {
                     break;
                 }
                 head.advance()?;
             }
             heads.push(head);
         }
-        while let Some(first) = first_of(&heads)? {
+        while let Some(first) = first_of(&heads, direction)? {
             if out.entries.len() == rows_max {
                 out.is_last = false;
                 break;
@@ -163,19 +187,29 @@ impl Memory {
 }
 
 /// The number of the newest generation that has the first row.
-fn first_of(heads: &[Head<'_>]) -> Result<Option<usize>, Lost> {
+fn first_of(heads: &[Head<'_>], direction: Direction) -> Result<Option<usize>, Lost> {
     let mut first: Option<(usize, Node)> = None;
     for (number, head) in heads.iter().enumerate() {
         let Some(node) = head.node else { continue };
         let is_before = match &first {
             None => true,
-            Some((than, other)) => node.compare_with(&head.slot, other, &heads[*than].slot)? == Order::Less,
+            Some((than, other)) => {
+                node.compare_with(&head.slot, other, &heads[*than].slot)? == later(direction).reverse()
+            }
         };
         if is_before {
             first = Some((number, node));
         }
     }
     Ok(first.map(|(number, _)| number))
+}
+
+/// How what a walk comes to later compares with what it comes to before.
+fn later(direction: Direction) -> Order {
+    match direction {
+        Direction::Forward => Order::Greater,
+        Direction::Backward => Order::Less,
+    }
 }
 
 /// Appends the row that comes first, as all generations have it together, and goes past it in each.

@@ -1,15 +1,19 @@
 //! Keys of a generation: a directory by the top bits of a key's position, so that it is in order, with a chain of nodes per bucket, the
-//! newest first. Two bitmaps say which buckets have any: a walk of few keys reads few words.
+//! newest first. Two bitmaps say which buckets have any: a walk of few keys reads few words. The keys of a space are chained as well, so that
+//! a walk of a small database does not pass the keys of all others.
 
 use smallvec::SmallVec;
 
 use super::node::{self, Node};
-use super::shape::tag;
+use super::shape::{KEYS, tag};
 use super::slot::{Link, Lost, Slot};
 use crate::storage::rows::RowKey;
 
 /// How far ahead of a walk nodes are fetched.
 const PREFETCHED_BUCKETS: usize = 12;
+/// After so many keys most walks have a portion.
+const PORTION_KEYS: u64 = 128;
+const STEPS_BETWEEN_CHECKS: u32 = 64;
 
 /// The word of a key's bucket.
 fn bucket_at(slot: &Slot<'_>, bucket: usize) -> usize {
@@ -76,8 +80,32 @@ pub(super) fn set_bits(slot: &Slot<'_>, key: RowKey<'_>) {
     bit(slot.layout.summary + word / 64, word);
 }
 
-pub(super) fn clear_bits(slot: &Slot<'_>) {
-    (slot.layout.summary..slot.layout.directory).for_each(|at| slot.store(at, 0));
+/// Before a generation begins. Heads of chains are links, and those of an older one are none.
+pub(super) fn clear(slot: &Slot<'_>) {
+    let counts = slot.layout.chains + slot.layout.chain_count;
+    (counts..slot.layout.directory).for_each(|at| slot.store(at, 0));
+}
+
+/// The head of the chain of a key's space, and where it is said how many keys that has.
+fn chain_at(slot: &Slot<'_>, fields: u128) -> (usize, usize) {
+    let head = slot.layout.chains + slot.layout.chain(fields);
+    (head, head + slot.layout.chain_count)
+}
+
+/// What a new node of the key has as its link in the chain.
+pub(super) fn chain_word(slot: &Slot<'_>, key: RowKey<'_>) -> Result<u64, Lost> {
+    let (head, _) = chain_at(slot, key.fields());
+    Ok(slot.root(head)?.map_or(0, |first| slot.link_word(first)))
+}
+
+/// Puts a node at the beginning of its chain, unless it is there.
+pub(super) fn chain(slot: &Slot<'_>, fields: u128, at: usize) -> Result<(), Lost> {
+    let (head, count) = chain_at(slot, fields);
+    if slot.root(head)?.is_none_or(|first| first.at != at) {
+        slot.publish(head, slot.link_word(Link::to(at)));
+        slot.add(count, 1);
+    }
+    Ok(())
 }
 
 /// The first bucket from `from` on, and before `end`, that has keys.
@@ -121,18 +149,27 @@ impl KeyWalk {
     }
 
     /// From `first` to `last`, which are of one space.
-    pub(super) fn within(slot: &Slot<'_>, first: u128, last: u128) -> Self {
+    pub(super) fn within(slot: &Slot<'_>, first: u128, last: u128) -> Result<Self, Lost> {
         let layout = slot.layout;
-        let mut rest = SmallVec::new();
-        if first <= last {
-            let (begin, buckets) = (layout.bucket(first), 1 << layout.bits);
-            let end = begin + layout.top(last) - layout.top(first) + 1;
-            if end > buckets {
-                rest.push((0, end - buckets));
-            }
-            rest.push((begin, end.min(buckets)));
+        let mut walk = Self { rest: SmallVec::new(), wanted: (first, last), found: SmallVec::new() };
+        if first > last {
+            return Ok(walk);
         }
-        Self { rest, wanted: (first, last), found: SmallVec::new() }
+        let (begin, buckets) = (layout.bucket(first), 1 << layout.bits);
+        let end = begin + layout.top(last) - layout.top(first) + 1;
+        let chained = slot.word(chain_at(slot, first).1);
+        // Whoever walks through buckets passes keys of other spaces, and has enough after a portion of its own.
+        let in_buckets = slot.word(KEYS).saturating_mul((end - begin) as u64) / buckets as u64;
+        let in_portion = slot.word(KEYS).saturating_mul(PORTION_KEYS) / chained.max(1);
+        if chained <= in_buckets.min(in_portion) {
+            walk.gather_chain(slot)?;
+            return Ok(walk);
+        }
+        if end > buckets {
+            walk.rest.push((0, end - buckets));
+        }
+        walk.rest.push((begin, end.min(buckets)));
+        Ok(walk)
     }
 
     pub(super) fn next(&mut self, slot: &Slot<'_>) -> Result<Option<Node>, Lost> {
@@ -158,12 +195,39 @@ impl KeyWalk {
         }
         let mut next = slot.root(bucket_at(slot, bucket))?;
         while let Some(link) = next {
-            let node = Node::read(slot, link.at)?;
-            if self.wanted.0 <= node.fields && node.fields <= self.wanted.1 {
-                self.found.push(node);
-            }
+            self.take(Node::read(slot, link.at)?);
             next = behind(slot, link)?;
         }
+        self.sort(slot)
+    }
+
+    /// All that are wanted, out of the chain of their space.
+    fn gather_chain(&mut self, slot: &Slot<'_>) -> Result<(), Lost> {
+        let mut next = slot.root(chain_at(slot, self.wanted.0).0)?;
+        let mut steps = 0_u32;
+        while let Some(link) = next {
+            self.take(Node::read(slot, link.at)?);
+            next = slot.link(node::chained_at(link.at))?;
+            // As in a bucket what was made before lies before.
+            if next.is_some_and(|next| next.at >= link.at) {
+                return Err(Lost);
+            }
+            steps += 1;
+            if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
+                slot.check()?;
+            }
+        }
+        self.sort(slot)
+    }
+
+    fn take(&mut self, node: Node) {
+        if self.wanted.0 <= node.fields && node.fields <= self.wanted.1 {
+            self.found.push(node);
+        }
+    }
+
+    /// The last one first.
+    fn sort(&mut self, slot: &Slot<'_>) -> Result<(), Lost> {
         let mut is_lost = false;
         self.found.sort_unstable_by(|a, b| {
             let order = b.compare_with(slot, a, slot);
@@ -171,5 +235,44 @@ impl KeyWalk {
             order.unwrap_or(std::cmp::Ordering::Equal)
         });
         if is_lost { Err(Lost) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::memtable::{Filler, Memory, Shape};
+    use crate::storage::rows::{Head, KeyRow, Kind, Origin, POSITION_BITS, Range, Row};
+
+    #[test]
+    fn a_walk_of_a_small_space_passes_no_keys_of_large_ones() {
+        let memory = Memory::new(Shape { generations: 2, generation_bytes: 8 << 20, pins: 0 }).unwrap();
+        let mut filler = Filler::take_over(memory);
+        filler.start(0, 0, 0);
+        filler.begin_generation(0).unwrap();
+        let position = |number: u64| number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - POSITION_BITS);
+        // The last one shares the chain of the second.
+        let spaces = [(1, 20_000), (2, 40), (2 + 256, 7)];
+        for (space, keys) in spaces {
+            for number in 0..keys {
+                let head = Head { kind: Kind::String, id: None, expires_at_ms: None, length: 1 };
+                let row = Row::Key(KeyRow { head, value: Some(b"v") });
+                filler.insert(RowKey::key(space, position(number), b"key"), Some(row), Origin::Blind, 1).unwrap();
+            }
+        }
+        filler.publish(1, 0);
+        let slot = memory.slot(1).unwrap();
+        for (space, keys) in spaces {
+            let (_, first, last) = Range::Keys { space, first: 0, last: u64::MAX }.bounds();
+            let mut walk = KeyWalk::within(&slot, first, last).unwrap();
+            assert_eq!(walk.rest.is_empty(), keys < 100, "{space}");
+            let mut found = Vec::new();
+            while let Some(node) = walk.next(&slot).unwrap() {
+                found.push(node.fields as u64 & ((1 << POSITION_BITS) - 1));
+            }
+            let mut expected: Vec<u64> = (0..keys).map(position).collect();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "{space}");
+        }
     }
 }

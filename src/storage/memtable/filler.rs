@@ -5,7 +5,7 @@
 
 use super::frozen::Frozen;
 use super::memory::{Memory, Window};
-use super::node::{self, Birth, ROW_WORDS_MAX};
+use super::node::{self, Birth, KEY_LEVELS, Node, ROW_WORDS_MAX};
 use super::shape::{
     AHEAD, BYTES, DATABASES, INTENT, KEYS, LEVELS, MERGED, NEWEST, PUBLISHED, ROWS, SEED, SPACES, TOWER, USED,
 };
@@ -36,6 +36,8 @@ const SPARE_LEVELS: usize = 16;
 
 pub struct Filler {
     memory: Memory,
+    /// What is filled, if it is not the newest one.
+    generation: Option<u64>,
     row: Vec<u8>,
     /// Since when a pin is in the way.
     waits_since_ms: Option<i64>,
@@ -48,11 +50,18 @@ impl Filler {
     /// For a writer, before it serves.
     #[must_use]
     pub fn take_over(memory: Memory) -> Self {
-        let filler = Self { memory, row: Vec::new(), waits_since_ms: None, half_levels: 0, random: 0 };
-        if let Some(slot) = filler.newest_slot() {
+        let filler = Self { generation: None, ..Self::of_generation(memory, 0) };
+        if let Some(slot) = filler.slot() {
             finish_intent(&slot);
         }
         filler
+    }
+
+    /// For a thread that fills this generation alone, which has begun: before anybody reads, and while nobody begins another.
+    #[must_use]
+    pub fn of_generation(memory: Memory, generation: u64) -> Self {
+        let generation = Some(generation);
+        Self { memory, generation, row: Vec::new(), waits_since_ms: None, half_levels: 0, random: 0 }
     }
 
     #[must_use]
@@ -108,8 +117,15 @@ impl Filler {
     /// finds its room, also a second time after a death.
     #[must_use]
     pub fn fits(&self, rows: usize, bytes: usize) -> bool {
-        let Some(slot) = self.newest_slot() else { return false };
+        let Some(slot) = self.slot() else { return false };
         room(rows, bytes) <= self.memory.layout.place_words.saturating_sub(slot.word(USED) as usize)
+    }
+
+    /// Bytes that the newest generation has room for, as `fits` counts them.
+    #[must_use]
+    pub fn room_left(&self) -> usize {
+        let Some(slot) = self.slot() else { return 0 };
+        self.memory.layout.place_words.saturating_sub(slot.word(USED) as usize) * 8
     }
 
     /// Whether an empty generation had room for them.
@@ -118,9 +134,10 @@ impl Filler {
         room(rows, bytes) <= self.memory.layout.arena_words()
     }
 
-    fn newest_slot(&self) -> Option<Slot<'_>> {
-        let newest = self.memory.newest();
-        self.memory.slot(newest).filter(|slot| newest > self.memory.merged() && slot.check().is_ok())
+    /// The place of what is filled.
+    fn slot(&self) -> Option<Slot<'_>> {
+        let generation = self.generation.unwrap_or_else(|| self.memory.newest());
+        self.memory.slot(generation).filter(|slot| generation > self.memory.merged() && slot.check().is_ok())
     }
 
     /// Fetches what an insert of the row touches first: of each row of a group, before the first is inserted.
@@ -130,7 +147,7 @@ impl Filler {
         }
     }
 
-    /// Inserts a committed group's change of a row into the newest generation, unless it is there. Groups come in the order of their
+    /// Inserts a committed group's change of a row into the generation that is filled, unless it is there. Groups come in the order of their
     /// numbers; nobody sees the change before `publish`. `origin` counts for the row's first change in the generation alone.
     ///
     /// # Errors
@@ -142,7 +159,7 @@ impl Filler {
             row.write(&mut bytes);
         }
         let levels = self.levels(key);
-        let inserted = match self.newest_slot() {
+        let inserted = match self.slot() {
             Some(slot) => insert(&slot, key, row.map(|_| bytes.as_slice()), origin, seq, levels),
             None => Err(Full),
         };
@@ -181,6 +198,19 @@ impl Filler {
         self.store(MERGED, generation);
     }
 
+    /// Whether the next generation must wait for a merge.
+    #[must_use]
+    pub fn is_every_place_taken(&self) -> bool {
+        self.unmerged_in_the_way().is_some()
+    }
+
+    /// The generation whose place the next one takes, if that is not merged.
+    fn unmerged_in_the_way(&self) -> Option<u64> {
+        let memory = self.memory;
+        let before = (memory.newest() + 1).saturating_sub(memory.layout.generations as u64);
+        Some(before).filter(|before| *before > memory.merged())
+    }
+
     /// Begins the next generation, once its place is free. Returns its number.
     ///
     /// # Errors
@@ -188,10 +218,10 @@ impl Filler {
     pub fn begin_generation(&mut self, now_ms: i64) -> Result<u64, Busy> {
         let memory = self.memory;
         let generation = memory.newest() + 1;
-        let before = generation.saturating_sub(memory.layout.generations as u64);
-        if before > memory.merged() {
-            return Err(Busy::Unmerged { generation: before });
+        if let Some(generation) = self.unmerged_in_the_way() {
+            return Err(Busy::Unmerged { generation });
         }
+        let before = generation.saturating_sub(memory.layout.generations as u64);
         // Either who has just pinned sees that it is merged, or its pin is seen here.
         fence(Ordering::SeqCst);
         if before > 0 && memory.is_pinned(before, now_ms) && !broken::is(Variant::PinIgnored) {
@@ -232,7 +262,7 @@ fn recycle(slot: &Slot<'_>) {
     }
     [INTENT, ROWS, KEYS, BYTES].into_iter().for_each(|at| slot.store(at, 0));
     slot.store(USED, slot.layout.arena as u64);
-    directory::clear_bits(slot);
+    directory::clear(slot);
     pass(Point::GenerationCleared);
     slot.nonce().store(slot.generation, Ordering::Release);
 }
@@ -240,7 +270,7 @@ fn recycle(slot: &Slot<'_>) {
 /// Of a place that has been in use. Memory that was never used stays so, and takes none.
 fn forget_links(slot: &Slot<'_>) {
     if slot.word(USED) > 0 {
-        (TOWER..TOWER + LEVELS).chain(slot.layout.directory..slot.layout.arena).for_each(|at| slot.store(at, 0));
+        (TOWER..slot.layout.arena).for_each(|at| slot.store(at, 0));
     }
 }
 
@@ -278,24 +308,29 @@ fn insert(
         count(slot, None, row);
         return Ok(1);
     }
+    let levels = if path.is_some() { levels } else { KEY_LEVELS };
     let birth = Birth { key, origin, levels };
     let words = take(slot, at, birth.words() + node::version_words(row))?;
     node::write_version(slot, at + birth.words(), 0, seq, row);
-    match path {
+    match &path {
         Some(path) => {
-            birth.write(slot, at, |level| list::next_word(slot, &path, level));
+            birth.write(slot, at, |level| list::next_word(slot, path, level));
             link(slot, path.links[0], Link::to(at), words);
-            list::link_upper(slot, at, levels, &path);
+            list::link_upper(slot, at, levels, path);
         }
         None => {
             let (bucket, new, first) = directory::place(slot, key, at).map_err(torn)?;
-            birth.write(slot, at, |_| first);
+            let chained = directory::chain_word(slot, key).map_err(torn)?;
+            birth.write(slot, at, |level| if level == 0 { first } else { chained });
             directory::set_bits(slot, key);
-            link(slot, bucket, new, words);
+            begin_link(slot, bucket, new, words);
+            directory::chain(slot, key.fields(), at).map_err(torn)?;
+            pass(Point::RowChained);
+            slot.store_used(at + words);
         }
     }
     count(slot, Some(key), row);
-    Ok(levels)
+    Ok(if path.is_some() { levels } else { 1 })
 }
 
 /// So many words from `at` on, if there are.
@@ -305,14 +340,19 @@ fn take(slot: &Slot<'_>, at: usize, words: usize) -> Result<usize, Full> {
 
 /// Makes what the link leads to visible by storing it at `from`, and takes its place.
 fn link(slot: &Slot<'_>, from: usize, link: Link, words: usize) {
+    begin_link(slot, from, link, words);
+    slot.store_used(link.at + words);
+}
+
+/// The same, but for its place.
+fn begin_link(slot: &Slot<'_>, from: usize, link: Link, words: usize) {
     slot.store(INTENT, (words as u64) << 32 | from as u64);
     pass(Point::RowWritten);
     slot.publish(from, slot.link_word(link));
     pass(Point::RowLinked);
-    slot.store_used(link.at + words);
 }
 
-/// A predecessor that died between the two: its row is linked, so its place is taken.
+/// A predecessor that died between the two: its row is linked, so its place is taken. If it is a new key's, its chain has it as well.
 fn finish_intent(slot: &Slot<'_>) {
     let (intent, used) = (slot.word(INTENT), slot.word(USED) as usize);
     let (words, from) = ((intent >> 32) as usize, (intent & OFFSET_MASK) as usize);
@@ -320,6 +360,11 @@ fn finish_intent(slot: &Slot<'_>) {
         && !broken::is(Variant::PlaceTakenTwice)
         && matches!(slot.root(from), Ok(Some(link)) if link.at == used)
     {
+        let is_in_directory = (slot.layout.directory..slot.layout.arena).contains(&from);
+        if is_in_directory && let Ok(node) = Node::read(slot, used) {
+            // It can't be lost: nobody recycles meanwhile.
+            let _chained = directory::chain(slot, node.fields, used);
+        }
         slot.store_used(used + words);
     }
 }

@@ -5,7 +5,7 @@ use std::cmp::Ordering as Order;
 use super::node::{self, Node};
 use super::shape::{LEVELS, TOWER};
 use super::slot::{Link, Lost, Slot};
-use crate::storage::rows::{RowKey, Table};
+use crate::storage::rows::{Direction, RowKey, Stretch, Table};
 
 /// Where the links of each level are that lead to the place of a row, or past it; and the row's own node, if there is one.
 pub(super) struct Path {
@@ -116,4 +116,44 @@ impl ListWalk {
         self.link = node::next_at(link.at, 0);
         Ok(Some(node))
     }
+}
+
+/// Rows of a stretch, in its direction. Backwards each one is searched for from the top: the list has no links back.
+#[derive(Clone)]
+pub(super) enum StretchWalk {
+    Forward(ListWalk),
+    Backward { next: Option<Node>, table: Table, first: u128, tail: Vec<u8> },
+}
+
+impl StretchWalk {
+    pub(super) fn of(slot: &Slot<'_>, stretch: &Stretch<'_>, begin: RowKey<'_>) -> Result<Self, Lost> {
+        Ok(match stretch.direction {
+            Direction::Forward => Self::Forward(ListWalk::from(slot, begin, stretch.last_fields())?),
+            Direction::Backward => {
+                let path = path(slot, begin)?;
+                let next = if path.node.is_some() { path.node } else { before(slot, &path)? };
+                Self::Backward { next, table: begin.table(), first: stretch.last_fields(), tail: Vec::new() }
+            }
+        })
+    }
+
+    pub(super) fn next(&mut self, slot: &Slot<'_>) -> Result<Option<Node>, Lost> {
+        let (next, table, first, tail) = match self {
+            Self::Forward(walk) => return walk.next(slot),
+            Self::Backward { next, table, first, tail } => (next, *table, *first, tail),
+        };
+        let Some(node) = next.take().filter(|node| node.is_of(table) && node.fields >= first) else { return Ok(None) };
+        tail.clear();
+        node.tail(slot, tail)?;
+        *next = before(slot, &path(slot, RowKey::new(table, node.fields, tail))?)?;
+        Ok(Some(node))
+    }
+}
+
+/// The last node before the place that a path leads to.
+fn before(slot: &Slot<'_>, path: &Path) -> Result<Option<Node>, Lost> {
+    if path.links[0] == link_at(None, 0) {
+        return Ok(None);
+    }
+    Node::read(slot, path.links[0] - node::next_at(0, 0)).map(Some)
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! node      | tail length 32, levels 8, table 8, origin 8 | fields, 2 words | newest version | next, `levels` words |
+//!           | of a key: next of its bucket, next of its space's chain |
 //!           | id and expiry of the origin, if it has them | tail |
 //! version   | older version 24, deleted 1 (bit 31), length 32 | seq | bytes of the row |
 //! ```
@@ -20,8 +21,13 @@ const NEXT: usize = 4;
 const VERSION_WORDS: usize = 2;
 const DELETED: u64 = 1 << 31;
 
-/// What a row of no length takes at most, without levels above the first: origin, a tail's last word and a row's last word included.
-pub(super) const ROW_WORDS_MAX: usize = NEXT + 1 + 2 + 1 + VERSION_WORDS + 1;
+/// What a row of no length takes at most, without levels above the first: origin, a tail's last word and a row's last word included, and of
+/// a key the link of its chain.
+pub(super) const ROW_WORDS_MAX: usize = NEXT + KEY_LEVELS + 2 + 1 + VERSION_WORDS + 1;
+
+/// A key's node has a link of its bucket, and one of its space's chain.
+pub(super) const KEY_LEVELS: usize = 2;
+const CHAIN_LEVEL: usize = 1;
 
 const ABSENT: u64 = 1;
 const PRESENT: u64 = 2;
@@ -207,9 +213,14 @@ pub(super) fn newest_at(node: usize) -> usize {
     node + NEWEST
 }
 
-/// Where a node has its link to the next one of a level; the next one of its bucket, if it is a key's.
+/// Where a node has its link to the next one of a level; of level 0 to the next one of its bucket, if it is a key's.
 pub(super) fn next_at(node: usize, level: usize) -> usize {
     node + NEXT + level
+}
+
+/// Where a key's node has its link to the next one of its space's chain.
+pub(super) fn chained_at(node: usize) -> usize {
+    next_at(node, CHAIN_LEVEL)
 }
 
 fn origin_words(flags: u64) -> usize {

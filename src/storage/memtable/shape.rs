@@ -57,7 +57,7 @@ pub(super) const ROWS: usize = 2;
 pub(super) const KEYS: usize = 3;
 pub(super) const BYTES: usize = 4;
 pub(super) const TOWER: usize = 5;
-const SUMMARY: usize = TOWER + LEVELS;
+const CHAINS: usize = TOWER + LEVELS;
 
 /// Where what lies, in words: from the begin of all, and within a place.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,6 +70,9 @@ pub(super) struct Layout {
     pub(super) place_words: usize,
     /// Of the directory: it has two to this many buckets.
     pub(super) bits: u32,
+    /// Chains of keys by their space: the heads, and behind them how many keys each has.
+    pub(super) chains: usize,
+    pub(super) chain_count: usize,
     /// A bit for each word of `bitmap`.
     pub(super) summary: usize,
     /// A bit for each bucket.
@@ -80,6 +83,9 @@ pub(super) struct Layout {
 
 /// A bucket for so many words of a place: a row of a short key and value takes about twenty.
 const WORDS_PER_BUCKET: usize = 16;
+/// A chain for so many, up to as many as there are databases and flushed ones at most times.
+const WORDS_PER_CHAIN: usize = 64;
+const CHAINS_MAX: usize = 256;
 /// Links have no more bits for a place's words.
 const PLACE_WORDS_MAX: usize = 1 << super::slot::OFFSET_BITS;
 
@@ -91,7 +97,9 @@ impl Layout {
         let generations = shape.generations.max(2) as usize;
         let pins_at = (NONCES + generations).next_multiple_of(LINE_WORDS);
         let pin_words = PIN_WORDS.next_multiple_of(LINE_WORDS);
-        let bitmap = SUMMARY + bitmap_words.div_ceil(64);
+        let chain_count = (place_words / WORDS_PER_CHAIN).clamp(1, CHAINS_MAX);
+        let summary = CHAINS + 2 * chain_count;
+        let bitmap = summary + bitmap_words.div_ceil(64);
         let directory = bitmap + bitmap_words;
         Self {
             generations,
@@ -101,7 +109,9 @@ impl Layout {
             places_at: (pins_at + shape.pins * pin_words).next_multiple_of(PAGE_WORDS),
             place_words,
             bits,
-            summary: SUMMARY,
+            chains: CHAINS,
+            chain_count,
+            summary,
             bitmap,
             directory,
             arena: directory + (1 << bits),
@@ -132,6 +142,11 @@ impl Layout {
 
     pub(super) fn pin_at(&self, number: usize) -> usize {
         self.pins_at + number * self.pin_words
+    }
+
+    /// The chain of a key's space. Spaces are numbered one after the other.
+    pub(super) fn chain(&self, fields: u128) -> usize {
+        (fields >> POSITION_BITS) as usize % self.chain_count
     }
 
     /// A key's bucket. Those of one space lie in the order of their positions, from a bucket of the space's own on and around: so the

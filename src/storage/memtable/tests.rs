@@ -8,7 +8,7 @@ use super::*;
 use crate::storage::broken::{self, Variant};
 use crate::storage::points::{self, Point};
 use crate::storage::rows::model::Owned;
-use crate::storage::rows::{Head, Kind, Origin, Part, Range, RowKey, Table};
+use crate::storage::rows::{Apart, Direction, Head, Kind, Origin, Part, Range, RowKey, Stretch, Table};
 
 const GENERATIONS: u64 = 3;
 const SHAPE: Shape = Shape { generations: GENERATIONS, generation_bytes: 64 << 10, pins: 4 };
@@ -39,13 +39,15 @@ fn owned(key: RowKey<'_>) -> Name {
 fn name(number: u8) -> Name {
     let tail = vec![number / 10; usize::from(number / 10) * 3];
     let position = u64::from(number / 20) << 44 | 5;
-    owned(match number % 7 {
+    owned(match number % 8 {
         0 => RowKey::key(1, position, &tail),
         1 => RowKey::key(2, position, &tail),
         2 => RowKey::chunk(i64::from(number / 20), u64::from(number / 5)),
-        3 => RowKey::orphan_value(i64::from(number)),
+        3 if number.is_multiple_of(2) => RowKey::orphan_value(i64::from(number)),
+        3 => RowKey::element(Table::ListItem, i64::from(number / 30), position << 15, b""),
         4 => RowKey::element(Table::HashField, i64::from(number / 30), position, &tail),
         5 => RowKey::element(Table::SetMember, i64::from(number / 30), position, &tail),
+        6 => RowKey::element(Table::SortedOrder, i64::from(number / 40), position, &tail),
         _ => RowKey::database(number % 16),
     })
 }
@@ -58,7 +60,17 @@ fn row(table: Table, value: u8) -> Owned {
         Table::Orphan => Owned::Orphan,
         Table::Chunk => Owned::Chunk(vec![value; usize::from(value)]),
         Table::Database => Owned::Database(value.into()),
-        Table::HashField | Table::SetMember => Owned::Element(vec![value; usize::from(value % 50)], None),
+        Table::HashField | Table::SetMember | Table::ListItem | Table::ListCount => {
+            Owned::Element(vec![value; usize::from(value % 50)], None)
+        }
+        Table::SortedOrder => Owned::Element(if value.is_multiple_of(3) { vec![1] } else { Vec::new() }, None),
+        Table::SortedMember | Table::CountBlock => Owned::Element(vec![value; 8], None),
+        Table::CountSum => Owned::Element(vec![value; 16], None),
+        Table::StreamEntry | Table::StreamConsumer | Table::StreamConsumerName | Table::StreamPending => {
+            Owned::Element(vec![value; 1], None)
+        }
+        Table::StreamGroup => Owned::Element(vec![value; 1], Some(Apart { id: 1, name_bytes: 0, value_bytes: 0 })),
+        Table::StreamOwned => Owned::Element(Vec::new(), None),
         Table::Key => Owned::Key(head, value.is_multiple_of(2).then(|| vec![value; usize::from(value) / 9])),
     }
 }
@@ -258,6 +270,7 @@ fn compare(memory: &Memory, model: &Model, oldest: u64, seq: u64) {
         Range::Chunks { id: 1, first: 0, last: u64::MAX },
         Range::Elements { table: Table::HashField, id: 1, first: 0, last: u64::MAX },
         Range::Elements { table: Table::SetMember, id: 2, first: 6, last: 2 << 44 },
+        Range::Elements { table: Table::ListItem, id: 1, first: 0, last: u64::MAX },
         Range::Chunks { id: 3, first: 13, last: 14 },
     ] {
         let (table, first, last) = range.bounds();
@@ -273,16 +286,59 @@ fn compare(memory: &Memory, model: &Model, oldest: u64, seq: u64) {
             assert_eq!(collected(memory, range, &window, rows_max), wanted, "{range:?} by {rows_max}");
         }
     }
+    for (table, id, number, tail, end) in [
+        (Table::SortedOrder, 0, 0, &b""[..], u64::MAX),
+        (Table::SortedOrder, 1, 2 << 44 | 5, &[5], 9 << 44),
+        (Table::SortedOrder, 1, 3 << 44 | 5, &[7; 21], 0),
+        (Table::SetMember, 2, u64::MAX, &[7; 22], 0),
+    ] {
+        for direction in [Direction::Forward, Direction::Backward] {
+            let stretch = Stretch { table, id, begin: (number, tail), end, direction };
+            let (_, first, last) = stretch.range().bounds();
+            let names = model.generations.values().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>();
+            let is_within = |name: &&Name| {
+                let key = RowKey::new(name.0, name.1, &name.2);
+                name.0 == table && (first..=last).contains(&name.1) && !direction.is_before(key, stretch.first())
+            };
+            let mut wanted: Vec<_> = names.into_iter().filter(is_within).collect();
+            if direction == Direction::Backward {
+                wanted.reverse();
+            }
+            let wanted: Vec<_> = wanted
+                .into_iter()
+                .filter_map(|name| {
+                    let (at, row, _, first, origin) = expected(model, name, oldest, seq)?;
+                    Some((name.clone(), at, row.map(head_only), first, origin))
+                })
+                .collect();
+            for rows_max in [1, 3, usize::MAX] {
+                let portion = |after: Option<RowKey<'_>>, portion: &mut Portion| {
+                    memory.collect_along(&stretch, after, &window, rows_max, portion)
+                };
+                assert_eq!(in_portions(&portion, rows_max), wanted, "{stretch:?} by {rows_max}");
+            }
+        }
+    }
 }
 
 type Row = (Name, u64, Option<Owned>, u64, Origin);
 
 fn collected(memory: &Memory, range: Range, window: &Window, rows_max: usize) -> Vec<Row> {
+    let portion =
+        |after: Option<RowKey<'_>>, portion: &mut Portion| memory.collect(range, after, window, rows_max, portion);
+    in_portions(&portion, rows_max)
+}
+
+#[expect(clippy::type_complexity, reason = "said once")]
+fn in_portions(
+    collect: &dyn Fn(Option<RowKey<'_>>, &mut Portion) -> std::result::Result<(), Lost>,
+    rows_max: usize,
+) -> Vec<Row> {
     let (mut all, mut portion) = (Vec::<Row>::new(), Portion::default());
     loop {
         let after = all.last().map(|(name, ..)| name.clone());
         let after = after.as_ref().map(|name| RowKey::new(name.0, name.1, &name.2));
-        memory.collect(range, after, window, rows_max, &mut portion).unwrap();
+        collect(after, &mut portion).unwrap();
         all.extend(
             portion.rows().map(|row| (owned(row.key), row.seq, row.row.map(Owned::of), row.generation, row.origin)),
         );
@@ -440,9 +496,9 @@ fn the_room_that_was_found_for_a_group_is_enough_for_it_whatever_its_rows_are() 
 
 #[test]
 fn a_successor_takes_no_place_that_is_taken() {
-    let die_between_link_and_place = |filler: &mut Filler, key: RowKey<'_>| {
-        points::listen(Some(std::rc::Rc::new(|point| {
-            if point == Point::RowLinked {
+    let die_between_link_and_place = |filler: &mut Filler, key: RowKey<'_>, at: Point| {
+        points::listen(Some(std::rc::Rc::new(move |point| {
+            if point == at {
                 std::panic::resume_unwind(Box::new("dies"));
             }
         })));
@@ -450,17 +506,24 @@ fn a_successor_takes_no_place_that_is_taken() {
         points::listen(None);
         assert!(died.is_err());
     };
-    let keys = [RowKey::key(1, 5, b"a"), RowKey::chunk(1, 1)];
+    let deaths = [
+        (RowKey::key(1, 5, b"a"), Point::RowLinked),
+        (RowKey::key(1, 5, b"a"), Point::RowChained),
+        (RowKey::chunk(1, 1), Point::RowLinked),
+    ];
     let is_right = || {
-        keys.iter().all(|key| {
+        deaths.iter().all(|(key, at)| {
             let (mut filler, memory) = filled(SHAPE);
-            die_between_link_and_place(&mut filler, *key);
+            die_between_link_and_place(&mut filler, *key, *at);
             let mut filler = Filler::take_over(memory);
             put(&mut filler, RowKey::key(1, 9 << 40, b"b"), 2, 1);
             filler.publish(1, 0);
+            let (mut portion, keys) = (Portion::default(), Range::Keys { space: 1, first: 0, last: 1 << 47 });
+            memory.collect(keys, None, &memory.unmerged(), 9, &mut portion).unwrap();
+            let is_walked = portion.len() == 1 + usize::from(key.table() == Table::Key);
             let mut scratch = Scratch::default();
             let found = memory.find(*key, Part::Whole, &memory.unmerged(), &mut scratch).unwrap();
-            found.and_then(|seen| seen.row.map(Owned::of)) == Some(row(key.table(), 1))
+            is_walked && found.and_then(|seen| seen.row.map(Owned::of)) == Some(row(key.table(), 1))
         })
     };
     assert!(is_right());
@@ -586,7 +649,7 @@ fn memory_is_cut_to_what_is_sensible() {
     let memory = Memory::new(Shape::of(16 << 20, 8)).unwrap();
     assert!(memory.bytes() >= 16 << 20 && memory.bytes() < (16 << 20) + (64 << 10));
     let mut filler = Filler::take_over(memory);
-    assert!(filler.is_blank() && filler.fits_empty(20_000, 20_000 * 100) && !filler.fits_empty(1, 4 << 20));
+    assert!(filler.is_blank() && filler.fits_empty(19_000, 19_000 * 100) && !filler.fits_empty(1, 4 << 20));
     filler.start(41, 700, 3);
     assert!(!filler.is_blank());
     assert_eq!(filler.begin_generation(0), Ok(42));

@@ -17,7 +17,7 @@ use crate::storage::model::{Model, Op, apply, compare, ops, verify};
 use crate::storage::points::{Point, listen, pass};
 use crate::storage::rows::{Batch, Head, Origin, Row, RowKey, Table};
 use crate::storage::sqlite::Base;
-use crate::storage::{Expiry, Keyspace, Lookup};
+use crate::storage::{Asked, Expiry, GroupRead, Keyspace, Lookup, NewId, Start, StreamId};
 
 type Name = (Table, u128, Vec<u8>);
 
@@ -175,6 +175,49 @@ fn what_a_merge_gives_up_is_not_swept_before_it_ends() {
 }
 
 #[test]
+fn what_hangs_on_the_groups_of_a_stream_that_is_given_up_is_given_up_too() {
+    let mut fixture = Fixture::crowded();
+    // The first that a merger meets may have been begun by another one: while it is at that, nothing is swept.
+    let rows = group(&mut fixture, |keyspace| keyspace.put_string(b"k", b"v", Expiry::Clear).unwrap());
+    let mut merger = Merger::new(0);
+    merge(&mut merger, &mut fixture.writer, 1, &rows);
+    let id = |ms| StreamId { ms, seq: 0 };
+    let rows = group(&mut fixture, |keyspace| {
+        for ms in 1..9 {
+            let added = keyspace.stream_add(b"s", NewId::Exactly(id(ms)), &[b"f", b"v"], None, false).unwrap();
+            assert!(matches!(added, Lookup::Found(Ok(_))));
+        }
+        let made = keyspace.group_create(b"s", b"g", (Start::At(StreamId::MIN), None), false).unwrap();
+        assert!(matches!(made, Lookup::Found(_)));
+        let read = GroupRead { asked: Asked::New, count: 8, is_acknowledged: true, changes_only_served: false };
+        let mut shown = 0;
+        let got = keyspace.group_read::<StorageError>(b"s", (b"g", b"c"), &read, &mut |_, _| {
+            shown += 1;
+            Ok(())
+        });
+        assert!(matches!(got.unwrap(), Lookup::Found(Ok(_))));
+        assert_eq!((shown, keyspace.delete(b"s").unwrap()), (8, true));
+    });
+    // The group's row comes before those of its consumers, and of what is pending.
+    let sweep = |fixture: &mut Fixture| {
+        while fixture.write(|keyspace| keyspace.store.sweep_orphans(1000)).unwrap() > 0 {}
+    };
+    while !slice(&mut merger, &mut fixture.writer, 2, &rows).unwrap().is_last {
+        sweep(&mut fixture);
+    }
+    sweep(&mut fixture);
+    fixture.write(|keyspace| {
+        assert_eq!(keyspace.orphans_left().unwrap(), 0);
+        assert_eq!(keyspace.verify().unwrap().problems, [""; 0]);
+        let left = |table: &str| {
+            let sql = format!("SELECT count(*) FROM {table}");
+            keyspace.connection().query_row(&sql, [], |row| row.get::<_, u64>(0)).unwrap()
+        };
+        assert_eq!(["stream_group", "stream_consumer", "stream_pending", "stream_owned"].map(left), [0; 4]);
+    });
+}
+
+#[test]
 fn an_expired_key_waits_for_its_newer_row() {
     let mut fixture = Fixture::new();
     fixture.write(|keyspace| {
@@ -189,7 +232,7 @@ fn an_expired_key_waits_for_its_newer_row() {
     let mut is_unmerged = |key: RowKey<'_>, head: &Head| Ok(is_named(&names, key, head));
     for _ in 0..3 {
         fixture.writer.begin_write(NOW_MS + 2).unwrap();
-        fixture.writer.store.sweep_expired(NOW_MS + 2, 100, &mut is_unmerged).unwrap();
+        fixture.writer.store.sweep_expired(NOW_MS + 2, 100, &mut is_unmerged, &mut |_, _| {}).unwrap();
         fixture.writer.commit().unwrap();
     }
     let left = |fixture: &mut Fixture| fixture.write(|keyspace| keyspace.key_count()).unwrap();
@@ -359,7 +402,7 @@ fn run_slices(
     let lived = catch_unwind(AssertUnwindSafe(|| {
         while !slice(merger, &mut fixture.writer, number, rows).unwrap().is_last {
             fixture.writer.begin_write(now_ms).unwrap();
-            fixture.writer.store.sweep_expired(now_ms, 3, &mut is_unmerged).unwrap();
+            fixture.writer.store.sweep_expired(now_ms, 3, &mut is_unmerged, &mut |_, _| {}).unwrap();
             fixture.writer.store.sweep_orphans(3).unwrap();
             pass(Point::BiteSwept);
             fixture.writer.commit().unwrap();

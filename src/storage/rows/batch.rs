@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::{Head, Range, Row, RowKey, Table};
+use super::{Direction, Head, Range, Row, RowKey, Stretch, Table};
 use crate::storage::error::{Result, StorageError};
 
 /// What is known of the row that lies below a batch's row. It is told at the row's first change, and stays: below nothing
@@ -86,8 +86,10 @@ const ENTRIES_KEPT: usize = 1 << 16;
 /// A larger piece of memory is asked for in a way that can be refused.
 const CERTAIN_BYTES: usize = 1 << 20;
 const INDEX_MIN: usize = 256;
-/// So many new entries are put to their places one by one: a walk between two changes does not look at all of a group.
+/// So many new entries, or one for so many that are in order, are put to their places one by one: a walk between two changes does not look
+/// at all of a group.
 const PLACED_MAX: usize = 4;
+const PLACED_SHARE: usize = 256;
 
 impl Origin {
     /// Of a row that was looked for where the batch had none.
@@ -242,6 +244,20 @@ impl Batch {
         first..end.max(first)
     }
 
+    /// The same of a stretch; a walk backwards goes through them from behind.
+    pub(super) fn places_of(&self, stretch: &Stretch<'_>) -> std::ops::Range<usize> {
+        let (all, begin) = (self.places(stretch.range()), stretch.first());
+        let sorted = self.sorted.borrow();
+        let within = &sorted[all.clone()];
+        let place = |is_left_of: &dyn Fn(RowKey<'_>) -> bool| {
+            all.start + within.partition_point(|number| is_left_of(self.key_of(&self.entries[*number as usize])))
+        };
+        match stretch.direction {
+            Direction::Forward => place(&|key| key < begin)..all.end,
+            Direction::Backward => all.start..place(&|key| key <= begin),
+        }
+    }
+
     /// What lies at a place of `places`; `None`: it was undone.
     pub(super) fn at_place(&self, place: usize) -> Option<Changed<'_>> {
         let number = self.sorted.borrow()[place];
@@ -268,7 +284,7 @@ impl Batch {
         let mut sorted = self.sorted.borrow_mut();
         let new = sorted.len() as u32..self.entries.len() as u32;
         let key = |number: u32| self.key_of(&self.entries[number as usize]);
-        if new.len() > PLACED_MAX {
+        if new.len() > PLACED_MAX.max(sorted.len() / PLACED_SHARE) {
             sorted.extend(new);
             sorted.sort_by(|a, b| key(*a).cmp(&key(*b)));
             return;

@@ -31,6 +31,11 @@ pub fn crowd_files(count: u64) {
     CROWDED.set(count);
 }
 
+#[cfg(test)]
+pub fn files_are_crowded() -> bool {
+    CROWDED.get() > 0
+}
+
 impl Homes {
     /// `seed` is the file's own and random: nobody outside can make keys collide.
     #[must_use]

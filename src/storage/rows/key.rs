@@ -10,12 +10,58 @@ pub enum Table {
     Chunk = 3,
     HashField = 4,
     SetMember = 5,
+    ListItem = 6,
+    /// Members of sorted sets, by their homes.
+    SortedMember = 7,
+    /// The same members by score and then name.
+    SortedOrder = 8,
+    /// How many rows of an ordered collection lie from a place on, up to the next count's place; and the same of many such counts.
+    CountBlock = 9,
+    CountSum = 10,
+    ListCount = 11,
+    /// Entries of streams, by the times and numbers of their ids.
+    StreamEntry = 12,
+    /// Groups of streams, by the homes of their names. What belongs to a group is named by an id of its own.
+    StreamGroup = 13,
+    /// Consumers of a group by their numbers, and their numbers by the homes of their names.
+    StreamConsumer = 14,
+    StreamConsumerName = 15,
+    /// What a group waits to be acknowledged, by the ids of the entries, and the same by consumers.
+    StreamPending = 16,
+    StreamOwned = 17,
     Key = 32,
 }
 
 impl Table {
     /// In their order.
-    pub const ALL: [Self; 6] = [Self::Database, Self::Orphan, Self::Chunk, Self::HashField, Self::SetMember, Self::Key];
+    pub const ALL: [Self; 18] = [
+        Self::Database,
+        Self::Orphan,
+        Self::Chunk,
+        Self::HashField,
+        Self::SetMember,
+        Self::ListItem,
+        Self::SortedMember,
+        Self::SortedOrder,
+        Self::CountBlock,
+        Self::CountSum,
+        Self::ListCount,
+        Self::StreamEntry,
+        Self::StreamGroup,
+        Self::StreamConsumer,
+        Self::StreamConsumerName,
+        Self::StreamPending,
+        Self::StreamOwned,
+        Self::Key,
+    ];
+
+    /// Whether its rows have names behind their numbers.
+    pub(in crate::storage) fn has_names(self) -> bool {
+        !matches!(
+            self,
+            Self::Database | Self::Orphan | Self::Chunk | Self::ListItem | Self::ListCount | Self::StreamConsumer
+        )
+    }
 }
 
 /// The name of a row. Compared as (table, numbers, bytes), which is also the order of its bytes once written down big-endian.
@@ -31,11 +77,18 @@ pub struct RowKey<'a> {
 pub enum Name<'a> {
     /// Chunks of a value that nobody can reach any more.
     OrphanValue(i64),
+    /// Items of a list that lie beyond one of its ends: the row says up to where.
+    OrphanItems {
+        id: i64,
+        end: End,
+    },
+    /// Entries of a stream before its first: the row says up to which.
+    OrphanEntries(i64),
     Chunk {
         id: i64,
         number: u64,
     },
-    /// An element of a collection that has a row for each.
+    /// An element of a collection that has a row for each, or what else is named by a collection, a number and bytes.
     Element(ElementName<'a>),
     /// A key: its home in its space comes first, so that neighbours in this order are neighbours where they rest.
     Key {
@@ -46,16 +99,25 @@ pub enum Name<'a> {
     Database(u8),
 }
 
+/// An end of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Front = 1,
+    Back = 2,
+}
+
 /// Which element of which collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ElementName<'a> {
-    /// `HashField` or `SetMember`.
+    /// One of elements.
     pub table: Table,
     /// Of the collection.
     pub id: i64,
-    /// The home of the field or member: a hash that does not depend on the collection.
+    /// The home of the field or member: a hash that does not depend on the collection. In a list its place, in an ordered table the place
+    /// of its score (`score_order`), in a stream the time of its id.
     pub position: u64,
-    /// The field or member; of a long one its beginning and a digest (`Homes::short_name`).
+    /// The field or member; of a long one its beginning and a digest (`Homes::short_name`), or what puts it in its order, such as the
+    /// number of a stream's id. Empty in a list.
     pub name: &'a [u8],
 }
 
@@ -70,12 +132,43 @@ pub enum Range {
     Elements { table: Table, id: i64, first: u64, last: u64 },
 }
 
+/// Which way rows are walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Forward,
+    Backward,
+}
+
+/// Rows of a collection from a place on, which may lie between two rows of equal numbers: forwards to the last whose number is not beyond
+/// `end`, or backwards to the first whose number is not before it. The row at the place itself is one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch<'a> {
+    /// One of elements.
+    pub table: Table,
+    pub id: i64,
+    pub begin: (u64, &'a [u8]),
+    pub end: u64,
+    pub direction: Direction,
+}
+
+/// Behind the ends of a list (`End`).
+const ORPHAN_ENTRIES: u128 = 3;
 const POSITION_MASK: u128 = (1 << super::POSITION_BITS) - 1;
 
 impl<'a> RowKey<'a> {
     #[must_use]
     pub fn orphan_value(id: i64) -> Self {
         Self::numbers(Table::Orphan, u128::from(id.cast_unsigned()))
+    }
+
+    #[must_use]
+    pub fn orphan_items(id: i64, end: End) -> Self {
+        Self::numbers(Table::Orphan, (end as u128) << 64 | u128::from(id.cast_unsigned()))
+    }
+
+    #[must_use]
+    pub fn orphan_entries(id: i64) -> Self {
+        Self::numbers(Table::Orphan, ORPHAN_ENTRIES << 64 | u128::from(id.cast_unsigned()))
     }
 
     #[must_use]
@@ -111,8 +204,13 @@ impl<'a> RowKey<'a> {
     #[must_use]
     pub fn checked(table: Table, fields: u128, tail: &'a [u8]) -> Option<Self> {
         let key = Self::new(table, fields, tail);
+        if !(tail.is_empty() || table.has_names()) {
+            return None;
+        }
         let named = match key.name() {
             Name::OrphanValue(id) => Self::orphan_value(id),
+            Name::OrphanItems { id, end } => Self::orphan_items(id, end),
+            Name::OrphanEntries(id) => Self::orphan_entries(id),
             Name::Chunk { id, number } => Self::chunk(id, number),
             Name::Element(ElementName { table, id, position, name }) => Self::element(table, id, position, name),
             Name::Key { space, position, key } => Self::key(space, position, key),
@@ -141,9 +239,27 @@ impl<'a> RowKey<'a> {
     pub fn name(&self) -> Name<'a> {
         let low = self.fields as u64;
         match self.table {
-            Table::Orphan => Name::OrphanValue(low.cast_signed()),
+            Table::Orphan => match (self.fields >> 64) as u64 {
+                0 => Name::OrphanValue(low.cast_signed()),
+                1 => Name::OrphanItems { id: low.cast_signed(), end: End::Front },
+                2 => Name::OrphanItems { id: low.cast_signed(), end: End::Back },
+                _ => Name::OrphanEntries(low.cast_signed()),
+            },
             Table::Chunk => Name::Chunk { id: ((self.fields >> 64) as u64).cast_signed(), number: low },
-            Table::HashField | Table::SetMember => Name::Element(ElementName {
+            Table::HashField
+            | Table::SetMember
+            | Table::ListItem
+            | Table::ListCount
+            | Table::SortedMember
+            | Table::SortedOrder
+            | Table::CountBlock
+            | Table::CountSum
+            | Table::StreamEntry
+            | Table::StreamGroup
+            | Table::StreamConsumer
+            | Table::StreamConsumerName
+            | Table::StreamPending
+            | Table::StreamOwned => Name::Element(ElementName {
                 table: self.table,
                 id: ((self.fields >> 64) as u64).cast_signed(),
                 position: low,
@@ -175,6 +291,40 @@ impl Range {
     }
 }
 
+impl Direction {
+    /// Whether a walk comes to `a` before it comes to `b`.
+    #[must_use]
+    pub fn is_before(self, a: RowKey<'_>, b: RowKey<'_>) -> bool {
+        match self {
+            Self::Forward => a < b,
+            Self::Backward => a > b,
+        }
+    }
+}
+
+impl<'a> Stretch<'a> {
+    /// Where the walk begins.
+    #[must_use]
+    pub fn first(&self) -> RowKey<'a> {
+        RowKey::element(self.table, self.id, self.begin.0, self.begin.1)
+    }
+
+    /// The numbers beyond which no row belongs to it.
+    pub(in crate::storage) fn last_fields(&self) -> u128 {
+        RowKey::element(self.table, self.id, self.end, &[]).fields
+    }
+
+    /// All rows with the numbers that it goes over.
+    #[must_use]
+    pub fn range(&self) -> Range {
+        let (first, last) = match self.direction {
+            Direction::Forward => (self.begin.0, self.end),
+            Direction::Backward => (self.end, self.begin.0),
+        };
+        Range::Elements { table: self.table, id: self.id, first, last }
+    }
+}
+
 fn at(space: u64, position: u64) -> u128 {
     u128::from(space) << super::POSITION_BITS | u128::from(position) & POSITION_MASK
 }
@@ -192,11 +342,15 @@ mod tests {
         let keys = [
             (RowKey::database(0), Name::Database(0)),
             (RowKey::orphan_value(1), Name::OrphanValue(1)),
+            (RowKey::orphan_items(1, End::Front), Name::OrphanItems { id: 1, end: End::Front }),
+            (RowKey::orphan_items(1, End::Back), Name::OrphanItems { id: 1, end: End::Back }),
+            (RowKey::orphan_entries(1), Name::OrphanEntries(1)),
             (RowKey::chunk(1, u64::MAX), Name::Chunk { id: 1, number: u64::MAX }),
             (RowKey::chunk(2, 0), Name::Chunk { id: 2, number: 0 }),
             (RowKey::element(Table::HashField, 1, 2, b"f"), element(Table::HashField, 1, 2, b"f")),
             (RowKey::element(Table::SetMember, 1, 3, b""), element(Table::SetMember, 1, 3, b"")),
             (RowKey::element(Table::SetMember, 2, 2, b"m"), element(Table::SetMember, 2, 2, b"m")),
+            (RowKey::element(Table::ListItem, 2, u64::MAX, b""), element(Table::ListItem, 2, u64::MAX, b"")),
             (RowKey::key(1, 7, b"b"), Name::Key { space: 1, position: 7, key: b"b" }),
             (RowKey::key(1, 8, b""), Name::Key { space: 1, position: 8, key: b"" }),
             (RowKey::key(1, 8, b"a"), Name::Key { space: 1, position: 8, key: b"a" }),

@@ -7,12 +7,16 @@ mod key;
 #[cfg(test)]
 pub(super) mod model;
 mod row;
+mod score;
+mod stream_id;
 mod view;
 
 pub use batch::{Batch, Changed, Mark, Origin};
 #[cfg(test)]
-pub use home::{FEW_HOMES_KEYS, crowd_files};
+pub use home::{FEW_HOMES_KEYS, crowd_files, files_are_crowded};
 pub use home::{HOMES, Homes, POSITION_BITS};
-pub use key::{ElementName, Name, Range, RowKey, Table};
+pub use key::{Direction, ElementName, End, Name, Range, RowKey, Stretch, Table};
 pub use row::{Apart, ElementRow, Head, KeyRow, Kind, Row};
+pub use score::{order_score, score_order};
+pub use stream_id::StreamId;
 pub use view::{Part, Snapshot, View};

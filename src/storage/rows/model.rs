@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use proptest::prelude::*;
 
 use super::{
-    Apart, Batch, ElementRow, Head, KeyRow, Kind, Name, Origin, Part, Range, Row, RowKey, Snapshot, Table, View,
+    Apart, Batch, Direction, ElementRow, Head, KeyRow, Kind, Name, Origin, Part, Range, Row, RowKey, Snapshot, Stretch,
+    Table, View,
 };
 use crate::storage::error::Result;
 
@@ -15,6 +16,8 @@ type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::storage) enum Owned {
     Orphan,
+    OrphanItems(u64),
+    OrphanEntries(super::StreamId),
     Chunk(Vec<u8>),
     Element(Vec<u8>, Option<Apart>),
     Key(Head, Option<Vec<u8>>),
@@ -28,6 +31,8 @@ impl Owned {
     pub(in crate::storage) fn of(row: Row<'_>) -> Self {
         match row {
             Row::Orphan => Self::Orphan,
+            Row::OrphanItems(position) => Self::OrphanItems(position),
+            Row::OrphanEntries(id) => Self::OrphanEntries(id),
             Row::Chunk(bytes) => Self::Chunk(bytes.to_vec()),
             Row::Element(row) => Self::Element(row.value.to_vec(), row.apart),
             Row::Key(row) => Self::Key(row.head, row.value.map(<[u8]>::to_vec)),
@@ -38,6 +43,8 @@ impl Owned {
     pub(in crate::storage) fn row(&self) -> Row<'_> {
         match self {
             Self::Orphan => Row::Orphan,
+            Self::OrphanItems(position) => Row::OrphanItems(*position),
+            Self::OrphanEntries(id) => Row::OrphanEntries(*id),
             Self::Chunk(bytes) => Row::Chunk(bytes),
             Self::Element(value, apart) => Row::Element(ElementRow { value, apart: *apart }),
             Self::Key(head, value) => Row::Key(KeyRow { head: *head, value: value.as_deref() }),
@@ -87,6 +94,24 @@ impl Snapshot for Rows {
         }
         Ok(())
     }
+
+    fn walk(&self, stretch: Stretch<'_>, show: &mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>) -> Result<()> {
+        let mut within = Vec::new();
+        self.scan(stretch.range(), &mut |key, row| {
+            within.push((owned(key), Owned::of(row)));
+            ControlFlow::Continue(())
+        })?;
+        if stretch.direction == Direction::Backward {
+            within.reverse();
+        }
+        for (name, row) in &within {
+            let key = RowKey::new(name.0, name.1, &name.2);
+            if !stretch.direction.is_before(key, stretch.first()) && show(key, row.row()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -102,13 +127,14 @@ enum Op {
 /// Few rows of all tables, many of them at the same position.
 fn name(number: u8) -> (Table, u128, Vec<u8>) {
     let bytes = [number / 5];
-    owned(match number % 7 {
+    owned(match number % 8 {
         0 => RowKey::key(1, u64::from(number / 16), &bytes),
         1 => RowKey::key(2, u64::from(number / 16), &bytes),
         2 => RowKey::chunk(i64::from(number / 20), u64::from(number / 5)),
         3 => RowKey::orphan_value(i64::from(number)),
         4 => RowKey::element(Table::HashField, i64::from(number / 30), u64::from(number / 20), &bytes),
         5 => RowKey::element(Table::SetMember, i64::from(number / 30), u64::from(number / 20), &bytes),
+        6 => RowKey::element(Table::SortedOrder, i64::from(number / 40), u64::from(number / 20), &bytes),
         _ => RowKey::database(number % 16),
     })
 }
@@ -125,12 +151,23 @@ fn row(table: Table, value: u8) -> Owned {
         Table::Orphan => Owned::Orphan,
         Table::Chunk => Owned::Chunk(vec![value; usize::from(value)]),
         Table::Database => Owned::Database(u64::from(value)),
-        Table::HashField | Table::SetMember => {
+        Table::HashField | Table::SetMember | Table::ListItem | Table::ListCount => {
             let apart =
                 (value.is_multiple_of(5)).then_some(Apart { id: i64::from(value), name_bytes: 0, value_bytes: 9 });
             let bytes = if apart.is_some() { 0 } else { usize::from(value % 4) };
             Owned::Element(vec![value; bytes], apart)
         }
+        Table::SortedOrder => Owned::Element(if value.is_multiple_of(3) { vec![1] } else { Vec::new() }, None),
+        Table::SortedMember | Table::CountBlock => Owned::Element(vec![value; 8], None),
+        Table::CountSum => Owned::Element(vec![value; 16], None),
+        Table::StreamEntry | Table::StreamConsumer | Table::StreamConsumerName | Table::StreamPending => {
+            Owned::Element(vec![value; 1 + usize::from(value % 4)], None)
+        }
+        Table::StreamGroup => {
+            let apart = Apart { id: i64::from(value), name_bytes: 0, value_bytes: 0 };
+            Owned::Element(vec![value; 1 + usize::from(value % 4)], Some(apart))
+        }
+        Table::StreamOwned => Owned::Element(Vec::new(), None),
         Table::Key => Owned::Key(head, (value.is_multiple_of(2)).then(|| vec![value; 3])),
     }
 }
@@ -179,6 +216,25 @@ fn compare(batch: &Batch, below: &Rows, expected: &Rows) {
             };
             let found = walk(&|show| view.scan(range, show).unwrap());
             assert_eq!(found, walk(&|show| expected.scan(range, show).unwrap()));
+        }
+    }
+    for direction in [Direction::Forward, Direction::Backward] {
+        for (id, position, tail, end) in
+            [(0, 0, &b""[..], 9), (0, 1, &[5], 1), (1, 2, &[12], 4), (1, 3, &[15, 0], 9), (1, 3, &[14, 255], 0)]
+        {
+            let stretch = Stretch { table: Table::SortedOrder, id, begin: (position, tail), end, direction };
+            for count in [0, 2, usize::MAX] {
+                let walk = |walk: &dyn Fn(Show<'_>)| {
+                    let mut seen = Vec::new();
+                    walk(&mut |key, row| {
+                        seen.push((owned(key), Owned::of(row)));
+                        if seen.len() > count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                    });
+                    seen
+                };
+                let found = walk(&|show| view.walk(stretch, show).unwrap());
+                assert_eq!(found, walk(&|show| expected.walk(stretch, show).unwrap()));
+            }
         }
     }
     for space in [1, 2] {

@@ -1,5 +1,6 @@
 //! What a row holds, and its bytes: within a batch, and in the journal, of whose format they are a part.
 
+use super::StreamId;
 use crate::storage::error::{Result, StorageError};
 
 /// What a key holds. The numbers are part of the file format.
@@ -10,6 +11,7 @@ pub enum Kind {
     Set = 3,
     SortedSet = 4,
     Hash = 5,
+    Stream = 6,
 }
 
 impl Kind {
@@ -22,6 +24,7 @@ impl Kind {
             3 => Self::Set,
             4 => Self::SortedSet,
             5 => Self::Hash,
+            6 => Self::Stream,
             other => return Err(StorageError::Corrupt(format!("a key of unknown kind {other}"))),
         })
     }
@@ -49,7 +52,9 @@ pub struct KeyRow<'a> {
 /// An element's row, without its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ElementRow<'a> {
-    /// Of a hash's field; empty where there is none, or where it lies apart.
+    /// Of a hash's field; empty where there is none, or where it lies apart. Of a member of a sorted set its score as 8 bytes, and if it
+    /// is a long one the label in its place in the order; there it is empty, or a byte where the score is -0. Of counts one number or two.
+    /// Of a stream's entry a letter and then its fields, or, where they lie apart, the letter; of what belongs to groups a text.
     pub value: &'a [u8],
     pub apart: Option<Apart>,
 }
@@ -69,6 +74,10 @@ pub struct Apart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Row<'a> {
     Orphan,
+    /// The items of a list before, or behind, this position.
+    OrphanItems(u64),
+    /// The entries of a stream up to this one.
+    OrphanEntries(StreamId),
     Chunk(&'a [u8]),
     Element(ElementRow<'a>),
     Key(KeyRow<'a>),
@@ -112,16 +121,19 @@ impl<'a> Row<'a> {
     pub fn bytes_len(&self) -> usize {
         match self {
             Row::Orphan => 0,
+            Row::OrphanItems(_) | Row::Database(_) => 8,
+            Row::OrphanEntries(_) => 16,
             Row::Chunk(bytes) => bytes.len(),
             Row::Element(row) => 1 + row.apart.map_or(0, |_| APART_BYTES) + row.value.len(),
             Row::Key(row) => HEAD_BYTES + row.value.map_or(0, <[u8]>::len),
-            Row::Database(_) => 8,
         }
     }
 
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Row::Orphan => {}
+            Row::OrphanItems(position) => out.extend_from_slice(&position.to_le_bytes()),
+            Row::OrphanEntries(id) => out.extend_from_slice(&id.bytes()),
             Row::Chunk(bytes) => out.extend_from_slice(bytes),
             Row::Element(ElementRow { value, apart }) => {
                 out.push(u8::from(apart.is_some()));
@@ -170,10 +182,25 @@ impl<'a> Row<'a> {
     #[must_use]
     pub fn checked(table: super::Table, bytes: &'a [u8]) -> Option<Self> {
         match table {
-            super::Table::Orphan => bytes.is_empty().then_some(Row::Orphan),
+            super::Table::Orphan if bytes.is_empty() => Some(Row::Orphan),
+            super::Table::Orphan if bytes.len() == 16 => Some(Row::OrphanEntries(StreamId::of_bytes(bytes)?)),
+            super::Table::Orphan => Some(Row::OrphanItems(u64::from_le_bytes(bytes.try_into().ok()?))),
             super::Table::Chunk => Some(Row::Chunk(bytes)),
             super::Table::Database => Some(Row::Database(u64::from_le_bytes(bytes.try_into().ok()?))),
-            super::Table::HashField | super::Table::SetMember => {
+            super::Table::HashField
+            | super::Table::SetMember
+            | super::Table::ListItem
+            | super::Table::ListCount
+            | super::Table::SortedMember
+            | super::Table::SortedOrder
+            | super::Table::CountBlock
+            | super::Table::CountSum
+            | super::Table::StreamEntry
+            | super::Table::StreamGroup
+            | super::Table::StreamConsumer
+            | super::Table::StreamConsumerName
+            | super::Table::StreamPending
+            | super::Table::StreamOwned => {
                 let (flag, rest) = bytes.split_first()?;
                 let word = |at: usize| Some(u64::from_le_bytes(*rest.get(at..)?.first_chunk()?));
                 let apart = match flag {
@@ -182,10 +209,19 @@ impl<'a> Row<'a> {
                     _ => return None,
                 };
                 let value = if apart.is_some() { &rest[APART_BYTES..] } else { rest };
-                if apart.is_some() && !value.is_empty() {
-                    return None;
-                }
-                Some(Row::Element(ElementRow { value, apart }))
+                let is_apart = apart.is_some();
+                let is_right = match table {
+                    super::Table::SortedMember => value.len() == if is_apart { 16 } else { 8 },
+                    super::Table::SortedOrder => matches!(value, [] | [1]),
+                    super::Table::CountBlock => !is_apart && value.len() == 8,
+                    super::Table::CountSum => !is_apart && value.len() == 16,
+                    super::Table::StreamEntry => !value.is_empty() && (!is_apart || value.len() == 1),
+                    super::Table::StreamGroup => is_apart && !value.is_empty(),
+                    super::Table::StreamPending => !is_apart && !value.is_empty(),
+                    super::Table::StreamOwned => !is_apart && value.is_empty(),
+                    _ => !is_apart || value.is_empty(),
+                };
+                is_right.then_some(Row::Element(ElementRow { value, apart }))
             }
             super::Table::Key => {
                 let (head, value) = bytes.split_at_checked(HEAD_BYTES)?;

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Batch, Changed, Head, Name, Range, Row, RowKey};
+use super::{Batch, Changed, Direction, Head, Name, Range, Row, RowKey, Stretch};
 use crate::storage::error::{Result, StorageError};
 
 /// How much of a row is wanted. A key's value may be long, and lie on pages of its own.
@@ -19,8 +19,14 @@ pub trait Snapshot {
     fn row<R>(&self, key: RowKey<'_>, part: Part, show: impl FnOnce(Row<'_>) -> R) -> Result<Option<R>>;
 
     /// Shows rows in the order of their keys until `show` breaks off: of keys the head, of all else the whole.
-    fn scan(&self, range: Range, show: &mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>) -> Result<()>;
+    fn scan(&self, range: Range, show: Show<'_>) -> Result<()>;
+
+    /// Shows elements from a place on, forwards or backwards, until `show` breaks off.
+    fn walk(&self, stretch: Stretch<'_>, show: Show<'_>) -> Result<()>;
 }
+
+/// Is shown rows, and says whether to go on.
+type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
 
 /// A batch over a snapshot.
 #[derive(Debug)]
@@ -42,19 +48,45 @@ impl<S: Snapshot> View<'_, S> {
     }
 
     /// Shows rows in the order of their keys until `show` breaks off, as `Snapshot::scan` does.
-    pub fn scan(&self, range: Range, show: &mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>) -> Result<()> {
+    pub fn scan(&self, range: Range, show: Show<'_>) -> Result<()> {
         if self.batch.is_empty() {
             return self.snapshot.scan(range, show);
         }
-        let mut places = self.batch.places(range).peekable();
+        let places = self.batch.places(range);
+        self.merge(places, Direction::Forward, &|show| self.snapshot.scan(range, show), show)
+    }
+
+    /// Shows elements from a place on, forwards or backwards, until `show` breaks off.
+    pub fn walk(&self, stretch: Stretch<'_>, show: Show<'_>) -> Result<()> {
+        if self.batch.is_empty() {
+            return self.snapshot.walk(stretch, show);
+        }
+        let places = self.batch.places_of(&stretch);
+        self.merge(places, stretch.direction, &|show| self.snapshot.walk(stretch, show), show)
+    }
+
+    /// Shows what the batch has at these places between what `below` shows.
+    fn merge(
+        &self,
+        places: std::ops::Range<usize>,
+        direction: Direction,
+        below: &dyn Fn(Show<'_>) -> Result<()>,
+        show: Show<'_>,
+    ) -> Result<()> {
+        let mut places = places;
+        let mut places = std::iter::from_fn(|| match direction {
+            Direction::Forward => places.next(),
+            Direction::Backward => places.next_back(),
+        })
+        .peekable();
         let mut is_over = false;
-        self.snapshot.scan(range, &mut |key, row| {
+        below(&mut |key, row| {
             while let Some(place) = places.peek().copied() {
                 let Some(changed) = self.batch.at_place(place) else {
                     places.next();
                     continue;
                 };
-                if changed.key > key {
+                if direction.is_before(key, changed.key) {
                     break;
                 }
                 places.next();
@@ -102,9 +134,6 @@ impl<S: Snapshot> View<'_, S> {
     }
 }
 
-fn show_changed(
-    changed: &Changed<'_>,
-    show: &mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>,
-) -> ControlFlow<()> {
+fn show_changed(changed: &Changed<'_>, show: Show<'_>) -> ControlFlow<()> {
     changed.row.map_or(ControlFlow::Continue(()), |row| show(changed.key, row))
 }

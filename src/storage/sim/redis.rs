@@ -1,21 +1,23 @@
-//! The model of Redis: strings with the times when they end, in a few databases. A state keeps rows whose time has passed until
+//! The model of Redis: strings and lists with the times when they end, in a few databases. A state keeps rows whose time has passed until
 //! something removes them, since DBSIZE may count them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::schedule::Random;
-use crate::storage::{Expiry, Keyspace, Lookup, Result, StorageError};
+use crate::storage::{End, Expiry, Keyspace, Lookup, Result, StorageError};
 
 pub(super) const DATABASES: u8 = 3;
 pub(super) const KEYS: u8 = 9;
 
 type Key = Vec<u8>;
-type Strings = BTreeMap<Key, (Vec<u8>, Option<i64>)>;
+/// A string, or a list as `list_of` has it.
+type Value = Vec<u8>;
+type Values = BTreeMap<Key, (Value, Option<i64>)>;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
-    databases: [Arc<Strings>; DATABASES as usize],
+    databases: [Arc<Values>; DATABASES as usize],
     pub(super) tickets: Tickets,
 }
 
@@ -30,6 +32,8 @@ pub(super) type Tickets = [u64; 2];
 pub(super) enum Change {
     Put { key: u8, value: Vec<u8>, expiry: Expiry },
     WriteRange { key: u8, offset: u64, bytes: Vec<u8> },
+    Push { key: u8, item: Vec<u8> },
+    Pop(u8),
     Delete(u8),
     SetExpiry(u8, Option<i64>),
     Rename(u8, u8),
@@ -43,7 +47,7 @@ pub(super) enum Change {
 /// What somebody has read of a database.
 #[derive(Clone, Debug)]
 pub(super) enum Seen {
-    String(u8, Option<Vec<u8>>),
+    Value(u8, Option<Value>),
     Head(u8, Option<(u64, Option<i64>)>),
     Range(u8, u64, u64, Option<Vec<u8>>),
     Keys(BTreeSet<Key>),
@@ -51,8 +55,42 @@ pub(super) enum Seen {
     Random(Option<Key>),
 }
 
+/// What a change answers that is meant for another kind of value.
+const OTHER_KIND: u64 = u64::MAX;
+/// No string begins so.
+const LIST: &[u8] = b"list";
+
 pub(super) fn name(key: u8) -> Key {
     format!("key:{key}").into_bytes()
+}
+
+/// A list in bytes: each item behind its length.
+fn list_of(items: &[Vec<u8>]) -> Value {
+    let items = items.iter().flat_map(|item| std::iter::once(item.len() as u8).chain(item.iter().copied()));
+    LIST.iter().copied().chain(items).collect()
+}
+
+/// The items of a list; `None`: it is a string.
+fn items_of(value: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (mut rest, mut items) = (value.strip_prefix(LIST)?, Vec::new());
+    while let Some((length, behind)) = rest.split_first() {
+        let (item, behind) = behind.split_at(usize::from(*length));
+        items.push(item.to_vec());
+        rest = behind;
+    }
+    Some(items)
+}
+
+fn length(value: &[u8]) -> u64 {
+    items_of(value).map_or(value.len(), |items| items.len()) as u64
+}
+
+fn told<T>(lookup: Lookup<T>, number: impl Fn(T) -> u64) -> Option<u64> {
+    Some(match lookup {
+        Lookup::Absent => 0,
+        Lookup::Found(found) => number(found),
+        Lookup::OtherKind(_) => OTHER_KIND,
+    })
 }
 
 impl Change {
@@ -66,7 +104,9 @@ impl Change {
             let length = if random.one_in(3) { random.below(60) as usize } else { random.below(13) as usize };
             stamp.to_string().bytes().chain([b'.']).cycle().take(length.max(1)).collect::<Vec<u8>>()
         };
-        let change = match random.below(36) {
+        let change = match random.below(41) {
+            36..40 => Change::Push { key: key(random), item: bytes(random) },
+            40 => Change::Pop(key(random)),
             0..14 => Change::Put {
                 key: key(random),
                 value: bytes(random),
@@ -106,8 +146,16 @@ impl Change {
                 keyspace.put_string(&name(*key), value, *expiry)?;
                 None
             }
-            Change::WriteRange { key, offset, bytes } => {
-                Some(keyspace.write_string_range(&name(*key), *offset, bytes)?)
+            Change::WriteRange { key, offset, bytes } => match keyspace.string_length(&name(*key))? {
+                Lookup::OtherKind(_) => Some(OTHER_KIND),
+                _ => Some(keyspace.write_string_range(&name(*key), *offset, bytes)?),
+            },
+            Change::Push { key, item } => {
+                told(keyspace.list_push(&name(*key), End::Back, &[item], false)?, |pushed| pushed.length)
+            }
+            Change::Pop(key) => {
+                let popped = keyspace.list_pop::<StorageError>(&name(*key), End::Front, 1, |_| Ok(()))?;
+                told(popped, |removed| removed.count)
             }
             Change::Delete(key) => Some(u64::from(keyspace.delete(&name(*key))?)),
             Change::SetExpiry(key, ends) => Some(u64::from(keyspace.set_expiry(&name(*key), *ends)?)),
@@ -137,7 +185,7 @@ fn is_live(ends: Option<i64>, now_ms: i64) -> bool {
 }
 
 impl State {
-    fn strings(&mut self, database: u8) -> &mut Strings {
+    fn values(&mut self, database: u8) -> &mut Values {
         Arc::make_mut(&mut self.databases[usize::from(database)])
     }
 
@@ -155,31 +203,25 @@ impl State {
                     Expiry::At(at) => Some(*at),
                 };
                 match is_live(ends, now_ms) {
-                    true => self.strings(database).insert(name(*key), (value.clone(), ends)),
-                    false => self.strings(database).remove(&name(*key)),
+                    true => self.values(database).insert(name(*key), (value.clone(), ends)),
+                    false => self.values(database).remove(&name(*key)),
                 };
                 None
             }
-            Change::WriteRange { key, offset, bytes } => {
-                let (mut value, ends) = self.live(database, *key, now_ms).cloned().unwrap_or_default();
-                let end = *offset as usize + bytes.len();
-                value.resize(value.len().max(end), 0);
-                value[*offset as usize..end].copy_from_slice(bytes);
-                let length = value.len() as u64;
-                self.strings(database).insert(name(*key), (value, ends));
-                Some(length)
-            }
+            Change::WriteRange { key, offset, bytes } => Some(self.write_range(database, *key, *offset, bytes, now_ms)),
+            Change::Push { key, item } => Some(self.push(database, *key, item, now_ms)),
+            Change::Pop(key) => Some(self.pop(database, *key, now_ms)),
             Change::Delete(key) => {
                 let was_there = self.live(database, *key, now_ms).is_some();
-                self.strings(database).remove(&name(*key));
+                self.values(database).remove(&name(*key));
                 Some(u64::from(was_there))
             }
             Change::SetExpiry(key, ends) => {
                 let found = self.live(database, *key, now_ms).cloned();
                 match &found {
                     // One that removes the key also removes what was no key any more.
-                    _ if !is_live(*ends, now_ms) => drop(self.strings(database).remove(&name(*key))),
-                    Some((value, _)) => drop(self.strings(database).insert(name(*key), (value.clone(), *ends))),
+                    _ if !is_live(*ends, now_ms) => drop(self.values(database).remove(&name(*key))),
+                    Some((value, _)) => drop(self.values(database).insert(name(*key), (value.clone(), *ends))),
                     None => {}
                 }
                 Some(u64::from(found.is_some()))
@@ -193,7 +235,7 @@ impl State {
                 let is_same = *to_database == database && from == to;
                 let is_taken = !replace && self.live(*to_database, *to, now_ms).is_some();
                 let found = self.live(database, *from, now_ms).filter(|_| !is_same && !is_taken).cloned();
-                Some(u64::from(found.map(|entry| self.strings(*to_database).insert(name(*to), entry)).is_some()))
+                Some(u64::from(found.map(|entry| self.values(*to_database).insert(name(*to), entry)).is_some()))
             }
             Change::Flush => {
                 self.databases[usize::from(database)] = Arc::default();
@@ -210,26 +252,56 @@ impl State {
         }
     }
 
+    fn write_range(&mut self, database: u8, key: u8, offset: u64, bytes: &[u8], now_ms: i64) -> u64 {
+        let (mut value, ends) = self.live(database, key, now_ms).cloned().unwrap_or_default();
+        if items_of(&value).is_some() {
+            return OTHER_KIND;
+        }
+        let end = offset as usize + bytes.len();
+        value.resize(value.len().max(end), 0);
+        value[offset as usize..end].copy_from_slice(bytes);
+        let length = value.len() as u64;
+        self.values(database).insert(name(key), (value, ends));
+        length
+    }
+
+    fn push(&mut self, database: u8, key: u8, item: &[u8], now_ms: i64) -> u64 {
+        let empty = || (list_of(&[]), None);
+        let (value, ends) = self.live(database, key, now_ms).cloned().unwrap_or_else(empty);
+        let Some(mut items) = items_of(&value) else { return OTHER_KIND };
+        items.push(item.to_vec());
+        self.values(database).insert(name(key), (list_of(&items), ends));
+        items.len() as u64
+    }
+
+    fn pop(&mut self, database: u8, key: u8, now_ms: i64) -> u64 {
+        let Some((value, ends)) = self.live(database, key, now_ms).cloned() else { return 0 };
+        let Some(items) = items_of(&value) else { return OTHER_KIND };
+        match items.len() {
+            1 => self.values(database).remove(&name(key)),
+            _ => self.values(database).insert(name(key), (list_of(&items[1..]), ends)),
+        };
+        1
+    }
+
     fn transfer(&mut self, database: u8, from: u8, to_database: u8, to: u8, now_ms: i64) -> bool {
         let Some(entry) = self.live(database, from, now_ms).cloned() else { return false };
-        self.strings(database).remove(&name(from));
-        self.strings(to_database).insert(name(to), entry);
+        self.values(database).remove(&name(from));
+        self.values(to_database).insert(name(to), entry);
         true
     }
 
     /// Whether this may be read of the state by somebody who began at `now_ms` and ended at `until_ms`. A key whose time passes
     /// meanwhile is there, or swept already.
     pub(super) fn shows(&self, database: u8, seen: &Seen, (now_ms, until_ms): Times) -> bool {
-        let strings = &self.databases[usize::from(database)];
+        let values = &self.databases[usize::from(database)];
         let entry = |key: u8| self.live(database, key, now_ms);
         let may_be_gone = |key: u8| entry(key).is_none_or(|(_, ends)| !is_live(*ends, until_ms));
-        let live = |at_ms: i64| strings.iter().filter(move |(_, (_, ends))| is_live(*ends, at_ms)).map(|(key, _)| key);
+        let live = |at_ms: i64| values.iter().filter(move |(_, (_, ends))| is_live(*ends, at_ms)).map(|(key, _)| key);
         match seen {
-            Seen::String(key, None) | Seen::Head(key, None) | Seen::Range(key, _, _, None) => may_be_gone(*key),
-            Seen::String(key, Some(seen)) => entry(*key).is_some_and(|(value, _)| value == seen),
-            Seen::Head(key, Some(head)) => {
-                entry(*key).is_some_and(|(value, ends)| (value.len() as u64, *ends) == *head)
-            }
+            Seen::Value(key, None) | Seen::Head(key, None) | Seen::Range(key, _, _, None) => may_be_gone(*key),
+            Seen::Value(key, Some(seen)) => entry(*key).is_some_and(|(value, _)| value == seen),
+            Seen::Head(key, Some(head)) => entry(*key).is_some_and(|(value, ends)| (length(value), *ends) == *head),
             Seen::Range(key, start, end, Some(bytes)) => entry(*key).is_some_and(|(value, _)| {
                 let end = (*end as usize).min(value.len());
                 value[(*start as usize).min(end)..end] == **bytes
@@ -238,18 +310,10 @@ impl State {
                 live(until_ms).all(|key| keys.contains(key))
                     && keys.iter().all(|key| live(now_ms).any(|live| live == key))
             }
-            Seen::Count(count) => (live(until_ms).count() as u64..=strings.len() as u64).contains(count),
+            Seen::Count(count) => (live(until_ms).count() as u64..=values.len() as u64).contains(count),
             Seen::Random(None) => live(until_ms).next().is_none(),
             Seen::Random(Some(key)) => live(now_ms).any(|live| live == key),
         }
-    }
-}
-
-fn found<T>(lookup: Lookup<T>) -> Result<Option<T>> {
-    match lookup {
-        Lookup::Absent => Ok(None),
-        Lookup::Found(value) => Ok(Some(value)),
-        Lookup::OtherKind(kind) => Err(StorageError::Internal(format!("a string has become a {kind:?}"))),
     }
 }
 
@@ -258,7 +322,7 @@ impl Seen {
     pub(super) fn read(keyspace: &mut Keyspace, random: &mut Random, database: u8, key: u8) -> Result<Seen> {
         keyspace.select(database);
         Ok(match random.below(16) {
-            0..8 => Seen::string(keyspace, database, key)?,
+            0..8 => Seen::value(keyspace, database, key)?,
             8..10 => {
                 let head = keyspace.entry(&name(key))?;
                 Seen::Head(key, head.map(|head| (head.length, head.expires_at_ms)))
@@ -266,7 +330,11 @@ impl Seen {
             10..12 => {
                 let start = random.below(20);
                 let end = start + 1 + random.below(30);
-                Seen::Range(key, start, end, found(keyspace.string_range(&name(key), start, end)?)?)
+                match keyspace.string_range(&name(key), start, end)? {
+                    Lookup::Absent => Seen::Range(key, start, end, None),
+                    Lookup::Found(bytes) => Seen::Range(key, start, end, Some(bytes)),
+                    Lookup::OtherKind(_) => Seen::value(keyspace, database, key)?,
+                }
             }
             12..14 => Seen::keys(keyspace, database)?,
             14 => Seen::Count(keyspace.key_count()?),
@@ -274,9 +342,26 @@ impl Seen {
         })
     }
 
-    pub(super) fn string(keyspace: &mut Keyspace, database: u8, key: u8) -> Result<Seen> {
+    pub(super) fn value(keyspace: &mut Keyspace, database: u8, key: u8) -> Result<Seen> {
         keyspace.select(database);
-        Ok(Seen::String(key, found(keyspace.string(&name(key))?)?))
+        let value = match keyspace.string(&name(key))? {
+            Lookup::Absent => None,
+            Lookup::Found(string) => Some(string),
+            Lookup::OtherKind(_) => Some(Self::list(keyspace, key)?),
+        };
+        Ok(Seen::Value(key, value))
+    }
+
+    fn list(keyspace: &Keyspace, key: u8) -> Result<Value> {
+        let Lookup::Found(list) = keyspace.list(&name(key))? else {
+            return Err(StorageError::Internal("what is no string is no list either".into()));
+        };
+        let mut items = Vec::new();
+        list.each::<StorageError>(0, list.len(), |item| {
+            items.push(item.to_vec());
+            Ok(())
+        })?;
+        Ok(list_of(&items))
     }
 
     pub(super) fn keys(keyspace: &mut Keyspace, database: u8) -> Result<Seen> {

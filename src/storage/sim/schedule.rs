@@ -238,8 +238,9 @@ impl State {
 
 /// There are many of these.
 fn is_within_row(note: Note) -> bool {
-    use Point::{MemoryAsked, RowAllocated, RowCopied, RowLinked, RowSeen, RowWritten, SpaceMoved};
-    matches!(note, Note::Point(MemoryAsked | RowAllocated | RowCopied | RowLinked | RowSeen | RowWritten | SpaceMoved))
+    use Point::{MemoryAsked, RowAllocated, RowChained, RowCopied, RowLinked, RowSeen, RowWritten, SpaceMoved};
+    let Note::Point(point) = note else { return false };
+    matches!(point, MemoryAsked | RowAllocated | RowChained | RowCopied | RowLinked | RowSeen | RowWritten | SpaceMoved)
 }
 
 /// Unwinds without a word.

@@ -11,7 +11,7 @@ use super::world::{HOMES, World, is_view_lost};
 use super::writer::crowd;
 use crate::storage::memtable::Scratch;
 use crate::storage::rows::{Homes, KeyRow, Part, Row, RowKey};
-use crate::storage::{Keyspace, Result};
+use crate::storage::{Keyspace, Kind, Result};
 
 /// What the loop remembers of keys: the string, and the version that was read before it was asked for.
 type Cache = HashMap<(u8, u8), (Version, Seen, Option<i64>)>;
@@ -85,12 +85,12 @@ impl Worker<'_> {
         let window = memory.unmerged();
         let mut scratch = Scratch::default();
         let found = memory.find(row, Part::Whole, &window, &mut scratch).ok()??;
-        let Some(Row::Key(KeyRow { head, value })) = found.row else { return Some(Seen::String(key, None)) };
+        let Some(Row::Key(KeyRow { head, value })) = found.row else { return Some(Seen::Value(key, None)) };
         if head.expires_at_ms.is_some_and(|at| at <= now_ms) {
-            return Some(Seen::String(key, None));
+            return Some(Seen::Value(key, None));
         }
-        Some(match value {
-            Some(value) => Seen::String(key, Some(value.to_vec())),
+        Some(match value.filter(|_| head.kind == Kind::String) {
+            Some(value) => Seen::Value(key, Some(value.to_vec())),
             None => Seen::Head(key, Some((head.length, head.expires_at_ms))),
         })
     }
@@ -131,7 +131,7 @@ impl Worker<'_> {
         for (database, key, version) in asked {
             world.turn(self.me, "reads");
             if world.random(|random| random.one_in(2)) {
-                let seen = Seen::string(&mut self.keyspace, *database, *key)?;
+                let seen = Seen::value(&mut self.keyspace, *database, *key)?;
                 let ends = self.keyspace.entry(&redis::name(*key))?.and_then(|head| head.expires_at_ms);
                 told.push((*database, seen, Some((*version, ends))));
             } else {
@@ -145,7 +145,7 @@ impl Worker<'_> {
 
     fn remember(&mut self, seen: Vec<Told>) {
         for (database, seen, version) in seen {
-            if let (Seen::String(key, _), Some((version, ends))) = (&seen, version) {
+            if let (Seen::Value(key, _), Some((version, ends))) = (&seen, version) {
                 self.cache.insert((database, *key), (version, seen, ends));
             }
         }

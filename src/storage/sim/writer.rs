@@ -17,7 +17,7 @@ use crate::storage::{Change, Keyspace};
 pub(super) fn live(world: &Arc<World>) {
     let marking = Arc::clone(world);
     let hook = Box::new(move |change: Change<'_>| match change {
-        Change::Key { database, key } => marking.versions.mark(database, key),
+        Change::Key { database, key } | Change::Quiet { database, key } => marking.versions.mark(database, key),
         Change::Flush { .. } | Change::Swap { .. } => marking.versions.mark_all(),
     });
     world.set_pending(None);
@@ -32,7 +32,7 @@ pub(super) fn live(world: &Arc<World>) {
     loop {
         broken::set_now_ms(world.now_ms());
         world.turn(WRITER, "writer");
-        match world.random(|random| random.below(16)) {
+        match world.random(|random| random.below(17)) {
             0..8 => {
                 writer.group();
                 if is_eager {
@@ -42,7 +42,8 @@ pub(super) fn live(world: &Arc<World>) {
             8..12 => writer.merge(),
             12 => writer.sweep_expired(),
             13 => writer.sweep_orphans(),
-            14 => world.later(1 + world.random(|random| random.below(12)) as i64),
+            14 => writer.end_unmerged(),
+            15 => world.later(1 + world.random(|random| random.below(12)) as i64),
             _ => writer.checkpoint(),
         }
     }
@@ -169,6 +170,18 @@ impl Writer<'_> {
         self.bite(|keyspace, rows| keyspace.sweep_orphans(rows));
     }
 
+    /// Nobody is told, and nobody sees it: their time had passed before.
+    fn end_unmerged(&mut self) {
+        let world = self.world;
+        let now_ms = world.now_ms();
+        self.keyspace.read_unmerged_deadlines(8, now_ms);
+        world.must("begin", self.keyspace.begin_upkeep(now_ms));
+        let rows = 1 + world.random(|random| random.below(6)) as usize;
+        world.must("an end of keys", self.keyspace.end_unmerged(rows));
+        world.must("the commit of their end", self.keyspace.commit());
+        world.versions.unmark();
+    }
+
     fn bite(&mut self, sweep: impl FnOnce(&mut Keyspace, usize) -> crate::storage::Result<usize>) {
         let world = self.world;
         world.must("begin", self.keyspace.begin_write(world.now_ms()));
@@ -209,7 +222,7 @@ pub(super) fn settle(world: &Arc<World>, keyspace: &mut Keyspace) -> Result<(), 
     for database in 0..redis::DATABASES {
         seen.push((database, Seen::keys(keyspace, database).map_err(failed)?));
         for key in 0..redis::KEYS {
-            seen.push((database, Seen::string(keyspace, database, key).map_err(failed)?));
+            seen.push((database, Seen::value(keyspace, database, key).map_err(failed)?));
         }
     }
     let problems = keyspace.verify().map_err(failed)?.problems;

@@ -11,9 +11,11 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::base::Base;
 use super::databases::{Database, too_low};
+use super::elements::owns_apart;
 use super::key_statements::{KeyStatements, PutPlain};
 use super::slot_rows::Place;
 use super::slots::{SPACE_MAX, slot_at};
+use super::sweep::Orphan;
 use crate::storage::broken::{self, Variant};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::DATABASES;
@@ -44,6 +46,8 @@ struct GivenUp {
     values: HashSet<i64>,
     /// Numbers in slots.
     spaces: HashSet<u16>,
+    /// Lists and streams of which it has said where an end is: an item that it has beyond that may come yet.
+    lists: HashSet<i64>,
 }
 
 impl Merging {
@@ -52,15 +56,16 @@ impl Merging {
     }
 
     /// Whether the sweeper must leave this orphan alone until the generation is merged: rows of it may come yet.
-    pub(super) fn holds(&self, is_space: bool, number: i64) -> bool {
+    pub(super) fn holds(&self, what: Orphan, number: i64) -> bool {
         if broken::is(Variant::OrphanSweptEarly) {
             return false;
         }
-        let GivenUp { values, spaces } = &self.given_up;
-        match is_space {
+        let GivenUp { values, spaces, lists } = &self.given_up;
+        match what {
             _ if self.holds_all => true,
-            true => spaces.iter().any(|space| i64::from(*space) == number),
-            false => values.contains(&number),
+            Orphan::Space => spaces.iter().any(|space| i64::from(*space) == number),
+            Orphan::Value => values.contains(&number),
+            Orphan::Before | Orphan::Behind | Orphan::Entries => lists.contains(&number) || values.contains(&number),
         }
     }
 }
@@ -77,6 +82,16 @@ impl Base {
         let mut given_up = GivenUp::default();
         self.apply_rows(Trust::Origins, &mut given_up, |applying| {
             batch.in_order(|changed| applying.row(changed.key, changed.row, changed.origin))
+        })
+    }
+
+    /// Writes the changes of some tables.
+    pub(super) fn apply_where(&mut self, batch: &Batch, is_wanted: impl Fn(Table) -> bool) -> Result<()> {
+        self.apply_rows(Trust::Origins, &mut GivenUp::default(), |applying| {
+            batch.in_order(|changed| match is_wanted(changed.key.table()) {
+                true => applying.row(changed.key, changed.row, changed.origin),
+                false => Ok(()),
+            })
         })
     }
 
@@ -198,6 +213,18 @@ impl<'b, 'c> Applying<'b, 'c> {
                 Ok(())
             }
             (Name::OrphanValue(id), Some(_)) => self.give_up_value(id),
+            (Name::OrphanItems { id, end }, row) => {
+                self.given_up.lists.insert(id);
+                let position = match row {
+                    Some(Row::OrphanItems(position)) => Some(position),
+                    _ => None,
+                };
+                self.base.give_up_items(id, end, position)
+            }
+            (Name::OrphanEntries(id), Some(Row::OrphanEntries(last))) => {
+                self.given_up.lists.insert(id);
+                self.base.give_up_entries(id, Some(last))
+            }
             (Name::Chunk { id, number }, Some(Row::Chunk(bytes))) => {
                 if self.given_up.values.contains(&id) {
                     Ok(())
@@ -206,8 +233,15 @@ impl<'b, 'c> Applying<'b, 'c> {
                 }
             }
             (Name::Element(element), row) => {
-                let is_given_up = self.given_up.values.contains(&element.id);
-                self.base.apply_element(&element, row.map(Row::of_element), is_given_up)
+                let row = row.map(Row::of_element);
+                match row.filter(|_| self.given_up.values.contains(&element.id)) {
+                    // It need not be written, and what hangs on it, which may come yet, is to be found no more.
+                    Some(row) => match row.apart.filter(|_| owns_apart(element.table)) {
+                        Some(apart) => self.give_up_value(apart.id),
+                        None => Ok(()),
+                    },
+                    None => self.base.apply_element(&element, row),
+                }
             }
             (Name::Database(number), Some(Row::Database(space))) => {
                 self.moves.push((number, space));

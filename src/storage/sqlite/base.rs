@@ -13,7 +13,9 @@ use super::databases::Databases;
 use super::ids::Ids;
 use super::journal::region_cells;
 use super::schema::PAGE_BYTES;
+use super::sources::SourceChange;
 use super::sweep::Sweeping;
+use super::users::UserChange;
 use super::vfs;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::Homes;
@@ -29,6 +31,9 @@ pub struct Base {
     /// Whether the present transaction sees rows that could not be written, if somebody has asked.
     pub(super) has_left_out: Cell<Option<bool>>,
     pub(super) ids: Ids,
+    /// Of the present write transaction, in their order: they are stored by its commit.
+    pub(super) sources: Vec<SourceChange>,
+    pub(super) users: Vec<UserChange>,
     pub(super) sweeping: Sweeping,
     pub(super) syncing: Syncing,
     /// The journal's cells of each generation; beyond them are those of a larger budget.
@@ -83,6 +88,8 @@ impl Base {
             known_spaces: RefCell::default(),
             has_left_out: Cell::default(),
             ids: Ids::default(),
+            sources: Vec::new(),
+            users: Vec::new(),
             sweeping: Sweeping::default(),
             syncing: Syncing { is_wanted: is_syncing, is_set: is_syncing },
             journal_cells: region_cells(options.journal_bytes_max),

@@ -31,11 +31,39 @@ pub(super) struct Walk {
     /// Keys and expiring keys by space.
     counts: HashMap<u16, (u64, u64)>,
     pub(super) ids: HashSet<i64>,
-    /// Kind, length and space of what has rows of elements.
-    pub(super) collections: HashMap<i64, (Kind, u64, u16)>,
+    /// What has rows of elements, by their id.
+    pub(super) collections: HashMap<i64, Collection>,
+    /// Values and spaces that wait for the sweeper.
+    pub(super) orphan_values: HashSet<i64>,
+    orphan_spaces: HashSet<i64>,
     pub(super) unmerged: Unmerged,
     /// The slot seen last, and where its run of adjacent slots began.
     run: Option<(i64, i64)>,
+}
+
+/// What a key's row says of rows of elements.
+pub(super) struct Collection {
+    pub(super) kind: Kind,
+    pub(super) length: u64,
+    /// Of the key's row.
+    pub(super) slot: i64,
+}
+
+impl Walk {
+    /// Whether rows of elements under this id are those of a value of such a kind, or wait for the sweeper; what is being merged may be both.
+    pub(super) fn are_accounted_for(&self, id: i64, is_of: impl Fn(Kind) -> bool) -> bool {
+        let is_owned = self.collections.get(&id).is_some_and(|collection| is_of(collection.kind));
+        is_owned != self.orphan_values.contains(&id) || self.unmerged.ids.contains(&id)
+    }
+
+    /// Collections whose rows must be all there: no sweeper and no merge is at them.
+    pub(super) fn whole_collections(&self) -> impl Iterator<Item = (i64, &Collection)> {
+        self.collections.iter().map(|(id, collection)| (*id, collection)).filter(|(id, collection)| {
+            let is_being_swept =
+                self.orphan_spaces.contains(&i64::from(space_of(collection.slot))) || self.orphan_values.contains(id);
+            !is_being_swept && !self.unmerged.ids.contains(id)
+        })
+    }
 }
 
 impl Report {
@@ -52,7 +80,8 @@ impl Base {
         let mut report = Report { data_bytes: self.data_bytes()?, ..Report::default() };
         self.verify_structure(&mut report)?;
         self.pretend_migrated()?;
-        let mut walk = Walk::default();
+        let (orphan_values, orphan_spaces) = (self.orphans("value")?, self.orphans("space")?);
+        let mut walk = Walk { orphan_values, orphan_spaces, ..Walk::default() };
         match self.unmerged() {
             Ok(unmerged) => walk.unmerged = unmerged,
             Err(StorageError::Corrupt(problem)) => report.complain(problem),
@@ -65,6 +94,7 @@ impl Base {
         self.verify_databases(&mut report, &walk)?;
         self.verify_expiry(&mut report)?;
         self.verify_elements(&mut report, &mut walk)?;
+        self.verify_sorted(&mut report, &walk)?;
         self.verify_chunks(&mut report, &walk)?;
         Ok(report)
     }
@@ -92,7 +122,6 @@ impl Base {
     }
 
     fn verify_rows(&self, report: &mut Report, walk: &mut Walk) -> Result<()> {
-        let orphans = self.orphans("space")?;
         let mut statement = self
             .connection
             .prepare("SELECT kind, id, expires_at_ms, length, key, length(value), slot FROM keyspace ORDER BY slot")?;
@@ -116,7 +145,7 @@ impl Base {
             walk.run = Some((slot, run_start));
             let home = slot_at(space_of(slot), self.homes.position(key));
             // A flushed space is swept from its front: nobody looks there any more.
-            if (home > slot || home < run_start) && !orphans.contains(&i64::from(space_of(slot))) {
+            if (home > slot || home < run_start) && !walk.orphan_spaces.contains(&i64::from(space_of(slot))) {
                 report.complain(format!("slot {slot}: a lookup does not find its key"));
             }
             let inline_bytes: Option<u64> = columns.get(5)?;
@@ -131,7 +160,7 @@ impl Base {
             if let Some(id) = row.id
                 && row.kind != Kind::String
             {
-                walk.collections.insert(id, (row.kind, row.length, space_of(slot)));
+                walk.collections.insert(id, Collection { kind: row.kind, length: row.length, slot });
             }
             if row.id.is_some_and(|id| !walk.ids.insert(id) && !walk.unmerged.ids.contains(&id)) {
                 report.complain(format!("slot {slot}: its value belongs to another key too"));
@@ -159,9 +188,8 @@ impl Base {
                 report.complain(format!("database {number}: shares its space with another"));
             }
         }
-        let orphans = self.orphans("space")?;
         for &space in walk.counts.keys() {
-            if spaces.contains(&space) == orphans.contains(&i64::from(space)) {
+            if spaces.contains(&space) == walk.orphan_spaces.contains(&i64::from(space)) {
                 report.complain(format!("space {space}: its keys belong to no database"));
             }
         }
@@ -193,9 +221,8 @@ impl Base {
     }
 
     fn verify_chunks(&self, report: &mut Report, walk: &Walk) -> Result<()> {
-        let orphans = self.orphans("value")?;
         for id in self.numbers("SELECT DISTINCT place >> 20 FROM chunk")? {
-            if walk.ids.contains(&id) == orphans.contains(&id) && !walk.unmerged.ids.contains(&id) {
+            if walk.ids.contains(&id) == walk.orphan_values.contains(&id) && !walk.unmerged.ids.contains(&id) {
                 report.complain(format!("value {id}: belongs to no key"));
             }
         }
@@ -203,14 +230,14 @@ impl Base {
         let Some(&next_id) = next_id.first() else {
             return Err(StorageError::Corrupt("meta has no next_id".into()));
         };
-        let all = walk.ids.iter().chain(&orphans).chain(&walk.unmerged.ids);
+        let all = walk.ids.iter().chain(&walk.orphan_values).chain(&walk.unmerged.ids);
         if let Some(id) = all.copied().find(|id| *id >= next_id) {
             report.complain(format!("value {id}: its number will be used again"));
         }
         Ok(())
     }
 
-    pub(super) fn orphans(&self, what: &str) -> Result<HashSet<i64>> {
+    fn orphans(&self, what: &str) -> Result<HashSet<i64>> {
         Ok(self.numbers(&format!("SELECT number FROM orphan WHERE what = '{what}'"))?.into_iter().collect())
     }
 

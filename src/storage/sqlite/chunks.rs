@@ -3,7 +3,10 @@
 use rusqlite::params;
 
 use super::base::Base;
+use super::elements::signed;
+use super::sweep::Orphan;
 use crate::storage::error::Result;
+use crate::storage::rows::{End, StreamId};
 
 const CHUNK_NUMBER_BITS: u32 = 20;
 const CHUNKS_MAX: u64 = 1 << CHUNK_NUMBER_BITS;
@@ -43,6 +46,39 @@ impl Base {
     pub(super) fn give_up_value(&self, id: i64) -> Result<()> {
         let insert = "INSERT OR IGNORE INTO orphan (what, number) VALUES ('value', ?1)";
         self.connection.prepare_cached(insert)?.execute([id])?;
+        Ok(())
+    }
+
+    /// Leaves items of a list beyond one of its ends to the sweeper: those before, or behind, this position. None: there are none.
+    pub(super) fn give_up_items(&self, id: i64, end: End, position: Option<u64>) -> Result<()> {
+        let what = Orphan::items(end);
+        match position {
+            Some(position) => {
+                let insert = "INSERT INTO orphan (what, number, position) VALUES (?1, ?2, ?3)
+                              ON CONFLICT DO UPDATE SET position = excluded.position";
+                self.connection.prepare_cached(insert)?.execute(params![what.name(), id, position])?
+            }
+            None => self
+                .connection
+                .prepare_cached("DELETE FROM orphan WHERE what = ?1 AND number = ?2")?
+                .execute(params![what.name(), id])?,
+        };
+        Ok(())
+    }
+
+    /// Leaves entries of a stream up to this one to the sweeper. None: there are none.
+    pub(super) fn give_up_entries(&self, id: i64, last: Option<StreamId>) -> Result<()> {
+        match last {
+            Some(last) => {
+                let insert = "INSERT INTO orphan (what, number, position, seq) VALUES ('entries', ?1, ?2, ?3)
+                              ON CONFLICT DO UPDATE SET position = excluded.position, seq = excluded.seq";
+                self.connection.prepare_cached(insert)?.execute(params![id, signed(last.ms), signed(last.seq)])?
+            }
+            None => self
+                .connection
+                .prepare_cached("DELETE FROM orphan WHERE what = 'entries' AND number = ?1")?
+                .execute([id])?,
+        };
         Ok(())
     }
 

@@ -124,6 +124,10 @@ fn set_up(connection: &Connection, options: &Options, role: Role) -> Result<()> 
     // trusted_schema: a view or trigger that somebody else put into the file must not run functions with side effects.
     set("trusted_schema", 0)?;
 
+    // A plan never depends on the values that are bound. Otherwise a statement with a range over two columns is prepared anew each time it is
+    // taken from the cache of statements, since its bindings were cleared: a fifth of the writer's time under ZADD.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+
     if role != Role::Writer {
         // The last connection to close runs a checkpoint and deletes the -wal. A reader must never do that work.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -137,6 +141,8 @@ fn set_up(connection: &Connection, options: &Options, role: Role) -> Result<()> 
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
     use crate::storage::prepare;
 
@@ -179,5 +185,23 @@ mod tests {
         let reader = connect(&options, Role::Reader).unwrap();
         assert_eq!(pragma(&reader, "query_only"), 1);
         assert!(reader.execute("DELETE FROM meta", []).is_err());
+    }
+
+    #[test]
+    fn a_statement_is_not_prepared_again_because_other_values_are_bound() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options::new(directory.path());
+        prepare(&options).unwrap();
+        for role in [Role::Writer, Role::Reader] {
+            let connection = connect(&options, role).unwrap();
+            let sql = "SELECT members FROM count_block WHERE id = ?1 AND (first, tail) <= (?2, ?3) AND first >= ?4
+                       ORDER BY first DESC, tail DESC";
+            for id in 0..5 {
+                let mut statement = connection.prepare_cached(sql).unwrap();
+                let row = statement.query_row((id, 7 - id, [id as u8], 0), |row| row.get::<_, i64>(0));
+                assert_eq!(row, Err(rusqlite::Error::QueryReturnedNoRows));
+                assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+            }
+        }
     }
 }

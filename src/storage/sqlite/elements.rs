@@ -1,20 +1,26 @@
-//! The rows of the tables `hash_field` and `set_member`. A table of elements more is one `Statements` more.
+//! The rows of the tables of elements: fields, members, their order, counts. A table more is one `Statements` more.
 
 use std::ops::{ControlFlow, RangeInclusive};
 
-use rusqlite::{Row as SqlRow, params};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{CachedStatement, Row as SqlRow, params};
 
 use super::base::Base;
 use crate::storage::error::{Result, StorageError};
-use crate::storage::rows::{Apart, ElementName, ElementRow, Row, RowKey, Table};
+use crate::storage::rows::{
+    Apart, Direction, ElementName, ElementRow, End, Row, RowKey, Stretch, Table, order_score, score_order,
+};
 
 type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
 
-/// What is said to a table. All take id, position and name first; what they show is value, apart, bytes of the name and of the value.
+/// What is said to a table. All take id and number first, and the name where there are names. What they show of a row, and take of it behind these, are four columns:
+/// value, apart, bytes of the name, and another number; those that the table has not are NULL.
 struct Statements {
     find: &'static str,
-    /// By id and first and last position; position and name stand behind the rest.
+    /// By id and first and last number; number and name stand behind the rest.
     scan: &'static str,
+    /// Forwards and backwards, by id, number and name where it begins, and the last number; the same columns. None: nobody walks there.
+    walk: Option<[&'static str; 2]>,
     put: &'static str,
     delete: &'static str,
     /// By id and how many.
@@ -22,50 +28,439 @@ struct Statements {
     delete_first: &'static str,
 }
 
-const HASH_FIELD: Statements = Statements {
-    find: "SELECT value, apart, field_bytes, value_bytes FROM hash_field WHERE id = ?1 AND position = ?2 AND field = ?3",
-    scan: "SELECT value, apart, field_bytes, value_bytes, position, field FROM hash_field
-           WHERE id = ?1 AND position BETWEEN ?2 AND ?3 ORDER BY position, field",
-    put: "INSERT INTO hash_field (id, position, field, value, apart, field_bytes, value_bytes)
-          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-          ON CONFLICT DO UPDATE SET value = excluded.value, apart = excluded.apart,
-              field_bytes = excluded.field_bytes, value_bytes = excluded.value_bytes",
-    delete: "DELETE FROM hash_field WHERE id = ?1 AND position = ?2 AND field = ?3",
-    apart_of_first: "SELECT apart FROM hash_field WHERE id = ?1 ORDER BY position, field LIMIT ?2",
-    delete_first: "DELETE FROM hash_field WHERE (id, position, field) IN
-                   (SELECT id, position, field FROM hash_field WHERE id = ?1 ORDER BY position, field LIMIT ?2)",
+/// The statements of a table with these columns.
+macro_rules! statements {
+    ($table:literal, $number:literal, $name:literal, $columns:literal, $put:literal) => {
+        Statements {
+            find: concat!(
+                "SELECT ",
+                $columns,
+                " FROM ",
+                $table,
+                " WHERE id = ?1 AND ",
+                $number,
+                " = ?2 AND ",
+                $name,
+                " = ?3"
+            ),
+            scan: concat!(
+                "SELECT ",
+                $columns,
+                ", ",
+                $number,
+                ", ",
+                $name,
+                " FROM ",
+                $table,
+                " WHERE id = ?1 AND ",
+                $number,
+                " BETWEEN ?2 AND ?3 ORDER BY ",
+                $number,
+                ", ",
+                $name
+            ),
+            walk: Some([
+                concat!(
+                    "SELECT ",
+                    $columns,
+                    ", ",
+                    $number,
+                    ", ",
+                    $name,
+                    " FROM ",
+                    $table,
+                    " WHERE id = ?1 AND (",
+                    $number,
+                    ", ",
+                    $name,
+                    ") >= (?2, ?3) AND ",
+                    $number,
+                    " <= ?4 ORDER BY ",
+                    $number,
+                    ", ",
+                    $name
+                ),
+                concat!(
+                    "SELECT ",
+                    $columns,
+                    ", ",
+                    $number,
+                    ", ",
+                    $name,
+                    " FROM ",
+                    $table,
+                    " WHERE id = ?1 AND (",
+                    $number,
+                    ", ",
+                    $name,
+                    ") <= (?2, ?3) AND ",
+                    $number,
+                    " >= ?4 ORDER BY ",
+                    $number,
+                    " DESC, ",
+                    $name,
+                    " DESC"
+                ),
+            ]),
+            put: $put,
+            delete: concat!("DELETE FROM ", $table, " WHERE id = ?1 AND ", $number, " = ?2 AND ", $name, " = ?3"),
+            apart_of_first: concat!("SELECT ", $columns, " FROM ", $table, " WHERE id = ?1 LIMIT ?2"),
+            delete_first: concat!(
+                "DELETE FROM ",
+                $table,
+                " WHERE (id, ",
+                $number,
+                ", ",
+                $name,
+                ") IN (SELECT id, ",
+                $number,
+                ", ",
+                $name,
+                " FROM ",
+                $table,
+                " WHERE id = ?1 LIMIT ?2)"
+            ),
+        }
+    };
+}
+
+const HASH_FIELD: Statements = statements!(
+    "hash_field",
+    "position",
+    "field",
+    "value, apart, field_bytes, value_bytes",
+    "INSERT INTO hash_field (id, position, field, value, apart, field_bytes, value_bytes)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+     ON CONFLICT DO UPDATE SET value = excluded.value, apart = excluded.apart,
+         field_bytes = excluded.field_bytes, value_bytes = excluded.value_bytes"
+);
+
+const SET_MEMBER: Statements = statements!(
+    "set_member",
+    "position",
+    "member",
+    "NULL, apart, member_bytes, 0",
+    "INSERT INTO set_member (id, position, member, apart, member_bytes) VALUES (?1, ?2, ?3, ?5, ?6)
+     ON CONFLICT DO UPDATE SET apart = excluded.apart, member_bytes = excluded.member_bytes
+     WHERE apart IS NOT excluded.apart"
+);
+
+const SORTED_MEMBER: Statements = statements!(
+    "sorted_member",
+    "position",
+    "member",
+    "score, apart, member_bytes, label",
+    "INSERT INTO sorted_member (id, position, member, score, apart, member_bytes, label)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+     ON CONFLICT DO UPDATE SET score = excluded.score, apart = excluded.apart,
+         member_bytes = excluded.member_bytes, label = excluded.label"
+);
+
+const SORTED_ORDER: Statements = statements!(
+    "sorted_order",
+    "score",
+    "member",
+    "is_minus_zero, apart, member_bytes, 0",
+    "INSERT INTO sorted_order (id, score, member, is_minus_zero, apart, member_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+     ON CONFLICT DO UPDATE SET is_minus_zero = excluded.is_minus_zero, apart = excluded.apart,
+         member_bytes = excluded.member_bytes"
+);
+
+const COUNT_BLOCK: Statements = statements!(
+    "count_block",
+    "first",
+    "tail",
+    "members, NULL, NULL, NULL",
+    "INSERT INTO count_block (id, first, tail, members) VALUES (?1, ?2, ?3, ?4)
+     ON CONFLICT DO UPDATE SET members = excluded.members"
+);
+
+const COUNT_SUM: Statements = statements!(
+    "count_sum",
+    "first",
+    "tail",
+    "members, NULL, NULL, blocks",
+    "INSERT INTO count_sum (id, first, tail, members, blocks) VALUES (?1, ?2, ?3, ?4, ?7)
+     ON CONFLICT DO UPDATE SET members = excluded.members, blocks = excluded.blocks"
+);
+
+const LIST_ITEM: Statements = Statements {
+    find: "SELECT value, apart, 0, value_bytes FROM list_item WHERE id = ?1 AND position = ?2",
+    scan: "SELECT value, apart, 0, value_bytes, position, x'' FROM list_item
+           WHERE id = ?1 AND position BETWEEN ?2 AND ?3 ORDER BY position",
+    walk: None,
+    put: "INSERT INTO list_item (id, position, value, apart, value_bytes) VALUES (?1, ?2, ?3, ?4, ?5)
+          ON CONFLICT DO UPDATE SET value = excluded.value, apart = excluded.apart, value_bytes = excluded.value_bytes",
+    delete: "DELETE FROM list_item WHERE id = ?1 AND position = ?2",
+    apart_of_first: "SELECT NULL, apart FROM list_item WHERE id = ?1 ORDER BY position LIMIT ?2",
+    delete_first: "DELETE FROM list_item WHERE (id, position) IN
+                   (SELECT id, position FROM list_item WHERE id = ?1 ORDER BY position LIMIT ?2)",
 };
 
-const SET_MEMBER: Statements = Statements {
-    find: "SELECT NULL, apart, member_bytes, 0 FROM set_member WHERE id = ?1 AND position = ?2 AND member = ?3",
-    scan: "SELECT NULL, apart, member_bytes, 0, position, member FROM set_member
-           WHERE id = ?1 AND position BETWEEN ?2 AND ?3 ORDER BY position, member",
-    put: "INSERT INTO set_member (id, position, member, apart, member_bytes) VALUES (?1, ?2, ?3, ?5, ?6)
-          ON CONFLICT DO UPDATE SET apart = excluded.apart, member_bytes = excluded.member_bytes
-          WHERE apart IS NOT excluded.apart",
-    delete: "DELETE FROM set_member WHERE id = ?1 AND position = ?2 AND member = ?3",
-    apart_of_first: "SELECT apart FROM set_member WHERE id = ?1 ORDER BY position, member LIMIT ?2",
-    delete_first: "DELETE FROM set_member WHERE (id, position, member) IN
-                   (SELECT id, position, member FROM set_member WHERE id = ?1 ORDER BY position, member LIMIT ?2)",
+/// The value is a number, as text.
+const LIST_COUNT: Statements = Statements {
+    find: "SELECT CAST(more AS BLOB), NULL FROM list_count WHERE id = ?1 AND block = ?2",
+    scan: "SELECT CAST(more AS BLOB), NULL, NULL, NULL, block, x'' FROM list_count
+           WHERE id = ?1 AND block BETWEEN ?2 AND ?3 ORDER BY block",
+    walk: None,
+    put: "INSERT INTO list_count (id, block, more) VALUES (?1, ?2, CAST(?3 AS INTEGER))
+          ON CONFLICT DO UPDATE SET more = excluded.more",
+    delete: "DELETE FROM list_count WHERE id = ?1 AND block = ?2",
+    apart_of_first: "SELECT NULL, NULL FROM list_count WHERE id = ?1 ORDER BY block LIMIT ?2",
+    delete_first: "DELETE FROM list_count WHERE (id, block) IN
+                   (SELECT id, block FROM list_count WHERE id = ?1 ORDER BY block LIMIT ?2)",
 };
 
-const ALL: [&Statements; 2] = [&HASH_FIELD, &SET_MEMBER];
+const STREAM_ENTRY: Statements = statements!(
+    "stream_entry",
+    "ms",
+    "seq",
+    "value, apart, NULL, value_bytes",
+    "INSERT INTO stream_entry (id, ms, seq, value, apart, value_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+     ON CONFLICT DO UPDATE SET value = excluded.value, apart = excluded.apart, value_bytes = excluded.value_bytes"
+);
+
+const STREAM_GROUP: Statements = statements!(
+    "stream_group",
+    "position",
+    "name",
+    "value, apart, name_bytes, 0",
+    "INSERT INTO stream_group (id, position, name, value, apart, name_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+     ON CONFLICT DO UPDATE SET value = excluded.value, apart = excluded.apart, name_bytes = excluded.name_bytes"
+);
+
+const STREAM_CONSUMER: Statements = Statements {
+    find: "SELECT value, apart, 0, value_bytes FROM stream_consumer WHERE id = ?1 AND number = ?2",
+    scan: "SELECT value, apart, 0, value_bytes, number, x'' FROM stream_consumer
+           WHERE id = ?1 AND number BETWEEN ?2 AND ?3 ORDER BY number",
+    walk: None,
+    put: "INSERT INTO stream_consumer (id, number, value, apart, value_bytes) VALUES (?1, ?2, ?3, ?4, ?5)
+          ON CONFLICT DO UPDATE SET value = excluded.value, apart = excluded.apart, value_bytes = excluded.value_bytes",
+    delete: "DELETE FROM stream_consumer WHERE id = ?1 AND number = ?2",
+    apart_of_first: "SELECT NULL, apart FROM stream_consumer WHERE id = ?1 ORDER BY number LIMIT ?2",
+    delete_first: "DELETE FROM stream_consumer WHERE (id, number) IN
+                   (SELECT id, number FROM stream_consumer WHERE id = ?1 ORDER BY number LIMIT ?2)",
+};
+
+const STREAM_CONSUMER_NAME: Statements = statements!(
+    "stream_consumer_name",
+    "position",
+    "name",
+    "value, apart, name_bytes, value_bytes",
+    "INSERT INTO stream_consumer_name (id, position, name, value, apart, name_bytes, value_bytes)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+     ON CONFLICT DO UPDATE SET value = excluded.value, apart = excluded.apart,
+         name_bytes = excluded.name_bytes, value_bytes = excluded.value_bytes"
+);
+
+const STREAM_PENDING: Statements = statements!(
+    "stream_pending",
+    "ms",
+    "seq",
+    "value, NULL, NULL, NULL",
+    "INSERT INTO stream_pending (id, ms, seq, value) VALUES (?1, ?2, ?3, ?4)
+     ON CONFLICT DO UPDATE SET value = excluded.value"
+);
+
+const STREAM_OWNED: Statements = statements!(
+    "stream_owned",
+    "consumer",
+    "entry",
+    "NULL, NULL, NULL, NULL",
+    "INSERT OR IGNORE INTO stream_owned (id, consumer, entry) VALUES (?1, ?2, ?3)"
+);
+
+/// What belongs to a group of a stream.
+const GROUP: &[(Table, bool)] = &[
+    (Table::StreamConsumer, true),
+    (Table::StreamConsumerName, true),
+    (Table::StreamPending, false),
+    (Table::StreamOwned, false),
+];
+
+/// The tables of each kind of values; a value is of one kind. With each it is said whether its rows may name what lies apart, and are the
+/// ones to give it up.
+const KINDS: [&[(Table, bool)]; 6] = [
+    &[(Table::HashField, true)],
+    &[(Table::SetMember, true)],
+    &[(Table::ListItem, true), (Table::ListCount, false)],
+    &[(Table::SortedMember, true), (Table::SortedOrder, false), (Table::CountBlock, false), (Table::CountSum, false)],
+    &[(Table::StreamEntry, true), (Table::StreamGroup, true)],
+    GROUP,
+];
+
+/// No row has a name of so many bytes.
+const BEHIND_ALL_NAMES: [u8; 512] = [0xff; 512];
 
 fn statements(table: Table) -> Result<&'static Statements> {
     match table {
         Table::HashField => Ok(&HASH_FIELD),
         Table::SetMember => Ok(&SET_MEMBER),
+        Table::ListItem => Ok(&LIST_ITEM),
+        Table::ListCount => Ok(&LIST_COUNT),
+        Table::SortedMember => Ok(&SORTED_MEMBER),
+        Table::SortedOrder => Ok(&SORTED_ORDER),
+        Table::CountBlock => Ok(&COUNT_BLOCK),
+        Table::CountSum => Ok(&COUNT_SUM),
+        Table::StreamEntry => Ok(&STREAM_ENTRY),
+        Table::StreamGroup => Ok(&STREAM_GROUP),
+        Table::StreamConsumer => Ok(&STREAM_CONSUMER),
+        Table::StreamConsumerName => Ok(&STREAM_CONSUMER_NAME),
+        Table::StreamPending => Ok(&STREAM_PENDING),
+        Table::StreamOwned => Ok(&STREAM_OWNED),
         other => Err(StorageError::Internal(format!("{other:?} is no table of elements"))),
     }
 }
 
-fn row_of<'a>(columns: &'a SqlRow<'_>) -> Result<ElementRow<'a>> {
-    let value = columns.get_ref(0)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+/// The number of a row's key as its column has it.
+fn column_of(table: Table, number: u64) -> Value {
+    match table {
+        Table::SortedOrder => Value::Real(order_score(number)),
+        Table::CountBlock | Table::CountSum | Table::StreamEntry | Table::StreamPending => {
+            Value::Integer(signed(number))
+        }
+        _ => Value::Integer(number.cast_signed()),
+    }
+}
+
+/// The first and the last number that a row of the table can have.
+fn numbers_of(table: Table) -> (u64, u64) {
+    match table {
+        Table::SortedOrder => (score_order(f64::NEG_INFINITY), score_order(f64::INFINITY)),
+        Table::CountBlock | Table::CountSum | Table::StreamEntry | Table::StreamPending => (0, u64::MAX),
+        _ => (0, i64::MAX.cast_unsigned()),
+    }
+}
+
+/// The number nearest to this one that a row can have, as its column has it.
+fn nearest(table: Table, number: u64) -> Value {
+    let (first, last) = numbers_of(table);
+    column_of(table, number.clamp(first, last))
+}
+
+fn number_of(table: Table, column: ValueRef<'_>) -> Result<u64> {
+    let integer = || column.as_i64().map_err(rusqlite::Error::from);
+    Ok(match table {
+        Table::SortedOrder => score_order(column.as_f64().map_err(rusqlite::Error::from)?),
+        Table::CountBlock | Table::CountSum | Table::StreamEntry | Table::StreamPending => unsigned(integer()?),
+        _ => integer()?.cast_unsigned(),
+    })
+}
+
+/// A number without a sign as an integer of SQLite: their order is the same.
+pub(super) fn signed(number: u64) -> i64 {
+    (number ^ 1 << 63).cast_signed()
+}
+
+pub(super) fn unsigned(column: i64) -> u64 {
+    column.cast_unsigned() ^ 1 << 63
+}
+
+/// The name of a row's key as its column has it: the number of a stream's id is an integer. One that is none is that of no row.
+fn name_column(table: Table, name: &[u8]) -> ToSqlOutput<'_> {
+    match table {
+        Table::StreamEntry | Table::StreamPending => {
+            let number = name.try_into().map_or(if name.is_empty() { 0 } else { u64::MAX }, u64::from_be_bytes);
+            ToSqlOutput::Owned(Value::Integer(signed(number)))
+        }
+        _ => ToSqlOutput::Borrowed(ValueRef::Blob(name)),
+    }
+}
+
+/// The name that a column says; `room` is for one that is no column.
+fn name_in<'a>(table: Table, column: ValueRef<'a>, room: &'a mut [u8; 8]) -> Result<&'a [u8]> {
+    match table {
+        Table::StreamEntry | Table::StreamPending => {
+            *room = unsigned(column.as_i64().map_err(rusqlite::Error::from)?).to_be_bytes();
+            Ok(room)
+        }
+        _ => Ok(column.as_blob().map_err(rusqlite::Error::from)?),
+    }
+}
+
+/// A score as it is given to a column without a type: a whole number takes less room. -0 is none.
+fn score_column(score: f64) -> Value {
+    let whole = score as i64;
+    let is_whole = whole as f64 == score && whole.unsigned_abs() < 1 << 53 && !(whole == 0 && score.is_sign_negative());
+    if is_whole { Value::Integer(whole) } else { Value::Real(score) }
+}
+
+fn score_in(column: ValueRef<'_>) -> Result<f64> {
+    Ok(match column {
+        ValueRef::Integer(whole) => whole as f64,
+        other => other.as_f64().map_err(rusqlite::Error::from)?,
+    })
+}
+
+/// The row that columns say; `room` is for a value that is no column.
+fn row_of<'a>(table: Table, columns: &'a SqlRow<'_>, room: &'a mut [u8; 16]) -> Result<ElementRow<'a>> {
     let apart = match columns.get(1)? {
-        Some(id) => Some(Apart { id, name_bytes: columns.get(2)?, value_bytes: columns.get(3)? }),
+        Some(id) => {
+            let has_values = matches!(
+                table,
+                Table::HashField
+                    | Table::ListItem
+                    | Table::StreamEntry
+                    | Table::StreamConsumer
+                    | Table::StreamConsumerName
+            );
+            let has_names = !matches!(table, Table::StreamEntry);
+            let value_bytes = if has_values { columns.get(3)? } else { 0 };
+            let name_bytes = if has_names { columns.get(2)? } else { 0 };
+            Some(Apart { id, name_bytes, value_bytes })
+        }
         None => None,
     };
-    Ok(ElementRow { value: value.unwrap_or_default(), apart })
+    let value = match table {
+        Table::SortedMember => {
+            room[..8].copy_from_slice(&score_in(columns.get_ref(0)?)?.to_le_bytes());
+            let label: Option<i64> = columns.get(3)?;
+            room[8..].copy_from_slice(&label.unwrap_or(0).to_le_bytes());
+            &room[..if label.is_some() { 16 } else { 8 }]
+        }
+        Table::SortedOrder => {
+            let is_minus_zero: Option<bool> = columns.get(0)?;
+            if is_minus_zero == Some(true) { &[1][..] } else { &[] }
+        }
+        Table::CountBlock | Table::CountSum => {
+            room[..8].copy_from_slice(&columns.get::<_, u64>(0)?.to_le_bytes());
+            if table == Table::CountBlock {
+                return Ok(ElementRow { value: &room[..8], apart });
+            }
+            room[8..].copy_from_slice(&columns.get::<_, u64>(3)?.to_le_bytes());
+            &room[..]
+        }
+        _ => columns.get_ref(0)?.as_blob_or_null().map_err(rusqlite::Error::from)?.unwrap_or_default(),
+    };
+    Ok(ElementRow { value, apart })
+}
+
+/// Value and other number of a row, as `put` takes them.
+fn columns_of<'a>(table: Table, row: &ElementRow<'a>) -> (ToSqlOutput<'a>, Option<i64>) {
+    let word = |at: usize| row.value.get(at..).and_then(|rest| rest.first_chunk()).copied();
+    let integer = |at| word(at).map(i64::from_le_bytes);
+    match table {
+        Table::SortedMember => {
+            let score = score_column(word(0).map_or(0.0, f64::from_le_bytes));
+            (ToSqlOutput::Owned(score), integer(8))
+        }
+        Table::SortedOrder => {
+            let minus_zero = if row.value.is_empty() { Value::Null } else { Value::Integer(1) };
+            (ToSqlOutput::Owned(minus_zero), None)
+        }
+        Table::CountBlock | Table::CountSum => {
+            (ToSqlOutput::Owned(Value::Integer(integer(0).unwrap_or(0))), integer(8))
+        }
+        // What they have in their rows, they have whatever lies apart.
+        Table::StreamEntry | Table::StreamGroup => {
+            let apart = row.apart.map(|apart| apart.value_bytes.cast_signed());
+            (ToSqlOutput::Borrowed(ValueRef::Blob(row.value)), apart)
+        }
+        _ => match row.apart {
+            Some(apart) => (ToSqlOutput::Owned(Value::Null), Some(apart.value_bytes.cast_signed())),
+            None => (ToSqlOutput::Borrowed(ValueRef::Blob(row.value)), None),
+        },
+    }
 }
 
 impl Base {
@@ -75,9 +470,13 @@ impl Base {
         show: impl FnOnce(ElementRow<'_>) -> R,
     ) -> Result<Option<R>> {
         let mut statement = self.connection.prepare_cached(statements(name.table)?.find)?;
-        let mut rows = statement.query(params![name.id, name.position, name.name])?;
+        let number = column_of(name.table, name.position);
+        let mut rows = match name.table.has_names() {
+            true => statement.query(params![name.id, number, name_column(name.table, name.name)])?,
+            false => statement.query(params![name.id, number])?,
+        };
         match rows.next()? {
-            Some(columns) => Ok(Some(show(row_of(columns)?))),
+            Some(columns) => Ok(Some(show(row_of(name.table, columns, &mut [0; 16])?))),
             None => Ok(None),
         }
     }
@@ -86,73 +485,175 @@ impl Base {
         &self,
         table: Table,
         id: i64,
-        positions: RangeInclusive<u64>,
+        numbers: RangeInclusive<u64>,
         show: Show<'_>,
     ) -> Result<()> {
-        let mut statement = self.connection.prepare_cached(statements(table)?.scan)?;
-        let mut rows = statement.query(params![id, positions.start(), positions.end()])?;
-        while let Some(columns) = rows.next()? {
-            let name = columns.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?;
-            let key = RowKey::element(table, id, columns.get(4)?, name);
-            if show(key, Row::Element(row_of(columns)?)).is_break() {
-                break;
-            }
-        }
-        Ok(())
+        let statement = self.connection.prepare_cached(statements(table)?.scan)?;
+        let parameters = params![id, nearest(table, *numbers.start()), nearest(table, *numbers.end())];
+        show_all(table, id, statement, parameters, show)
+    }
+
+    pub(super) fn walk_elements(&self, stretch: &Stretch<'_>, show: Show<'_>) -> Result<()> {
+        let Stretch { table, id, begin: (number, name), end, direction } = *stretch;
+        let Some([forward, backward]) = statements(table)?.walk else {
+            return Err(StorageError::Internal(format!("{table:?} is not walked from a place")));
+        };
+        let (first, last) = numbers_of(table);
+        let (statement, name) = match direction {
+            Direction::Forward if number > last => return Ok(()),
+            Direction::Forward => (forward, if number < first { &[] } else { name }),
+            Direction::Backward if number < first => return Ok(()),
+            Direction::Backward => (backward, if number > last { &BEHIND_ALL_NAMES } else { name }),
+        };
+        let statement = self.connection.prepare_cached(statement)?;
+        let name = name_column(table, name);
+        show_all(table, id, statement, params![id, nearest(table, number), name, nearest(table, end)], show)
     }
 
     pub(super) fn put_element(&self, name: &ElementName<'_>, row: &ElementRow<'_>) -> Result<()> {
-        let ElementName { table, id, position, name } = name;
-        let (value, apart) = (row.apart.is_none().then_some(row.value), row.apart);
-        let (name_bytes, value_bytes) = (apart.map(|apart| apart.name_bytes), apart.map(|apart| apart.value_bytes));
-        let apart = apart.map(|apart| apart.id);
-        let mut statement = self.connection.prepare_cached(statements(*table)?.put)?;
+        let ElementName { table, id, position, name } = *name;
+        let (value, other) = columns_of(table, row);
+        let (name_bytes, apart) = (row.apart.map(|apart| apart.name_bytes), row.apart.map(|apart| apart.id));
+        let (number, name) = (column_of(table, position), name_column(table, name));
+        let mut statement = self.connection.prepare_cached(statements(table)?.put)?;
         match table {
-            Table::SetMember => statement.execute(params![id, position, name, None::<&[u8]>, apart, name_bytes])?,
-            _ => statement.execute(params![id, position, name, value, apart, name_bytes, value_bytes])?,
+            Table::StreamEntry => statement.execute(params![id, number, name, value, apart, other])?,
+            Table::SetMember | Table::SortedOrder | Table::StreamGroup => {
+                statement.execute(params![id, number, name, value, apart, name_bytes])?
+            }
+            Table::ListItem | Table::StreamConsumer => statement.execute(params![id, number, value, apart, other])?,
+            Table::ListCount => statement.execute(params![id, number, value])?,
+            Table::StreamOwned => statement.execute(params![id, number, name])?,
+            Table::CountBlock | Table::StreamPending => statement.execute(params![id, number, name, value])?,
+            _ => statement.execute(params![id, number, name, value, apart, name_bytes, other])?,
         };
         Ok(())
     }
 
-    /// A row of a batch. That of a collection which is given up need not be written, only what lies apart of it is to be found no more.
-    pub(super) fn apply_element(
-        &self,
-        name: &ElementName<'_>,
-        row: Option<ElementRow<'_>>,
-        is_given_up: bool,
-    ) -> Result<()> {
+    /// A row of a batch.
+    pub(super) fn apply_element(&self, name: &ElementName<'_>, row: Option<ElementRow<'_>>) -> Result<()> {
         match row {
-            Some(row) if is_given_up => row.apart.map_or(Ok(()), |apart| self.give_up_value(apart.id)),
             Some(row) => self.put_element(name, &row),
             None => {
-                let delete = statements(name.table)?.delete;
-                self.connection.prepare_cached(delete)?.execute(params![name.id, name.position, name.name])?;
+                let mut delete = self.connection.prepare_cached(statements(name.table)?.delete)?;
+                let number = column_of(name.table, name.position);
+                match name.table.has_names() {
+                    true => delete.execute(params![name.id, number, name_column(name.table, name.name)])?,
+                    false => delete.execute(params![name.id, number])?,
+                };
                 Ok(())
             }
         }
     }
 
-    /// Elements of a deleted collection, and what lies apart of them. Returns how many.
+    /// Items of a list beyond one of its ends, and what lies apart of them. Returns how many.
+    pub(super) fn sweep_items(&self, id: i64, end: End, position: i64, rows_max: usize) -> Result<usize> {
+        let (find, delete) = match end {
+            End::Front => (
+                "SELECT position, apart FROM list_item WHERE id = ?1 AND position < ?2 ORDER BY position LIMIT ?3",
+                "DELETE FROM list_item WHERE id = ?1 AND position <= ?2",
+            ),
+            End::Back => (
+                "SELECT position, apart FROM list_item WHERE id = ?1 AND position > ?2 ORDER BY position DESC LIMIT ?3",
+                "DELETE FROM list_item WHERE id = ?1 AND position >= ?2",
+            ),
+        };
+        let found: Vec<(i64, Option<i64>)> = {
+            let mut statement = self.connection.prepare_cached(find)?;
+            let rows = statement
+                .query_map(params![id, position, rows_max], |columns| Ok((columns.get(0)?, columns.get(1)?)))?;
+            rows.collect::<rusqlite::Result<_>>()?
+        };
+        found.iter().filter_map(|(_, apart)| *apart).try_for_each(|apart| self.give_up_value(apart))?;
+        match found.last() {
+            Some((last, _)) => Ok(self.connection.prepare_cached(delete)?.execute(params![id, last])?),
+            None => Ok(0),
+        }
+    }
+
+    /// Entries of a stream up to one, and what lies apart of them. Returns how many.
+    pub(super) fn sweep_entries(&self, id: i64, (ms, seq): (i64, i64), rows_max: usize) -> Result<usize> {
+        let find = "SELECT ms, seq, apart FROM stream_entry WHERE id = ?1 AND (ms, seq) <= (?2, ?3)
+                    ORDER BY ms, seq LIMIT ?4";
+        let found: Vec<(i64, i64, Option<i64>)> = {
+            let mut statement = self.connection.prepare_cached(find)?;
+            let rows = statement.query_map(params![id, ms, seq, rows_max], |columns| {
+                Ok((columns.get(0)?, columns.get(1)?, columns.get(2)?))
+            })?;
+            rows.collect::<rusqlite::Result<_>>()?
+        };
+        found.iter().filter_map(|(.., apart)| *apart).try_for_each(|apart| self.give_up_value(apart))?;
+        let delete = "DELETE FROM stream_entry WHERE id = ?1 AND (ms, seq) <= (?2, ?3)";
+        match found.last() {
+            Some((ms, seq, _)) => Ok(self.connection.prepare_cached(delete)?.execute(params![id, ms, seq])?),
+            None => Ok(0),
+        }
+    }
+
+    /// Elements of a deleted collection, and what lies apart of them. Returns how many rows. What is found first says the kind, and the tables
+    /// of others are not asked.
     pub(super) fn sweep_elements(&self, id: i64, rows_max: usize) -> Result<usize> {
+        for tables in KINDS {
+            match self.sweep_tables(id, tables, rows_max)? {
+                0 => {}
+                removed => return Ok(removed),
+            }
+        }
+        Ok(0)
+    }
+
+    /// What belongs to a deleted group. Returns how many rows.
+    pub(super) fn sweep_group(&self, id: i64, rows_max: usize) -> Result<usize> {
+        self.sweep_tables(id, GROUP, rows_max)
+    }
+
+    fn sweep_tables(&self, id: i64, tables: &[(Table, bool)], rows_max: usize) -> Result<usize> {
         let mut removed = 0;
-        for statements in ALL {
-            let left = rows_max - removed;
+        for &(table, owns_apart) in tables {
+            let (statements, left) = (statements(table)?, rows_max - removed);
             if left == 0 {
                 break;
             }
             let apart: Vec<Option<i64>> = {
                 let mut statement = self.connection.prepare_cached(statements.apart_of_first)?;
-                let rows = statement.query_map(params![id, left], |columns| columns.get(0))?;
+                let rows = statement.query_map(params![id, left], |columns| columns.get(1))?;
                 rows.collect::<rusqlite::Result<_>>()?
             };
             if apart.is_empty() {
                 continue;
             }
-            apart.iter().flatten().try_for_each(|id| self.give_up_value(*id))?;
+            if owns_apart {
+                apart.iter().flatten().try_for_each(|id| self.give_up_value(*id))?;
+            }
             removed += self.connection.prepare_cached(statements.delete_first)?.execute(params![id, left])?;
         }
         Ok(removed)
     }
+}
+
+/// Whether what lies apart of its rows goes with them.
+pub(super) fn owns_apart(table: Table) -> bool {
+    KINDS.iter().flat_map(|tables| tables.iter()).any(|(of, owns_apart)| *of == table && *owns_apart)
+}
+
+/// The rows that `scan`, `forward` or `backward` finds, until `show` breaks off.
+fn show_all(
+    table: Table,
+    id: i64,
+    mut statement: CachedStatement<'_>,
+    parameters: impl rusqlite::Params,
+    show: Show<'_>,
+) -> Result<()> {
+    let mut rows = statement.query(parameters)?;
+    while let Some(columns) = rows.next()? {
+        let mut room = [0; 8];
+        let name = name_in(table, columns.get_ref(5)?, &mut room)?;
+        let key = RowKey::element(table, id, number_of(table, columns.get_ref(4)?)?, name);
+        if show(key, Row::Element(row_of(table, columns, &mut [0; 16])?)).is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

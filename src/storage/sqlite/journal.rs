@@ -103,6 +103,19 @@ impl Base {
         Ok(place)
     }
 
+    /// The same of one generation, of whose groups the first has this number.
+    ///
+    /// # Errors
+    /// `Corrupt`: what is there is no sequence of groups; those before it were shown.
+    pub(in crate::storage) fn replay_one(
+        &self,
+        (generation, first): (u64, u64),
+        show: &mut dyn FnMut(&Group<'_>, Place) -> Result<()>,
+    ) -> Result<Place> {
+        self.check_transaction()?;
+        self.replay_generation(Place { generation, at: 0, seq: first.wrapping_sub(1) }, show)
+    }
+
     /// Generations that have groups, from `oldest` on, in order.
     fn generations_from(&self, oldest: u64) -> Result<Vec<u64>> {
         let found: Vec<u64> = self.heads_from(oldest)?.iter().map(|head| head.generation).collect();

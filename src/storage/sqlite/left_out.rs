@@ -40,7 +40,7 @@ impl Base {
     }
 
     /// Whether the present transaction sees any.
-    pub(super) fn has_left_out(&self) -> Result<bool> {
+    pub(in crate::storage) fn has_left_out(&self) -> Result<bool> {
         if let Some(known) = self.has_left_out.get() {
             return Ok(known);
         }

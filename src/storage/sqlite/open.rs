@@ -109,6 +109,12 @@ const TABLES: [&[&str]; SCHEMA_VERSION as usize] = [
     &["keyspace", "chunk", "expiry", "database", "orphan", "ticket", "meta"],
     &["journal", "merged", "left_out"],
     &["hash_field", "set_member"],
+    &["parked_ticket"],
+    &["list_item", "list_count"],
+    &["sorted_member", "sorted_order", "count_block", "count_sum"],
+    &["script", "library"],
+    &["user"],
+    &["stream_entry", "stream_group", "stream_consumer", "stream_consumer_name", "stream_pending", "stream_owned"],
 ];
 
 /// A file of ours whose tables are not there is damaged: better now than at the first request.
@@ -116,7 +122,7 @@ pub(super) fn check_tables(connection: &Connection) -> Result<()> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     for table in TABLES.iter().take(version as usize).copied().flatten() {
         // In a table that may be large one damaged page is no reason to serve nothing. Of the journal whoever takes over reads what he needs.
-        let limit = i32::from(["database", "merged", "ticket", "meta"].contains(table));
+        let limit = i32::from(["database", "merged", "ticket", "parked_ticket", "meta", "user"].contains(table));
         connection
             .prepare(&format!("SELECT * FROM {table} LIMIT {limit}"))
             .and_then(|mut statement| statement.query([])?.next().map(drop))

@@ -14,7 +14,17 @@ pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"emSv");
 pub const PAGE_BYTES: u32 = 2048;
 
 /// Step N takes a file of `user_version` N to N + 1; an empty file has 0.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("journal.sql"), include_str!("elements.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("journal.sql"),
+    include_str!("elements.sql"),
+    include_str!("waiting.sql"),
+    include_str!("lists.sql"),
+    include_str!("sorted_sets.sql"),
+    include_str!("scripts.sql"),
+    include_str!("users.sql"),
+    include_str!("streams.sql"),
+];
 
 pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
 

@@ -2,14 +2,16 @@
 
 use std::ops::{ControlFlow, RangeInclusive};
 
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, params};
 
 use super::base::Base;
 use super::chunks::{number_of, place};
+use super::elements::unsigned;
 use super::slot_rows::{FIND, FIND_WITH_VALUE, head_of};
 use super::slots::{last_slot, slot_at};
+use super::sweep::Orphan;
 use crate::storage::error::{Result, StorageError};
-use crate::storage::rows::{Head, KeyRow, Name, Part, Range, Row, RowKey, Snapshot};
+use crate::storage::rows::{Head, KeyRow, Name, Part, Range, Row, RowKey, Snapshot, StreamId, Stretch};
 
 type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
 
@@ -29,6 +31,12 @@ impl Snapshot for Base {
             Range::Elements { table, id, first, last } => self.scan_elements(table, id, first..=last, show),
         }
     }
+
+    fn walk(&self, stretch: Stretch<'_>, show: Show<'_>) -> Result<()> {
+        self.check_transaction()?;
+        self.check_none_left_out(&stretch.range())?;
+        self.walk_elements(&stretch, show)
+    }
 }
 
 impl Base {
@@ -42,15 +50,18 @@ impl Base {
         match key.name() {
             Name::Key { space, position, key } => {
                 let find = if part == Part::Head { FIND } else { FIND_WITH_VALUE };
-                let found = |_, head, columns: &rusqlite::Row<'_>| {
+                let found = |_, head: Head, columns: &rusqlite::Row<'_>| -> Result<R> {
                     let value = match part {
                         Part::Head => None,
-                        Part::Whole => columns.get_ref(5).ok().and_then(|value| value.as_blob().ok()),
+                        Part::Whole => columns.get_ref(5)?.as_blob_or_null().map_err(rusqlite::Error::from)?,
                     };
-                    show(Row::Key(KeyRow { head, value }))
+                    if part == Part::Whole && head.id.is_none() && value.is_none() {
+                        return Err(StorageError::Corrupt("a key's row has neither a value nor the id of one".into()));
+                    }
+                    Ok(show(Row::Key(KeyRow { head, value })))
                 };
                 let Some(number) = self.number_of_space(space)? else { return Ok(None) };
-                self.probe(find, number, position, key, found, &mut 0)
+                self.probe(find, number, position, key, found, &mut 0)?.transpose()
             }
             Name::Chunk { id, number } => {
                 let mut statement = self.connection.prepare_cached("SELECT value FROM chunk WHERE place = ?1")?;
@@ -60,7 +71,20 @@ impl Base {
             }
             Name::Element(element) => self.element_row(&element, |row| show(Row::Element(row))),
             Name::Database(number) => Ok(Some(show(Row::Database(self.database_row(number)?.id)))),
+            Name::OrphanEntries(id) => {
+                let find = "SELECT position, seq FROM orphan WHERE what = 'entries' AND number = ?1";
+                let mut statement = self.connection.prepare_cached(find)?;
+                let last = statement
+                    .query_row([id], |row| Ok(StreamId { ms: unsigned(row.get(0)?), seq: unsigned(row.get(1)?) }));
+                Ok(last.optional()?.map(|last| show(Row::OrphanEntries(last))))
+            }
             Name::OrphanValue(id) => Ok(self.is_orphan("value", id)?.then(|| show(Row::Orphan))),
+            Name::OrphanItems { id, end } => {
+                let find = "SELECT position FROM orphan WHERE what = ?1 AND number = ?2";
+                let mut statement = self.connection.prepare_cached(find)?;
+                let position = statement.query_row(params![Orphan::items(end).name(), id], |row| row.get(0));
+                Ok(position.optional()?.map(|position| show(Row::OrphanItems(position))))
+            }
         }
     }
 }
@@ -146,6 +170,29 @@ impl Base {
 
     pub(super) fn is_orphan(&self, what: &str, number: i64) -> Result<bool> {
         let mut statement = self.connection.prepare_cached("SELECT 1 FROM orphan WHERE what = ?1 AND number = ?2")?;
-        Ok(statement.query_row(rusqlite::params![what, number], |_| Ok(())).optional()?.is_some())
+        Ok(statement.query_row(params![what, number], |_| Ok(())).optional()?.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::storage::fixture::Fixture;
+    use crate::storage::{Expiry, Lookup};
+
+    #[test]
+    fn a_value_that_is_none_is_damage_and_not_a_value_of_zeros() {
+        let mut fixture = Fixture::new();
+        fixture.write(|keyspace| keyspace.put_string(b"k", b"value", Expiry::Clear).unwrap());
+        fixture.write(|keyspace| {
+            keyspace.put_string(b"other", b"value", Expiry::Clear).unwrap();
+            keyspace.spill().unwrap();
+            for value in ["NULL", "'text'"] {
+                let damage = format!("UPDATE keyspace SET value = {value} WHERE key = CAST('k' AS BLOB)");
+                keyspace.connection().execute_batch(&damage).unwrap();
+                assert!(keyspace.string(b"k").unwrap_err().is_damage(), "{value}");
+                assert!(keyspace.rename(b"k", b"l").unwrap_err().is_damage(), "{value}");
+                assert_eq!(keyspace.string_length(b"k").unwrap(), Lookup::Found(5));
+            }
+        });
     }
 }

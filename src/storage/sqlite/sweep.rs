@@ -7,8 +7,8 @@ use super::base::Base;
 use super::chunks::places;
 use super::slot_rows::head_of;
 use super::slots::{first_slot, last_slot, space_of};
-use crate::storage::error::Result;
-use crate::storage::rows::{Head, RowKey};
+use crate::storage::error::{Result, StorageError};
+use crate::storage::rows::{End, Head, RowKey};
 
 /// What the sweeper is at, and what it leaves alone because it failed there before: one bad row must not keep all others.
 #[derive(Debug, Default)]
@@ -17,13 +17,49 @@ pub(super) struct Sweeping {
     left_alone: Vec<Item>,
     /// What must wait for a merge was passed by up to here; the next step goes on behind it.
     passed_expired: Option<(i64, i64)>,
-    passed_orphan: Option<(bool, i64)>,
+    passed_orphan: Option<(Orphan, i64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Item {
     Expired { at_ms: i64, slot: i64 },
-    Orphan { is_space: bool, number: i64 },
+    Orphan { what: Orphan, number: i64 },
+}
+
+/// What is given up, by the column `what`, in the order of these names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Orphan {
+    /// Items of a list before its first.
+    Before,
+    Behind,
+    /// Entries of a stream before its first.
+    Entries,
+    Space,
+    /// Chunks or elements.
+    Value,
+}
+
+impl Orphan {
+    pub(super) const ALL: [Self; 5] = [Self::Before, Self::Behind, Self::Entries, Self::Space, Self::Value];
+
+    pub(super) fn items(end: End) -> Self {
+        if end == End::Front { Self::Before } else { Self::Behind }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::Behind => "behind",
+            Self::Entries => "entries",
+            Self::Space => "space",
+            Self::Value => "value",
+        }
+    }
+
+    fn of(name: &str) -> Result<Self> {
+        let unknown = || StorageError::Corrupt(format!("an orphan of the kind {name}"));
+        Self::ALL.into_iter().find(|orphan| orphan.name() == name).ok_or_else(unknown)
+    }
 }
 
 impl Sweeping {
@@ -60,13 +96,14 @@ impl Base {
     }
 
     /// Removes keys whose time has passed, of all databases, the oldest first, but for those that `is_unmerged` says: of these a newer
-    /// row will come, which was written when this one was here. Returns how many entries of the index it worked off: 0 when nothing
-    /// is due.
+    /// row will come, which was written when this one was here. `ended` hears of each, with its database. Returns how many entries of the
+    /// index it worked off: 0 when nothing is due.
     pub(in crate::storage) fn sweep_expired(
         &mut self,
         now_ms: i64,
         rows_max: usize,
         is_unmerged: &mut dyn FnMut(RowKey<'_>, &Head) -> Result<bool>,
+        ended: &mut dyn FnMut(u8, &[u8]),
     ) -> Result<usize> {
         self.check_writing()?;
         let due: Vec<(i64, i64)> = {
@@ -86,7 +123,7 @@ impl Base {
         let mut swept = 0;
         for &(at, slot) in &due {
             if swept < rows_max && self.sweeping.begin(Item::Expired { at_ms: at, slot }) {
-                match self.sweep_expired_slot(at, slot, is_unmerged)? {
+                match self.sweep_expired_slot(at, slot, is_unmerged, ended)? {
                     true => swept += 1,
                     false => self.sweeping.passed_expired = Some((at, slot)),
                 }
@@ -102,6 +139,7 @@ impl Base {
         at: i64,
         slot: i64,
         is_unmerged: &mut dyn FnMut(RowKey<'_>, &Head) -> Result<bool>,
+        ended: &mut dyn FnMut(u8, &[u8]),
     ) -> Result<bool> {
         let Some(database) = self.writing()?.owner_of(space_of(slot)) else {
             // Its space was flushed; the row itself is the orphan sweep's.
@@ -118,13 +156,13 @@ impl Base {
                     let key = columns.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
                     let name = RowKey::key(space, self.homes.position(key), key);
                     let head = head_of(columns)?;
-                    Some((head, is_unmerged(name, &head)?))
+                    Some((head, is_unmerged(name, &head)?, key.to_vec()))
                 }
                 None => None,
             }
         };
         // An earlier removal of this step may have moved the row; then the index has it elsewhere now, for the next step.
-        let Some((head, is_unmerged)) = found.filter(|(head, _)| head.expires_at_ms == Some(at)) else {
+        let Some((head, is_unmerged, key)) = found.filter(|(head, ..)| head.expires_at_ms == Some(at)) else {
             return Ok(true);
         };
         if is_unmerged {
@@ -135,19 +173,25 @@ impl Base {
         head.id.map_or(Ok(()), |id| self.give_up_value(id))?;
         self.remove_row(slot)?;
         self.writing_mut()?.count(database, -1, -1)?;
+        ended(database, &key);
         Ok(true)
     }
 
-    /// Removes rows of flushed databases and of deleted big values, then cells of the journal that nobody needs. Returns how many rows
+    /// Removes rows of flushed databases, of deleted values, of trimmed lists and streams, then cells of the journal that nobody needs. Returns how many rows
     /// it worked off: 0 when there is nothing left.
     pub(in crate::storage) fn sweep_orphans(&mut self, rows_max: usize) -> Result<usize> {
         self.check_writing()?;
         let mut swept = 0;
         while swept < rows_max {
-            let Some((is_space, number)) = self.next_orphan()? else { break };
+            let Some((what, number)) = self.next_orphan()? else { break };
             let left = rows_max - swept;
-            let removed =
-                if is_space { self.sweep_space(number as u16, left)? } else { self.sweep_value(number, left)? };
+            let removed = match what {
+                Orphan::Space => self.sweep_space(number as u16, left)?,
+                Orphan::Value => self.sweep_value(number, left)?,
+                Orphan::Before => self.sweep_beyond(number, End::Front, left)?,
+                Orphan::Behind => self.sweep_beyond(number, End::Back, left)?,
+                Orphan::Entries => self.sweep_trimmed(number, left)?,
+            };
             // The orphan's own row counts as one, so a step of many empty ones ends too.
             swept += removed.max(1);
         }
@@ -155,24 +199,25 @@ impl Base {
         Ok(swept + self.sweep_journal(rows_max.saturating_sub(swept))?)
     }
 
-    fn next_orphan(&mut self) -> Result<Option<(bool, i64)>> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT what = 'space', number FROM orphan WHERE (what, number) > (?1, ?2) ORDER BY what, number",
-        )?;
+    fn next_orphan(&mut self) -> Result<Option<(Orphan, i64)>> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT what, number FROM orphan WHERE (what, number) > (?1, ?2) ORDER BY what, number")?;
         let after = self.sweeping.passed_orphan;
-        let (what, number) = after.map_or(("", i64::MIN), |(is_space, number)| (name_of(is_space), number));
+        let (what, number) = after.map_or(("", i64::MIN), |(what, number)| (what.name(), number));
         let mut rows = statement.query(params![what, number])?;
         let mut passed = 0;
         while let Some(row) = rows.next()? {
-            let (is_space, number) = (row.get(0)?, row.get(1)?);
-            if self.merging.holds(is_space, number) {
-                self.sweeping.passed_orphan = Some((is_space, number));
+            let (what, number) = (row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?, row.get(1)?);
+            let what = Orphan::of(what)?;
+            if self.merging.holds(what, number) {
+                self.sweeping.passed_orphan = Some((what, number));
                 passed += 1;
                 if passed == PASSED_MAX {
                     return Ok(None);
                 }
-            } else if self.sweeping.begin(Item::Orphan { is_space, number }) {
-                return Ok(Some((is_space, number)));
+            } else if self.sweeping.begin(Item::Orphan { what, number }) {
+                return Ok(Some((what, number)));
             }
         }
         // From the start again the next time.
@@ -189,9 +234,40 @@ impl Base {
                 "DELETE FROM chunk WHERE place IN (SELECT place FROM chunk WHERE place BETWEEN ?1 AND ?2 LIMIT ?3)",
             )?
             .execute(params![first, last, rows_max])?;
-        removed += self.sweep_elements(id, rows_max - removed)?;
+        // What has chunks has no elements, unless it is a group of a stream with a long name.
+        removed += match removed {
+            0 => self.sweep_elements(id, rows_max)?,
+            _ => self.sweep_group(id, rows_max - removed)?,
+        };
         if removed < rows_max {
             self.connection.prepare_cached("DELETE FROM orphan WHERE what = 'value' AND number = ?1")?.execute([id])?;
+        }
+        Ok(removed)
+    }
+
+    /// Items of a list beyond one of its ends; when none is left the orphan row goes.
+    fn sweep_beyond(&mut self, id: i64, end: End, rows_max: usize) -> Result<usize> {
+        let what = Orphan::items(end).name();
+        let position = self
+            .connection
+            .prepare_cached("SELECT position FROM orphan WHERE what = ?1 AND number = ?2")?
+            .query_row(params![what, id], |row| row.get(0))?;
+        let removed = self.sweep_items(id, end, position, rows_max)?;
+        if removed < rows_max {
+            self.give_up_items(id, end, None)?;
+        }
+        Ok(removed)
+    }
+
+    /// Entries of a stream before its first; when none is left the orphan row goes.
+    fn sweep_trimmed(&mut self, id: i64, rows_max: usize) -> Result<usize> {
+        let last = self
+            .connection
+            .prepare_cached("SELECT position, seq FROM orphan WHERE what = 'entries' AND number = ?1")?
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let removed = self.sweep_entries(id, last, rows_max)?;
+        if removed < rows_max {
+            self.give_up_entries(id, None)?;
         }
         Ok(removed)
     }
@@ -258,10 +334,6 @@ impl Kept {
             Self::Pages(pages) => pages,
         }
     }
-}
-
-fn name_of(is_space: bool) -> &'static str {
-    if is_space { "space" } else { "value" }
 }
 
 #[cfg(test)]

@@ -58,8 +58,11 @@ impl Base {
     /// Makes the group durable as `Options::durability` says. After an error: `rollback`, and see `StorageError`.
     pub(in crate::storage) fn commit(&mut self) -> Result<()> {
         self.store_databases()?;
+        self.store_sources()?;
+        self.store_users()?;
         self.execute("COMMIT")?;
         self.writing = None;
+        self.forget_changes_beside();
         self.ids.keep();
         Ok(())
     }
@@ -67,16 +70,26 @@ impl Base {
     /// Undoes the whole group. Always right to call, also when SQLite has already rolled back by itself.
     pub(in crate::storage) fn rollback(&mut self) -> Result<()> {
         self.writing = None;
+        self.forget_changes_beside();
         self.ids.roll_back();
         if self.is_in_transaction() { self.execute("ROLLBACK") } else { Ok(()) }
     }
 
-    /// Undoes the group and begins another one, which has the ids of the first: what it was told of them stays true.
+    /// Undoes the group and begins another one, which has the ids of the first, since what it was told of them stays true, its sources and
+    /// its users.
     pub(in crate::storage) fn begin_again(&mut self) -> Result<()> {
         let ids = self.ids;
+        let (sources, users) = (std::mem::take(&mut self.sources), std::mem::take(&mut self.users));
         self.rollback()?;
         self.begin_write()?;
+        (self.sources, self.users) = (sources, users);
         self.take_ids_again(ids)
+    }
+
+    /// What waits beside the rows of the batch.
+    fn forget_changes_beside(&mut self) {
+        self.sources.clear();
+        self.users.clear();
     }
 
     /// False between transactions, and after SQLite has rolled one back by itself.

@@ -46,7 +46,15 @@ impl Unmerged {
                     };
                     self.ids.extend([Some(element.id), apart.map(|apart| apart.id)].into_iter().flatten());
                 }
-                (Name::OrphanValue(id) | Name::Chunk { id, .. }, _) => drop(self.ids.insert(id)),
+                (
+                    Name::OrphanValue(id)
+                    | Name::OrphanItems { id, .. }
+                    | Name::OrphanEntries(id)
+                    | Name::Chunk { id, .. },
+                    _,
+                ) => {
+                    self.ids.insert(id);
+                }
                 (Name::Database(_), _) => {}
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Event, Hooks, Report, Size, Tickets, Upkeep, Wishes};
+use super::{Event, GroupTickets, Hooks, Report, Size, Tickets, Upkeep, Wishes};
 use crate::storage::fixture::{Fixture, NOW_MS, memory};
 use crate::storage::{Expiry, Keyspace, Lookup, Options};
 use crate::sys::clock;
@@ -47,7 +47,8 @@ impl Stage {
         self.fixture.writer.begin_write(self.wishes.now_ms).unwrap();
         self.fixture.writer.select(0);
         let changed = change(&mut self.fixture.writer);
-        self.upkeep.commit(&mut self.fixture.writer, [(1, 1)].into()).unwrap();
+        let tickets = GroupTickets { last: [(1, 1)].into(), ..GroupTickets::default() };
+        self.upkeep.commit(&mut self.fixture.writer, tickets).unwrap();
         changed
     }
 

@@ -22,4 +22,4 @@ pub use report::{Disk, Event, Hooks, Merged, Report, Size, Synced, Unmerged, Wis
 pub use rescue::Rescue;
 pub use schedule::Upkeep;
 pub use start::prepare_to_write;
-pub use tickets::Tickets;
+pub use tickets::{GroupTickets, Tickets};

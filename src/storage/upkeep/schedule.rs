@@ -4,7 +4,6 @@
 //! The checkpoint thread copies the `-wal` beside the writer; a step only takes the short WAL restart. Decisions depend on the
 //! time that is given; the clock is read only to measure how long something took.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use super::merges::{Merges, Next};
 use super::pace::Pace;
 use super::report::{Disk, Event, Hooks, Report, Size, Wishes};
 use super::sync_thread::SyncThread;
-use super::tickets::Tickets;
+use super::tickets::{GroupTickets, Tickets};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::file_system;
 use crate::storage::points::{Point, pass};
@@ -83,6 +82,8 @@ const SETTLE_MAX: Duration = Duration::from_millis(250);
 /// Rows of one step: a millisecond or two.
 const EXPIRED_ROWS: usize = 200;
 const ORPHAN_ROWS: usize = 1000;
+/// The same of rows in memory.
+const READ_ROWS: usize = 4000;
 const VACUUM_PAGES: u32 = 64;
 /// Unused pages up to this share of the file are kept for what will be written next, while the disk has room.
 const UNUSED_PERCENT: u64 = 25;
@@ -292,16 +293,15 @@ impl Upkeep {
         self.checkpoints.group_bytes_max().min(self.merges.group_bytes_max(base))
     }
 
-    /// COMMIT of a group, while a pass keeps its hands off the disk. `last`: of each incarnation the last of its jobs in the group; empty:
-    /// the group has changed nothing. How many keys there are then is in the report.
+    /// COMMIT of a group, while a pass keeps its hands off the disk. How many keys there are then is in the report.
     ///
     /// # Errors
     /// Those of `Keyspace::commit`.
-    pub fn commit(&mut self, base: &mut Keyspace, last: HashMap<u64, u64>) -> Result<()> {
-        self.tickets.record(base, &last)?;
+    pub fn commit(&mut self, base: &mut Keyspace, tickets: GroupTickets) -> Result<()> {
+        self.tickets.record(base, &tickets)?;
         let sizes = sizes_within(base)?;
         self.checkpoints.during_commit(|| base.commit())?;
-        self.tickets.committed(last);
+        self.tickets.committed(tickets);
         self.report.sizes = sizes.or_else(|| sizes_between(base)).or(self.report.sizes);
         Ok(())
     }
@@ -445,7 +445,7 @@ impl Upkeep {
     /// A transaction of cleaning, and one that ends keys which no table has yet. True when there is more.
     fn sweep(&mut self, base: &mut Keyspace, now: Instant, wishes: &Wishes) -> Result<bool> {
         self.make_first_cells(base, wishes.now_ms)?;
-        let ended = if wishes.removes_expired { self.end_unmerged(base, wishes.now_ms)? } else { 0 };
+        let has_more_to_end = wishes.removes_expired && self.end_unmerged(base, wishes.now_ms)?;
         base.begin_upkeep(wishes.now_ms)?;
         let expired = if wishes.removes_expired { base.sweep_expired(EXPIRED_ROWS)? } else { 0 };
         let orphans = base.sweep_orphans(ORPHAN_ROWS)?;
@@ -457,25 +457,27 @@ impl Upkeep {
         self.report.data_bytes = Some(base.data_bytes()?);
         if expired + orphans == 0 && pages == 0 {
             base.rollback()?;
-            return Ok(ended == EXPIRED_ROWS);
+            return Ok(has_more_to_end);
         }
         let sizes = sizes_within(base)?;
         pass(Point::BiteSwept);
         base.commit()?;
         self.report.sizes = sizes.or_else(|| sizes_between(base)).or(self.report.sizes);
         self.report.expired_keys += expired as u64;
-        Ok(expired == EXPIRED_ROWS || orphans == ORPHAN_ROWS || pages > 0 || ended == EXPIRED_ROWS)
+        Ok(expired == EXPIRED_ROWS || orphans == ORPHAN_ROWS || pages > 0 || has_more_to_end)
     }
 
-    fn end_unmerged(&mut self, base: &mut Keyspace, now_ms: i64) -> Result<usize> {
+    /// True when there is more.
+    fn end_unmerged(&mut self, base: &mut Keyspace, now_ms: i64) -> Result<bool> {
+        let has_more_to_read = base.read_unmerged_deadlines(READ_ROWS, now_ms);
         if !base.has_unmerged_to_end(now_ms) {
-            return Ok(0);
+            return Ok(has_more_to_read);
         }
         base.begin_upkeep(now_ms)?;
         let ended = base.end_unmerged(EXPIRED_ROWS)?;
         base.commit()?;
         self.report.expired_keys += ended as u64;
-        Ok(ended)
+        Ok(has_more_to_read || base.has_unmerged_to_end(now_ms))
     }
 
     /// A bad row is nobody's affair but its own: no write fails because of it, and what else is to be swept is. True when there is more.

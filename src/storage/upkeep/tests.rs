@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Event, FileWatch, Hooks, Report, Rescue, Size, Tickets, Upkeep, Wishes, prepare_to_write};
+use super::{Event, FileWatch, GroupTickets, Hooks, Report, Rescue, Size, Tickets, Upkeep, Wishes, prepare_to_write};
 use crate::storage::fixture::{Fixture, NOW_MS};
 use crate::storage::{Durability, Expiry, Keyspace, Lookup, Options, failed_sync};
 use crate::sys::clock;
@@ -364,10 +364,10 @@ fn tickets_and_sizes_are_committed_with_the_group_and_those_of_another_boot_are_
     writer.begin_write(NOW_MS).unwrap();
     writer.select(2);
     writer.put_string(b"k", b"v", Expiry::Clear).unwrap();
-    stage.upkeep.commit(writer, [(7, 1), (8, 40)].into()).unwrap();
+    stage.upkeep.commit(writer, GroupTickets { last: [(7, 1), (8, 40)].into(), ..GroupTickets::default() }).unwrap();
     assert_eq!(stage.upkeep.report().sizes.unwrap()[2], Size { keys: 1, expires: 0 });
     writer.begin_write(NOW_MS).unwrap();
-    stage.upkeep.commit(writer, [(7, 2)].into()).unwrap();
+    stage.upkeep.commit(writer, GroupTickets { last: [(7, 2)].into(), ..GroupTickets::default() }).unwrap();
     let applied = [7, 8, 9].map(|incarnation| stage.upkeep.tickets().last_applied(incarnation));
     assert_eq!(applied, [2, 40, 0]);
     stage.upkeep.tickets_mut().forget(8);

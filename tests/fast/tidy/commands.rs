@@ -29,9 +29,14 @@ fn program_text(source: &Source) -> String {
 }
 
 pub(crate) fn rows_of(text: &str) -> Vec<Row> {
-    let table = text.find("const COMMANDS").map_or("", |start| &text[start..]);
-    let table = table.split("\n];").next().unwrap_or_default();
-    let pieces = table.split("\n").fold(Vec::<String>::new(), |mut pieces, line| {
+    // The table of a family, and rows beside it that a table names.
+    let begins = |line: &str| line.contains("const COMMANDS") || line.ends_with(": Command = Command {");
+    let mut is_within = false;
+    let rows = text.lines().filter(|line| {
+        is_within = (is_within || begins(line)) && !matches!(*line, "];" | "};");
+        is_within
+    });
+    let pieces = rows.fold(Vec::<String>::new(), |mut pieces, line| {
         let name = line.trim().strip_prefix("name: \"").and_then(|rest| rest.split('"').next());
         match (name, pieces.last_mut()) {
             (Some(name), _) => pieces.push(format!("{name}\n")),

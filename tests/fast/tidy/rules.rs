@@ -29,9 +29,32 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("kv", &["kv", "server", "resp", "storage", "sys"]),
     (
         "admin",
-        &["admin", "kv::metrics", "kv::commands::table", "kv::shared", "server::counters", "server::LogLimit", "sys"],
+        &[
+            "admin",
+            "kv::metrics",
+            "kv::commands::table",
+            "kv::shared",
+            "server::counters",
+            "server::LogLimit",
+            "server::tls",
+            "sys",
+        ],
     ),
     ("client", &["client", "resp", "sys", "kv::table", "kv::commands::table"]),
+    (
+        "transfer",
+        &[
+            "transfer",
+            "client",
+            "kv::errors",
+            "kv::formats",
+            "kv::sources",
+            "kv::stream_parts",
+            "resp",
+            "storage",
+            "sys",
+        ],
+    ),
     ("logging", &["logging", "sys"]),
 ];
 
@@ -148,7 +171,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap::", &["src/client/", "src/main.rs"]),
     ("rustyline::", &["src/client/repl/"]),
     ("indicatif::", &["src/client/"]),
-    ("rustls::", &["src/client/"]),
+    ("rustls::", &["src/client/", "src/server/tls/"]),
+    ("ring::", &["src/client/", "src/server/tls/", "src/kv/users/", "src/kv/scripts/"]),
+    ("tokio_rustls::", &["src/admin/"]),
     ("envy::", &["src/config/"]),
 ];
 

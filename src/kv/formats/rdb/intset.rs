@@ -24,12 +24,12 @@ pub(super) fn write(members: &mut [i64]) -> Vec<u8> {
     blob
 }
 
-/// The members, of which there is one at least; each is greater than the one before it.
+/// The members, each greater than the one before it.
 pub(super) fn read(blob: &[u8]) -> Result<impl Iterator<Item = i64>, RestoreError> {
     let (header, members) = blob.split_at_checked(8).ok_or(RestoreError::Format)?;
     let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| header[at + i]));
     let (width, count) = (word(0), word(4));
-    let is_right = matches!(width, 2 | 4 | 8) && count > 0;
+    let is_right = matches!(width, 2 | 4 | 8);
     if !is_right || u64::from(width) * u64::from(count) != members.len() as u64 {
         return Err(RestoreError::Format);
     }

@@ -40,6 +40,11 @@ impl Writer {
         self.count += 1;
     }
 
+    /// What it would have, ended here.
+    pub(super) fn bytes_len(&self) -> usize {
+        self.bytes.len() + 1
+    }
+
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.bytes.push(END);
         let bytes = u32::try_from(self.bytes.len()).expect("only what is small is written so");

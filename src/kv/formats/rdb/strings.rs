@@ -6,7 +6,10 @@
 //!   or C3 length length bytes: LZF, compressed and original length
 //! ```
 
+use std::marker::PhantomData;
+
 use super::payload::{Payload, RestoreError, TYPE_STRING, VERSION_WRITTEN, seal};
+use super::values::Source;
 use crate::kv::formats::lzf;
 use crate::resp::number::parse_integer;
 
@@ -37,7 +40,7 @@ pub fn restore_string(payload: &[u8], bytes_max: u64) -> Result<Vec<u8>, Restore
     Payload::open(payload, bytes_max)?.string()
 }
 
-pub(super) fn put_string(value: &[u8], compressor: &mut lzf::Compressor, payload: &mut Vec<u8>) {
+pub fn put_string(value: &[u8], compressor: &mut lzf::Compressor, payload: &mut Vec<u8>) {
     if !put_integer(value, payload) && !put_compressed(value, compressor, payload) {
         put_length(value.len() as u64, payload);
         payload.extend_from_slice(value);
@@ -73,7 +76,7 @@ fn put_compressed(value: &[u8], compressor: &mut lzf::Compressor, payload: &mut 
     true
 }
 
-pub(super) fn put_length(length: u64, payload: &mut Vec<u8>) {
+pub fn put_length(length: u64, payload: &mut Vec<u8>) {
     match length {
         0..=0x3f => payload.push(length as u8),
         0x40..=0x3fff => payload.extend_from_slice(&(0x4000 | length as u16).to_be_bytes()),
@@ -93,7 +96,6 @@ pub(super) fn put_length(length: u64, payload: &mut Vec<u8>) {
 pub(super) enum Text<'a> {
     Borrowed(&'a [u8]),
     Integer { digits: [u8; INTEGER_BYTES_MAX], length: usize },
-    Made(Vec<u8>),
 }
 
 impl<'a> Text<'a> {
@@ -123,83 +125,94 @@ impl<'a> Text<'a> {
         match self {
             Text::Borrowed(bytes) => bytes,
             Text::Integer { digits, length } => &digits[..*length],
-            Text::Made(bytes) => bytes,
         }
     }
 }
 
-/// Strings one after the other, each no longer than what is left stands for, and than `bytes_max`.
+/// A payload's bytes.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct Slice<'a, E> {
     rest: &'a [u8],
-    bytes_max: u64,
+    error: PhantomData<E>,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(encoded: &'a [u8], bytes_max: u64) -> Self {
-        Reader { rest: encoded, bytes_max }
+impl<'a, E> Slice<'a, E> {
+    pub(super) fn new(encoded: &'a [u8]) -> Self {
+        Slice { rest: encoded, error: PhantomData }
     }
 
-    /// A number of elements of so many strings each: one at least, and no more than there can be in what is left.
-    pub(super) fn count(&mut self, strings_each: u64) -> Result<u64, RestoreError> {
-        let count = self.length()?;
-        let is_possible = count.checked_mul(strings_each).is_some_and(|bytes| bytes <= self.rest.len() as u64);
-        if count > 0 && is_possible { Ok(count) } else { Err(RestoreError::Format) }
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
     }
+}
 
-    /// What is too long is refused before it is made.
-    pub(super) fn text(&mut self) -> Result<Text<'a>, RestoreError> {
-        let (integer, rest) = match self.rest {
-            [ENCODED_INT8, a, rest @ ..] => (i32::from(i8::from_le_bytes([*a])), rest),
-            [ENCODED_INT16, a, b, rest @ ..] => (i32::from(i16::from_le_bytes([*a, *b])), rest),
-            [ENCODED_INT32, a, b, c, d, rest @ ..] => (i32::from_le_bytes([*a, *b, *c, *d]), rest),
-            [ENCODED_LZF, rest @ ..] => {
-                self.rest = rest;
-                let (compressed_length, length) = (self.length()?, self.length()?);
-                if length > self.bytes_max {
-                    return Err(RestoreError::TooLong);
-                }
-                let compressed = self.bytes(compressed_length)?;
-                return lzf::decompress(compressed, length).map(Text::Made).ok_or(RestoreError::Format);
-            }
-            _ => {
-                let length = self.length()?;
-                let bytes = self.bytes(length)?;
-                return if length > self.bytes_max { Err(RestoreError::TooLong) } else { Ok(Text::Borrowed(bytes)) };
-            }
-        };
-        self.rest = rest;
-        Ok(Text::integer(i64::from(integer)))
-    }
+impl<E: From<RestoreError>> Source for Slice<'_, E> {
+    type Error = E;
 
-    fn bytes(&mut self, length: u64) -> Result<&'a [u8], RestoreError> {
-        let split = usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length));
-        let (bytes, rest) = split.ok_or(RestoreError::Format)?;
+    fn take(&mut self, length: usize) -> Result<&[u8], E> {
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(RestoreError::Format)?;
         self.rest = rest;
         Ok(bytes)
     }
+}
 
-    fn length(&mut self) -> Result<u64, RestoreError> {
-        let (length, rest) = take_length(self.rest).ok_or(RestoreError::Format)?;
-        self.rest = rest;
-        Ok(length)
+/// What stands in front of a string: how long it is, or how it is encoded.
+enum Front {
+    Length(u64),
+    Encoded(u8),
+}
+
+fn read_front<S: Source>(source: &mut S) -> Result<Front, S::Error> {
+    let [first] = source.array()?;
+    Ok(Front::Length(match first {
+        0..=0x3f => u64::from(first),
+        0x40..=0x7f => {
+            let [low] = source.array()?;
+            u64::from(u16::from_be_bytes([first & 0x3f, low]))
+        }
+        0x80 => u64::from(u32::from_be_bytes(source.array()?)),
+        0x81 => u64::from_be_bytes(source.array()?),
+        0xc0.. => return Ok(Front::Encoded(first)),
+        _ => return Err(RestoreError::Format.into()),
+    }))
+}
+
+/// A length, or another number that is written as one.
+pub fn read_length<S: Source>(source: &mut S) -> Result<u64, S::Error> {
+    match read_front(source)? {
+        Front::Length(length) => Ok(length),
+        Front::Encoded(_) => Err(RestoreError::Format.into()),
     }
 }
 
-fn take_length(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    match bytes {
-        [short @ 0..=0x3f, rest @ ..] => Some((u64::from(*short), rest)),
-        [high @ 0x40..=0x7f, low, rest @ ..] => Some((u64::from(u16::from_be_bytes([high & 0x3f, *low])), rest)),
-        [0x80, rest @ ..] => {
-            let (length, rest) = rest.split_first_chunk()?;
-            Some((u64::from(u32::from_be_bytes(*length)), rest))
+/// A string, in the place of what `out` has. What is too long is refused before it is made.
+pub fn read_string<S: Source>(source: &mut S, bytes_max: u64, out: &mut Vec<u8>) -> Result<(), S::Error> {
+    out.clear();
+    let integer = match read_front(source)? {
+        Front::Length(length) => {
+            out.extend_from_slice(source.take(checked_length(length, bytes_max)?)?);
+            return Ok(());
         }
-        [0x81, rest @ ..] => {
-            let (length, rest) = rest.split_first_chunk()?;
-            Some((u64::from_be_bytes(*length), rest))
+        Front::Encoded(ENCODED_INT8) => i32::from(i8::from_le_bytes(source.array()?)),
+        Front::Encoded(ENCODED_INT16) => i32::from(i16::from_le_bytes(source.array()?)),
+        Front::Encoded(ENCODED_INT32) => i32::from_le_bytes(source.array()?),
+        Front::Encoded(ENCODED_LZF) => {
+            let (compressed_length, length) = (read_length(source)?, read_length(source)?);
+            checked_length(length, bytes_max)?;
+            // What it stands for is longer by far, so it is no longer than that may be.
+            let compressed = source.take(checked_length(compressed_length, bytes_max.max(length))?)?;
+            *out = lzf::decompress(compressed, length).ok_or(RestoreError::Format)?;
+            return Ok(());
         }
-        _ => None,
-    }
+        Front::Encoded(_) => return Err(RestoreError::Format.into()),
+    };
+    out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
+    Ok(())
+}
+
+fn checked_length(length: u64, bytes_max: u64) -> Result<usize, RestoreError> {
+    let length = Some(length).filter(|length| *length <= bytes_max).and_then(|length| usize::try_from(length).ok());
+    length.ok_or(RestoreError::TooLong)
 }
 
 #[cfg(test)]

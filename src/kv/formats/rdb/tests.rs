@@ -1,4 +1,7 @@
-use super::{Holds, Payload, RestoreError, TableDump, dump_intset, dump_listpack_hash, sealed};
+use super::{
+    Holds, ListDump, Payload, RestoreError, TableDump, dump_intset, dump_listpack_hash, dump_listpack_sorted_set,
+    sealed,
+};
 
 /// Every element, a hash's fields and values in turn.
 fn elements(payload: &[u8]) -> Result<Vec<String>, RestoreError> {
@@ -15,8 +18,15 @@ fn elements(payload: &[u8]) -> Result<Vec<String>, RestoreError> {
     };
     match payload.holds()? {
         Holds::String => panic!("a string"),
+        Holds::List => payload.each_item(|item| {
+            shown.push(item.escape_ascii().to_string());
+            Ok::<_, RestoreError>(())
+        })?,
         Holds::Set => payload.each_member(|member| Ok::<_, RestoreError>(show(member, None)))?,
         Holds::Hash => payload.each_field(|field, value| Ok::<_, RestoreError>(show(field, Some(value))))?,
+        Holds::SortedSet => payload
+            .each_scored(|member, score| Ok::<_, RestoreError>(show(member, Some(score.to_string().as_bytes()))))?,
+        Holds::Stream => panic!("a stream"),
     }
     Ok(shown)
 }
@@ -108,6 +118,32 @@ fn large_ones_are_dumped_element_by_element_behind_what_the_buffer_has() {
     );
 }
 
+/// Read from redis-server 7.0.15: ZADD z 1 a 2.5 b inf c -inf d 0 e -1000 f.
+const LISTPACK_SORTED_SET: &[u8] =
+    b"\x1100\x00\x00\x00\x0c\x00\x81d\x02\x84-inf\x05\x81f\x02\xdc\x18\x02\x81e\x02\x00\x01\
+\x81a\x02\x01\x01\x81b\x02\x832.5\x04\x81c\x02\x83inf\x04\xff\n\x00\xa1\xcd\xf1W*0H-";
+
+/// Read from redis-server 7.0.15: ZADD z 1 a 2.5 b inf c -inf d -0 e 0.1 12, as a skiplist.
+const SORTED_SET: &[u8] = b"\x05\x06\x01c\x00\x00\x00\x00\x00\x00\xf0\x7f\x01b\x00\x00\x00\x00\x00\x00\x04@\x01a\x00\x00\x00\
+\x00\x00\x00\xf0?\xc0\x0c\x9a\x99\x99\x99\x99\x99\xb9?\x01e\x00\x00\x00\x00\x00\x00\x00\x80\x01d\x00\x00\x00\x00\x00\x00\xf0\
+\xff\n\x00\x19\xe8} \xa9\xe0J|";
+
+#[test]
+fn sorted_sets_are_dumped_as_by_redis_7_0() {
+    const INF: f64 = f64::INFINITY;
+    let members: [(&[u8], f64); 6] =
+        [(b"d", -INF), (b"f", -1000.0), (b"e", 0.0), (b"a", 1.0), (b"b", 2.5), (b"c", INF)];
+    assert_eq!(dump_listpack_sorted_set(members), LISTPACK_SORTED_SET);
+    assert_eq!(elements(LISTPACK_SORTED_SET).unwrap().join(" "), "d -inf f -1000 e 0 a 1 b 2.5 c inf");
+    let members: [(&[u8], f64); 6] = [(b"c", INF), (b"b", 2.5), (b"a", 1.0), (b"12", 0.1), (b"e", -0.0), (b"d", -INF)];
+    let mut out = b"in front".to_vec();
+    let mut dump = TableDump::sorted_set(&mut out, 6);
+    members.into_iter().for_each(|(member, score)| dump.add_scored(member, score));
+    dump.finish();
+    assert_eq!(&out[8..], SORTED_SET);
+    assert_eq!(elements(SORTED_SET).unwrap().join(" "), "c inf b 2.5 a 1 12 0.1 e -0 d -inf");
+}
+
 /// What was dumped, and by whom.
 const FOREIGN: &[(&str, &[u8], &str)] = &[
     ("Valkey 9.1, listpack", b"\x10\x0c\x0c\x00\x00\x00\x02\x00\x81a\x02\x01\x01\xffP\x00K\x8cZy4E\x83/", "a 1"),
@@ -144,6 +180,18 @@ const OLD: &[(&str, &[u8], &str)] = &[
 \x03ddd\xc1\x90\x01\x03eee\n5000000000\x01a\xc0\x01",
         "b 2 aa 10 c 3 aaa 100 bb 20 cc 30 bbb 200 ccc 300 ddd 400 eee 5000000000 a 1",
     ),
+    ("zset-ziplist.rdb", b"\x0c\x19\x19\x00\x00\x00\x16\x00\x00\x00\x04\x00\x00\x03one\x05\xf2\x02\x03two\x05\xf3\xff", "one 1 two 2"),
+    (
+        "encodings.rdb: zset_zipped",
+        b"\x0c  \x00\x00\x00\x1b\x00\x00\x00\x06\x00\x00\x01a\x03\xc0\x01\x00\x04\x01b\x03\xc0\x02\x00\x04\x01c\x03\xc0\x03\x00\xff",
+        "a 1 b 2 c 3",
+    ),
+    (
+        "encodings.rdb: zset",
+        b"\x03\x0c\x02bb\x0220\x02cc\x0230\x03bbb\x03200\x04bbbb\n5000000000\x03ccc\x03300\x04cccc\t123456789\x01a\x011\
+\x02aa\x0210\x01b\x012\x03aaa\x03100\x01c\x013\x04aaaa\x041000",
+        "bb 20 cc 30 bbb 200 bbbb 5000000000 ccc 300 cccc 123456789 a 1 aa 10 b 2 aaa 100 c 3 aaaa 1000",
+    ),
     ("encodings.rdb: set_zipped_1", b"\x0b\x10\x02\x00\x00\x00\x04\x00\x00\x00\x01\x00\x02\x00\x03\x00\x04\x00", "1 2 3 4"),
     (
         "encodings.rdb: set_zipped_2",
@@ -178,7 +226,7 @@ fn what_other_servers_dump_is_read() {
             [&body[..1], &[body[1] - 1], &body[2..body.len() - 1]].concat(),
             body[..body.len() - 1].to_vec(),
         ] {
-            let is_table = body[0] == 2 || body[0] == 4;
+            let is_table = matches!(body[0], 2..=4);
             let read = elements(&sealed(10, &wrong));
             assert!(read == Err(RestoreError::Format) || is_table, "{file}: {read:?}");
         }
@@ -211,6 +259,65 @@ fn ziplist(elements: &[&[u8]]) -> Vec<u8> {
 fn body(kind: u8, blob: &[u8]) -> Vec<u8> {
     let length = (0x4000 | blob.len() as u16).to_be_bytes();
     sealed(10, &[&[kind], &length[..], blob].concat())
+}
+
+fn list_dump<'a>(items: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut out = b"in front".to_vec();
+    let mut dump = ListDump::new(&mut out, false);
+    items.into_iter().for_each(|item| dump.add(item));
+    dump.finish();
+    out.split_off(8)
+}
+
+/// Read from redis-server 7.0.15: RPUSH l 0 1 … of `NUMBERS`.
+const LIST_OF_NUMBERS: &[u8] = b"\x12\x01\x02\xc3@c@h\x1fh\x00\x00\x00\x14\x00\x00\x01\x01\x01\x7f\x01\xc0\x80\x02\xdf\xff\x02\xd0\x00\x02\
+\xcf\xff\x02\xf1\xff\xef\x03\xf1\x00\x10\x03\x02\xf1\xff\x7f \x07\x11\x80\x03\xf2\x00\x80\x00\x04\xf2\xff\xff\x7f\x04\xf2\x00\x00\x80\x04\
+\xf3 \x04\x03\x00\x05\xf3\xff \x10\x00\x05 \x0b\x03\x00\x80\x05\xf4@\x05 \x03\x02\x00\x09\xf4 \x15@\x00\x01\x7f\x09@\x13@\x00\x02\x80\x09\
+\xff\x0a\x00\xa7\xe1\xbe\xe1\x98\x1c\xae\xbd";
+
+#[test]
+fn lists_are_dumped_as_by_redis_7_0() {
+    let small = b"\x12\x01\x02\x15\x15\x00\x00\x00\x03\x00\x01\x01\x83two\x04\x85three\x06\xff\x0a\x00\xa3\xaf\xfb\x05\x14\x8c\x06\xe0";
+    assert_eq!(list_dump([&b"1"[..], b"two", b"three"]), small);
+    let numbers = NUMBERS.map(|number| number.to_string());
+    assert_eq!(list_dump(numbers.iter().map(String::as_bytes)), LIST_OF_NUMBERS);
+    assert_eq!(elements(LIST_OF_NUMBERS).unwrap(), numbers);
+    // The checksum stands for the rest: RPUSH l (a × 5000) (b × 5000) (c × 5000) (x × 9000) end, and of "item 00000" to "item 00999".
+    let large = [vec![b'a'; 5000], vec![b'b'; 5000], vec![b'c'; 5000], vec![b'x'; 9000], b"end".to_vec()];
+    let payload = list_dump(large.iter().map(Vec::as_slice));
+    assert!(payload.starts_with(b"\x12\x05\x02\xc3") && payload.ends_with(b"\xbe\xf8\x12e\x16\xd2+\x83"));
+    assert_eq!(elements(&payload).unwrap().concat().len(), 24_003);
+    let many: Vec<String> = (0..1000).map(|number| format!("item {number:05}")).collect();
+    let payload = list_dump(many.iter().map(String::as_bytes));
+    assert!(payload.len() == 5066 && payload.ends_with(b"\xb3\xb1\x7fD\xae\xa1\x18y"));
+    assert_eq!(elements(&payload).unwrap(), many);
+}
+
+#[test]
+fn every_encoding_of_a_list_is_read() {
+    let items: [&[u8]; 3] = [b"\x01a", b"\xf3", b"\x01a"];
+    let blob = ziplist(&items);
+    assert_eq!(elements(&sealed(10, b"\x01\x03\x01a\xc0\x02\x01a")).unwrap(), ["a", "2", "a"]);
+    assert_eq!(elements(&body(10, &blob)).unwrap(), ["a", "2", "a"]);
+    let length = [blob.len() as u8];
+    let nodes = [&b"\x0e\x03"[..], &length, &blob, &[11], &ziplist(&[]), &length, &blob].concat();
+    assert_eq!(elements(&sealed(10, &nodes)).unwrap(), ["a", "2", "a", "a", "2", "a"]);
+    let nodes = b"\x12\x03\x01\x04huge\x02\x07\x07\x00\x00\x00\x00\x00\xff\x02\x09\x09\x00\x00\x00\x01\x00\x01\x01\xff";
+    assert_eq!(elements(&sealed(10, nodes)).unwrap(), ["huge", "1"]);
+    for (what, body) in [
+        ("no item", &b"\x01\x00"[..]),
+        ("an empty ziplist", b"\x0a\x0b\x0b\x00\x00\x00\x0a\x00\x00\x00\x00\x00\xff"),
+        ("no node", b"\x0e\x00"),
+        ("an empty node", b"\x0e\x01\x0b\x0b\x00\x00\x00\x0a\x00\x00\x00\x00\x00\xff"),
+        ("no node of a quicklist 2", b"\x12\x00"),
+        ("an empty listpack", b"\x12\x01\x02\x07\x07\x00\x00\x00\x00\x00\xff"),
+        ("an empty item", b"\x12\x01\x01\x00"),
+        ("a node of an unknown kind", b"\x12\x01\x03\x09\x09\x00\x00\x00\x01\x00\x01\x01\xff"),
+        ("more nodes than bytes", b"\x12\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01a"),
+        ("fewer nodes than it says", b"\x12\x02\x01\x04huge"),
+    ] {
+        assert_eq!(elements(&sealed(10, body)), Err(RestoreError::Format), "{what}");
+    }
 }
 
 #[test]
@@ -247,7 +354,24 @@ fn long_texts_in_a_listpack_come_back() {
 
 #[test]
 fn what_is_empty_doubled_or_broken_is_refused() {
-    let bodies: [(&str, &[u8]); 22] = [
+    let bodies: [(&str, &[u8]); 36] = [
+        ("an empty sorted set", b"\x05\x00"),
+        ("an empty sorted set of texts", b"\x03\x00"),
+        ("an empty sorted set's listpack", b"\x11\x07\x07\x00\x00\x00\x00\x00\xff"),
+        ("a member with two scores", b"\x05\x02\x01a\0\0\0\0\0\0\xf0?\x01a\0\0\0\0\0\0\0\0"),
+        ("a score that is no number", b"\x05\x01\x01a\0\0\0\0\0\0\xf8\x7f"),
+        ("half a score", b"\x05\x01\x01a\0\0\0\0"),
+        ("a text that says that it is no number", b"\x03\x01\x01a\xfd"),
+        ("a score of other text", b"\x03\x01\x01a\x03nan"),
+        ("a score of no text", b"\x03\x01\x01a\x00"),
+        ("a member without a score", b"\x11\x0a\x0a\x00\x00\x00\x01\x00\x81a\x02\xff"),
+        ("a listpack with a score of text", b"\x11\x0d\x0d\x00\x00\x00\x02\x00\x81a\x02\x81b\x02\xff"),
+        ("a listpack whose scores go down", b"\x11\x11\x11\x00\x00\x00\x04\x00\x81a\x02\x02\x01\x81b\x02\x01\x01\xff"),
+        ("a listpack whose members go down", b"\x11\x11\x11\x00\x00\x00\x04\x00\x81b\x02\x01\x01\x81a\x02\x01\x01\xff"),
+        (
+            "a ziplist out of order",
+            b"\x0c\x19\x19\x00\x00\x00\x16\x00\x00\x00\x04\x00\x00\x03two\x05\xf3\x02\x03one\x05\xf2\xff",
+        ),
         ("an empty set", b"\x02\x00"),
         ("an empty hash", b"\x04\x00"),
         ("an empty intset", b"\x0b\x08\x02\x00\x00\x00\x00\x00\x00\x00"),
@@ -285,6 +409,7 @@ fn a_string_is_no_set_and_a_set_no_string() {
     assert_eq!(open(b"\x02\x01\x01a").string(), Err(RestoreError::Format));
     assert_eq!(open(b"\x00\x01a").each_member(|_| Ok::<_, RestoreError>(true)), Err(RestoreError::Format));
     assert_eq!(open(b"\x02\x01\x01a").each_field(|_, _| Ok::<_, RestoreError>(true)), Err(RestoreError::Format));
+    assert_eq!(open(b"\x04\x01\x01a\x01b").each_scored(|_, _| Ok::<_, RestoreError>(true)), Err(RestoreError::Format));
 }
 
 #[test]

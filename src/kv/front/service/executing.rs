@@ -1,18 +1,21 @@
 //! EXEC on the loop, and how long one connection's turn is: long work goes on in the next round, when others had theirs.
 
+use std::time::Duration;
+
 use super::KvService;
 use crate::kv::commands::table;
 use crate::kv::jobs::job::Job;
 use crate::kv::sessions::session::{Awaits, Session};
 use crate::kv::sessions::transaction::{Execution, Next};
 use crate::kv::shared::settings::REQUESTS_PER_TURN;
+use crate::kv::shared::turns;
 use crate::resp::encode;
 use crate::server::{Effects, Outbox, Step};
 
 /// Reply bytes of one turn at which it ends, whatever was unsent before: others come first then.
 const TURN_BYTES_MAX: usize = 256 << 10;
 /// Time on the loop at which a turn ends.
-const TURN_US_MAX: u64 = 2000;
+const TURN_TIME_MAX: Duration = Duration::from_millis(2);
 
 /// What a connection has had of its turn: a loop never serves one for long while others wait.
 #[derive(Default)]
@@ -35,7 +38,8 @@ impl TurnLength {
     pub(super) fn is_over(&mut self, out: &Outbox) -> bool {
         self.requests += 1;
         let bytes = out.len() - self.unsent + self.riding;
-        self.requests > REQUESTS_PER_TURN || self.spent_us >= TURN_US_MAX || bytes >= TURN_BYTES_MAX
+        let spent = Duration::from_micros(self.spent_us);
+        self.requests > REQUESTS_PER_TURN || bytes >= TURN_BYTES_MAX || turns::is_over(spent, TURN_TIME_MAX)
     }
 }
 

@@ -4,12 +4,14 @@ use std::time::Instant;
 
 use super::{KvService, Run};
 use crate::kv::cache::Record;
+use crate::kv::call::{Class, Notifications};
 use crate::kv::commands::table::{self, Command};
 use crate::kv::errors::CommandError;
 use crate::kv::front::slowlog;
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::session::{ReplyMode, Session};
 use crate::kv::shared::runtime::Knob;
+use crate::kv::table::flags::Flags;
 use crate::kv::table::look::{self, Look, Said, Shape};
 use crate::resp::{ReplyWriter, Version, encode};
 use crate::server::{Effects, Outbox};
@@ -66,7 +68,12 @@ impl KvService {
             if let Some(begun) = begun {
                 self.note_timed(session, command, args, begun);
             }
+            if self.tells_misses && !command.flags.has(Flags::QUIET) {
+                self.tell_found_misses(session.database(), keys, effects);
+            }
             self.feed_monitors(session, command, args, Some(out), effects);
+            // Of what `Session::command_ended` does, this alone may be due here: replies are on, and no transaction is open.
+            session.client.tracking.command_ended(false);
         }
         is_answered
     }
@@ -107,6 +114,8 @@ impl KvService {
     pub(super) fn look_for_observers(&mut self) {
         self.is_monitored = monitors::is_anybody(&self.worker);
         let threshold_us = self.worker.shared.runtime.read(Knob::SlowlogUs).cast_signed();
+        let notifications = Notifications::from_word(self.worker.shared.runtime.read(Knob::KeyspaceEvents));
+        self.tells_misses = notifications.classes().has(Class::Miss);
         self.times_each = (0..slowlog::TIMED_ALONE_BELOW_US).contains(&threshold_us);
     }
 

@@ -106,7 +106,7 @@ fn step() -> impl Strategy<Value = Step> {
     let read = (any::<prop::sample::Index>(), prop::collection::vec(key(), 1..5), [argument(), argument()], 0_usize..2)
         .prop_map(|(row, keys, args, version)| Step::Read { row, keys, args, version });
     let changed = prop::sample::select(vec!["a", "b", "c", ""]).prop_map(str::to_owned);
-    let write = (changed, 0_usize..11, argument(), "[a-z\r\n]{0,9}").prop_map(|(key, which, field, value)| {
+    let write = (changed, 0_usize..16, argument(), "[a-z\r\n]{0,9}").prop_map(|(key, which, field, value)| {
         let words: &[&str] = match which {
             0 => &["SET", &key, &value],
             1 => &["SET", &key, &value, "EXAT", "4000000000"],
@@ -118,6 +118,11 @@ fn step() -> impl Strategy<Value = Step> {
             7 => &["HSET", &key, "1", &value, "2", "", &field, &value],
             8 => &["HDEL", &key, &field],
             9 => &["HINCRBY", &key, &field, "7"],
+            10 => &["RPUSH", &key, &value, &field, "3"],
+            11 => &["LPUSH", &key, &field],
+            12 => &["LPOP", &key],
+            13 => &["LREM", &key, "1", "3"],
+            14 => &["LSET", &key, &field, &value],
             _ => &["SWAPDB", "0", "1"],
         };
         Step::Write(words.iter().map(|word| (*word).to_owned()).collect())
@@ -171,7 +176,8 @@ fn a_loop_may_answer_these_commands_at_least() {
     let names: Vec<&str> = looks().iter().map(|(command, _)| command.name).collect();
     let of_strings = ["exists", "get", "getrange", "mget", "pttl", "strlen", "substr", "touch", "ttl", "type"];
     let of_hashes = ["hexists", "hget", "hgetall", "hkeys", "hlen", "hmget", "hstrlen", "hvals"];
-    for name in of_strings.into_iter().chain(of_hashes) {
+    let of_lists = ["lindex", "llen", "lrange"];
+    for name in of_strings.into_iter().chain(of_hashes).chain(of_lists) {
         assert!(names.contains(&name), "{name}");
     }
 }

@@ -2,28 +2,32 @@
 
 use super::{KvService, Turn};
 use crate::kv::cache::Seen;
-use crate::kv::commands::table::{self, Command};
+use crate::kv::commands::table::{self, Command, Handler};
 use crate::kv::front::admission::Admission;
 use crate::kv::jobs::WRITE;
 use crate::kv::jobs::job::{Calls, Unit};
 use crate::kv::sessions::riders::{PieceKind, Riders};
 use crate::kv::sessions::session::Session;
 use crate::kv::sessions::transaction::{Queue, State};
-use crate::kv::shared::settings::{JOB_BYTES_MAX, JOB_CALLS_MAX};
+use crate::kv::shared::settings::{JOB_BYTES_MAX, JOB_CALLS_MAX, RIDING_ARGUMENTS_MAX};
+use crate::kv::table::flags::Flags;
+use crate::kv::users::Rights;
 use crate::resp::encode;
 use crate::server::{Effects, LaneId, Outbox};
 
 /// A job under construction.
 pub(super) struct Run {
     pub(super) lane: LaneId,
+    /// By whose rights they were admitted.
+    pub(super) rights: Rights,
     pub(super) calls: Calls,
     pub(super) seen: Seen,
     pub(super) riders: Riders,
 }
 
 impl Run {
-    pub(super) fn on(lane: LaneId) -> Run {
-        Run { lane, calls: Calls::default(), seen: Seen::default(), riders: Riders::default() }
+    pub(super) fn on(lane: LaneId, rights: Rights) -> Run {
+        Run { lane, rights, calls: Calls::default(), seen: Seen::default(), riders: Riders::default() }
     }
 
     /// Whether more calls, which would run on this lane, may be a part of it; `goes_along`: with changes, too.
@@ -74,7 +78,7 @@ impl KvService {
                 if run.as_ref().is_some_and(|run| !has_room(run)) {
                     return Turn::AfterRun;
                 }
-                (run.get_or_insert_with(|| Run::on(lane)), Some(lane))
+                (run.get_or_insert_with(|| Run::on(lane, session.client.rights.get())), Some(lane))
             }
         };
         let (State::Queuing(queue), _) = session.end_transaction() else { unreachable!("looked at above") };
@@ -121,4 +125,28 @@ impl KvService {
         run.riders.add(run.calls.len(), kind, replies);
         replies.clear();
     }
+}
+
+/// How many calls come before the first unit that changes anything.
+pub(super) fn reads_before_a_change(calls: &Calls) -> usize {
+    let mut unit = 0;
+    for (number, call) in calls.iter().enumerate() {
+        if call.unit != Unit::GoesOn {
+            unit = number;
+        }
+        if call.command().changes(&call.args) {
+            return unit;
+        }
+    }
+    calls.len()
+}
+
+/// True for a read that may go along with the changes before it. What turns out to be large there is cut off after all.
+pub(super) fn rides(command: &Command, args: &[&[u8]]) -> bool {
+    let is_light = match command.handler {
+        Handler::Look(_) => true,
+        Handler::Read(_) => command.flags.has(Flags::FAST),
+        _ => false,
+    };
+    is_light && args.len() <= RIDING_ARGUMENTS_MAX
 }

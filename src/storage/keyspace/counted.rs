@@ -1,0 +1,302 @@
+//! Ranks in an ordered collection. Its rows are counted in blocks of about 128, and these in sums of about 128 blocks: a rank is three
+//! short walks, whatever the collection's size. Blocks and sums are rows like others, so every view has those that belong to it.
+//!
+//! ```text
+//! sum      |----------------------------|------------- ...     members and blocks of the blocks that begin in it
+//! block    |----|------|---|----|-------|-----|------- ...     rows from its place up to the place of the next
+//! rows      ....  ...... .  ....  ......  ... .   ...
+//! ```
+//! The first block and the first sum begin before every row. A block is divided when it has twice as many rows as one should have, and
+//! goes with its last row: what lies there then belongs to the block before it.
+
+use std::ops::ControlFlow;
+
+use super::element_rows::Rows;
+use super::keyspace::{Keyspace, Store};
+use super::walks::Place;
+use crate::storage::error::{Result, StorageError};
+use crate::storage::rows::{Direction, ElementRow, Name, Origin, Row, RowKey, Stretch, Table};
+
+/// Before every row.
+pub(super) const START: Place<'static> = (0, &[]);
+
+/// A count's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Count {
+    number: u64,
+    tail: Vec<u8>,
+    members: u64,
+    /// Of a sum.
+    blocks: u64,
+}
+
+/// Where the row of a rank is found: so many rows behind the beginning of its block, which has so many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ranked {
+    pub(super) number: u64,
+    pub(super) tail: Vec<u8>,
+    pub(super) skip: u64,
+    pub(super) members: u64,
+}
+
+impl Ranked {
+    pub(super) fn place(&self) -> Place<'_> {
+        (self.number, &self.tail)
+    }
+}
+
+impl Count {
+    fn place(&self) -> Place<'_> {
+        (self.number, &self.tail)
+    }
+
+    fn is_first(&self) -> bool {
+        self.place() == START
+    }
+
+    fn read(key: RowKey<'_>, row: Row<'_>) -> Result<Self> {
+        Self::checked(key, row).ok_or_else(uncounted)
+    }
+
+    fn checked(key: RowKey<'_>, row: Row<'_>) -> Option<Self> {
+        let (Name::Element(name), value) = (key.name(), row.of_element().value) else { return None };
+        let word =
+            |at: usize| value.get(at..).and_then(|rest| rest.first_chunk()).map(|word| u64::from_le_bytes(*word));
+        let (number, tail) = (name.position, name.name.to_vec());
+        Some(Self { number, tail, members: word(0)?, blocks: word(8).unwrap_or(0) })
+    }
+}
+
+/// A stretch of rows from a place on.
+pub(super) fn along<'a>(rows: Rows, begin: Place<'a>, direction: Direction) -> Stretch<'a> {
+    let end = if direction == Direction::Forward { u64::MAX } else { 0 };
+    Stretch { table: rows.table, id: rows.id, begin, end, direction }
+}
+
+fn blocks_of(id: i64) -> Rows {
+    Rows { table: Table::CountBlock, id }
+}
+
+fn sums_of(id: i64) -> Rows {
+    Rows { table: Table::CountSum, id }
+}
+
+fn uncounted() -> StorageError {
+    StorageError::Corrupt("the counts of a collection are not those of its rows".into())
+}
+
+impl<S: Store> Keyspace<S> {
+    /// How many of the rows lie before a place.
+    pub(super) fn rows_before(&self, rows: Rows, place: Place<'_>) -> Result<u64> {
+        let block = self.count_at(blocks_of(rows.id), place)?.ok_or_else(uncounted)?;
+        let mut before = 0;
+        let mut sum: Option<Count> = None;
+        self.each_count(sums_of(rows.id), START, &mut |next| {
+            if next.place() > block.place() {
+                return false;
+            }
+            before += sum.replace(next).map_or(0, |passed| passed.members);
+            true
+        })?;
+        self.each_count(blocks_of(rows.id), sum.ok_or_else(uncounted)?.place(), &mut |next| {
+            let is_before = next.place() < block.place();
+            before += if is_before { next.members } else { 0 };
+            is_before
+        })?;
+        self.each_key(rows, block.place(), &mut |key| {
+            let is_before = key < RowKey::element(rows.table, rows.id, place.0, place.1);
+            before += u64::from(is_before);
+            is_before
+        })?;
+        Ok(before)
+    }
+
+    /// Where the row of a rank lies. `None`: there are not so many.
+    pub(super) fn row_at(&self, id: i64, rank: u64) -> Result<Option<Ranked>> {
+        let (mut left, mut sum, mut found) = (rank, None, None);
+        self.each_count(sums_of(id), START, &mut |next| {
+            if left < next.members {
+                sum = Some(next);
+                return false;
+            }
+            left -= next.members;
+            true
+        })?;
+        let Some(sum) = sum else { return Ok(None) };
+        self.each_count(blocks_of(id), sum.place(), &mut |next| {
+            if left < next.members {
+                let Count { number, tail, members, .. } = next;
+                found = Some(Ranked { number, tail, skip: left, members });
+                return false;
+            }
+            left -= next.members;
+            true
+        })?;
+        Ok(Some(found.ok_or_else(uncounted)?))
+    }
+
+    /// So many rows more, or fewer, at a place: they have come, or gone, just before.
+    pub(super) fn count_rows(&mut self, rows: Rows, place: Place<'_>, by: i64) -> Result<()> {
+        let block = self.count_at(blocks_of(rows.id), place)?.ok_or_else(uncounted)?;
+        self.count_in(rows, block, by)
+    }
+
+    /// A row that was at one place is at another.
+    pub(super) fn count_moved(&mut self, rows: Rows, from: Place<'_>, to: Place<'_>) -> Result<()> {
+        let old = self.count_at(blocks_of(rows.id), from)?.ok_or_else(uncounted)?;
+        let new = self.count_at(blocks_of(rows.id), to)?.ok_or_else(uncounted)?;
+        if old.place() == new.place() {
+            return Ok(());
+        }
+        // Where the old block goes, the one before it takes what lies there: the new one has the same rows as before.
+        self.count_in(rows, old, -1)?;
+        self.count_in(rows, new, 1)
+    }
+
+    fn count_in(&mut self, rows: Rows, mut block: Count, by: i64) -> Result<()> {
+        let (blocks, sums) = (blocks_of(rows.id), sums_of(rows.id));
+        let mut sum = self.count_at(sums, block.place())?.ok_or_else(uncounted)?;
+        block.members = block.members.checked_add_signed(by).ok_or_else(uncounted)?;
+        sum.members = sum.members.checked_add_signed(by).ok_or_else(uncounted)?;
+        if block.members == 0 && !block.is_first() {
+            self.batch.delete(blocks.row_at(block.place()), Origin::Blind)?;
+            sum.blocks = sum.blocks.checked_sub(1).ok_or_else(uncounted)?;
+            if sum.blocks == 0 {
+                return self.batch.delete(sums.row_at(sum.place()), Origin::Blind);
+            }
+            return self.put_count(sums, &sum);
+        }
+        if block.members >= 2 * self.layout.count_rows {
+            let second = self.second_half(rows, &block)?;
+            block.members -= second.members;
+            self.put_count(blocks, &second)?;
+            // The first block of the next sum may be no more, and what lay there have come to this one.
+            let mut other = self.count_at(sums, second.place())?.ok_or_else(uncounted)?;
+            if other.place() == sum.place() {
+                sum.blocks += 1;
+            } else {
+                sum.members = sum.members.checked_sub(second.members).ok_or_else(uncounted)?;
+                (other.members, other.blocks) = (other.members + second.members, other.blocks + 1);
+                self.put_sum(rows.id, other)?;
+            }
+        }
+        self.put_count(blocks, &block)?;
+        self.put_sum(rows.id, sum)
+    }
+
+    /// Its blocks are written. It is divided when it has too many.
+    fn put_sum(&mut self, id: i64, mut sum: Count) -> Result<()> {
+        if sum.blocks >= 2 * self.layout.count_rows {
+            let second = self.second_sum(id, &sum)?;
+            (sum.members, sum.blocks) = (sum.members - second.members, sum.blocks - second.blocks);
+            self.put_count(sums_of(id), &second)?;
+        }
+        self.put_count(sums_of(id), &sum)
+    }
+
+    /// What a block has beyond the rows that it should have.
+    fn second_half(&self, rows: Rows, block: &Count) -> Result<Count> {
+        let (mut passed, mut found) = (0, None);
+        self.each_key(rows, block.place(), &mut |key| {
+            if passed == self.layout.count_rows {
+                found = Some((key.fields() as u64, key.tail().to_vec()));
+            }
+            passed += 1;
+            found.is_none()
+        })?;
+        let (number, tail) = found.ok_or_else(uncounted)?;
+        Ok(Count { number, tail, members: block.members - self.layout.count_rows, blocks: 0 })
+    }
+
+    /// The same of a sum and its blocks.
+    fn second_sum(&self, id: i64, sum: &Count) -> Result<Count> {
+        let (mut passed, mut members, mut found) = (0, 0, None);
+        self.each_count(blocks_of(id), sum.place(), &mut |block| {
+            if passed == self.layout.count_rows {
+                found = Some(block);
+                return false;
+            }
+            (passed, members) = (passed + 1, members + block.members);
+            true
+        })?;
+        let first = found.ok_or_else(uncounted)?;
+        let members = sum.members.checked_sub(members).ok_or_else(uncounted)?;
+        Ok(Count { members, blocks: sum.blocks - passed, ..first })
+    }
+
+    fn put_count(&mut self, rows: Rows, count: &Count) -> Result<()> {
+        self.write_count(rows, count, false)
+    }
+
+    /// The last count that begins at a place or before it.
+    fn count_at(&self, rows: Rows, place: Place<'_>) -> Result<Option<Count>> {
+        let mut found = None;
+        self.view().walk(along(rows, place, Direction::Backward), &mut |key, row| {
+            found = Some(Count::read(key, row));
+            ControlFlow::Break(())
+        })?;
+        found.transpose()
+    }
+
+    /// Shows counts from a place on until `show` says that this is enough.
+    fn each_count(&self, rows: Rows, from: Place<'_>, show: &mut dyn FnMut(Count) -> bool) -> Result<()> {
+        let mut outcome = Ok(());
+        self.view().walk(along(rows, from, Direction::Forward), &mut |key, row| {
+            match Count::read(key, row).map(&mut *show) {
+                Ok(true) => return ControlFlow::Continue(()),
+                Ok(false) => {}
+                Err(error) => outcome = Err(error),
+            }
+            ControlFlow::Break(())
+        })?;
+        outcome
+    }
+
+    fn each_key(&self, rows: Rows, from: Place<'_>, show: &mut dyn FnMut(RowKey<'_>) -> bool) -> Result<()> {
+        self.view().walk(along(rows, from, Direction::Forward), &mut |key, _| match show(key) {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        })
+    }
+
+    /// Counts a collection anew from what `blocks` has: places with how many rows lie from each up to the next, in their order. Where the
+    /// first of them begins does not matter. `is_ahead`: the rows go ahead of the batch, to an id of which nothing is counted yet.
+    pub(super) fn build_counts(
+        &mut self,
+        id: i64,
+        blocks: &mut dyn Iterator<Item = (u64, Vec<u8>, u64)>,
+        is_ahead: bool,
+    ) -> Result<()> {
+        let mut sum = Count { number: 0, tail: Vec::new(), members: 0, blocks: 0 };
+        let mut is_first = true;
+        for (number, tail, members) in blocks {
+            let (number, tail) = if std::mem::take(&mut is_first) { (0, Vec::new()) } else { (number, tail) };
+            let block = Count { number, tail, members, blocks: 0 };
+            if sum.blocks == self.layout.count_rows {
+                self.write_count(sums_of(id), &sum, is_ahead)?;
+                sum = Count { members: 0, blocks: 0, ..block.clone() };
+            }
+            (sum.members, sum.blocks) = (sum.members + members, sum.blocks + 1);
+            self.write_count(blocks_of(id), &block, is_ahead)?;
+        }
+        if is_first {
+            self.write_count(blocks_of(id), &sum, is_ahead)?;
+            sum.blocks = 1;
+        }
+        self.write_count(sums_of(id), &sum, is_ahead)
+    }
+
+    fn write_count(&mut self, rows: Rows, count: &Count, is_ahead: bool) -> Result<()> {
+        let bytes = count_bytes(rows, count);
+        self.put_copied(rows.row_at(count.place()), ElementRow { value: &bytes, apart: None }, is_ahead)
+    }
+}
+
+/// A block has one number, a sum has two.
+fn count_bytes(rows: Rows, count: &Count) -> Vec<u8> {
+    let mut bytes = count.members.to_le_bytes().to_vec();
+    if rows.table == Table::CountSum {
+        bytes.extend_from_slice(&count.blocks.to_le_bytes());
+    }
+    bytes
+}
