@@ -50,6 +50,7 @@ need_packages() {
 }
 
 # need_chromium [--screenshots …]: the browser, and for pictures the font that pages prefer; $picture_needs is what Python needs for them.
+# shellcheck disable=SC2034 # picture_needs is for the scripts that source this
 need_chromium() {
     local -a missing=()
     picture_needs=()
