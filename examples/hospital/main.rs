@@ -6,7 +6,8 @@
 //! ```
 
 use std::error::Error;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -18,6 +19,7 @@ use axum::routing::{get, post};
 use clap::Parser;
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::store::Store;
@@ -59,12 +61,15 @@ struct Flags {
     /// The service.
     #[arg(long, default_value = "redis://127.0.0.1:6379")]
     service: String,
+    /// The service's password is the text of this file.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Fills an empty store with 5,000 made-up patients and all that belongs to them.
     #[arg(long)]
     demo: bool,
-    /// Browsers come through a proxy that speaks TLS: cookies are sent over that alone.
+    /// Browsers come through a proxy that speaks TLS: cookies are sent over that alone, and the end of X-Forwarded-For says who tries to log in.
     #[arg(long)]
     behind_tls: bool,
     /// A session that is not used ends after so long.
@@ -80,7 +85,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     let (sender, pushes) = unbounded_channel();
-    let store = Store::connect(&flags.service, sender).await.map_err(Problem::into_error)?;
+    let password = flags.password_file.as_deref().map(password).transpose()?;
+    let store = Store::connect(&flags.service, password, sender).await.map_err(Problem::into_error)?;
     if flags.demo {
         demo::fill(&store).await.map_err(Problem::into_error)?;
     }
@@ -92,13 +98,35 @@ async fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
         session_seconds: flags.session_seconds,
     };
     let listener = TcpListener::bind(flags.listen).await?;
-    let address = listener.local_addr()?;
+    let mut address = listener.local_addr()?;
+    if address.ip().is_unspecified() {
+        // As a browser on this machine finds it, also where a container's port is published.
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
     if !login::has_accounts(&app).await.map_err(Problem::into_error)? {
         eprintln!("nobody can log in yet; make the first account at http://{address}/setup?code={}", app.set_up_code);
     }
     eprintln!("the hospital is at http://{address}/");
-    axum::serve(listener, routes(app).into_make_service_with_connect_info::<SocketAddr>()).await?;
+    let service = routes(app).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(told_to_end()?).await?;
     Ok(())
+}
+
+fn password(file: &Path) -> Result<String, String> {
+    let read = std::fs::read_to_string(file);
+    let text = read.map_err(|error| format!("--password-file: can't read {}: {error}", file.display()))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Ctrl-C, or what `docker stop` sends. As the first process of a container it would not end by itself.
+fn told_to_end() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+    })
 }
 
 /// Everything behind the gate.

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, FromRedisValue, Pipeline, RedisError, cmd, pipe};
+use redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, cmd, pipe};
 use serde_json::Value;
 
 use crate::fields::{Kind, is_number};
@@ -58,10 +58,18 @@ impl Record {
 
 impl Store {
     /// `pushes`: what a subscription brings.
-    pub(crate) async fn connect(address: &str, pushes: impl AsyncPushSender) -> Result<Store, Problem> {
+    pub(crate) async fn connect(
+        address: &str,
+        password: Option<String>,
+        pushes: impl AsyncPushSender,
+    ) -> Result<Store, Problem> {
+        let info = address.into_connection_info()?;
         // Subscriptions and replies share one connection with the third version of the protocol.
-        let separator = if address.contains('?') { '&' } else { '?' };
-        let client = Client::open(format!("{address}{separator}protocol=resp3"))?;
+        let mut login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        if let Some(password) = password {
+            login = login.set_password(password);
+        }
+        let client = Client::open(info.set_redis_settings(login))?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(2)))
             .set_response_timeout(Some(Duration::from_secs(10)))

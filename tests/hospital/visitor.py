@@ -1,4 +1,5 @@
 """The example beside a real service, and a visitor that speaks HTTP: cookies, forms, and where an answer leads."""
+import copy
 import http.client
 import os
 import re
@@ -34,6 +35,16 @@ class Hospital:
             assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
         return self
+
+    def beside(self, *flags):
+        """One more program on the same service; `end_program` ends it."""
+        other = copy.copy(self)
+        other.port, other.log = free_port(), self.directory / "beside.log"
+        return other.start(*flags)
+
+    def end_program(self):
+        self.process.terminate()
+        assert self.process.wait(30) == 0
 
     def code(self):
         """Whoever has it makes the first account."""
@@ -77,7 +88,7 @@ class Visitor:
     """Not a browser, but as honest as one: it sends the token of the last form that it was shown."""
 
     def __init__(self, port, cookies=None, csrf=""):
-        self.port, self.cookies, self.csrf = port, dict(cookies or {}), csrf
+        self.port, self.cookies, self.csrf, self.headers = port, dict(cookies or {}), csrf, {}
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def again(self):
@@ -85,7 +96,7 @@ class Visitor:
         return Visitor(self.port, self.cookies, self.csrf)
 
     def ask(self, method, path, body=None):
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items()), **self.headers}
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         self.connection.request(method, path, body, headers)
