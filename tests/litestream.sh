@@ -32,7 +32,7 @@ until_replicated() {
     complain "the last write is not in the replica after a minute"
 }
 until_replicated
-kill "$replicating"
+stop_service "$replicating"
 stop_service
 start_service EMPTYSERVER_RESTORE_FROM="$scratch/restored/data.db"
 [[ $(kv get last) == "the last one" ]] || complain "the last write is not in what was restored"
