@@ -62,7 +62,7 @@ def start_worker():
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     folder = os.path.dirname(os.path.abspath(__file__))
     environment = dict(os.environ, CELERY_TEST_URL=URL, PYTHONPATH=folder)
-    return subprocess.Popen(command, env=environment, cwd=os.environ.get("TMPDIR", "/tmp"))
+    return subprocess.Popen(command, env=environment, cwd=os.environ.get("TMPDIR", "/tmp"), stdout=subprocess.DEVNULL)
 
 
 def wait_for(what, seconds=30):
