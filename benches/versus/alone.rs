@@ -9,6 +9,7 @@ use emptyserver::resp::Reply;
 use emptyserver::sys::clock;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::fan_out;
 use crate::generator;
 use crate::hand_over;
 use crate::loads::{Kind, Load, Traffic};
@@ -35,6 +36,8 @@ const WAL_LOOKS: Duration = Duration::from_millis(50);
 const RESTART_PATIENCE: Duration = Duration::from_secs(300);
 /// Connections beyond those that are counted: the one that asks.
 const SPARE_CONNECTIONS: u32 = 100;
+/// Of ours: whoever waits is told by another process than the one that took the entry.
+const FAN_OUT_WORKERS: u32 = 4;
 const IDLE_LATER: Duration = Duration::from_secs(10);
 
 impl Alone<'_> {
@@ -47,6 +50,7 @@ impl Alone<'_> {
             Kind::Idle { connections } => self.idle(connections),
             Kind::Limited { memory_bytes } => self.limited(memory_bytes),
             Kind::HandOver { waiters } => self.hand_over(waiters),
+            Kind::FanOut { readers, ref traffic } => self.fan_out(readers, traffic),
             Kind::Traffic(_) | Kind::Warm(_) | Kind::BesideKeys(_) | Kind::Published { .. } => {
                 Err(io::Error::other("not a load of this kind"))
             }
@@ -178,6 +182,12 @@ impl Alone<'_> {
         let (figures, costs) =
             traffic::costing(server.pid(), || hand_over::run(&server, waiters, self.options.seconds))?;
         Ok((Sample { figures, ..Sample::default() }, costs.foreign_share))
+    }
+
+    fn fan_out(&self, readers: usize, traffic: &Traffic) -> io::Result<(Sample, f64)> {
+        let server =
+            self.peer.start(&Start { workers: Some(FAN_OUT_WORKERS), ..self.start.clone() }, self.directory)?;
+        fan_out::run(self.options, &server, &self.load.data, readers, traffic)
     }
 
     fn filled(&self) -> io::Result<Running> {

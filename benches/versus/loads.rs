@@ -59,6 +59,8 @@ pub(crate) enum Kind {
     Idle { connections: u64 },
     /// An element at a time is pushed while so many wait for it by BLPOP.
     HandOver { waiters: u64 },
+    /// Entries are added to one stream while so many wait for each by XREAD, over four workers.
+    FanOut { readers: usize, traffic: Traffic },
     /// All processes together have so much memory.
     Limited { memory_bytes: u64 },
 }
@@ -132,6 +134,9 @@ impl Load {
             Of::Lists(items) => format!("{keys} lists of {items} items of {value_bytes} B"),
         };
         match &self.kind {
+            Kind::FanOut { readers, traffic } => {
+                format!("{}, c={} P={}, {readers} readers", self.title, traffic.connections, traffic.pipeline)
+            }
             Kind::Published { subscribers, traffic } => {
                 format!("{}, c={} P={}, {subscribers} subscribers", self.title, traffic.connections, traffic.pipeline)
             }
@@ -164,6 +169,7 @@ pub(crate) fn all(scale: u64) -> Vec<Load> {
     loads.extend(of_sets());
     loads.extend(of_lists());
     loads.extend(of_sorted_sets());
+    loads.extend(of_streams());
     loads.extend(of_channels());
     loads.extend(alone());
     for load in &mut loads {
@@ -291,6 +297,26 @@ fn of_sorted_sets() -> Vec<Load> {
         Load::new("zrange100", "ZRANGE of 100 members in the middle", board, even("zrange100", 1)),
         Load::new("zrank", "ZRANK", board, even("zrank", 1)),
         Load::new("zpopmin", "50 % ZADD, 50 % ZPOPMIN of one large set", board, even("zadd-board,zpopmin", 1)),
+    ]
+}
+
+/// Entries of one field of 128 bytes: into many streams, into one, and to those who wait for them.
+fn of_streams() -> Vec<Load> {
+    let (data, single) = (Data::new(MILLION, 128), Data::new(1, 128));
+    let even = |pipeline| Kind::Traffic(traffic("xadd", 50, pipeline));
+    let one = |pipeline| Kind::Traffic(Traffic { distribution: "one", ..traffic("xadd", 50, pipeline) });
+    let fan_out = |readers, connections| {
+        let kind = Kind::FanOut { readers, traffic: traffic("xadd", connections, 1) };
+        Load::new(&format!("xread-{readers}-c{connections}"), "XADD to the answers of XREAD", single, kind)
+    };
+    vec![
+        Load::new("xadd-p1", "XADD into many streams", data, even(1)),
+        Load::new("xadd-p16", "XADD into many streams", data, even(16)),
+        Load::new("xadd-one-p1", "XADD into one stream", data, one(1)),
+        Load::new("xadd-one-p16", "XADD into one stream", data, one(16)),
+        fan_out(1, 1),
+        fan_out(50, 1),
+        fan_out(50, 10),
     ]
 }
 

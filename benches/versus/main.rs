@@ -4,6 +4,7 @@
 mod alone;
 mod chart;
 mod disturbance;
+mod fan_out;
 mod generator;
 mod hand_over;
 mod loads;

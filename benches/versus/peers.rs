@@ -40,6 +40,8 @@ pub(crate) struct Start {
     pub(crate) cache_bytes: Option<u64>,
     /// `None`: the default.
     pub(crate) connections_max: Option<u32>,
+    /// Ours only. `None`: the default.
+    pub(crate) workers: Option<u32>,
     /// What runs the program: words before its own.
     pub(crate) wrapper: Vec<String>,
 }
@@ -58,7 +60,7 @@ pub(crate) const CACHE_SETTING: &str = "EMPTYSERVER_CACHE_BYTES";
 
 impl Start {
     pub(crate) fn new(durability: Durability) -> Self {
-        Self { durability, cache_bytes: None, connections_max: None, wrapper: Vec::new() }
+        Self { durability, cache_bytes: None, connections_max: None, workers: None, wrapper: Vec::new() }
     }
 }
 
@@ -142,6 +144,9 @@ impl Peer {
         command.env("EMPTYSERVER_DATA", directory).env("EMPTYSERVER_DURABILITY", start.durability.name());
         if let Some(count) = start.connections_max {
             command.env("EMPTYSERVER_MAX_CONNECTIONS", count.to_string());
+        }
+        if let Some(count) = start.workers {
+            command.env("EMPTYSERVER_WORKERS", count.to_string());
         }
         if let Some(bytes) = start.cache_bytes.filter(|_| self.has_cache_setting()) {
             command.env(CACHE_SETTING, bytes.to_string());

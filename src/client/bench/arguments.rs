@@ -44,7 +44,7 @@ pub struct BenchArguments {
     /// Bytes of a value: a number, or a range as in 16-4096
     #[arg(short = 'd', long, default_value = "128", value_name = "BYTES", value_parser = value_range)]
     value_bytes: RangeInclusive<usize>,
-    /// Commands with their weights: get, set, mget10, mset10, incr, hset, hget, hgetall, lpush, lrange100, rpush, lpop, zadd, zscore, zadd-board, zrank, zrange100, zpopmin, ping, as in `get:90,set:10` [default: get]
+    /// Commands with their weights: get, set, mget10, mset10, incr, hset, hget, hgetall, lpush, lrange100, rpush, lpop, zadd, zscore, zadd-board, zrank, zrange100, zpopmin, xadd, ping, as in `get:90,set:10` [default: get]
     #[arg(short = 't', long, value_delimiter = ',')]
     mix: Vec<String>,
     /// A command line with __key__, __number__, __value__ in it, after a weight or none: `10 HSET __key__ a __value__`

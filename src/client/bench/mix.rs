@@ -47,6 +47,8 @@ pub(super) const NAMED: &[(&str, &str)] = &[
     ("zrank", "ZRANK board member:__number__"),
     ("zrange100", "ZRANGE board 500000 500099"),
     ("zpopmin", "ZPOPMIN board"),
+    // Many streams, or one where all keys are one.
+    ("xadd", "XADD stream:__number__ * field __value__"),
     ("publish", "PUBLISH channel __value__"),
     ("ping", "PING"),
 ];
