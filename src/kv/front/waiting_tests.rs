@@ -2,7 +2,7 @@
 
 use crate::kv::application::KeyValue;
 use crate::kv::front::stage::Stage;
-use crate::kv::jobs::WRITE;
+use crate::kv::jobs::{READ, WRITE};
 use crate::kv::shared::turns;
 
 fn stage() -> Stage {
@@ -77,6 +77,23 @@ fn each_may_name_first_what_the_other_is_looked_at_for() {
     assert_eq!(replies, "+OK +QUEUED +QUEUED +QUEUED *3 $3 1-1 $3 1-1 $3 1-1");
     assert_eq!([one, two, three].map(|client| stage.replies(client)), ["", "", ""]);
     assert_eq!(stage.pump.parked(WRITE), 3);
+}
+
+#[test]
+fn rights_that_are_taken_between_a_calls_lanes_are_taken() {
+    let mut stage = stage();
+    let [reads, other] = stage.connected();
+    assert_eq!(stage.call(other, "ACL SETUSER ann on nopass ~* +@all"), "+OK");
+    assert_eq!(stage.call(reads, "AUTH ann x"), "+OK");
+    // A reader looks first, and finds nothing; while it says so the users change, and the loop knows that when it sends the call to the writer.
+    assert_eq!(stage.send(reads, "XREAD BLOCK 0 STREAMS s $"), "");
+    assert_eq!(stage.pump.work(READ, 1), 1);
+    assert_eq!(stage.send(other, "ACL SETUSER ann resetkeys"), "");
+    assert_eq!((stage.pump.run_lane(WRITE, 1), stage.replies(other)), (1, "+OK".to_owned()));
+    assert_eq!((stage.pump.deliver(READ, 1), stage.pump.queued(WRITE)), (1, 1));
+    stage.pump.settle();
+    assert_eq!(stage.call(other, "XADD s 1-1 f v"), "$3 1-1");
+    assert_eq!(stage.replies(reads), "-NOPERM No permissions to access a key");
 }
 
 #[test]

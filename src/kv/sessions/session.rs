@@ -125,6 +125,8 @@ pub enum Awaits {
 pub struct WaitingCall {
     /// The number of its row.
     pub row: u16,
+    /// By which it was admitted: whoever runs it, and when, looks again where the users have changed since.
+    pub rights: Rights,
     /// Its reply is not sent.
     pub is_muted: bool,
     /// When its time is over.

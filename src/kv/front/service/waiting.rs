@@ -31,15 +31,17 @@ impl KvService {
         // What is wrong with it the writer says, in the order of its arguments. Its time begins now, and not when it is run.
         let timeout = (wait.timeout)(args, self.worker.shared.clock.now_ms()).ok().flatten();
         session.command_ended();
+        let rights = session.client.rights.get();
         session.awaits = Awaits::Waiting(Box::new(WaitingCall {
             row: table::number(command),
+            rights,
             is_muted: admitted.is_muted,
             until: timeout.and_then(|timeout| clock::monotonic().checked_add(timeout)),
             arguments: args.len(),
             slow: self.times_each.then(|| slow_log::cut(command.name, args)),
         }));
         let job = Job::new(Kind::Wait(session.client.number), session.version, calls);
-        Turn::Step(Step::Submit(lane, Job { rights: session.client.rights.get(), ..job }))
+        Turn::Step(Step::Submit(lane, Job { rights, ..job }))
     }
 
     /// Its time is over, and nothing has come.
@@ -61,9 +63,10 @@ impl KvService {
 impl Session {
     /// Its call goes to another lane, as these calls say.
     pub(super) fn go_on_waiting(&mut self, call: Box<WaitingCall>, lane: LaneId, calls: Calls) -> Step<Job> {
+        // Not those that its client has by now: the call was never looked at by them.
+        let rights = call.rights;
         self.awaits = Awaits::Waiting(call);
-        let job = Job::new(Kind::Wait(self.client.number), self.version, calls);
-        Step::Submit(lane, Job { rights: self.client.rights.get(), ..job })
+        Step::Submit(lane, Job { rights, ..Job::new(Kind::Wait(self.client.number), self.version, calls) })
     }
 
     /// The writer has parked its call; until when it waits.
