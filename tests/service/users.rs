@@ -201,6 +201,40 @@ fn rights_that_are_taken_away_stop_what_waits_or_is_queued() {
 }
 
 #[test]
+fn calls_of_every_kind_that_wait_have_the_rights_of_when_they_are_served() {
+    let service = Service::start(&[("WORKERS", "2")]);
+    let mut admin = service.connect();
+    assert_eq!(admin.ask("XGROUP CREATE log g $ MKSTREAM"), "+OK");
+    for (call, taken, brought, left, count) in [
+        ("BLPOP jobs 0", "-blpop", "RPUSH jobs one", "LLEN jobs", ":1"),
+        ("BLMOVE tasks out LEFT RIGHT 0", "resetkeys ~tasks", "RPUSH tasks one", "LLEN tasks", ":1"),
+        ("BLMPOP 0 2 none more LEFT", "resetkeys ~none %R~more", "RPUSH more one", "LLEN more", ":1"),
+        ("BZPOPMIN scores 0", "resetkeys ~other", "ZADD scores 1 a", "ZCARD scores", ":1"),
+        ("XREAD BLOCK 0 STREAMS log $", "resetkeys %W~*", "XADD log 1-1 f v", "XLEN log", ":1"),
+        ("XREADGROUP GROUP g c BLOCK 0 STREAMS log >", "-@stream", "XADD log 2-1 f v", "XLEN log", ":2"),
+    ] {
+        assert_eq!(admin.ask("ACL SETUSER ann reset on nopass ~* &* +@all"), "+OK");
+        if call.starts_with("XREADGROUP") {
+            // What came before is read, so that it waits.
+            assert!(admin.ask("XREADGROUP GROUP g d STREAMS log >").contains("1-1"));
+        }
+        let mut waits = act_as(&service, "ann");
+        let id = waits.ask("CLIENT ID");
+        waits.send(&call.split(' ').collect::<Vec<_>>());
+        let list = format!("CLIENT LIST ID {}", id.trim_start_matches(':'));
+        wait_until("it waits", PATIENCE, || admin.ask(&list).contains(" flags=b ").then_some(()));
+        assert_eq!(admin.ask(&format!("ACL SETUSER ann {taken}")), "+OK");
+        assert!(!admin.ask(brought).starts_with('-'), "{brought}");
+        let refused = waits.read().to_string();
+        assert!(refused.starts_with("-NOPERM "), "{call} after {taken}: {refused}");
+        assert_eq!(admin.ask(left), count, "{call} has taken something");
+    }
+    assert_eq!(admin.ask("EXISTS out"), ":0");
+    let pending = admin.ask("XPENDING log g");
+    assert!(pending.starts_with("[:1 "), "{pending}");
+}
+
+#[test]
 fn the_log_of_what_was_refused_is_one_over_all_workers() {
     let service = Service::start(&[("WORKERS", "4")]);
     let mut admin = service.connect();
@@ -284,4 +318,43 @@ fn a_file_of_users_rules_alone_and_is_read_again_at_a_hangup_and_at_acl_load() {
     write("user admin on bogus\n");
     let refused = service.refused_start();
     assert!(refused.contains("EMPTYSERVER_ACL_FILE") && refused.contains("users.acl:1: Syntax error"), "{refused}");
+}
+
+#[test]
+fn users_of_a_file_may_do_what_its_lines_say_from_the_first_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users.acl");
+    let lines = "user alice on allcommands allkeys &* >alice\n\
+                 user bob on -@all +@set +acl ~set* &* >any\n\
+                 user carol on nopass (+set %W~w*) (+get %R~r*)\n\
+                 user harry on nopass resetchannels &test +@all ~*\n\
+                 user default on nopass ~* +@all\n";
+    std::fs::write(&path, lines).unwrap();
+    let mut service = Service::start(&[("WORKERS", "2"), ("ACL_FILE", path.to_str().unwrap())]);
+    let mut alice = service.connect();
+    assert_eq!(alice.ask("SUBSCRIBE foo"), "-NOPERM No permissions to access a channel", "`default` has none");
+    assert_eq!(alice.ask("AUTH alice alice"), "+OK");
+    assert_eq!((alice.ask("SET key value"), alice.ask("PUBLISH any x")), ("+OK".to_owned(), ":0".to_owned()));
+    let mut bob = act_as(&service, "bob");
+    assert_eq!((bob.ask("SADD set 1 2 3"), bob.ask("ACL WHOAMI")), (":3".to_owned(), "\"bob\"".to_owned()));
+    assert!(bob.ask("SET set value").starts_with("-NOPERM "));
+    let mut carol = act_as(&service, "carol");
+    assert_eq!((carol.ask("SET w 1"), carol.ask("GET r")), ("+OK".to_owned(), "$-1".to_owned()));
+    assert!(carol.ask("SET r 1").starts_with("-NOPERM ") && carol.ask("GET w").starts_with("-NOPERM "));
+    let selectors = r#""selectors" [["commands" "-@all +set" "keys" "%W~w*" "channels" ""] ["commands" "-@all +get" "keys" "%R~r*" "channels" ""]]"#;
+    let described = alice.ask("ACL GETUSER carol");
+    assert!(described.contains(selectors), "{described}");
+    let mut harry = act_as(&service, "harry");
+    assert_eq!(harry.ask("PUBLISH test x"), ":0");
+    assert!(harry.ask("PUBLISH test1 x").starts_with("-NOPERM "));
+    // A name that is there twice leaves all as it is, and starts nothing.
+    let twice = format!("{lines}user default on nopass ~* -@all\n");
+    std::fs::write(&path, &twice).unwrap();
+    let error = alice.ask("ACL LOAD");
+    assert!(error.contains("Duplicate user 'default' found on line 6"), "{error}");
+    assert_eq!(alice.ask("ACL USERS"), "[\"alice\" \"bob\" \"carol\" \"default\" \"harry\"]");
+    assert_eq!(service.connect().ask("GET key"), "\"value\"");
+    service.stop();
+    let refused = service.refused_start();
+    assert!(refused.contains("Duplicate user 'default' found"), "{refused}");
 }

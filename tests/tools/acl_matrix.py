@@ -4,7 +4,7 @@
   acl_matrix.py REDIS OURS [--seed N] [--users N]
 
 REDIS, OURS are host:port. Both get the same users. Of each user are compared whether its rules are taken, what ACL DRYRUN says of many calls (OK, or
-that the command, which key, or which channel is denied), and whether the same calls, sent as that user, are denied.
+that the command, which key, or which channel is denied), and whether the same calls, sent as that user, are denied; a script's calls, too.
 Give it only scratch servers: they are FLUSHED, and their users removed. Exit: 0 all agree, 1 not.
 """
 import argparse, random, re, socket, sys
@@ -35,12 +35,17 @@ PUBLISH zap m; SPUBLISH bar:1 m; PUBSUB CHANNELS; PUBSUB NUMPAT; MULTI; DISCARD;
 @SUBSCRIBE foo:1; @SUBSCRIBE foo:1 zap; @PSUBSCRIBE foo:*; @PSUBSCRIBE bar:?; @SSUBSCRIBE bar:1; @UNSUBSCRIBE zap; @PUNSUBSCRIBE zap; @SUNSUBSCRIBE zap; @MONITOR; @SHUTDOWN;
 @DEBUG OBJECT foo:1; @DEBUG SLEEP 0; @AUTH x; @HELLO 3; @RESET; @QUIT; @EXEC; @SAVE; @BGSAVE; @CLIENT KILL TYPE normal; @CLIENT PAUSE 0; @CLIENT NO-EVICT on; @CLIENT REPLY ON;
 @CLIENT TRACKING off; @BLMOVE foo:l bar:l LEFT RIGHT 0; @BRPOPLPUSH foo:l bar:l 0; @BZPOPMIN foo:z bar:z 0; @BLMPOP 0 2 foo:l bar:l LEFT; @ACL SETUSER x; @ACL DELUSER x; @ACL SAVE;
-@CONFIG RESETSTAT; @LATENCY RESET; @REPLICAOF NO ONE
+@CONFIG RESETSTAT; @LATENCY RESET; @REPLICAOF NO ONE; EVAL return 0; EVAL return 1 foo:1; EVAL return 2 bar:1 zap; EVAL return 3 foo:1 bar:1; EVAL return -1 zap; EVAL_RO return 1 foo:1;
+EVAL_RO return 2 bar:1 zap; EVALSHA 0 1 bar:1; EVALSHA_RO 0 1 zap; FCALL f 1 foo:1; FCALL f 2 foo:1 zap; FCALL_RO f 1 bar:1; SCRIPT HELP; SCRIPT EXISTS x; SCRIPT LOAD return; FUNCTION LIST;
+FUNCTION STATS; FUNCTION HELP; @SCRIPT FLUSH; @SCRIPT KILL; @FUNCTION FLUSH; EVAL redis.call('get','foo:1') 0; EVAL redis.call('get','bar:1') 0; EVAL redis.call('set','foo:1','x') 0;
+EVAL redis.call('set','bar:1','x') 0; EVAL_RO redis.call('exists','zap') 0; EVAL redis.call('publish','foo:1','m') 0; EVAL redis.call('object','encoding','foo:1') 0;
+EVAL redis.call('sort','foo:l','by','w_*') 0; EVAL redis.call('lmove','foo:l','bar:l','LEFT','RIGHT') 0; EVAL assert(redis.acl_check_cmd('get','bar:1'),'NOPERM') 0;
+EVAL assert(redis.acl_check_cmd('set','foo:1','x'),'NOPERM') 0; EVAL assert(redis.acl_check_cmd('config','get','x'),'NOPERM') 0; EVAL assert(redis.acl_check_cmd('publish','bar:1','m'),'NOPERM') 0
 """
 COMMANDS = ("get set mget mset append del exists keys scan sort object copy rename lpush lrange blpop hset hgetall sadd sinter zadd zrange pfadd pfcount setbit bitcount geoadd "
-            "georadius xadd xread xreadgroup xgroup xinfo xdel ping echo select info config client memory slowlog latency acl publish subscribe psubscribe ssubscribe multi exec watch flushall debug shutdown monitor dbsize").split()
+            "georadius xadd xread xreadgroup xgroup xinfo xdel ping echo select info config client memory slowlog latency acl publish subscribe psubscribe ssubscribe multi exec watch flushall debug shutdown monitor dbsize eval eval_ro evalsha fcall fcall_ro script function").split()
 SUBCOMMANDS = ("config|get config|set client|id client|list client|kill client|setname memory|usage memory|doctor slowlog|get acl|whoami acl|list acl|setuser acl|cat object|encoding "
-               "object|freq command|count pubsub|channels latency|latest xgroup|create xgroup|destroy xinfo|stream").split()
+               "object|freq command|count pubsub|channels latency|latest xgroup|create xgroup|destroy xinfo|stream script|load script|exists function|list function|stats").split()
 CATEGORIES = ("keyspace read write set sortedset list hash string bitmap hyperloglog geo stream pubsub admin fast slow blocking dangerous connection transaction scripting").split()
 # Rules that are refused: both say the same of them.
 BAD = ["+bogus", "+@bogus", "-config|bogus", "+config|get|x", "+select|", "%X~a", "bogus", "#12", "<nobody", "~a b", "(+get", "-select|0", "+@all|x", ")", "&a b"]
@@ -94,7 +99,8 @@ def verdict(reply):
     return reply
 
 def is_denied(reply):
-    return isinstance(reply, str) and reply.startswith("-NOPERM")
+    """Also what a script is told of its own calls."""
+    return isinstance(reply, str) and re.match("-NOPERM|-.*(NOPERM|ACL failure in script|user executing the script|SORT denied)", reply) is not None
 
 def compare(options):
     rng = random.Random(options.seed)
