@@ -59,7 +59,8 @@ impl Alone<'_> {
 
     fn fill(&self) -> io::Result<(Sample, f64)> {
         let server = self.peer.start(&self.start, self.directory)?;
-        let (generated, costs) = traffic::costing(server.pid(), || generator::prefill(server.port, &self.load.data))?;
+        let (generated, costs) =
+            traffic::costing(server.pid(), || generator::prefill(&server.endpoint, &self.load.data))?;
         let mut figures = traffic::figures(&generated, &costs);
         figures.extend(traffic::sizes(&server));
         Ok((Sample { figures, ..Sample::default() }, costs.foreign_share))
@@ -70,8 +71,8 @@ impl Alone<'_> {
         let server = self.filled()?;
         let mut wal_bytes = 0;
         let (both, costs) = traffic::costing(server.pid(), || {
-            let readers = generator::begin(server.port, data, &plain("get", 4, 1), seconds)?;
-            let mut writers = generator::begin(server.port, data, &plain("set", 50, 16), seconds)?;
+            let readers = generator::begin(&server.endpoint, data, &plain("get", 4, 1), seconds)?;
+            let mut writers = generator::begin(&server.endpoint, data, &plain("set", 50, 16), seconds)?;
             while writers.try_wait()?.is_none() {
                 wal_bytes = server.wal_bytes().unwrap_or(0).max(wal_bytes);
                 clock::pause(WAL_LOOKS);
@@ -99,7 +100,7 @@ impl Alone<'_> {
         let server = self.server.as_mut().ok_or_else(|| io::Error::other("it was started"))?;
         let seconds = self.options.seconds.max(3.0);
         let traffic = plain("set", 50, 16);
-        let load = generator::begin(server.port, &self.load.data, &traffic, seconds * 2.0)?;
+        let load = generator::begin(&server.endpoint, &self.load.data, &traffic, seconds * 2.0)?;
         clock::pause(Duration::from_secs_f64(seconds));
         let wal_bytes = server.wal_bytes();
         server.kill()?;
@@ -160,8 +161,8 @@ impl Alone<'_> {
         let server = self.server.as_ref().ok_or_else(|| io::Error::other("it was started"))?;
         let seconds = self.options.seconds;
         let (both, costs) = traffic::costing(server.pid(), || {
-            let gets = traffic::run_ours(server.port, &self.load.data, &plain("get", 50, 1), seconds)?;
-            let sets = traffic::run_ours(server.port, &self.load.data, &plain("set", 50, 1), seconds)?;
+            let gets = traffic::run_ours(&server.endpoint, &self.load.data, &plain("get", 50, 1), seconds)?;
+            let sets = traffic::run_ours(&server.endpoint, &self.load.data, &plain("set", 50, 1), seconds)?;
             Ok((gets, sets))
         })?;
         let (gets, sets) = both;
@@ -192,7 +193,7 @@ impl Alone<'_> {
 
     fn filled(&self) -> io::Result<Running> {
         let server = self.peer.start(&self.start, self.directory)?;
-        generator::prefill(server.port, &self.load.data)?;
+        generator::prefill(&server.endpoint, &self.load.data)?;
         Ok(server)
     }
 }

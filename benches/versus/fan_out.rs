@@ -32,7 +32,7 @@ pub(crate) fn run(
     let (is_over, received) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         let reading = scope.spawn(|| read_all(&mut waiting, &is_over, &received));
-        let run = traffic::costing(running.pid(), || traffic::run_ours(running.port, data, load, options.seconds));
+        let run = traffic::costing(running.pid(), || traffic::run_ours(&running.endpoint, data, load, options.seconds));
         is_over.store(true, Ordering::SeqCst);
         reading.join().map_err(|_| io::Error::other("who reads panicked"))??;
         let (generated, costs) = run?;

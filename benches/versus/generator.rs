@@ -1,6 +1,7 @@
 //! Load made by another process: `emptyserver bench`, or redis-benchmark, and what it reports.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
@@ -18,9 +19,17 @@ pub(crate) struct Generated {
     pub(crate) max_ms: f64,
 }
 
+/// Where a load goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) port: u16,
+    /// `Some`: over TLS, with certificates of these authorities.
+    pub(crate) authorities: Option<PathBuf>,
+}
+
 /// Sets every key of the data.
-pub(crate) fn prefill(port: u16, data: &Data) -> io::Result<Generated> {
-    let mut command = ours(port, data);
+pub(crate) fn prefill(endpoint: &Endpoint, data: &Data) -> io::Result<Generated> {
+    let mut command = ours(endpoint, data);
     command.args(["-n", "0"]);
     match data.of {
         Of::Strings => command.arg("--prefill"),
@@ -39,8 +48,8 @@ pub(crate) fn prefill(port: u16, data: &Data) -> io::Result<Generated> {
 }
 
 /// Begins a load with `emptyserver bench`.
-pub(crate) fn begin(port: u16, data: &Data, traffic: &Traffic, seconds: f64) -> io::Result<Child> {
-    let mut command = ours(port, data);
+pub(crate) fn begin(endpoint: &Endpoint, data: &Data, traffic: &Traffic, seconds: f64) -> io::Result<Child> {
+    let mut command = ours(endpoint, data);
     command.args(["-c", &traffic.connections.to_string(), "-P", &traffic.pipeline.to_string()]);
     command.args(["-t", traffic.mix, "--distribution", traffic.distribution]);
     if matches!(traffic.mix, "get" | "hget" | "hgetall" | "lrange100") {
@@ -63,9 +72,17 @@ pub(crate) fn has_redis_benchmark(traffic: &Traffic) -> bool {
 }
 
 /// The same load by redis-benchmark, which counts requests and knows no seconds.
-pub(crate) fn redis_benchmark(port: u16, data: &Data, traffic: &Traffic, requests: u64) -> io::Result<Generated> {
+pub(crate) fn redis_benchmark(
+    endpoint: &Endpoint,
+    data: &Data,
+    traffic: &Traffic,
+    requests: u64,
+) -> io::Result<Generated> {
     let mut command = Command::new("redis-benchmark");
-    command.args(["-p", &port.to_string(), "-t", traffic.mix, "-n", &requests.to_string()]);
+    command.args(["-p", &endpoint.port.to_string(), "-t", traffic.mix, "-n", &requests.to_string()]);
+    if let Some(authorities) = &endpoint.authorities {
+        command.arg("--tls").arg("--cacert").arg(authorities);
+    }
     command.args(["-c", &traffic.connections.to_string(), "-P", &traffic.pipeline.to_string()]);
     command.args(["-d", &data.value_bytes.to_string()]);
     // Without a range it has one key.
@@ -95,9 +112,12 @@ pub(crate) fn parse_redis_benchmark(text: &str, requests: f64) -> Option<Generat
     Some(Generated { requests, per_second, p50_ms, p99_ms, p99_9_ms, max_ms })
 }
 
-fn ours(port: u16, data: &Data) -> Command {
+fn ours(endpoint: &Endpoint, data: &Data) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_emptyserver"));
-    command.env_clear().args(["bench", "--json", "-h", "127.0.0.1", "-p", &port.to_string()]);
+    command.env_clear().args(["bench", "--json", "-h", "127.0.0.1", "-p", &endpoint.port.to_string()]);
+    if let Some(authorities) = &endpoint.authorities {
+        command.arg("--tls").arg("--cacert").arg(authorities);
+    }
     command.args(["-r", &data.keys.to_string(), "-d", &data.value_bytes.to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

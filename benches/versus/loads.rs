@@ -16,6 +16,8 @@ pub(crate) struct Data {
     pub(crate) value_bytes: u64,
     pub(crate) of: Of,
     pub(crate) cache: Cache,
+    /// Its load comes over TLS.
+    pub(crate) tls: bool,
 }
 
 /// What each key holds.
@@ -99,7 +101,7 @@ impl Of {
 
 impl Data {
     const fn new(keys: u64, value_bytes: u64) -> Self {
-        Self { keys, value_bytes, of: Of::Strings, cache: Cache::Default }
+        Self { keys, value_bytes, of: Of::Strings, cache: Cache::Default, tls: false }
     }
 
     const fn of_hashes(keys: u64, fields: u64, value_bytes: u64) -> Self {
@@ -165,6 +167,7 @@ pub(crate) fn all(scale: u64) -> Vec<Load> {
         }
     }
     loads.extend(of_the_cache());
+    loads.extend(over_tls());
     loads.extend(of_hashes());
     loads.extend(of_sets());
     loads.extend(of_lists());
@@ -229,6 +232,15 @@ fn of_the_cache() -> Vec<Load> {
         Load::new("cache-off-p1", "GET without the cache", off, warm(1)),
         Load::new("cache-off-p16", "GET without the cache", off, warm(16)),
     ]
+}
+
+fn over_tls() -> Vec<Load> {
+    let data = Data { tls: true, ..Data::new(MILLION, 128) };
+    let load = |mix: &'static str, pipeline| {
+        let title = format!("{} over TLS", mix.to_uppercase());
+        Load::new(&format!("tls-{mix}-p{pipeline}"), &title, data, Kind::Traffic(traffic(mix, 50, pipeline)))
+    };
+    vec![load("set", 1), load("set", 16), load("get", 1), load("get", 16)]
 }
 
 /// Ten fields lie in their key's row here and in a listpack there; a hundred have a row each here.

@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
+use crate::generator::Endpoint;
 use crate::options::{Durability, Options};
 use crate::processes;
 
@@ -44,12 +45,17 @@ pub(crate) struct Start {
     pub(crate) workers: Option<u32>,
     /// What runs the program: words before its own.
     pub(crate) wrapper: Vec<String>,
+    /// Its load comes over TLS.
+    pub(crate) tls: bool,
 }
 
 /// A running server on a directory of its own. Ends with its value, killed, and the directory is removed.
 pub(crate) struct Running {
     pub(crate) peer: Peer,
+    /// Without TLS.
     pub(crate) port: u16,
+    /// Where its load goes.
+    pub(crate) endpoint: Endpoint,
     pub(crate) directory: PathBuf,
     start: Start,
     child: Child,
@@ -60,7 +66,7 @@ pub(crate) const CACHE_SETTING: &str = "EMPTYSERVER_CACHE_BYTES";
 
 impl Start {
     pub(crate) fn new(durability: Durability) -> Self {
-        Self { durability, cache_bytes: None, connections_max: None, workers: None, wrapper: Vec::new() }
+        Self { durability, cache_bytes: None, connections_max: None, workers: None, wrapper: Vec::new(), tls: false }
     }
 }
 
@@ -118,13 +124,20 @@ impl Peer {
     pub(crate) fn start(&self, start: &Start, parent: &Path) -> io::Result<Running> {
         let directory = tempfile::Builder::new().prefix("versus-").tempdir_in(parent)?.keep();
         let port = free_port()?;
-        let child = self.spawn(start, &directory, port)?;
-        let mut running = Running { peer: self.clone(), port, directory, start: start.clone(), child };
+        let endpoint = match start.tls {
+            false => Endpoint { port, authorities: None },
+            true => {
+                certify(&directory)?;
+                Endpoint { port: free_port()?, authorities: Some(directory.join(CERTIFICATE)) }
+            }
+        };
+        let child = self.spawn(start, &directory, port, &endpoint)?;
+        let mut running = Running { peer: self.clone(), port, endpoint, directory, start: start.clone(), child };
         running.wait_until_ready()?;
         Ok(running)
     }
 
-    fn spawn(&self, start: &Start, directory: &Path, port: u16) -> io::Result<Child> {
+    fn spawn(&self, start: &Start, directory: &Path, port: u16, endpoint: &Endpoint) -> io::Result<Child> {
         let program = self.program.to_string_lossy().into_owned();
         let leash = leash().iter().map(|word| (*word).to_owned());
         let words: Vec<String> = leash.chain(start.wrapper.iter().cloned()).chain([program]).collect();
@@ -133,6 +146,9 @@ impl Peer {
         match self.kind {
             Kind::Ours => self.set_ours(&mut command, start, directory, port),
             Kind::Redis => set_redis(&mut command, start, directory, port),
+        }
+        if start.tls {
+            self.set_tls(&mut command, directory, endpoint.port);
         }
         let log = File::options().create(true).append(true).open(directory.join("server.log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
@@ -152,6 +168,32 @@ impl Peer {
             command.env(CACHE_SETTING, bytes.to_string());
         }
     }
+
+    /// Clients show no certificate.
+    fn set_tls(&self, command: &mut Command, directory: &Path, port: u16) {
+        let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
+        match self.kind {
+            Kind::Ours => {
+                command.env("EMPTYSERVER_TLS_LISTEN", format!("127.0.0.1:{port}"));
+                command.env("EMPTYSERVER_TLS_CERT_FILE", certificate).env("EMPTYSERVER_TLS_KEY_FILE", key);
+            }
+            Kind::Redis => {
+                command.args(["--tls-port", &port.to_string(), "--tls-auth-clients", "no", "--tls-cert-file"]);
+                command.arg(&certificate).arg("--tls-key-file").arg(key).arg("--tls-ca-cert-file").arg(certificate);
+            }
+        }
+    }
+}
+
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
+
+/// A certificate of ECDSA P-256 that certifies itself.
+fn certify(directory: &Path) -> io::Result<()> {
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;
+    fs::write(directory.join(CERTIFICATE), made.cert.pem())?;
+    fs::write(directory.join(KEY), made.signing_key.serialize_pem())
 }
 
 /// Words before a program that end it when we are killed; none where there is no setpriv (util-linux).
@@ -204,7 +246,7 @@ impl Running {
 
     /// Starts it again on its data; does not wait.
     pub(crate) fn start_again(&mut self) -> io::Result<()> {
-        self.child = self.peer.spawn(&self.start, &self.directory, self.port)?;
+        self.child = self.peer.spawn(&self.start, &self.directory, self.port, &self.endpoint)?;
         Ok(())
     }
 

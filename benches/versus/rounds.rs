@@ -62,9 +62,13 @@ impl Rounds<'_> {
         let mut servers = Vec::new();
         for peer in self.peers {
             eprintln!("versus: {}: {} keys of {} x {} B", peer.name, data.keys, data.of.values(), data.value_bytes);
-            let server = peer.start(&self.start(&data), &self.directory)?;
-            generator::prefill(server.port, &data)?;
-            servers.push(server);
+            let started = peer.start(&self.start(&data), &self.directory);
+            let server = started.and_then(|server| generator::prefill(&server.endpoint, &data).map(|_| server));
+            // Not each is built with TLS: then the others are measured.
+            servers.push(match server {
+                Err(error) if data.tls => Err(error.to_string()),
+                server => Ok(server?),
+            });
         }
         let generator = match self.options.generator {
             GeneratorChoice::Ours => OUR_GENERATOR,
@@ -72,11 +76,14 @@ impl Rounds<'_> {
         };
         for load in loads {
             if let Kind::Warm(traffic) = &load.kind {
-                for server in &servers {
+                for server in servers.iter().flatten() {
                     traffic::warm_up(self.options, server, &data, traffic)?;
                 }
             }
-            hear(self.collect(load, generator, |peer| self.standing(load, &servers[peer])))?;
+            hear(self.collect(load, generator, |peer| match &servers[peer] {
+                Ok(server) => self.standing(load, server),
+                Err(error) => Sample::failed(error.clone()),
+            }))?;
         }
         Ok(())
     }
@@ -122,6 +129,6 @@ impl Rounds<'_> {
     }
 
     fn start(&self, data: &Data) -> Start {
-        Start { cache_bytes: data.cache.bytes(data), ..Start::new(self.durability) }
+        Start { cache_bytes: data.cache.bytes(data), tls: data.tls, ..Start::new(self.durability) }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn published(
     let (is_over, received) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         scope.spawn(|| read_all(&mut streams, &is_over, &received));
-        let run = traffic::costing(running.pid(), || traffic::run_ours(running.port, data, load, options.seconds));
+        let run = traffic::costing(running.pid(), || traffic::run_ours(&running.endpoint, data, load, options.seconds));
         is_over.store(true, Ordering::SeqCst);
         let (generated, costs) = run?;
         let mut figures = traffic::figures(&generated, &costs);

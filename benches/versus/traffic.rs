@@ -9,7 +9,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
 use crate::disturbance::{FOREIGN_SHARE_MAX, Machine, foreign_share};
-use crate::generator::{self, Generated};
+use crate::generator::{self, Endpoint, Generated};
 use crate::loads::{Data, Traffic};
 use crate::options::{GeneratorChoice, Options};
 use crate::peers::Running;
@@ -50,7 +50,7 @@ pub(crate) fn undisturbed(options: &Options, mut run: impl FnMut() -> io::Result
 /// One run, measured.
 pub(crate) fn once(options: &Options, running: &Running, data: &Data, traffic: &Traffic) -> io::Result<(Sample, f64)> {
     settle();
-    let (generated, costs) = costing(running.pid(), || generate(options, running.port, data, traffic))?;
+    let (generated, costs) = costing(running.pid(), || generate(options, &running.endpoint, data, traffic))?;
     let mut sample = Sample::default();
     sample.figures.extend(figures(&generated, &costs));
     sample.figures.extend(sizes(running));
@@ -83,7 +83,7 @@ pub(crate) fn warm_up(options: &Options, running: &Running, data: &Data, traffic
     let traffic = Traffic { pipeline: 16, ..traffic.clone() };
     let mut before = 0.0;
     for _ in 0..WARM_RUNS_MAX {
-        let rate = run_ours(running.port, data, &traffic, options.seconds.min(3.0))?.per_second;
+        let rate = run_ours(&running.endpoint, data, &traffic, options.seconds.min(3.0))?.per_second;
         if rate < before * (1.0 + WARM_RISE) {
             break;
         }
@@ -103,7 +103,7 @@ pub(crate) fn beside_keys(
     let mut asker = running.connect()?;
     let mut calls = 0;
     let (generated, costs) = costing(running.pid(), || {
-        let mut load = generator::begin(running.port, data, traffic, options.seconds)?;
+        let mut load = generator::begin(&running.endpoint, data, traffic, options.seconds)?;
         while load.try_wait()?.is_none() {
             let reply = asker.call(&["KEYS", "*nomatch*"]).map_err(|error| io::Error::other(error.to_string()))?;
             if reply != Reply::Array(Vec::new()) {
@@ -121,18 +121,18 @@ pub(crate) fn beside_keys(
     Ok((Sample { figures, ..Sample::default() }, costs.foreign_share))
 }
 
-fn generate(options: &Options, port: u16, data: &Data, traffic: &Traffic) -> io::Result<Generated> {
+fn generate(options: &Options, endpoint: &Endpoint, data: &Data, traffic: &Traffic) -> io::Result<Generated> {
     if options.generator == GeneratorChoice::Ours {
-        return run_ours(port, data, traffic, options.seconds);
+        return run_ours(endpoint, data, traffic, options.seconds);
     }
     // It knows no seconds: a short run says how many requests they take.
-    let probe = run_ours(port, data, traffic, 0.2)?;
+    let probe = run_ours(endpoint, data, traffic, 0.2)?;
     let requests = (probe.per_second * options.seconds).max(1.0) as u64;
-    generator::redis_benchmark(port, data, traffic, requests)
+    generator::redis_benchmark(endpoint, data, traffic, requests)
 }
 
-pub(crate) fn run_ours(port: u16, data: &Data, traffic: &Traffic, seconds: f64) -> io::Result<Generated> {
-    generator::end(generator::begin(port, data, traffic, seconds)?)
+pub(crate) fn run_ours(endpoint: &Endpoint, data: &Data, traffic: &Traffic, seconds: f64) -> io::Result<Generated> {
+    generator::end(generator::begin(endpoint, data, traffic, seconds)?)
 }
 
 /// Runs something and says what it cost the server, and how much of the machine others had.
