@@ -106,6 +106,14 @@ impl Service {
         self.address
     }
 
+    /// Where it speaks TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        let is_it = |line: &str| line.contains("\"listens here, too\"") && line.contains("\"tls\":true");
+        let line = self.log.wait_for(0, PATIENCE, is_it).expect("it says where it speaks TLS");
+        let fields: serde_json::Value = serde_json::from_str(&line).unwrap();
+        fields["address"].as_str().unwrap().parse().unwrap()
+    }
+
     pub fn data(&self) -> &Path {
         self.data.path()
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -78,9 +79,24 @@ pub(crate) struct Arena<'a> {
     pub(crate) service: &'a Service,
     pub(crate) admin: SocketAddr,
     end: Instant,
+    measured: Mutex<Vec<Measured>>,
+}
+
+/// What clients of the attack's own saw: how slow one call of 1,000 was.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) of: String,
+    pub(crate) alone: Duration,
+    pub(crate) beside: Duration,
+    pub(crate) bound: Duration,
 }
 
 impl Arena<'_> {
+    /// To be judged as the innocents' calls are.
+    pub(crate) fn measured(&self, one: Measured) {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+    }
+
     /// The attack has lasted for long enough.
     pub(crate) fn is_over(&self) -> bool {
         clock::monotonic() >= self.end
@@ -160,14 +176,15 @@ impl Scenario<'_> {
         };
         let lasts = Duration::from_secs(number_from_environment("HOSTILE_SECONDS", 1));
         let (before, ()) = innocents.during(|| clock::pause(BASELINE));
-        let (during, (testimony, (outcome, took))) = innocents.during(|| {
+        let (during, (testimony, (outcome, took, measured))) = innocents.during(|| {
             witness.during(|| {
                 let begun = clock::monotonic();
-                let arena = Arena { service: &service, admin: witness.admin, end: begun + lasts };
+                let arena =
+                    Arena { service: &service, admin: witness.admin, end: begun + lasts, measured: Mutex::default() };
                 let outcome = (self.attack)(&arena);
                 let took = clock::monotonic() - begun;
                 clock::pause(lasts.saturating_sub(took));
-                (outcome, took)
+                (outcome, took, arena.measured.into_inner().unwrap_or_else(PoisonError::into_inner))
             })
         });
         let (after, ()) = innocents.during(|| clock::pause(BASELINE));
@@ -178,6 +195,7 @@ impl Scenario<'_> {
             testimony,
             outcome,
             took,
+            measured,
             memory_bound: self.memory_bytes_max.unwrap_or_else(|| idle_bytes + self.kept_bytes_max() + MEMORY_SLACK),
             wal_bound: self.wal_bytes_max,
             latency_bound: self.latency_max.unwrap_or_else(latency_max),
@@ -206,6 +224,7 @@ struct Report {
     testimony: Testimony,
     outcome: Result<String, String>,
     took: Duration,
+    measured: Vec<Measured>,
     memory_bound: u64,
     wal_bound: u64,
     latency_bound: Duration,
@@ -231,6 +250,9 @@ impl Report {
             )
             .unwrap();
         }
+        for Measured { of, alone, beside, .. } in &self.measured {
+            writeln!(text, "  {of}: p99.9 {:.2} ms, {:.2} ms alone", ms(*beside), ms(*alone)).unwrap();
+        }
         let seen = &self.testimony;
         write!(
             text,
@@ -254,6 +276,8 @@ impl Report {
                 all.push(format!("{when} the innocents' p99.9 is {:.1} ms", ms(worst)));
             }
         }
+        let slow = self.measured.iter().filter(|one| is_optimised() && one.beside > one.bound);
+        all.extend(slow.map(|one| format!("{}: p99.9 is {:.1} ms", one.of, ms(one.beside))));
         all
     }
 
@@ -293,7 +317,10 @@ impl Report {
         let alone = self.before.at(0.999).max(self.after.at(0.999));
         let is_explained = alone > self.latency_bound || self.during.at(0.999) < 4 * self.testimony.machine_stall;
         let is_explained = is_explained || self.during.at(0.999) < 2 * self.latency_bound;
-        self.others().is_empty() && is_explained
+        let stall = self.testimony.machine_stall;
+        let are_explained =
+            self.measured.iter().all(|one| one.alone > one.bound || one.beside < (4 * stall).max(2 * one.bound));
+        self.others().is_empty() && is_explained && are_explained
     }
 }
 

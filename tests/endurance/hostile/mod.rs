@@ -7,6 +7,7 @@
 mod arena;
 mod container;
 mod errors;
+mod handshakes;
 mod innocents;
 mod known;
 mod loops;

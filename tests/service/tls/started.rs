@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::support::{Authority, Files, PATIENCE, Service};
+use crate::support::{Authority, Files, Service};
 
 /// A service that speaks TLS on a port of its own, beside the plain one.
 pub(super) struct Tls {
@@ -26,14 +26,7 @@ impl Tls {
             [("TLS_LISTEN", "127.0.0.1:0"), ("TLS_CERT_FILE", certificate.as_str()), ("TLS_KEY_FILE", key.as_str())];
         let all: Vec<_> = own.iter().chain(settings).copied().collect();
         let service = Service::start(&all);
-        let address = tls_address(&service);
+        let address = service.tls_address();
         Tls { service, address, authority, files }
     }
-}
-
-fn tls_address(service: &Service) -> SocketAddr {
-    let is_it = |line: &str| line.contains("\"listens here, too\"") && line.contains("\"tls\":true");
-    let line = service.log().wait_for(0, PATIENCE, is_it).expect("it says where it speaks TLS");
-    let fields: serde_json::Value = serde_json::from_str(&line).unwrap();
-    fields["address"].as_str().unwrap().parse().unwrap()
 }
