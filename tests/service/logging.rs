@@ -88,3 +88,64 @@ fn wrong_tokens_are_told_of_once() {
     assert_eq!(lines.iter().filter(|line| line.contains("had no token, or a wrong one")).count(), 1, "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains("guess")));
 }
+
+/// Whatever goes well or wrong with it.
+#[test]
+fn the_log_has_no_key_no_value_and_no_password() {
+    let service = Service::start(&[("WORKERS", "2"), ("LOG", "debug"), ("SLOWLOG_MICROSECONDS", "0")]);
+    let mut client = service.connect();
+    for call in [
+        "SET thekey-a thevalue-a",
+        "GET thekey-a",
+        "LPUSH thekey-a thevalue-b",
+        "EVAL \"return redis.call('set', KEYS[1], ARGV[1])\" 1 thekey-c thevalue-c",
+        "EVAL \"return redis.call('lpush', KEYS[1], ARGV[1])\" 1 thekey-a thevalue-c",
+        "ACL SETUSER ann on >thepassword-a ~none +get",
+        "ACL SETUSER ann >thepassword-b bogus",
+        "CONFIG SET requirepass thepassword-c",
+        "AUTH thepassword-d",
+        "AUTH ann thepassword-e",
+        "AUTH ann thepassword-a",
+        "GET thekey-a",
+        "HELLO 3 AUTH ann thepassword-f",
+        "MIGRATE thekey-a thevalue-d",
+    ] {
+        client.ask(call);
+    }
+    for bytes in [&b"*2\r\n$3\r\nGET\r\n$x\r\nthekey-d\r\n"[..], b"POST /thekey-e HTTP/1.1\r\nHost: thevalue-f\r\n\r\n"]
+    {
+        let mut stranger = service.connect();
+        stranger.send_bytes(bytes);
+        while !stranger.is_closed() {}
+    }
+    let mut admin = service.connect();
+    assert_eq!(admin.ask("AUTH thepassword-c"), "+OK");
+    admin.send(&["SHUTDOWN"]);
+    service.log().wait_for(0, PATIENCE, |line| line.contains("a client ends the service")).unwrap();
+    let lines = service.log().lines();
+    assert!(lines.iter().any(|line| line.contains("\"DEBUG\"")), "nothing is told at that level");
+    for word in ["thekey", "thevalue", "thepassword"] {
+        let shown: Vec<&String> = lines.iter().filter(|line| line.contains(word)).collect();
+        assert!(shown.is_empty(), "{shown:?}");
+    }
+}
+
+#[test]
+fn what_a_page_in_a_browser_sends_is_never_run() {
+    let service = Service::start(&[("WORKERS", "1")]);
+    assert_eq!(service.connect().ask("SET key value"), "+OK");
+    for head in [
+        "POST / HTTP/1.1\r\nHost: here\r\n",
+        "GET key\r\nHost: here\r\n",
+        "PING\r\nHost: here\r\n",
+        "PUT /\r\nhost: x\r\n",
+    ] {
+        // The body of a request is what its page likes.
+        for body in [&b"FLUSHALL\r\nSET key other\r\n"[..], b"*1\r\n$8\r\nFLUSHALL\r\n"] {
+            let mut browser = service.connect();
+            browser.send_bytes(&[head.as_bytes(), b"Content-Length: 30\r\n\r\n", body].concat());
+            while !browser.is_closed() {}
+        }
+    }
+    assert_eq!(service.connect().ask("GET key"), "\"value\"");
+}
