@@ -82,6 +82,23 @@ fn what_the_loop_answers_from_memory_is_noted_as_well() {
 }
 
 #[test]
+fn who_has_waited_hears_of_what_its_own_call_did_behind_its_reply_and_of_others_at_once() {
+    let mut stage = stage("");
+    stage.call(1, "CONFIG SET notify-keyspace-events Kl / RPUSH b x");
+    stage.call(0, "LRANGE b 0 -1 / SUBSCRIBE __keyspace@0__:b __keyspace@0__:c");
+    let event = |key: &str, name: &str| format!(">3 $7 message $16 __keyspace@0__:{key} $5 {name}");
+    assert_eq!(stage.call(0, "BLMOVE a b LEFT LEFT 0"), "");
+    stage.call(1, "RPUSH c y");
+    assert_eq!(stage.replies(0), event("c", "rpush"));
+    stage.call(1, "RPUSH a z");
+    assert_eq!(stage.replies(0), format!("$1 z {} {}", event("b", "lpush"), invalidate(&["b"])));
+    // The next one is on its own again.
+    assert_eq!(stage.call(0, "BLPOP a 0"), "");
+    stage.call(1, "RPUSH c y");
+    assert_eq!(stage.replies(0), event("c", "rpush"));
+}
+
+#[test]
 fn a_call_that_fails_or_changes_nothing_tells_nothing() {
     let mut stage = stage("");
     stage.call(1, "SET a x / SADD s 1");

@@ -18,6 +18,8 @@ pub enum News<'a> {
     Published { is_shard: bool, channel: &'a [u8], message: &'a [u8] },
     /// What monitors see of a call of a script.
     Monitored(&'a [u8]),
+    /// The client with this number has waited, and its answer comes right behind: so does what its call has caused.
+    Served { client: u64 },
 }
 
 /// The client whose call it was. What ends by itself is nobody's.
@@ -44,6 +46,7 @@ const CHANGED: u8 = 2;
 const ALL_CHANGED: u8 = 3;
 const PUBLISHED: u8 = 4;
 const MONITORED: u8 = 5;
+const SERVED: u8 = 6;
 
 impl Bulletin {
     pub fn event(&mut self, places: Notifications, event: &Event) {
@@ -67,6 +70,11 @@ impl Bulletin {
     pub fn monitored(&mut self, line: &[u8]) {
         self.begin(MONITORED);
         self.put(line);
+    }
+
+    pub fn served(&mut self, client: u64) {
+        self.begin(SERVED);
+        self.bytes.extend_from_slice(&client.to_le_bytes());
     }
 
     pub fn published(&mut self, is_shard: bool, channel: &[u8], message: &[u8]) {
@@ -148,6 +156,7 @@ pub fn each(notice: &[u8]) -> impl Iterator<Item = News<'_>> {
             }
             CHANGED => News::Changed { by: take_changer(&mut rest), key: take_bytes(&mut rest) },
             MONITORED => News::Monitored(take_bytes(&mut rest)),
+            SERVED => News::Served { client: u64::from_le_bytes(take(&mut rest)) },
             PUBLISHED => {
                 let [is_shard] = take(&mut rest);
                 let channel = take_bytes(&mut rest);
@@ -191,12 +200,17 @@ mod tests {
         bulletin.event(places, &event);
         bulletin.all_changed();
         bulletin.published(true, b"channel", b"");
+        bulletin.served(77);
         let notices: Vec<Vec<News<'_>>> = bulletin.notices().map(|notice| each(notice).collect()).collect();
         assert_eq!(
             notices,
             [
                 vec![News::Changed { by, key: b"" }, News::Event { places, database: 15, name: "set", key: &long }],
-                vec![News::AllChanged, News::Published { is_shard: true, channel: b"channel", message: b"" }],
+                vec![
+                    News::AllChanged,
+                    News::Published { is_shard: true, channel: b"channel", message: b"" },
+                    News::Served { client: 77 },
+                ],
             ]
         );
         bulletin.clear();

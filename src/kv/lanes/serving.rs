@@ -6,7 +6,7 @@ use crate::kv::errors;
 use crate::kv::jobs::job::{Done, DoneOutcome, Job};
 use crate::kv::lanes::calls::Answers;
 use crate::kv::lanes::left_out::{LeftOut, WAITERS};
-use crate::kv::lanes::waiters::Waiters;
+use crate::kv::lanes::waiters::{Waiter, Waiters};
 use crate::kv::lanes::writer::{Attempt, Called, Spoiled, Writer};
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::table::wait::AFTER_TIMEOUT;
@@ -15,7 +15,26 @@ use crate::server::{Responder, Task, TaskId};
 use crate::storage::StorageError;
 
 /// What the group at hand has answered of those who wait. Nobody sees it before COMMIT.
-pub(super) type Served = Vec<(TaskId, Done)>;
+pub(super) type Served = Vec<ServedCall>;
+
+pub(super) struct ServedCall {
+    id: TaskId,
+    /// The number of its client.
+    client: u64,
+    done: Done,
+}
+
+impl ServedCall {
+    fn of(waiter: &Waiter, answers: Answers) -> ServedCall {
+        let done = Done { slow: answers.slow, denied: answers.denied, ..Done::new(DoneOutcome::Run, answers.replies) };
+        ServedCall { id: waiter.id, client: waiter.client, done }
+    }
+
+    /// The incarnation of its worker, and the number of its client.
+    pub(super) fn client(&self) -> (u64, u64) {
+        (self.id.incarnation, self.client)
+    }
+}
 
 impl Writer {
     /// After a call, or the whole of an EXEC: serves those who wait for what it has changed, and for what that changes, the oldest of each
@@ -91,7 +110,7 @@ impl Writer {
         drop(call);
         let bounded = self.bound_batch(place, left_out);
         self.reply_bytes += answers.replies.len();
-        self.served.push((waiter.id, done(answers)));
+        self.served.push(ServedCall::of(&waiter, answers));
         self.waiters.ended(waiter);
         Ok(bounded?.map_or(Attempt::Done(()), Attempt::Spoiled))
     }
@@ -99,13 +118,13 @@ impl Writer {
     /// What is said of the jobs that wait, behind the answers to a committed group's own. One that the group has both parked and served
     /// was answered as any other.
     pub(super) fn answer_served(&mut self, responder: &mut dyn Responder<Done>) {
-        self.served.drain(..).for_each(|(id, done)| responder.answer(id, done));
+        self.served.drain(..).for_each(|served| responder.answer(served.id, served.done));
     }
 
     /// The answer to a job that the group at hand has parked, if it has served it, too.
     pub(super) fn take_served(&mut self, number: u64) -> Option<Done> {
-        let place = self.served.iter().position(|(id, _)| id.number == number)?;
-        Some(self.served.swap_remove(place).1)
+        let place = self.served.iter().position(|served| served.id.number == number)?;
+        Some(self.served.swap_remove(place).done)
     }
 
     // ---- between groups
@@ -166,14 +185,10 @@ impl WaitingCalls for Ending<'_> {
         }
         self.ended.push((call.row, with_error));
         drop(call);
-        self.served.push((waiter.id, done(answers)));
+        self.served.push(ServedCall::of(&waiter, answers));
         self.waiters.ended(waiter);
         true
     }
-}
-
-fn done(answers: Answers) -> Done {
-    Done { slow: answers.slow, denied: answers.denied, ..Done::new(DoneOutcome::Run, answers.replies) }
 }
 
 /// Jobs by number and incarnation.
@@ -183,6 +198,6 @@ type Numbers = Vec<(u64, u64)>;
 pub(super) fn fates(waiters: &Waiters, served: &Served, tasks: &[Task<Job>]) -> (Numbers, Numbers) {
     let of = |id: &TaskId| (id.number, id.incarnation);
     let parked = tasks.iter().filter(|task| waiters.is_new(task.id.number) && waiters.has(task.id.number));
-    let served = served.iter().filter(|(id, _)| !waiters.is_new(id.number));
-    (parked.map(|task| of(&task.id)).collect(), served.map(|(id, _)| of(id)).collect())
+    let served = served.iter().map(|served| &served.id).filter(|id| !waiters.is_new(id.number));
+    (parked.map(|task| of(&task.id)).collect(), served.map(of).collect())
 }

@@ -206,14 +206,27 @@ impl Telling {
         self.take_ended(keyspace);
     }
 
-    /// After the commit: all of it leaves.
-    pub fn tell(&mut self, keyspace: &mut Keyspace, responder: &mut dyn Responder<Done>) {
+    /// After the commit: all of it leaves. `served`: who had waited and is answered by it, as the incarnation of its worker and the number of
+    /// the client. Such a client may be sent pushes while it waits, and what its own call has caused comes behind its reply.
+    pub fn tell(
+        &mut self,
+        keyspace: &mut Keyspace,
+        served: impl Iterator<Item = (u64, u64)>,
+        responder: &mut dyn Responder<Done>,
+    ) {
         let was_unnoted = keyspace.take_unnoted();
         if !self.is_tracking && (std::mem::take(&mut self.marking.lock().is_untracked) || was_unnoted) {
             // Who began to track amid this may have read what was there before it.
             fence(Ordering::SeqCst);
             if self.is_somebody_tracking() {
                 self.bulletin.all_changed();
+            }
+        }
+        if !self.bulletin.is_empty() || !self.published.is_empty() {
+            for (incarnation, client) in served {
+                let mut bulletin = Bulletin::default();
+                bulletin.served(client);
+                bulletin.notices().for_each(|notice| responder.notify(Audience::Worker(incarnation), notice));
             }
         }
         if !self.bulletin.is_empty() {
@@ -293,21 +306,21 @@ mod tests {
         let change = Change::Key { database: 0, key: b"k" };
         telling.begin(&mut fixture.writer);
         marking.lock().note(change);
-        telling.tell(&mut fixture.writer, &mut listener);
+        telling.tell(&mut fixture.writer, std::iter::empty(), &mut listener);
         assert!(listener.0.is_empty());
         let set_tracking = |count| Statistics::new(shared.scoreboard, Slot(0)).set(Counted::TrackingClients, count);
         telling.begin(&mut fixture.writer);
         set_tracking(1);
-        telling.tell(&mut fixture.writer, &mut listener);
+        telling.tell(&mut fixture.writer, std::iter::empty(), &mut listener);
         assert!(listener.0.is_empty(), "nothing has changed");
         set_tracking(0);
         telling.begin(&mut fixture.writer);
         marking.lock().note(change);
         set_tracking(1);
-        telling.tell(&mut fixture.writer, &mut listener);
+        telling.tell(&mut fixture.writer, std::iter::empty(), &mut listener);
         assert_eq!(listener.0.iter().flat_map(|notice| each(notice)).collect::<Vec<_>>(), [News::AllChanged]);
         telling.begin(&mut fixture.writer);
-        telling.tell(&mut fixture.writer, &mut listener);
+        telling.tell(&mut fixture.writer, std::iter::empty(), &mut listener);
         assert_eq!(listener.0.len(), 1, "from here on it hears of each key");
     }
 }

@@ -17,7 +17,7 @@ use crate::storage::Kind;
 pub struct Waiter {
     pub id: TaskId,
     /// The number of its client.
-    client: u64,
+    pub client: u64,
     pub version: Version,
     pub rights: Rights,
     pub calls: Calls,

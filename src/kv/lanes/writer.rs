@@ -17,7 +17,7 @@ use crate::kv::lanes::file_watch::SharedFileWatch;
 use crate::kv::lanes::lane_executor::refused;
 use crate::kv::lanes::left_out::{LeftOut, Place};
 use crate::kv::lanes::marking::Marking;
-use crate::kv::lanes::serving::{self, Ending, Served};
+use crate::kv::lanes::serving::{self, Ending, Served, ServedCall};
 use crate::kv::lanes::telling::Telling;
 use crate::kv::lanes::upkeep::{WriterUpkeep, publish_sizes};
 use crate::kv::lanes::waiters::Waiters;
@@ -221,7 +221,7 @@ impl Writer {
                 // The others come again, in the next group.
                 let tasks = &tasks[..applied.len()];
                 self.count_group(tasks, begun);
-                self.telling.tell(&mut self.keyspace, responder);
+                self.telling.tell(&mut self.keyspace, self.served.iter().map(ServedCall::client), responder);
                 for (index, (task, applied)) in tasks.iter().zip(applied).enumerate() {
                     match done(&task.job, applied).or_else(|| self.take_served(task.id.number)) {
                         Some(done) => responder.answer(task.id, done),
@@ -552,7 +552,7 @@ impl Writer {
             RETRY
         });
         self.telling.upkeep_ended(&mut self.keyspace);
-        self.telling.tell(&mut self.keyspace, responder);
+        self.telling.tell(&mut self.keyspace, std::iter::empty(), responder);
         wait
     }
 

@@ -9,6 +9,7 @@ use crate::kv::commands::table::{Command, Handler};
 use crate::kv::jobs::news::{self, News};
 use crate::kv::sessions::monitors;
 use crate::kv::sessions::publishing;
+use crate::kv::sessions::pushes;
 use crate::kv::sessions::session::Session;
 use crate::kv::sessions::subscriptions::{ChannelKind, deliver};
 use crate::kv::sessions::tracking::{self, Caching, NOTED_AT_ONCE_MAX};
@@ -36,6 +37,12 @@ impl KvService {
                 }
                 News::AllChanged => tracking::all_changed(worker, effects),
                 News::Monitored(line) => monitors::show(worker, line, effects),
+                // It may be sent pushes while it waits; from here on they come behind its reply.
+                News::Served { client } => {
+                    if let Some(client) = worker.clients.get(&client) {
+                        pushes::hold(client);
+                    }
+                }
                 News::Published { is_shard, channel, message } => {
                     let kind = if is_shard { ChannelKind::Shard } else { ChannelKind::Plain };
                     publishing::publish(worker, kind, channel, message, effects);
