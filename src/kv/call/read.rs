@@ -20,6 +20,8 @@ pub struct ReadCall<'a> {
     pub weight: Option<u64>,
     /// Whether it may wait: `CommandError::Waits`.
     pub may_wait: bool,
+    /// A script calls it: what it replies may decide what is written.
+    pub is_scripted: bool,
     /// Bytes, up to the limit of a reply. What a handler that fails has written is taken back.
     pub reply: ReplyWriter<'a>,
 }

@@ -104,8 +104,12 @@ fn stores(args: &[&[u8]]) -> bool {
 }
 
 fn sort(call: &mut ReadCall<'_>) -> ReadResult {
-    let options = Options::parse(&call.args[2..], false, may_look_up(call.user, call.args))?;
+    let mut options = Options::parse(&call.args[2..], false, may_look_up(call.user, call.args))?;
     let source = Source::open(call.keyspace, call.args[1])?;
+    // As in Redis, so that scripts do the same each time.
+    if call.is_scripted && source.is_set() {
+        options.order_a_set();
+    }
     let (keyspace, weight, reply) = (call.keyspace, call.weight, &mut call.reply);
     let range = options.range(source.count());
     let count = (range.end - range.start).saturating_mul(options.gets.len().max(1) as u64);
@@ -179,14 +183,13 @@ fn number_in(text: &[u8]) -> Result<f64, CommandError> {
     }
 }
 
-/// The elements of a set have no order that a stored list could keep: they are sorted as texts.
 fn sort_and_store(call: &mut WriteCall<'_>) -> CommandResult {
     let mut options = Options::parse(&call.args[2..], true, may_look_up(call.user, call.args))?;
     let destination = options.destination.ok_or(errors::INTERNAL)?;
     let source = Source::open(call.keyspace, call.args[1])?;
     let mut range = options.range(source.count());
-    if options.is_unsorted && source.is_set() {
-        (options.is_unsorted, options.is_alpha, options.by) = (false, true, None);
+    if source.is_set() {
+        options.order_a_set();
     }
     let too_much = || errors::SORT_TOO_LARGE.into();
     let sorted = if options.is_unsorted {

@@ -73,6 +73,13 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
+    /// The elements of a set have no order that anything could keep: where one is asked for all the same, they are sorted as texts.
+    pub fn order_a_set(&mut self) {
+        if self.is_unsorted {
+            (self.is_unsorted, self.is_alpha, self.by) = (false, true, None);
+        }
+    }
+
     /// Which of so many elements are wanted.
     #[must_use]
     pub fn range(&self, length: u64) -> Range<u64> {

@@ -107,6 +107,8 @@ pub struct Answer<'a> {
     pub may_wait: bool,
     /// It has waited, and is run again.
     pub is_again: bool,
+    /// A script calls it.
+    pub is_scripted: bool,
 }
 
 /// What the calls of a job came to, one behind the other.
@@ -146,6 +148,7 @@ impl Answers {
             denied,
             may_wait,
             is_again: false,
+            is_scripted: false,
         }
     }
 
@@ -153,7 +156,18 @@ impl Answers {
     pub fn waiting<'a>(&'a mut self, calls: &Calls, version: Version, rights: Rights, call: &Call<'_>) -> Answer<'a> {
         let bytes_max = calls.answer_bytes_max(call, 0);
         let Answers { replies, slow, denied, .. } = self;
-        Answer { version, weight: None, bytes_max, replies, slow, rights, denied, may_wait: true, is_again: true }
+        Answer {
+            version,
+            weight: None,
+            bytes_max,
+            replies,
+            slow,
+            rights,
+            denied,
+            may_wait: true,
+            is_again: true,
+            is_scripted: false,
+        }
     }
 
     /// How far they have come, to go back to.
@@ -527,7 +541,7 @@ fn read(
     };
     let bytes_max = light_bytes_max.unwrap_or(answer.bytes_max);
     let mut read = read_call(keyspace, &call.args, user, ReplyWriter::new(answer.replies, answer.version, bytes_max));
-    (read.weight, read.may_wait) = (answer.weight, answer.may_wait);
+    (read.weight, read.may_wait, read.is_scripted) = (answer.weight, answer.may_wait, answer.is_scripted);
     let answered = match row.handler {
         Handler::Look(look) => {
             learning.begin(look.keys_to_keep(&call.args).map_or(0, <[_]>::len));
@@ -586,6 +600,7 @@ pub fn read_call<'a>(
         database: keyspace.database(),
         weight: None,
         may_wait: false,
+        is_scripted: false,
         reply,
     }
 }

@@ -172,6 +172,7 @@ impl Run {
             denied,
             may_wait: false,
             is_again: false,
+            is_scripted: true,
         }
     }
 }
