@@ -73,7 +73,7 @@ fn run_command(session: &Rc<Session>, args: &Arguments<'_>, is_raised: bool) -> 
     if let Err(text) = put_arguments(session, args)? {
         return if is_raised { Err(raise::reply_error(text)) } else { own_error(args.lua, text) };
     }
-    session.ask(Question::Call)?;
+    session.call_host(args.lua)?;
     let exchange = session.exchange.borrow();
     let reply = &exchange.reply;
     if is_raised && let Some(text) = reading::error_text(reply) {

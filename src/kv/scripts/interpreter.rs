@@ -443,6 +443,8 @@ fn answer(session: &Session, host: &HostCell<'_>, question: Question) -> u8 {
         Question::Call => {
             let (args, reply) = exchange.parts();
             host.call(&args, session.version.get(), reply);
+            // A call may take long, and a script of few instructions may make many.
+            return Session::over_number(host.is_over());
         }
         Question::MayCall => {
             let answer = host.may_call(&exchange.parts().0).ok();

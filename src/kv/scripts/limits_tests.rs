@@ -48,6 +48,16 @@ fn loops_end() {
 }
 
 #[test]
+fn a_script_of_few_instructions_ends_with_the_call_that_passes_its_time() {
+    let mut bench = Bench::new();
+    bench.host.ends = Some((2, Over::OutOfTime));
+    let error = bench.run(b"for i = 1, 4 do redis.call('set', 'n', i) end return 'done'", &[], &[]).unwrap_err();
+    assert_eq!(error, super::ScriptError::Ended(Over::OutOfTime));
+    bench.host.ends = None;
+    assert_eq!(bench.eval("return redis.call('get', 'n')"), "$1|3|");
+}
+
+#[test]
 fn libraries_that_work_for_long_end() {
     ends("return string.find(('a'):rep(3e4), '.-.-.-b$')");
     ends("return string.match(('a'):rep(3e4), '.-.-.-b$')");

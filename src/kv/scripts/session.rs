@@ -135,7 +135,7 @@ impl Session {
         })
     }
 
-    /// Asks the host of the running call. The answer to `IsOver` is a reason's number, see [`Session::over_of`].
+    /// Asks the host of the running call. The answer to `IsOver`, and after a `Call`, is a reason's number, see [`Session::over_of`].
     pub(super) fn ask(&self, question: Question) -> mlua::Result<u8> {
         let host = self.host.borrow().clone();
         host.map_or(Ok(0), |host| host.call(question.number()))
@@ -169,6 +169,15 @@ impl Session {
             }
         }
         ended()
+    }
+
+    /// Has the host run the command that is in the exchange.
+    ///
+    /// # Errors
+    /// The script is over.
+    pub(super) fn call_host(self: &Rc<Session>, lua: &Lua) -> mlua::Result<()> {
+        let over = Session::over_of(self.ask(Question::Call)?);
+        over.map_or(Ok(()), |over| Err(self.end(lua, over)))
     }
 
     /// Counts what a library does, and asks now and then whether the script is over.
