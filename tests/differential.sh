@@ -12,12 +12,10 @@ source tests/scratch.sh
 
 seeds=${DIFFER_SEEDS:-1}
 ops=${DIFFER_OPS:-6000}
-# Commands of kinds that the service does not have: templates that use them are left out.
-without=EVAL
 
 # compare SEED OPS FAMILIES PROTOCOL…: with its ignore file in $ignore.
 compare() {
-    local command=(python3 tests/tools/differ.py --a "127.0.0.1:$redis_port" --b "$service_address" --without "$without" --ignore "$ignore"
+    local command=(python3 tests/tools/differ.py --a "127.0.0.1:$redis_port" --b "$service_address" --ignore "$ignore"
         --seed "$1" --families "$3" "${@:4}")
     echo "differ: seed $1, $2 commands of $3, ${*:4}"
     rm -f "$scratch/found.json"
@@ -36,6 +34,7 @@ for seed in $seeds; do
         compare "$seed" "$ops" string,hash,list,set,zset,stream,geo,bit,hll,generic,expire,multi --floats --resp "$protocol" --conns "$connections"
         # After each command it is waited for what may come unasked.
         compare "$seed" $((ops / 20)) pubsub,list,multi --resp "$protocol" --conns 3
+        compare "$seed" $((ops / 10)) script,string,hash,set --resp "$protocol" --conns 2
         ignore=/dev/null
         compare "$seed" $((ops / 3)) string,hash,list,set,bit,hll,expire,multi --resp "$protocol" --conns "$connections"
     done
