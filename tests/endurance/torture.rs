@@ -48,7 +48,8 @@ fn fill(service: &Service) {
 fn kill(service: &Service, arena: &Arena, until: Instant, seed: u64) -> (u64, u64) {
     let mut dice = Dice::new(seed);
     let of = |family| (0..arena.objects.len()).filter(move |number| arena.objects[*number].family == family);
-    let (flushing, twice) = (of(Family::Flush).next().unwrap(), of(Family::Exec).collect::<Vec<usize>>());
+    let (flushing, twice) =
+        (of(Family::Flush).next().unwrap(), of(Family::Exec).chain(of(Family::Script)).collect::<Vec<usize>>());
     let (mut writers, mut workers) = (0, 0);
     let is_over = || arena.is_over() || clock::monotonic() >= until;
     for death in 0.. {

@@ -168,6 +168,23 @@ fn a_backup_under_full_load_has_all_that_was_acknowledged_before_it_began() {
 }
 
 #[test]
+fn a_backup_holds_scripts_and_functions() {
+    const LIBRARY: &str = "#!lua name=shop\nredis.register_function('add', function(keys, args) return redis.call('INCRBY', keys[1], args[1]) end)";
+    let service = Service::start(&[]);
+    let mut client = service.connect();
+    let sha = client.call(&["SCRIPT", "LOAD", "return redis.call('INCR', KEYS[1])"]).text();
+    assert_eq!(client.call(&["FUNCTION", "LOAD", LIBRARY]).text(), "shop");
+    assert_eq!(client.call(&["EVALSHA", &sha, "1", "n"]).to_string(), ":1");
+    let file = back_up(&mut client);
+    assert_eq!(client.ask("SCRIPT FLUSH"), "+OK");
+    assert_eq!(client.ask("FUNCTION FLUSH"), "+OK");
+    let restored = Service::start(&[("RESTORE_FROM", file.to_str().unwrap())]);
+    let mut client = restored.connect();
+    assert_eq!(client.call(&["EVALSHA", &sha, "1", "n"]).to_string(), ":2");
+    assert_eq!(client.call(&["FCALL", "add", "1", "n", "5"]).to_string(), ":7");
+}
+
+#[test]
 fn a_scheduled_backup_is_made_and_the_oldest_go() {
     let mut service = Service::start(&[("BACKUP_INTERVAL_SECONDS", "1"), ("BACKUP_KEEP", "2")]);
     let mut client = service.connect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use emptyserver::sys::clock;
 
-use crate::support::{Connection, PATIENCE, Service, wait_until};
+use crate::support::{Connection, PATIENCE, Service, encoded, wait_until};
 
 /// One hostile script of each kind: what no instruction hook, no pcall and no pattern may outlive.
 const HOSTILE: &[(&str, &str)] = &[
@@ -161,4 +161,42 @@ fn what_was_loaded_is_there_after_a_restart_and_after_the_writers_death() {
     let mut control = service.connect();
     assert!(control.call(&["EVALSHA", &sha, "1", "n"]).to_string().starts_with("-NOSCRIPT "));
     assert_eq!(control.call(&["FUNCTION", "LIST"]).to_string(), "[]");
+}
+
+#[test]
+fn a_script_that_outgrew_its_groups_batch_is_undone_whole_and_the_rest_of_the_group_stays() {
+    let mut service = self::service(&[("SCRIPT_SECONDS_MAX", "1"), ("JOURNAL_BYTES_MAX", "8Mi")]);
+    let mut client = service.connect();
+    client.call(&["SET", "big:1", "before"]);
+    // Far more than a batch holds, or the journal: it is in the tables by the time that the script is ended.
+    let source = "local v = ('x'):rep(1e6) for i = 1, 30 do redis.call('SET', 'big:' .. i, v) end while true do end";
+    let calls: [&[&str]; 3] = [&["SET", "a", "1"], &["EVAL", source, "0"], &["SET", "b", "2"]];
+    client.send_bytes(&calls.iter().flat_map(|call| encoded(call)).collect::<Vec<u8>>());
+    assert_eq!(client.read().to_string(), "+OK");
+    let reply = client.read().to_string();
+    assert!(reply.contains("EMPTYSERVER_SCRIPT_SECONDS_MAX"), "{reply}");
+    assert_eq!(client.read().to_string(), "+OK");
+    for is_restarted in [false, true] {
+        if is_restarted {
+            service.stop();
+            service.restart();
+            client = service.connect();
+        }
+        assert_eq!(client.ask("DBSIZE"), ":3");
+        assert_eq!(client.ask("MGET big:1 a b"), "[\"before\" \"1\" \"2\"]");
+    }
+}
+
+#[test]
+fn a_script_whose_calls_take_long_is_ended_with_one_of_them_and_its_writer_lives() {
+    let service = self::service(&[("SCRIPT_SECONDS_MAX", "1")]);
+    let mut control = service.connect();
+    let writer = service.process("write");
+    let fill = "for i = 1, 1000 do redis.call('SET', ARGV[1] .. i, i) end";
+    (0..40).for_each(|part| assert!(!control.call(&["EVAL", fill, "0", &format!("key:{part}:")]).is_error()));
+    // So few instructions that none of them asks whether it is over.
+    let reply = control.call(&["EVAL", "for i = 1, 1e9 do redis.call('KEYS', '*a*b*c*') end", "0"]).to_string();
+    assert!(reply.contains("EMPTYSERVER_SCRIPT_SECONDS_MAX"), "{reply}");
+    assert_eq!(control.call(&["SET", "a", "1"]).to_string(), "+OK");
+    assert_eq!(service.process("write"), writer);
 }

@@ -21,7 +21,7 @@ fn latency_max() -> Duration {
 }
 
 /// What all processes may have beyond what they have when idle, the cache and what the clients' limit counts.
-const MEMORY_SLACK: u64 = 64 * MEBI;
+pub(crate) const MEMORY_SLACK: u64 = 64 * MEBI;
 const BASELINE: Duration = Duration::from_millis(500);
 /// How often a thing is done when the machine and not the service may have been slow.
 const ATTEMPTS: u32 = 3;
@@ -205,11 +205,11 @@ impl Scenario<'_> {
     }
 }
 
-fn pids_of(service: &Service) -> Vec<i32> {
+pub(crate) fn pids_of(service: &Service) -> Vec<i32> {
     service.processes().iter().map(|process| process.pid).chain([service.pid()]).collect()
 }
 
-fn admin_address(service: &Service) -> SocketAddr {
+pub(crate) fn admin_address(service: &Service) -> SocketAddr {
     let is_it = |line: &&String| line.contains("health, metrics and the status page\"");
     // Of the last start.
     let line = wait_until("the admin process", PATIENCE, || service.log().lines().iter().rfind(is_it).cloned());
@@ -329,6 +329,6 @@ fn is_optimised() -> bool {
     !cfg!(debug_assertions) || std::env::var_os("EMPTYSERVER_UNDER_TEST").is_some()
 }
 
-fn ms(time: Duration) -> f64 {
+pub(crate) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }

@@ -27,7 +27,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { latencies_us: Histogram::new(3).unwrap(), refused: Vec::new() }
     }
 
@@ -37,7 +37,7 @@ impl Seen {
         self.latencies_us.record_correct(us(latency), us(pace)).unwrap();
     }
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.latencies_us.add(other.latencies_us).unwrap();
         self.refused.extend(other.refused);
     }
@@ -196,7 +196,12 @@ fn newcomers(address: SocketAddr, password: Option<&str>, start: Instant, is_ove
 }
 
 /// Does `step` at `first` and each `pace` later, or when the one before is done, until it says no or all is over.
-fn paced(first: Instant, pace: Duration, is_over: &AtomicBool, mut step: impl FnMut(&mut Seen) -> bool) -> Seen {
+pub(crate) fn paced(
+    first: Instant,
+    pace: Duration,
+    is_over: &AtomicBool,
+    mut step: impl FnMut(&mut Seen) -> bool,
+) -> Seen {
     let mut seen = Seen::new();
     let mut due = first;
     while !is_over.load(Ordering::SeqCst) {

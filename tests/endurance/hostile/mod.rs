@@ -16,6 +16,7 @@ mod memory;
 #[path = "../../../benches/versus/memory_limit.rs"]
 mod memory_limit;
 mod replies;
+mod scripts;
 mod siblings;
 mod strangers;
 mod witness;

@@ -14,6 +14,8 @@ const PIECES: u64 = 16;
 /// Databases of the objects that flush and swap.
 const FLUSHED: u8 = 5;
 const SWAPPED: u8 = 6;
+/// Changes each of its keys twice.
+const SCRIPT: &str = "redis.call('DEL', KEYS[1]) redis.call('SET', KEYS[1], ARGV[1]) redis.call('INCRBY', KEYS[2], 2) return redis.call('DECR', KEYS[2])";
 /// Versions up to which a reply is looked for when it fits none that it may be of.
 const OLDER_MAX: u64 = 60;
 
@@ -35,13 +37,15 @@ pub(crate) enum Family {
     Mset,
     /// Two keys of one EXEC, which changes each of them twice.
     Exec,
+    /// The same by one script.
+    Script,
     /// Fields of a hash.
     Hash,
     /// FLUSHDB and SWAPDB.
     Flush,
 }
 
-const FAMILIES: [Family; 10] = [
+const FAMILIES: [Family; 11] = [
     Family::Set,
     Family::Incr,
     Family::Append,
@@ -50,6 +54,7 @@ const FAMILIES: [Family; 10] = [
     Family::Rename,
     Family::Mset,
     Family::Exec,
+    Family::Script,
     Family::Hash,
     Family::Flush,
 ];
@@ -129,7 +134,7 @@ impl Object {
     fn new(family: Family, number: usize) -> Object {
         let name = |part: &str| format!("{family:?}:{number}{part}");
         let keys = match family {
-            Family::Rename | Family::Exec => vec![(0, name(":a")), (0, name(":b"))],
+            Family::Rename | Family::Exec | Family::Script => vec![(0, name(":a")), (0, name(":b"))],
             Family::Mset => vec![(0, name(":a")), (0, name(":b")), (0, name(":c"))],
             Family::Flush => vec![(FLUSHED, name("")), (SWAPPED, name(""))],
             _ => vec![(0, name(""))],
@@ -141,7 +146,9 @@ impl Object {
         let plain = |version| Some(Held { value: value(version), expires_at_s: None });
         match (self.family, key) {
             _ if version == 0 => None,
-            (Family::Incr, _) | (Family::Exec, 1) => Some(Held { value: version.to_string(), expires_at_s: None }),
+            (Family::Incr, _) | (Family::Exec | Family::Script, 1) => {
+                Some(Held { value: version.to_string(), expires_at_s: None })
+            }
             (Family::Append, _) => {
                 let value = (version - version % PIECES..=version).map(piece).collect();
                 Some(Held { value, expires_at_s: None })
@@ -203,6 +210,7 @@ impl Object {
                 let rest = [one(&["INCRBY", count, "2"]), one(&["DECR", count]), one(&["EXEC"])].concat();
                 [one(&["MULTI"]), one(&["DEL", key]), vec![set(key)], rest].concat()
             }
+            (Family::Script, _) => one(&["EVAL", SCRIPT, "2", key, &self.keys[1].1, &value(next)]),
             (Family::Flush, _) => {
                 let change = match next % 5 {
                     0 | 2 => [one(&["SELECT", "5"]), vec![set(key)]].concat(),
@@ -247,7 +255,7 @@ impl Object {
     /// The reply to the last request of a step, where it tells whether all steps before happened exactly once.
     pub(crate) fn is_expected(&self, version: u64, reply: &Value) -> bool {
         match self.family {
-            Family::Incr => *reply == Value::Integer(version as i64),
+            Family::Incr | Family::Script => *reply == Value::Integer(version as i64),
             Family::Append if !version.is_multiple_of(PIECES) => {
                 *reply == Value::Integer(self.state(version, 0).map_or(0, |held| held.value.len() as i64))
             }
