@@ -175,6 +175,8 @@ fn a_script_of_each_kind_leaves_50_clients_their_reads_and_gives_them_their_writ
         ("CACHE_BYTES", &CACHE_BYTES.to_string()),
         ("SCRIPT_SECONDS_MAX", &SECONDS_MAX.to_string()),
         ("SCRIPT_MEMORY_MAX", &SCRIPT_BYTES_MAX.to_string()),
+        ("VALUE_BYTES_MAX", "8388608"),
+        ("QUERY_BYTES_MAX", "33554432"),
         ("OUTPUT_BYTES_MAX", "16777216"),
         ("DURABILITY", "os"),
     ]);
