@@ -445,10 +445,10 @@ fn compare_stream(stream: &Stream<'_>, model: &Entries) -> Outcome {
         }
         prop_assert_eq!(&consumers, &expected.consumers);
         let mut pending = BTreeMap::new();
-        let all = StreamId::ALL;
+        let (all, mut owners) = (StreamId::ALL, stream.owners(&group));
         stream
             .pending::<StorageError>(&group, all, &mut |id, found| {
-                let owner = stream.owner(&group, &found)?;
+                let owner = owners.name(&found)?;
                 let owner = (0..CONSUMERS).find(|number| name(*number) == owner).unwrap();
                 pending.insert(id, (owner, found.delivered_ms, found.deliveries));
                 Ok(ControlFlow::Continue(()))
@@ -463,6 +463,8 @@ fn compare_stream(stream: &Stream<'_>, model: &Entries) -> Outcome {
 
 fn compare(keyspace: &Keyspace, model: &Model) -> Outcome {
     for at in 0..KEYS {
+        let entry = keyspace.entry(&key(at)).unwrap();
+        prop_assert_eq!(entry.map(|entry| entry.expires_at_ms), model.keys.get(&at).map(|expected| expected.1));
         match (keyspace.stream(&key(at)).unwrap(), model.keys.get(&at)) {
             (Lookup::Absent, None) | (Lookup::OtherKind(_), Some((None, _))) => {}
             (Lookup::Found(stream), Some((Some(model), _))) => compare_stream(&stream, model)?,

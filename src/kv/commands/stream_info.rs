@@ -227,11 +227,11 @@ fn all_groups(call: &mut ReadCall<'_>, stream: &Stream<'_>, count: u64) -> ReadR
         reading_fields(call, stream, group)?;
         number_field(call, "pel-count", group.pending)?;
         field(call, "pending")?;
-        let (gap, mut shown) = (call.reply.gap(), 0);
+        let (gap, mut shown, mut owners) = (call.reply.gap(), 0, stream.owners(group));
         stream.pending::<CommandError>(group, StreamId::ALL, &mut |id, pending| {
             call.reply.array(4)?;
             write_id(&mut call.reply, id)?;
-            call.reply.bulk(&stream.owner(group, &pending)?)?;
+            call.reply.bulk(owners.name(&pending)?)?;
             call.reply.integer(pending.delivered_ms)?;
             call.reply.count(pending.deliveries)?;
             shown += 1;
@@ -347,7 +347,7 @@ fn pending(call: &mut ReadCall<'_>, stream: &Stream<'_>, group: &StreamGroup, wa
     };
     let rows_max = call.weight.map_or(u64::MAX, |weight| weight / ELEMENT_WEIGHT);
     let (gap, now_ms) = (call.reply.gap(), call.now_ms);
-    let (mut written, mut looked) = (0, 0);
+    let (mut written, mut looked, mut owners) = (0, 0, stream.owners(group));
     let mut show = |id: StreamId, pending: Pending| {
         looked += 1;
         if looked > rows_max {
@@ -361,7 +361,7 @@ fn pending(call: &mut ReadCall<'_>, stream: &Stream<'_>, group: &StreamGroup, wa
         write_id(&mut call.reply, id)?;
         match &consumer {
             Some(consumer) => call.reply.bulk(&consumer.name)?,
-            None => call.reply.bulk(&stream.owner(group, &pending)?)?,
+            None => call.reply.bulk(owners.name(&pending)?)?,
         }
         call.reply.integer(idle_ms.max(0))?;
         call.reply.count(pending.deliveries)?;

@@ -34,7 +34,7 @@ pub(super) struct EntryRow {
     pub(super) apart: Option<Apart>,
 }
 
-/// Is shown the row of an entry, and says whether to go on.
+/// Is shown a row that is named by an entry's id, and says whether to go on.
 type ShowRow<'a, E> = &'a mut dyn FnMut(StreamId, ElementRow<'_>) -> std::result::Result<ControlFlow<()>, E>;
 
 impl Mark {
@@ -66,9 +66,9 @@ pub(super) fn with_entry_key<R>(stream: i64, id: StreamId, with: impl FnOnce(Row
     with(RowKey::element(Table::StreamEntry, stream, id.ms, &id.tail()))
 }
 
-/// Where an entry's row lies among those of its stream.
-fn home(id: StreamId) -> Home<'static> {
-    Home { position: id.ms, name: Cow::Owned(id.tail().to_vec()) }
+/// Where an entry's row lies among those of its stream; `tail` is that of the id.
+fn home(id: StreamId, tail: &[u8]) -> Home<'_> {
+    Home { position: id.ms, name: Cow::Borrowed(tail) }
 }
 
 fn rows(stream: i64) -> Rows {
@@ -99,14 +99,26 @@ impl<S: Store> Keyspace<S> {
         direction: Direction,
         show: ShowRow<'_, E>,
     ) -> std::result::Result<(), E> {
-        let (first, last) = (first.max(head.first), last.min(head.last));
-        if head.length == 0 || first > last {
+        if head.length == 0 {
+            return Ok(());
+        }
+        self.walk_ids(rows(head.id), (first.max(head.first), last.min(head.last)), direction, show)
+    }
+
+    /// The same of any rows that are named by ids of entries.
+    pub(super) fn walk_ids<E: From<StorageError>>(
+        &self,
+        Rows { table, id }: Rows,
+        (first, last): (StreamId, StreamId),
+        direction: Direction,
+        show: ShowRow<'_, E>,
+    ) -> std::result::Result<(), E> {
+        if first > last {
             return Ok(());
         }
         let (begin, end) = if direction == Direction::Forward { (first, last) } else { (last, first) };
         let tail = begin.tail();
-        let stretch =
-            Stretch { table: Table::StreamEntry, id: head.id, begin: (begin.ms, &tail), end: end.ms, direction };
+        let stretch = Stretch { table, id, begin: (begin.ms, &tail), end: end.ms, direction };
         let mut outcome = Ok(());
         self.view().walk(stretch, &mut |name, row| {
             let shown = match id_of(name) {
@@ -159,21 +171,21 @@ impl<S: Store> Keyspace<S> {
         (mark, fields): (Mark, &[&[u8]]),
         ahead: Option<&mut Batch>,
     ) -> Result<()> {
-        let letter = [mark.letter()];
-        let value = encode(&letter, fields);
+        let (letter, tail) = ([mark.letter()], id.tail());
+        let (home, value) = (home(id, &tail), encode(&letter, fields));
         if value.len() <= self.layout.element_bytes_max {
-            return self.put_element_row(rows(stream), &home(id), ElementRow { value: &value, apart: None }, ahead);
+            return self.put_element_row(rows(stream), &home, ElementRow { value: &value, apart: None }, ahead);
         }
         let fields = &value[1..];
         let chunks = self.store_chunks(None, fields, ahead.is_some())?;
         let apart = Apart { id: chunks, name_bytes: 0, value_bytes: fields.len() as u64 };
-        self.put_element_row(rows(stream), &home(id), ElementRow { value: &letter, apart: Some(apart) }, ahead)
+        self.put_element_row(rows(stream), &home, ElementRow { value: &letter, apart: Some(apart) }, ahead)
     }
 
     pub(super) fn mark_entry(&mut self, stream: i64, mut entry: EntryRow, mark: Mark) -> Result<()> {
         entry.value[0] = mark.letter();
         let row = ElementRow { value: &entry.value, apart: entry.apart };
-        self.put_element_row(rows(stream), &home(entry.id), row, None)
+        self.put_element_row(rows(stream), &home(entry.id, &entry.id.tail()), row, None)
     }
 
     pub(super) fn delete_entry(&mut self, stream: i64, id: StreamId, apart: Option<Apart>) -> Result<()> {
@@ -204,10 +216,11 @@ impl<S: Store> Keyspace<S> {
                     }
                     None => None,
                 };
-                let row = ElementRow { value: &entry.value, apart };
+                let (row, tail) = (ElementRow { value: &entry.value, apart }, entry.id.tail());
+                let home = home(entry.id, &tail);
                 match is_ahead {
-                    true => self.store.write_element_ahead(rows(to).row(&home(entry.id)), row)?,
-                    false => self.put_element_row(rows(to), &home(entry.id), row, None)?,
+                    true => self.store.write_element_ahead(rows(to).row(&home), row)?,
+                    false => self.put_element_row(rows(to), &home, row, None)?,
                 }
             }
         }
@@ -216,7 +229,7 @@ impl<S: Store> Keyspace<S> {
 }
 
 /// The id in the name of an entry's row, or of a row that is named alike.
-pub(super) fn id_of(name: RowKey<'_>) -> Result<StreamId> {
+fn id_of(name: RowKey<'_>) -> Result<StreamId> {
     match name.name() {
         Name::Element(element) => StreamId::of_row(element.position, element.name).ok_or_else(damaged),
         _ => Err(damaged()),

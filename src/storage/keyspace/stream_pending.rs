@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use super::element_rows::Rows;
 use super::keyspace::{Keyspace, Store};
 use super::packed::damaged;
-use super::stream_entries::id_of;
 use super::stream_groups::{Consumer, OpenedGroup, StreamGroup};
 use super::stream_head::number;
 use super::stream_reads::Stream;
@@ -30,6 +30,13 @@ type ShowPending<'a, E> = &'a mut dyn FnMut(StreamId, Pending) -> std::result::R
 #[derive(Default)]
 pub(super) struct Consumers(BTreeMap<u64, Consumer>);
 
+/// The consumers of a group by what they have pending. The last one is kept: it has more in a row, as a rule.
+pub struct Owners<'s, S> {
+    keyspace: &'s Keyspace<S>,
+    group: &'s StreamGroup,
+    last: Option<Consumer>,
+}
+
 /// Rows that a copy has in memory at once.
 const PORTION_PENDING: usize = 256;
 
@@ -52,6 +59,10 @@ impl Pending {
     pub fn idle_ms(&self, now_ms: i64) -> i64 {
         now_ms.saturating_sub(self.delivered_ms)
     }
+}
+
+fn pending_rows(group: i64) -> Rows {
+    Rows { table: Table::StreamPending, id: group }
 }
 
 fn with_pending_key<R>(group: i64, id: StreamId, with: impl FnOnce(RowKey<'_>) -> R) -> R {
@@ -78,26 +89,10 @@ impl<S: Store> Keyspace<S> {
         direction: Direction,
         show: ShowPending<'_, E>,
     ) -> std::result::Result<(), E> {
-        let (begin, end) = if direction == Direction::Forward { (first, last) } else { (last, first) };
         // Rows that went are passed by where it is known that they lie before all others.
         let edge = self.edges.find(group, Direction::Forward).filter(|_| direction == Direction::Forward);
-        let begin = edge.and_then(|(ms, tail)| StreamId::of_row(*ms, tail)).map_or(begin, |edge| begin.max(edge));
-        let tail = begin.tail();
-        let stretch =
-            Stretch { table: Table::StreamPending, id: group, begin: (begin.ms, &tail), end: end.ms, direction };
-        let mut outcome = Ok(());
-        self.view().walk(stretch, &mut |name, row| {
-            let shown = match id_of(name) {
-                Ok(id) if id < first || id > last => return ControlFlow::Break(()),
-                Ok(id) => Pending::read_row(&row.of_element()).map_err(E::from).and_then(|pending| show(id, pending)),
-                Err(error) => Err(error.into()),
-            };
-            shown.unwrap_or_else(|error| {
-                outcome = Err(error);
-                ControlFlow::Break(())
-            })
-        })?;
-        outcome
+        let first = edge.and_then(|(ms, tail)| StreamId::of_row(*ms, tail)).map_or(first, |edge| first.max(edge));
+        self.walk_ids(pending_rows(group), (first, last), direction, &mut |id, row| show(id, Pending::read_row(&row)?))
     }
 
     /// So many that are pending from an id on.
@@ -309,9 +304,20 @@ impl<S: Store> Stream<'_, S> {
         first.zip(last).map(Some).ok_or_else(damaged)
     }
 
+    /// For who asks for the names of those that have what is pending.
+    pub fn owners<'s>(&'s self, group: &'s StreamGroup) -> Owners<'s, S> {
+        Owners { keyspace: self.keyspace, group, last: None }
+    }
+}
+
+impl<S: Store> Owners<'_, S> {
     /// The name of the consumer that has it.
-    pub fn owner(&self, group: &StreamGroup, pending: &Pending) -> Result<Vec<u8>> {
-        Ok(self.keyspace.consumer(group, pending.consumer)?.ok_or_else(damaged)?.name)
+    pub fn name(&mut self, pending: &Pending) -> Result<&[u8]> {
+        let consumer = match self.last.take().filter(|last| last.number == pending.consumer) {
+            Some(last) => last,
+            None => self.keyspace.consumer(self.group, pending.consumer)?.ok_or_else(damaged)?,
+        };
+        Ok(&self.last.insert(consumer).name)
     }
 }
 
