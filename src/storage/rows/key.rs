@@ -62,6 +62,20 @@ impl Table {
             Self::Database | Self::Orphan | Self::Chunk | Self::ListItem | Self::ListCount | Self::StreamConsumer
         )
     }
+
+    /// Whether the home of a name is among the numbers of its rows. Elsewhere any number of rows may have the same numbers: members of one
+    /// score, entries of one millisecond.
+    pub(in crate::storage) fn has_homes(self) -> bool {
+        matches!(
+            self,
+            Self::HashField
+                | Self::SetMember
+                | Self::SortedMember
+                | Self::StreamGroup
+                | Self::StreamConsumerName
+                | Self::Key
+        )
+    }
 }
 
 /// The name of a row. Compared as (table, numbers, bytes), which is also the order of its bytes once written down big-endian.
