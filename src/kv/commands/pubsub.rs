@@ -11,7 +11,7 @@ use crate::resp::encode;
 use crate::resp::reply::Reply;
 
 /// The longest name of a channel: each message is matched with all patterns, and that takes as long as its channel's name is.
-const CHANNEL_BYTES_MAX: usize = 4096;
+pub const CHANNEL_BYTES_MAX: usize = 4096;
 
 const LISTENING: Flags =
     Flags::PUBSUB.or(Flags::NOSCRIPT).or(Flags::LOADING).or(Flags::STALE).or(Flags::WHILE_SUBSCRIBED);

@@ -1,8 +1,11 @@
 //! MONITOR: every worker shows its clients' calls to the monitors of all workers, as Redis writes them, passwords left out.
 
+use bytes::Bytes;
+
 use crate::kv::commands::table::{Command, Handler};
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::sessions::monitors;
+use crate::kv::sessions::pushes;
 use crate::kv::sessions::questions::Notice;
 use crate::kv::sessions::scatter_gather::{self, MessageKind};
 use crate::kv::sessions::session::Client;
@@ -27,9 +30,10 @@ pub fn feed(
         return;
     }
     let line = line(client, command, args);
+    let shared = Bytes::copy_from_slice(&line);
     for monitor in &worker.monitors {
         if monitor.number != client.number {
-            effects.write(monitor.id, line.clone());
+            pushes::push(worker, monitor, &shared, effects);
         } else if let Some(out) = &mut out {
             // Right behind the reply, also in a pipeline.
             out.buffer().extend_from_slice(&line);

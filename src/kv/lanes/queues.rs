@@ -1,6 +1,6 @@
 //! Who waits for which key, and which of these keys have changed. Knows no calls: a job is its number.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::kv::lanes::waiting_variants::{self, Variant};
 use crate::storage::{Change, DATABASES, Kind};
@@ -140,7 +140,8 @@ impl Queues {
         if first.is_empty() {
             return false;
         }
-        self.ready.retain(|(of, ready)| *of != database || !first.contains(&&ready[..]) && ready[..] != *key);
+        let named: HashSet<&[u8]> = first.iter().copied().chain([key]).collect();
+        self.ready.retain(|(of, ready)| *of != database || !named.contains(&ready[..]));
         if let Some(queue) = queues.get_mut(key) {
             queue.is_ready = true;
         }

@@ -25,7 +25,7 @@ use crate::kv::shared::running_scripts::ScriptLane;
 use crate::kv::table::flags::Flags;
 use crate::kv::users::{Context, Denial, Rights, User};
 use crate::resp::{Version, encode};
-use crate::server::{Counter, LogLimit};
+use crate::server::{Counter, Limits, LogLimit};
 use crate::storage::{Keyspace, StorageError};
 use crate::sys::{clock, process, thread};
 
@@ -122,7 +122,9 @@ impl Run {
             return Err(errors::SCRIPT_IS_READ_ONLY.into());
         }
         if let Err(denied) = self.user.check(command, args) {
-            self.denied.push(Denial::of(denied, &self.user, command.name, args, Context::Script));
+            if self.denied.len() < DENIED_KEPT {
+                self.denied.push(Denial::of(denied, &self.user, command.name, args, Context::Script));
+            }
             return Err(errors::denied_in_script(&denied.text(&self.user.name, command.name)).into());
         }
         // Once it has written something, it can't be stopped in the middle.
@@ -329,15 +331,24 @@ impl Host for Writing<'_> {
         // A long script is no hang: the writer is at work.
         let scoreboard = self.run.shared.scoreboard;
         scoreboard.set(scoreboard.lane_slot(), Counter::HeartbeatMs, clock::uptime_ms());
-        let is_too_much = self.writer.telling.bytes() > self.run.shared.settings.scripts.memory_max;
+        let memory_max = self.run.shared.settings.scripts.memory_max;
+        let is_too_much = self.writer.telling.bytes() > memory_max.min(published_bytes_max());
         if is_too_much { Some(Over::OutOfMemory) } else { self.run.is_over() }
     }
+}
+
+/// What a script publishes goes to the workers as one: a worker that is left more notices than it may leave unread misses some, and closes
+/// its subscribers.
+fn published_bytes_max() -> usize {
+    Limits::default().lane_notice_bytes_max / 2
 }
 
 /// A script that asks no more whether it is over is ended with its writer, so long after its time: its job is sent again, alone, and
 /// refused when it has done that twice.
 const GRACE: Duration = Duration::from_secs(5);
 const GUARD_LOOK: Duration = Duration::from_secs(1);
+/// As many as ACL LOG usually has entries. A script may be refused more often than memory bears.
+const DENIED_KEPT: usize = 128;
 
 /// From a writer's first script on. Without workers the process is everything: then there is nobody to go on.
 fn guard_writer(shared: &Arc<Shared>) {

@@ -188,8 +188,12 @@ impl Telling {
         let kind = if is_shard { ChannelKind::Shard } else { ChannelKind::Plain };
         let hash = channels.hash_of(kind, channel);
         let mut count: u64 = scoreboard.workers().map(|slot| channels.subscribers(slot, kind, hash)).sum();
+        let mut is_heard = count > 0;
         if !is_shard {
-            self.patterns.matching(patterns, channel, |_, matching| count += matching);
+            self.patterns.matching(patterns, channel, |_, matching| (is_heard, count) = (true, count + matching));
+        }
+        if !is_heard {
+            return 0;
         }
         if self.published.last().is_none_or(|(incarnation, _)| *incarnation != by.incarnation) {
             self.published.push((by.incarnation, Bulletin::default()));

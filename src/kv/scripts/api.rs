@@ -88,9 +88,15 @@ fn own_error(lua: &Lua, text: &str) -> mlua::Result<Value> {
 }
 
 /// Puts the arguments of a command where the host finds them. The inner error: what is wrong with them.
-fn put_arguments(session: &Session, args: &Arguments<'_>) -> mlua::Result<Result<(), &'static str>> {
+fn put_arguments(session: &Rc<Session>, args: &Arguments<'_>) -> mlua::Result<Result<(), &'static str>> {
     let mut exchange = session.exchange.borrow_mut();
     exchange.clear();
+    // One text may be given many times: they are copied, and the interpreter does not count them.
+    let lengths = (1..=args.count()).map(|number| match args.value(number) {
+        Value::String(text) => text.as_bytes().len(),
+        _ => 0,
+    });
+    session.check_bytes(args.lua, lengths.fold(0, usize::saturating_add))?;
     if args.count() == 0 {
         return Ok(Err(errors::SCRIPT_CALL_WITHOUT_ARGUMENTS));
     }

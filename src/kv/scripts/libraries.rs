@@ -14,6 +14,9 @@ use super::shebang::is_name;
 use super::writing::c_string;
 use crate::kv::errors;
 
+/// Descriptions are kept outside of the interpreter, which does not count them.
+const DESCRIPTION_BYTES_MAX: usize = 4096;
+
 /// A library on its way.
 pub(super) struct Loading {
     pub(super) functions: Vec<Function>,
@@ -87,7 +90,13 @@ fn named(args: &Arguments<'_>) -> mlua::Result<(Function, Value)> {
                 let text = text_of(lua, &value)?;
                 let text =
                     text.ok_or_else(|| wrong("description argument given to redis.register_function must be a string"));
-                description = Some(text?);
+                let text = text?;
+                if text.len() > DESCRIPTION_BYTES_MAX {
+                    return Err(wrong(
+                        "description argument given to redis.register_function is longer than 4096 bytes",
+                    ));
+                }
+                description = Some(text);
             }
             b"callback" if value.is_function() => callback = Some(value),
             b"callback" => return Err(wrong("callback argument given to redis.register_function must be a function")),

@@ -134,6 +134,7 @@ fn recursion_of_every_kind_has_an_end() {
         "local function f(n, ...) if n == 0 then return redis.call('del', ...) end return f(n - 1, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', ...) end return f(2000)",
         "local t = {} for i = 1, 7999 do t[i] = 'x' .. i end return redis.call('del', unpack(t))",
         "local t = {} for i = 1, 7999 do t[i] = {} end return pcall(math.max, unpack(t))",
+        "local s, t = ('x'):rep(1e6), {} for i = 1, 7000 do t[i] = s end return redis.pcall('echo', unpack(t))",
     ] {
         let mut bench = Bench::new();
         bench.eval(source);

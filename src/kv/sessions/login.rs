@@ -26,6 +26,8 @@ pub fn log_in(
     password: &[u8],
 ) -> Result<(), Box<Outcome>> {
     static WRONG: LogLimit = LogLimit::new();
+    // The answer to a failure waits from here on: what is compared meanwhile tells nobody which users there are.
+    let asked = clock::monotonic();
     let known = worker.users.users().named(user).cloned();
     if let Some(known) = known.filter(|known| known.admits(password)) {
         session.client.act_as(&known, worker.users.version());
@@ -40,7 +42,7 @@ pub fn log_in(
         let (peer, failures) = (&session.client.address, session.login_failures);
         tracing::warn!(%peer, failures, left_out, "a client gave a wrong user or password");
     }
-    let until = clock::monotonic() + delay(session.login_failures);
+    let until = asked + delay(session.login_failures);
     Err(Box::new(Outcome::ReplyAt(until, Reply::Error(errors::WRONG_PASSWORD.into()))))
 }
 

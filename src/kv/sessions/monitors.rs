@@ -3,7 +3,10 @@
 use std::fmt;
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use crate::kv::metrics::statistics::Counted;
+use crate::kv::sessions::pushes;
 use crate::kv::sessions::session::Client;
 use crate::kv::sessions::worker_state::WorkerState;
 use crate::kv::table::redaction::{REDACTED, is_secret};
@@ -41,11 +44,13 @@ pub fn is_anybody(worker: &WorkerState) -> bool {
     worker.totals.sum(Counted::Monitors) > 0
 }
 
-/// Writes a line to this worker's monitors.
+/// Writes a line to this worker's monitors, between their replies.
 pub fn show(worker: &WorkerState, line: &[u8], effects: &mut Effects) {
-    for monitor in &worker.monitors {
-        effects.write(monitor.id, line.to_vec());
+    if worker.monitors.is_empty() {
+        return;
     }
+    let line = Bytes::copy_from_slice(line);
+    worker.monitors.iter().for_each(|monitor| pushes::push(worker, monitor, &line, effects));
 }
 
 /// What a monitor sees of a call of the command of this name: `whose` is its database and its client.

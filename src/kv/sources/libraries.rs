@@ -220,7 +220,7 @@ impl Sources {
 
     /// One that was loaded before, here or by another process.
     fn load_again(&mut self, name: String, code: &[u8]) {
-        match self.interpreter().load_library(code, &mut Loading::begin()) {
+        match self.interpreter().load_library(code, &mut Loading::again()) {
             Ok(library) => {
                 self.libraries.add(name, KnownLibrary { code: code.to_vec(), functions: library.functions });
             }
@@ -250,6 +250,11 @@ struct Loading {
 impl Loading {
     fn begin() -> Loading {
         Loading { until: clock::monotonic() + LOAD_TIME_MAX }
+    }
+
+    /// Of code that was in time before. On a slower machine it is still there.
+    fn again() -> Loading {
+        Loading { until: clock::monotonic() + 20 * LOAD_TIME_MAX }
     }
 }
 

@@ -11,8 +11,9 @@ pub const REDACTED: &[u8] = b"(redacted)";
 pub fn is_secret(name: &str, args: &[&[u8]], index: usize) -> bool {
     match name {
         "auth" => index > 0,
-        // What follows AUTH is user and password. Only the two before it are looked at: an argument costs the same however many there are.
-        "hello" => (2.max(index.saturating_sub(2))..index).any(|place| is_word(args[place], "auth")),
+        // What follows AUTH is user and password, also where the version before it was forgotten. Only the two before an argument are looked
+        // at: it costs the same however many there are.
+        "hello" => (1.max(index.saturating_sub(2))..index).any(|place| is_word(args[place], "auth")),
         "config|set" => {
             index >= 3
                 && index % 2 == 1
@@ -54,6 +55,7 @@ mod tests {
     fn passwords_are_secrets_and_nothing_else_is() {
         assert_eq!(shown("auth", "AUTH me hunter2"), "AUTH * *");
         assert_eq!(shown("hello", "HELLO 3 auth me hunter2 SETNAME me"), "HELLO 3 auth * * SETNAME me");
+        assert_eq!(shown("hello", "HELLO auth me hunter2"), "HELLO auth * *");
         assert_eq!(
             shown("config|set", "CONFIG SET maxclients 9 RequirePass x timeout 1"),
             "CONFIG SET maxclients 9 RequirePass * timeout 1"

@@ -266,13 +266,14 @@ impl Groups {
 
     /// All that is not merged, within the present group's transaction.
     pub(super) fn merge_within(&mut self, base: &mut Base) -> Result<()> {
+        // From here on the merger is ahead of the tables, also where the second generation fails.
+        self.is_direct = true;
         for generation in self.memory().merged() + 1..=self.memory().newest() {
             let frozen = self.filler.frozen(generation);
             let written = self.merger.all(base, generation, || Generation::new(frozen));
             self.must_merge = written.as_ref().is_err_and(StorageError::is_of_the_call);
             written?;
         }
-        self.is_direct = true;
         Ok(())
     }
 

@@ -103,7 +103,10 @@ impl<S: Store> Keyspace<S> {
             before += if is_before { next.members } else { 0 };
             is_before
         })?;
-        self.each_key(rows, block.place(), &mut |key| {
+        if block.members == 0 {
+            return Ok(before);
+        }
+        self.each_key(rows, block.place(), place.0, &mut |key| {
             let is_before = key < RowKey::element(rows.table, rows.id, place.0, place.1);
             before += u64::from(is_before);
             is_before
@@ -197,7 +200,7 @@ impl<S: Store> Keyspace<S> {
     /// What a block has beyond the rows that it should have.
     fn second_half(&self, rows: Rows, block: &Count) -> Result<Count> {
         let (mut passed, mut found) = (0, None);
-        self.each_key(rows, block.place(), &mut |key| {
+        self.each_key(rows, block.place(), u64::MAX, &mut |key| {
             if passed == self.layout.count_rows {
                 found = Some((key.fields() as u64, key.tail().to_vec()));
             }
@@ -252,8 +255,10 @@ impl<S: Store> Keyspace<S> {
         outcome
     }
 
-    fn each_key(&self, rows: Rows, from: Place<'_>, show: &mut dyn FnMut(RowKey<'_>) -> bool) -> Result<()> {
-        self.view().walk(along(rows, from, Direction::Forward), &mut |key, _| match show(key) {
+    /// Not beyond the number `end`: where many rows were removed, it takes long to find the next one that is there.
+    fn each_key(&self, rows: Rows, from: Place<'_>, end: u64, show: &mut dyn FnMut(RowKey<'_>) -> bool) -> Result<()> {
+        let stretch = Stretch { end, ..along(rows, from, Direction::Forward) };
+        self.view().walk(stretch, &mut |key, _| match show(key) {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(()),
         })

@@ -11,6 +11,9 @@ use crate::storage::rows::{Name, Origin, Part, Row, RowKey};
 
 pub const DATABASES: usize = 16;
 
+/// Rows of a batch that are searched for one of a database. In a larger one it is taken to be there, which costs a fresh space and no more.
+const ROWS_SEARCHED: usize = 64;
+
 /// The spaces that were asked for; 0 is not yet asked.
 #[derive(Debug, Default)]
 pub(super) struct SpaceCache([Cell<u64>; DATABASES]);
@@ -96,7 +99,7 @@ impl<S: Store> Keyspace<S> {
 
     /// False only where a space has no rows at all, above and below.
     fn may_have_keys(&self, space: u64) -> Result<bool> {
-        if self.store.may_have_keys(space)? {
+        if self.store.may_have_keys(space)? || self.batch.len() > ROWS_SEARCHED {
             return Ok(true);
         }
         let searched = self.batch.each(|changed| match changed.key.name() {

@@ -43,6 +43,8 @@ pub(super) struct Merges {
     left_out: u64,
 }
 
+/// Where the disk is filling, a generation has at least so long: four of them outlive the time for which a reader keeps them.
+const URGENT_AGE: Duration = Duration::from_millis(250);
 /// After so long without a group, what was written is merged.
 const QUIET: Duration = Duration::from_secs(1);
 /// After so long without a group, what is frozen is merged without pauses. Between the requests of one client less passes.
@@ -126,7 +128,8 @@ impl Merges {
         let since_group = now.duration_since(active_at);
         let age = self.begun_at.get(&backlog.newest).map_or(Duration::ZERO, |begun| now.duration_since(*begun));
         // Else the place of a small generation would be missing to a full one.
-        let is_urgent = self.is_urgent && backlog.merged + 1 >= backlog.newest;
+        // And who reads a generation keeps its place for a while.
+        let is_urgent = self.is_urgent && backlog.merged + 1 >= backlog.newest && age >= URGENT_AGE;
         let is_due = since_group >= QUIET || age >= self.age_max / 2 || self.wants_newest || is_urgent;
         if is_due && backlog.fullness > 0.0 && base.freeze(now_ms) {
             backlog = base.backlog().unwrap_or(backlog);

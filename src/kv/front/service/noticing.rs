@@ -5,6 +5,7 @@ use super::KvService;
 use crate::kv::call::{KEY_MISS, Notifications};
 use crate::kv::commands::client::is_client_command;
 use crate::kv::commands::client_tracking::{self, Effect};
+use crate::kv::commands::pubsub::CHANNEL_BYTES_MAX;
 use crate::kv::commands::table::{Command, Handler};
 use crate::kv::jobs::news::{self, News};
 use crate::kv::sessions::monitors;
@@ -133,7 +134,10 @@ fn each_channel(places: Notifications, database: u8, name: &str, key: &[u8], mut
     if places.is_by_key() {
         channel.extend_from_slice(format!("__keyspace@{database}__:").as_bytes());
         channel.extend_from_slice(key);
-        publish(&channel, name.as_bytes());
+        // Nobody can subscribe to a longer one, and patterns take as long as it is.
+        if channel.len() <= CHANNEL_BYTES_MAX {
+            publish(&channel, name.as_bytes());
+        }
     }
     if places.is_by_event() {
         channel.clear();
