@@ -1,4 +1,4 @@
-//! The walls that one package does not have by itself (DESIGN: who may import whom) and the style that can be checked.
+//! The walls that one package does not have by itself (src/ARCHITECTURE.md: who may import whom) and the style that can be checked.
 //!
 //! Each rule is tried on a small file that breaks it, and then on every file of the package.
 

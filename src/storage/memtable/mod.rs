@@ -9,7 +9,7 @@
 //! A **generation** is what lies in one place; generation n in place n % G. Places are recycled in order. The rules:
 //! - What is shared is words: atomic, relaxed, and offsets in place of addresses. One releasing store of a link makes a row visible,
 //!   whose bytes were complete before. Until its generation is recycled nothing of it is used again.
-//! - Every link carries the number of its generation, so what a place held before is no link: recycling clears two bitmaps and no more.
+//! - Every link carries the number of its generation, so what a place held before is no link: recycling clears figures, roots, bitmaps and the lengths of chains, and no rows.
 //! - A reader looks at the nonce of the oldest generation of its window after each lookup, hit or miss, and before it takes the bytes for
 //!   a row: while that stands, all that are younger do. So a pin only spares it from beginning again.
 

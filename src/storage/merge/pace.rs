@@ -2,8 +2,8 @@
 //! arithmetic; who merges waits for nobody, so what a group is slowed by is the merge itself.
 //!
 //! A group owes `its bytes / free bytes of all generations x time that the merge still needs`. What is left of the merge so shrinks in
-//! proportion to the room, and both end together, whatever the groups are like. FACTS: with this rule a fill of 10M keys had its
-//! longest stall at 31 ms; merges that begin when they must have theirs at the length of a merge.
+//! proportion to the room, and both end together, whatever the groups are like. In a prototype a fill of 10M keys had its longest stall at
+//! 31 ms with this rule; merges that begin when they must have theirs at the length of a merge.
 
 use std::time::Duration;
 
