@@ -219,6 +219,8 @@ pub const SKETCH_TEST_FAILED: &str = "TESTFAILED dense/sparse disagree";
 
 // ---- SORT
 pub const SORT_NO_DOUBLE: &str = "ERR One or more scores can't be converted into double";
+pub const SETS_TOO_LARGE: &str =
+    "ERR So many sets at once take too much memory: store the result of some of them, and go on with that";
 pub const SORT_TOO_LARGE: &str = "ERR Sorting so much takes too much memory: ask for the first of it with LIMIT, or in the order that it has with BY nosort";
 
 // ---- places

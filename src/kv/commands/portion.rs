@@ -6,12 +6,15 @@ use crate::storage::Place;
 
 const MEMBERS_MAX: usize = 1024;
 const BYTES_MAX: usize = 1 << 20;
+/// Where many collections have to be opened again for each portion, it has so many times more at most.
+const TIMES_MAX: usize = 64;
 
 /// `T`: what a member has beside its name.
 #[derive(Debug)]
 pub struct Portion<T> {
     pub members: Vec<(Vec<u8>, T)>,
     bytes: usize,
+    times: usize,
     /// Where to go on behind; `None`: these were the last.
     pub last: Option<(u64, Vec<u8>)>,
 }
@@ -19,7 +22,14 @@ pub struct Portion<T> {
 impl<T> Portion<T> {
     #[must_use]
     pub fn empty() -> Portion<T> {
-        Portion { members: Vec::new(), bytes: 0, last: None }
+        Portion::of(1)
+    }
+
+    /// Of members that are read from so many collections.
+    #[must_use]
+    pub fn of(collections: usize) -> Portion<T> {
+        let times = (collections / MEMBERS_MAX).clamp(1, TIMES_MAX);
+        Portion { members: Vec::new(), bytes: 0, times, last: None }
     }
 
     pub fn push(&mut self, member: &[u8], value: T) {
@@ -41,7 +51,7 @@ impl<T> Portion<T> {
 
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.members.len() >= MEMBERS_MAX || self.bytes >= BYTES_MAX
+        self.members.len() >= self.times * MEMBERS_MAX || self.bytes >= self.times * BYTES_MAX
     }
 }
 

@@ -184,7 +184,7 @@ fn next_portion(
     keys: &[&[u8]],
     behind: Option<Place<'_>>,
 ) -> Result<Portion<()>, CommandError> {
-    let (sets, mut portion) = (set_join::open(keyspace, keys)?, Portion::empty());
+    let (sets, mut portion) = (set_join::open(keyspace, keys)?, Portion::of(keys.len()));
     set_join::each(operation, &sets, behind, &mut |place, member| Ok(portion.add(place, member, ())))?;
     Ok(portion)
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use crate::kv::commands::elements;
-use crate::kv::errors::CommandError;
+use crate::kv::errors::{self, CommandError};
 use crate::resp::number::parse_integer;
 use crate::storage::{Elements, Keyspace, Kind, Place, Walk};
 
@@ -25,9 +25,30 @@ const ROWS_A_LOOK: u64 = 8;
 /// So many packed sets are united in memory.
 const PACKED_MAX: usize = 64;
 
+/// Bytes that the sets of one call have in memory.
+const BYTES_MAX: usize = 256 << 20;
+/// From so many on, the others of a difference are walked over where that takes less than a look into each for each member.
+const WALKED_TOGETHER_MIN: usize = 32;
+/// Looks between two looks at the clock.
+const LOOKS_A_CHECK: usize = 4096;
+
 /// The sets at these keys; `None` is an empty one. A key of another kind is the error WRONGTYPE, whatever the others hold.
 pub fn open<'a>(keyspace: &'a Keyspace, keys: &[&[u8]]) -> Result<Vec<Option<Elements<'a>>>, CommandError> {
-    keys.iter().map(|key| elements::of(keyspace, Kind::Set, key)).collect()
+    open_all(keys, |key| elements::of(keyspace, Kind::Set, key))
+}
+
+/// What `open` finds at each of these keys, as far as memory bears it.
+pub(super) fn open_all<'a>(
+    keys: &[&[u8]],
+    open: impl Fn(&[u8]) -> Result<Option<Elements<'a>>, CommandError>,
+) -> Result<Vec<Option<Elements<'a>>>, CommandError> {
+    let mut bytes = 0;
+    let opened = keys.iter().map(|key| {
+        let set = open(key)?;
+        bytes += set.as_ref().map_or(0, |set| set.walk_bytes(keys.len()));
+        if bytes > BYTES_MAX { Err(errors::SETS_TOO_LARGE.into()) } else { Ok(set) }
+    });
+    opened.collect()
 }
 
 /// Shows each member of the result once, those behind a place where the result comes by places, until `show` breaks off.
@@ -82,9 +103,14 @@ fn filter(
             Ok(())
         });
     }
-    let mut probes = others.iter().map(|other| Probe::of(other, first.len())).collect::<Result<Vec<_>, _>>()?;
-    let mut walk = walk_behind(first, behind)?;
+    if !are_wanted && is_walked_together(first, others) {
+        return subtract(first, others, behind, show);
+    }
+    let probes = others.iter().map(|other| Probe::of(other, first.len(), others.len()));
+    let mut probes = probes.collect::<Result<Vec<_>, _>>()?;
+    let (mut walk, mut looks) = (walk_behind(first, behind, others.len())?, 0);
     while let Some(place) = walk.place() {
+        check_time(first, others.len(), &mut looks)?;
         let shown = walk.show_name(|member| {
             for probe in &mut probes {
                 if probe.has(place, member)? != are_wanted {
@@ -101,9 +127,78 @@ fn filter(
     Ok(())
 }
 
-/// A walk that stands behind a place.
-pub(super) fn walk_behind<'a>(set: &'a Elements<'a>, behind: Option<Place<'_>>) -> Result<Walk<'a>, CommandError> {
-    let mut walk = set.walk()?;
+/// Ends a read that has taken too long, also one that shows nothing: `others` sets are looked into now.
+pub(super) fn check_time(set: &Elements<'_>, others: usize, looks: &mut usize) -> Result<(), CommandError> {
+    *looks += 1 + others;
+    if *looks >= LOOKS_A_CHECK {
+        *looks = 0;
+        set.keyspace().check_read_limit()?;
+    }
+    Ok(())
+}
+
+/// Whether the others of a difference are so many, and so small, that a look into each for each member takes longer than to walk over them.
+pub(super) fn is_walked_together<'a>(first: &Elements<'_>, others: &[&'a Elements<'a>]) -> bool {
+    let looks = first.len().saturating_mul(others.len() as u64);
+    others.len() >= WALKED_TOGETHER_MIN && others.iter().map(|other| other.len()).sum::<u64>() < looks
+}
+
+/// Shows the members of `first` that none of the others has, all walked over side by side.
+fn subtract(
+    first: &Elements<'_>,
+    others: &[&Elements<'_>],
+    behind: Option<Place<'_>>,
+    show: Show<'_>,
+) -> Result<(), CommandError> {
+    let mut taken = Taken::of(others, behind)?;
+    let (mut walk, mut looks) = (walk_behind(first, behind, others.len())?, 0);
+    while let Some(place) = walk.place() {
+        check_time(first, 0, &mut looks)?;
+        if !taken.has(place)? {
+            let shown = walk.show_name(|member| show(Some(place), member))?;
+            if shown.unwrap_or(Ok(ControlFlow::Break(())))?.is_break() {
+                return Ok(());
+            }
+        }
+        walk.advance()?;
+    }
+    Ok(())
+}
+
+/// The members of many sets, asked for in the order of their places.
+pub(super) struct Taken<'a> {
+    front: Front<'a>,
+    set: Option<&'a Elements<'a>>,
+    steps: usize,
+}
+
+impl<'a> Taken<'a> {
+    pub(super) fn of(sets: &[&'a Elements<'a>], behind: Option<Place<'_>>) -> Result<Taken<'a>, CommandError> {
+        let walks = sets.iter().map(|set| walk_behind(set, behind, sets.len())).collect::<Result<Vec<_>, _>>()?;
+        Ok(Taken { front: Front::of(walks), set: sets.first().copied(), steps: 0 })
+    }
+
+    pub(super) fn has(&mut self, place: Place<'_>) -> Result<bool, CommandError> {
+        while let Some(here) = self.front.first().and_then(|(_, walk)| walk.place()) {
+            if here >= place {
+                return Ok(here == place);
+            }
+            if let Some(set) = self.set {
+                check_time(set, 0, &mut self.steps)?;
+            }
+            self.front.advance()?;
+        }
+        Ok(false)
+    }
+}
+
+/// A walk, one of so many, that stands behind a place.
+pub(super) fn walk_behind<'a>(
+    set: &'a Elements<'a>,
+    behind: Option<Place<'_>>,
+    walks: usize,
+) -> Result<Walk<'a>, CommandError> {
+    let mut walk = set.walk_among(walks)?;
     if let Some(place) = behind {
         walk.seek(place)?;
         if walk.place() == Some(place) {
@@ -120,10 +215,10 @@ pub(super) enum Probe<'a> {
 }
 
 impl<'a> Probe<'a> {
-    /// Of a set that is asked for so many members.
-    pub(super) fn of(set: &'a Elements<'a>, questions: u64) -> Result<Probe<'a>, CommandError> {
+    /// Of a set, one of so many, that is asked for so many members.
+    pub(super) fn of(set: &'a Elements<'a>, questions: u64, sets: usize) -> Result<Probe<'a>, CommandError> {
         let is_walked = !set.is_packed() && set.len() <= questions.saturating_mul(ROWS_A_LOOK);
-        Ok(if is_walked { Probe::Walk(set.walk()?) } else { Probe::Look(set) })
+        Ok(if is_walked { Probe::Walk(set.walk_among(sets)?) } else { Probe::Look(set) })
     }
 
     pub(super) fn has(&mut self, place: Place<'_>, member: &[u8]) -> Result<bool, CommandError> {
@@ -166,7 +261,7 @@ fn unite_packed(sets: &[&Elements<'_>], show: Show<'_>) -> Result<(), CommandErr
 }
 
 fn unite(sets: &[&Elements<'_>], behind: Option<Place<'_>>, show: Show<'_>) -> Result<(), CommandError> {
-    let walks = sets.iter().map(|set| walk_behind(set, behind)).collect::<Result<Vec<_>, _>>()?;
+    let walks = sets.iter().map(|set| walk_behind(set, behind, sets.len())).collect::<Result<Vec<_>, _>>()?;
     let mut front = Front::of(walks);
     let mut name = Vec::new();
     while let Some((_, walk)) = front.first() {

@@ -212,3 +212,26 @@ fn large_ones_are_dumped_restored_and_copied() {
     assert_eq!(show(&fixture.call(&[b"RESTORE", b"t", b"1", &payload, b"REPLACE", b"ABSTTL"])), "OK");
     fixture.transcript("> EXISTS t\n:0\n> DBSIZE\n:0");
 }
+
+#[test]
+fn a_difference_to_many_sets_is_the_same_as_one_to_each_after_the_other() {
+    let mut fixture = Fixture::new();
+    let name = |number: usize| format!("member {number}");
+    add(&mut fixture, "all", (0..3000).map(name));
+    add(&mut fixture, "hundreds", (0..400).map(|number| name(number * 5)));
+    let small: Vec<String> = (0..50).map(|number| format!("take{number}")).collect();
+    for (number, key) in small.iter().enumerate() {
+        add(&mut fixture, key, [name(number * 7), format!("other {number}")]);
+    }
+    let keys = format!("hundreds nowhere {} {}", small.join(" "), small[..9].join(" "));
+    let is_taken =
+        |number: &usize| number.is_multiple_of(5) && *number < 2000 || number.is_multiple_of(7) && *number < 350;
+    let left: Model = (0..3000).filter(|number| !is_taken(number)).map(|number| name(number).into_bytes()).collect();
+    assert_eq!(set(fixture.run(&format!("SDIFF all {keys}"))), left);
+    assert_eq!(show(&fixture.run(&format!("SDIFFSTORE left all {keys}"))), format!(":{}", left.len()));
+    assert_eq!(set(fixture.run("SMEMBERS left")), left);
+    for key in keys.split(' ') {
+        fixture.run(&format!("SDIFFSTORE all all {key}"));
+    }
+    assert_eq!(set(fixture.run("SMEMBERS all")), left);
+}

@@ -197,7 +197,7 @@ impl<'a, 'b> Wish<'a, 'b> {
 
     /// Members of the result behind a place.
     fn portion(&self, sets: Sets<'_>, behind: Option<Place<'_>>) -> Result<Portion<f64>, CommandError> {
-        let mut portion = Portion::empty();
+        let mut portion = Portion::of(self.keys.len());
         self.join.each(
             &self.inputs(sets),
             behind,

@@ -225,3 +225,53 @@ fn a_scan_shows_every_member() {
     }
     assert_eq!(seen, (0..500).map(|n| (format!("m{n}"), f64::from(n))).collect());
 }
+
+/// A large set, and many small ones of which each takes one member from it; some are named twice, one is not there, one is large as well.
+fn many_to_take(fixture: &mut Fixture) -> (BTreeMap<String, f64>, Vec<String>) {
+    let set: BTreeMap<String, f64> = (0..3000).map(|n| (format!("m{n}"), f64::from(n % 50))).collect();
+    add_many(fixture, "all", set.clone());
+    add_many(fixture, "hundreds", (0..400).map(|n| (format!("m{}", n * 5), 1.0)));
+    let small = (0..50).map(|n| format!("take{n}")).collect::<Vec<_>>();
+    for (n, key) in small.iter().enumerate() {
+        add_many(fixture, key, [(format!("m{}", n * 7), 2.0), (format!("other{n}"), 2.0)]);
+    }
+    let keys =
+        ["hundreds", "nowhere"].into_iter().map(String::from).chain(small.iter().cloned()).chain(small[..9].to_vec());
+    (set, keys.collect())
+}
+
+#[test]
+fn a_difference_to_many_sets_is_the_same_as_one_to_each_after_the_other() {
+    let mut fixture = Fixture::new();
+    let (mut left, keys) = many_to_take(&mut fixture);
+    let taken = |n: usize| n.is_multiple_of(5) && n < 2000 || n.is_multiple_of(7) && n < 350;
+    left.retain(|member, _| !taken(member[1..].parse().unwrap()));
+    let shown = scored(fixture.run(&format!("ZDIFF {} all {} WITHSCORES", keys.len() + 1, keys.join(" "))));
+    assert_eq!(shown, ordered(&left));
+    assert_eq!(
+        fixture.run(&format!("ZDIFFSTORE left {} all {}", keys.len() + 1, keys.join(" "))),
+        Reply::Integer(left.len() as i64)
+    );
+    assert_eq!(scored(fixture.run("ZRANGE left 0 -1 WITHSCORES")), ordered(&left));
+    for key in &keys {
+        fixture.run(&format!("ZDIFFSTORE all 2 all {key}"));
+    }
+    assert_eq!(scored(fixture.run("ZRANGE all 0 -1 WITHSCORES")), ordered(&left));
+}
+
+#[test]
+fn sets_that_together_take_too_much_memory_are_an_error() {
+    let mut fixture = Fixture::new();
+    add_many(&mut fixture, "z", (0..100).map(|n| (format!("m{n}"), 1.0)));
+    add_many(&mut fixture, "large", (0..400).map(|n| (format!("m{n}"), 1.0)));
+    let mut union =
+        |name: &str, key: &str, count: usize| fixture.run(&format!("{name} {count} {}", [key].repeat(count).join(" ")));
+    for name in ["ZUNION", "ZUNIONSTORE d", "ZINTERCARD"] {
+        assert!(
+            matches!(union(name, "z", 100_000), Reply::Error(text) if text.starts_with("ERR So many sets at once")),
+            "{name}"
+        );
+    }
+    assert_eq!(members(union("ZUNION", "z", 300)).len(), 100);
+    assert_eq!(union("ZUNIONSTORE d", "large", 1000), Reply::Integer(400));
+}

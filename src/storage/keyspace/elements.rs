@@ -106,6 +106,11 @@ impl<S: Store> Elements<'_, S> {
         self.length
     }
 
+    /// That it is of.
+    pub fn keyspace(&self) -> &Keyspace<S> {
+        self.keyspace
+    }
+
     pub fn kind(&self) -> Kind {
         self.kind
     }

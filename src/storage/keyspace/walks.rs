@@ -19,8 +19,10 @@ const BUCKET_MAX: u64 = 24;
 const TRIES_MAX: usize = 1000;
 /// Rows of a walk are read at about this fraction of what a random element costs.
 const PICK_ROWS: u64 = 60;
-/// Elements that a walk has in memory, about.
+/// Elements that a walk has in memory, about: one by itself, one of many, and all of those together.
 const PORTION_ROWS: usize = 256;
+const PORTION_ROWS_MIN: usize = 4;
+const ROWS_OF_ALL: usize = 65_536;
 
 impl<S: Store> Elements<'_, S> {
     /// Shows so many different elements, or all where there are no more. `random` gives uniform numbers of 64 bits.
@@ -159,10 +161,32 @@ impl<S: Store> Elements<'_, S> {
 
     /// Its elements in the order of `Walk`.
     pub fn walk(&self) -> Result<Walk<'_, S>> {
-        let mut walk = Walk { elements: self, bytes: Vec::new(), portion: Vec::new(), at: 0, next: Some(0) };
+        self.walk_among(1)
+    }
+
+    /// The same of one of so many walks at a time, which have less in memory each.
+    pub fn walk_among(&self, walks: usize) -> Result<Walk<'_, S>> {
+        let rows_max = portion_rows(walks);
+        let mut walk = Walk { elements: self, bytes: Vec::new(), portion: Vec::new(), rows_max, at: 0, next: Some(0) };
         walk.fill(0)?;
         Ok(walk)
     }
+
+    /// The memory that it takes with such a walk, about.
+    pub fn walk_bytes(&self, walks: usize) -> usize {
+        let (rows, packed_bytes) = match &self.form {
+            Form::Packed(bytes) => (usize::try_from(self.len()).unwrap_or(usize::MAX), 2 * bytes.len()),
+            Form::Rows(_) => (portion_rows(walks), 0),
+        };
+        size_of::<Self>() + packed_bytes + rows.saturating_mul(size_of::<Step>() + NAME_BYTES)
+    }
+}
+
+/// Of a name, on average: a guess.
+const NAME_BYTES: usize = 16;
+
+fn portion_rows(walks: usize) -> usize {
+    (ROWS_OF_ALL / walks.max(1)).clamp(PORTION_ROWS_MIN, PORTION_ROWS)
 }
 
 /// A place among the elements of any collection of the file: the same name has the same place in all of them.
@@ -173,6 +197,7 @@ pub struct Walk<'a, S> {
     elements: &'a Elements<'a, S>,
     bytes: Vec<u8>,
     portion: Vec<Step>,
+    rows_max: usize,
     at: usize,
     /// The home from which on nothing is in memory. None: all that is left is.
     next: Option<u64>,
@@ -241,12 +266,12 @@ impl<S: Store> Walk<'_, S> {
             Form::Rows(rows) => *rows,
             Form::Packed(bytes) => return self.fill_packed(bytes),
         };
-        let Self { bytes, portion, next, .. } = self;
+        let Self { bytes, portion, next, rows_max, .. } = self;
         let mut outcome = Ok(());
         elements.keyspace.view().scan(rows.range(first, LAST_POSITION), &mut |name, row| {
             let Name::Element(element) = name.name() else { return ControlFlow::Continue(()) };
             let position = element.position;
-            if portion.len() >= PORTION_ROWS && portion.last().is_some_and(|last| last.position < position) {
+            if portion.len() >= *rows_max && portion.last().is_some_and(|last| last.position < position) {
                 *next = Some(position);
                 return ControlFlow::Break(());
             }
