@@ -485,12 +485,13 @@ impl<S: Store> Keyspace<S> {
     pub fn put_built(&mut self, key: &[u8], building: Building, expiry: Expiry) -> Result<u64> {
         let Building { mut contents, has_long_members, .. } = building;
         let (count, id) = (contents.count(), contents.rows_said().map(|(id, ..)| id));
-        let Some(replaced) = self.begin_replacing(key, count, id, expiry)? else { return Ok(count) };
         let mut is_ahead = false;
         if let Form::Rows { ahead: Some(ahead), .. } = &mut contents.form {
+            // Before it may be given up: who sweeps it finds what lies apart of its rows by these.
             self.write_out(ahead)?;
             is_ahead = true;
         }
+        let Some(replaced) = self.begin_replacing(key, count, id, expiry)? else { return Ok(count) };
         if contents.kind == Kind::SortedSet {
             self.finish_sorted(&contents, has_long_members, is_ahead)?;
         }

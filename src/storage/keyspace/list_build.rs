@@ -47,10 +47,10 @@ impl<S: Store> Keyspace<S> {
     pub fn put_built_list(&mut self, key: &[u8], building: ListBuilding, expiry: Expiry) -> Result<u64> {
         let ListBuilding { mut list, ahead, .. } = building;
         let length = list.length();
-        let Some(replaced) = self.begin_replacing(key, length, list.row().0, expiry)? else { return Ok(length) };
         if let Some(mut ahead) = ahead {
             self.write_out(&mut ahead)?;
         }
+        let Some(replaced) = self.begin_replacing(key, length, list.row().0, expiry)? else { return Ok(length) };
         list.set_encoding(Encoding::Quicklist);
         self.encode_within(&mut list, NodeLimit::of(self.thresholds.list_max_listpack_size))?;
         self.put_list_row(replaced.name, replaced.old, &list, replaced.expires_at_ms)?;

@@ -137,11 +137,11 @@ impl<S: Store> Keyspace<S> {
     /// Gives the key what was built, whatever it held.
     pub fn put_built_stream(&mut self, key: &[u8], building: StreamBuilding, expiry: Expiry) -> Result<()> {
         let StreamBuilding { head, ahead, .. } = building;
-        // An empty stream is one, too.
-        let Some(replaced) = self.begin_replacing(key, 1, Some(head.id), expiry)? else { return Ok(()) };
         if let Some(mut ahead) = ahead {
             self.write_out(&mut ahead)?;
         }
+        // An empty stream is one, too.
+        let Some(replaced) = self.begin_replacing(key, 1, Some(head.id), expiry)? else { return Ok(()) };
         self.put_stream_row(replaced.name, replaced.old, &head, replaced.expires_at_ms)
     }
 }
