@@ -109,6 +109,32 @@ fn a_message_that_did_not_come_closes_the_subscribers_and_nobody_else() {
 }
 
 #[test]
+fn who_subscribes_gets_nothing_that_was_sent_before() {
+    let mut stage = stage();
+    let (one, two, three) = (stage.pump.connect(), stage.pump.connect(), stage.pump.connect());
+    stage.send(one, "SUBSCRIBE c");
+    let on_its_way = published(&stage, 1, "c", "1");
+    // Had nobody been subscribed for a moment here, the next message would not have been sent.
+    stage.send(two, "SUBSCRIBE c");
+    stage.send(three, "PSUBSCRIBE c*");
+    stage.pump.hear(OTHER, &on_its_way);
+    assert_eq!(stage.replies(one), "*3 $7 message $1 c $1 1");
+    assert_eq!((stage.replies(two), stage.replies(three)), (String::new(), String::new()));
+    let next = published(&stage, 1, "c", "2");
+    stage.pump.hear(OTHER, &next);
+    for client in [one, two, three] {
+        assert!(stage.replies(client).ends_with("$1 2"));
+    }
+    // Nothing is on its way from a worker that has just started.
+    stage.shared.message_numbers.begin(OTHER);
+    let four = stage.pump.connect();
+    stage.send(four, "SUBSCRIBE c");
+    let first = published(&stage, 1, "c", "3");
+    stage.pump.hear(OTHER, &first);
+    assert!(stage.replies(four).ends_with("$1 3") && stage.replies(two).ends_with("$1 3"));
+}
+
+#[test]
 fn a_worker_that_died_with_messages_closes_the_subscribers_and_one_that_died_without_does_not() {
     let mut stage = stage();
     let one = stage.pump.connect();

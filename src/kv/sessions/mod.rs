@@ -5,6 +5,7 @@ pub mod acting;
 pub mod clients;
 pub mod login;
 pub mod monitors;
+pub mod on_their_way;
 pub mod pattern_index;
 pub mod publishing;
 pub mod pushes;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::kv::call::{Classes, Notifications};
 use crate::kv::errors::{self, CommandError};
 use crate::kv::metrics::statistics::Counted;
+use crate::kv::sessions::on_their_way::OnTheirWay;
 use crate::kv::sessions::pattern_index::PatternIndex;
 use crate::kv::sessions::scatter_gather::{self, MessageKind};
 use crate::kv::sessions::session::Client;
@@ -26,6 +27,7 @@ pub struct Publishing {
     index: RefCell<PatternIndex>,
     /// By worker: the number of the last message that came from there, and whether one to it is lost, of which it is to be told.
     others: Vec<Other>,
+    on_their_way: OnTheirWay,
     /// The sum of all workers' changes when the channels were last counted.
     counted_at: u64,
 }
@@ -48,8 +50,14 @@ impl Publishing {
             own_patterns: shared.patterns.begin(own),
             index: RefCell::new(PatternIndex::of(scoreboard.workers().filter(|slot| *slot != own))),
             others: scoreboard.workers().map(|slot| Other { heard: heard(slot), is_owed: false }).collect(),
+            on_their_way: OnTheirWay::default(),
             counted_at: 0,
         }
+    }
+
+    #[must_use]
+    pub fn on_their_way(&self) -> &OnTheirWay {
+        &self.on_their_way
     }
 }
 
@@ -68,7 +76,32 @@ pub fn subscribe(
         worker.subscriptions.remove(client, what, name);
         return Err(errors::NO_ROOM_TO_SUBSCRIBE.into());
     }
+    // From here on all is sent that is published. What was sent before is none of the client's.
+    let sent: smallvec::SmallVec<[u64; 16]> =
+        worker.context.scoreboard.workers().map(|slot| on_its_way(worker, slot).unwrap_or(0)).collect();
+    if sent.iter().any(|number| *number > 0) {
+        worker.publishing.on_their_way.add(what, name, client.number, sent.as_slice().into());
+    }
     Ok(())
+}
+
+/// The number of the last message of this worker that has not come yet.
+fn on_its_way(worker: &WorkerState, from: Slot) -> Option<u64> {
+    let own = worker.context.slot;
+    let (last, heard) = (worker.shared.message_numbers.last(from, own), worker.publishing.others[from.0].heard);
+    let is_all_heard = last == heard || is_begun_anew(worker, from, heard, last);
+    (from != own && !is_all_heard).then_some(last)
+}
+
+/// Whether `number` is what comes before the first message of the worker that started next, and all of the one before has come.
+fn is_begun_anew(worker: &WorkerState, from: Slot, heard: u64, number: u64) -> bool {
+    number == MessageNumbers::before_next_start(heard) && sent_beside(worker, from, heard) == heard
+}
+
+/// Called at each tick.
+pub fn forget_what_came(worker: &mut WorkerState) {
+    let Publishing { others, on_their_way, .. } = &mut worker.publishing;
+    on_their_way.forget(|from| others[from].heard);
 }
 
 pub fn unsubscribe(worker: &mut WorkerState, client: &Client, what: Subscribable, name: &[u8]) {
@@ -138,7 +171,7 @@ pub fn publish(worker: &WorkerState, kind: ChannelKind, channel: &[u8], message:
             wanted[slot.0].1 = true;
         });
     }
-    let mut count = deliver(worker, kind, channel, message, effects);
+    let mut count = deliver(worker, kind, channel, message, None, effects);
     let mut bodies = None;
     for (place, (wanting, _)) in wanted.into_iter().enumerate().filter(|(_, (_, is_sent))| *is_sent) {
         // Its clients are gone with it.
@@ -179,7 +212,9 @@ pub fn hear(worker: &mut WorkerState, from: Slot, number: u64, body: &[u8], effe
         return missed(worker, effects);
     }
     match parse(body) {
-        Some((kind, channel, message)) => _ = deliver(worker, kind, channel, message, effects),
+        Some((kind, channel, message)) => {
+            deliver(worker, kind, channel, message, Some((from, number)), effects);
+        }
         None => tracing::error!("what was published on another worker can't be read"),
     }
 }
@@ -195,8 +230,7 @@ pub fn hear_number(worker: &mut WorkerState, from: Slot, number: u64, effects: &
 fn has_all_before(worker: &mut WorkerState, from: Slot, before: u64, number: u64) -> bool {
     let heard = std::mem::replace(&mut worker.publishing.others[from.0].heard, number);
     // It may have started after this one did.
-    let is_first = || before == MessageNumbers::before_next_start(heard) && sent_beside(worker, from, heard) == heard;
-    before == heard || is_first()
+    before == heard || is_begun_anew(worker, from, heard, before)
 }
 
 /// The number of the last message of the start that this number is of.

@@ -15,7 +15,7 @@ use crate::kv::sessions::worker_state::WorkerState;
 pub use crate::kv::shared::channel_counts::ChannelKind;
 use crate::resp::encode;
 use crate::resp::reply::Version;
-use crate::server::Effects;
+use crate::server::{Effects, Slot};
 
 /// What can be subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,14 @@ pub enum Subscribable {
 impl Subscribable {
     pub const ALL: [Subscribable; 3] =
         [Subscribable::Channel(ChannelKind::Plain), Subscribable::Channel(ChannelKind::Shard), Subscribable::Pattern];
+
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Subscribable::Channel(kind) => kind as u8,
+            Subscribable::Pattern => u8::MAX,
+        }
+    }
 
     /// The first word of its confirmations.
     #[must_use]
@@ -247,18 +255,31 @@ impl Client {
 }
 
 /// Gives a message to this worker's subscribers: to those of the channel, then to those of each pattern that it matches. How many got it;
-/// who is subscribed in several ways gets it as often.
-pub fn deliver(worker: &WorkerState, kind: ChannelKind, channel: &[u8], message: &[u8], effects: &mut Effects) -> u64 {
+/// who is subscribed in several ways gets it as often. `sent`: the other worker that it comes from, and its number there.
+pub fn deliver(
+    worker: &WorkerState,
+    kind: ChannelKind,
+    channel: &[u8],
+    message: &[u8],
+    sent: Option<(Slot, u64)>,
+    effects: &mut Effects,
+) -> u64 {
     let mut count = 0;
     let subscriptions = &worker.subscriptions;
+    let is_meant = |what: Subscribable, name: &[u8], client: &Client| {
+        let on_their_way = worker.publishing.on_their_way();
+        !sent.is_some_and(|(from, number)| on_their_way.passes_over(what, name, client.number, (from.0, number)))
+    };
     if let Some(members) = subscriptions.channels_of(kind).get(channel) {
         let word: &[u8] = if kind == ChannelKind::Shard { b"smessage" } else { b"message" };
-        count += send(worker, members, &[word, channel, message], effects);
+        let is_meant = |client: &Client| is_meant(Subscribable::Channel(kind), channel, client);
+        count += send(worker, members, is_meant, &[word, channel, message], effects);
     }
     if kind == ChannelKind::Plain {
         for (text, matching) in &subscriptions.patterns {
             if matching.pattern.matches(channel) {
-                count += send(worker, &matching.members, &[b"pmessage", text, channel, message], effects);
+                let is_meant = |client: &Client| is_meant(Subscribable::Pattern, text, client);
+                count += send(worker, &matching.members, is_meant, &[b"pmessage", text, channel, message], effects);
             }
         }
     }
@@ -266,16 +287,24 @@ pub fn deliver(worker: &WorkerState, kind: ChannelKind, channel: &[u8], message:
     count
 }
 
-fn send(worker: &WorkerState, members: &[Rc<Client>], parts: &[&[u8]], effects: &mut Effects) -> u64 {
+fn send(
+    worker: &WorkerState,
+    members: &[Rc<Client>],
+    is_meant: impl Fn(&Client) -> bool,
+    parts: &[&[u8]],
+    effects: &mut Effects,
+) -> u64 {
     let (resp2, resp3) = (OnceCell::new(), OnceCell::new());
-    for member in members {
+    let mut count = 0;
+    for member in members.iter().filter(|member| is_meant(member)) {
+        count += 1;
         let bytes = match member.version.get() {
             Version::Resp2 => resp2.get_or_init(|| push_of(parts, Version::Resp2)),
             Version::Resp3 => resp3.get_or_init(|| push_of(parts, Version::Resp3)),
         };
         pushes::push(worker, member, bytes, effects);
     }
-    members.len() as u64
+    count
 }
 
 /// A push of bulk strings.

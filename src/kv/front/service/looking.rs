@@ -10,6 +10,7 @@ use crate::sys::clock;
 impl KvService {
     pub(super) fn look_around(&mut self, effects: &mut Effects) {
         publishing::tell_numbers(&mut self.worker, effects);
+        publishing::forget_what_came(&mut self.worker);
         publishing::count_channels(&mut self.worker);
         self.worker.clock.refresh();
         tracking::look_around(&mut self.worker, effects);

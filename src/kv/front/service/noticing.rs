@@ -28,7 +28,7 @@ impl KvService {
                 News::Event { places, database, name, key } => {
                     if worker.subscriptions.is_somebody_there() {
                         each_channel(places, database, name, key, |channel, message| {
-                            deliver(worker, ChannelKind::Plain, channel, message, effects);
+                            deliver(worker, ChannelKind::Plain, channel, message, None, effects);
                         });
                     }
                 }
