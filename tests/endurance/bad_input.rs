@@ -289,12 +289,12 @@ fn a_pipeline_with_large_replies_is_answered_whole_and_in_order_on_every_lane() 
     assert!(connection.is_closed());
 }
 
-/// Writes 12 MB in groups of their own. Gives the longest that one took, and the most that the `-wal` had.
-fn write_meanwhile(service: &Service) -> (Duration, u64) {
+/// Writes so many times 40 KB in groups of their own. Gives the longest that one took, and the most that the `-wal` had.
+fn write_meanwhile(service: &Service, writes: u32) -> (Duration, u64) {
     let mut innocent = service.connect();
     let wal = service.data().join("data.db-wal");
     let (mut longest, mut largest) = (Duration::ZERO, 0);
-    for n in 0..300 {
+    for n in 0..writes {
         // What is there already would not be written.
         let value = format!("{n}").repeat(15_000);
         let begun = clock::monotonic();
@@ -316,8 +316,9 @@ fn a_pipeline_of_long_reads_leaves_the_wal_near_its_budget() {
     // A snapshot that needs nothing of the -wal would not hold it.
     assert_eq!(hostile.ask("SET other 1"), "+OK");
     hostile.send_bytes(&b"BITCOUNT large\r\n".repeat(250));
-    let (_, largest) = write_meanwhile(&service);
-    assert!(largest < 6 * MEBI as u64, "{largest} bytes at a budget of {MEBI}");
+    // 24 MB, all of which one snapshot would keep there. Each read keeps what is written while it lasts, which is more on a busy machine.
+    let (_, largest) = write_meanwhile(&service, 600);
+    assert!(largest < 8 * MEBI as u64, "{largest} bytes at a budget of {MEBI}");
 }
 
 #[test]
@@ -331,7 +332,7 @@ fn long_reads_behind_a_write_hold_up_nobody_elses() {
     assert_eq!(hostile.read().to_string(), "+OK", "its write does not wait for its reads");
     let counted = format!(":{}", 4 * 16 * MEBI);
     assert_eq!(hostile.read().to_string(), counted);
-    let (longest, _) = write_meanwhile(&service);
+    let (longest, _) = write_meanwhile(&service, 300);
     assert!(longest < Duration::from_secs(2), "{longest:?}");
     assert_eq!(hostile.ask("PING"), counted, "it is still at it, and the answers keep their order");
 }
