@@ -213,7 +213,8 @@ mod tests {
         let is_refused = |number: &u64| counts.set(HERE, ChannelKind::Plain, hash(*number), 1) == Err(NoRoom);
         let refused = (0..).find(is_refused).unwrap();
         let share = refused as f64 / (BUCKETS * ENTRIES) as f64;
-        assert!(share > 0.7, "{share}");
+        // Where two hashes of one channel lie is chance: three quarters mostly, and the unluckiest of some hundred tables had 0.69.
+        assert!(share > 0.6, "{share}");
         assert_eq!(counts.channels(HERE, ChannelKind::Plain), refused);
         assert!((0..refused).all(|number| counts.subscribers(HERE, ChannelKind::Plain, hash(number)) == 1));
         assert_eq!(counts.subscribers(HERE, ChannelKind::Plain, hash(refused)), 0);
