@@ -103,14 +103,11 @@ fn filter(
             Ok(())
         });
     }
-    if !are_wanted && is_walked_together(first, others) {
-        return subtract(first, others, behind, show);
-    }
-    let probes = others.iter().map(|other| Probe::of(other, first.len(), others.len()));
-    let mut probes = probes.collect::<Result<Vec<_>, _>>()?;
+    let mut probes =
+        if are_wanted { Probe::of_each(others, first.len())? } else { Probe::of_any(others, first.len(), behind)? };
     let (mut walk, mut looks) = (walk_behind(first, behind, others.len())?, 0);
     while let Some(place) = walk.place() {
-        check_time(first, others.len(), &mut looks)?;
+        check_time(first, probes.len(), &mut looks)?;
         let shown = walk.show_name(|member| {
             for probe in &mut probes {
                 if probe.has(place, member)? != are_wanted {
@@ -137,55 +134,21 @@ pub(super) fn check_time(set: &Elements<'_>, others: usize, looks: &mut usize) -
     Ok(())
 }
 
-/// Whether the others of a difference are so many, and so small, that a look into each for each member takes longer than to walk over them.
-pub(super) fn is_walked_together<'a>(first: &Elements<'_>, others: &[&'a Elements<'a>]) -> bool {
-    let looks = first.len().saturating_mul(others.len() as u64);
-    others.len() >= WALKED_TOGETHER_MIN && others.iter().map(|other| other.len()).sum::<u64>() < looks
-}
-
-/// Shows the members of `first` that none of the others has, all walked over side by side.
-fn subtract(
-    first: &Elements<'_>,
-    others: &[&Elements<'_>],
-    behind: Option<Place<'_>>,
-    show: Show<'_>,
-) -> Result<(), CommandError> {
-    let mut taken = Taken::of(others, behind)?;
-    let (mut walk, mut looks) = (walk_behind(first, behind, others.len())?, 0);
-    while let Some(place) = walk.place() {
-        check_time(first, 0, &mut looks)?;
-        if !taken.has(place)? {
-            let shown = walk.show_name(|member| show(Some(place), member))?;
-            if shown.unwrap_or(Ok(ControlFlow::Break(())))?.is_break() {
-                return Ok(());
-            }
-        }
-        walk.advance()?;
-    }
-    Ok(())
-}
-
 /// The members of many sets, asked for in the order of their places.
-pub(super) struct Taken<'a> {
+pub(super) struct Together<'a> {
     front: Front<'a>,
-    set: Option<&'a Elements<'a>>,
+    /// One of the sets.
+    set: &'a Elements<'a>,
     steps: usize,
 }
 
-impl<'a> Taken<'a> {
-    pub(super) fn of(sets: &[&'a Elements<'a>], behind: Option<Place<'_>>) -> Result<Taken<'a>, CommandError> {
-        let walks = sets.iter().map(|set| walk_behind(set, behind, sets.len())).collect::<Result<Vec<_>, _>>()?;
-        Ok(Taken { front: Front::of(walks), set: sets.first().copied(), steps: 0 })
-    }
-
-    pub(super) fn has(&mut self, place: Place<'_>) -> Result<bool, CommandError> {
+impl Together<'_> {
+    fn has(&mut self, place: Place<'_>) -> Result<bool, CommandError> {
         while let Some(here) = self.front.first().and_then(|(_, walk)| walk.place()) {
             if here >= place {
                 return Ok(here == place);
             }
-            if let Some(set) = self.set {
-                check_time(set, 0, &mut self.steps)?;
-            }
+            check_time(self.set, 0, &mut self.steps)?;
             self.front.advance()?;
         }
         Ok(false)
@@ -208,17 +171,40 @@ pub(super) fn walk_behind<'a>(
     Ok(walk)
 }
 
-/// Finds out whether a set has members that are named in the order of their places.
+/// Finds out whether a set, or any of several, has members that are named in the order of their places.
 pub(super) enum Probe<'a> {
     Look(&'a Elements<'a>),
     Walk(Walk<'a>),
+    Together(Together<'a>),
 }
 
 impl<'a> Probe<'a> {
-    /// Of a set, one of so many, that is asked for so many members.
-    pub(super) fn of(set: &'a Elements<'a>, questions: u64, sets: usize) -> Result<Probe<'a>, CommandError> {
-        let is_walked = !set.is_packed() && set.len() <= questions.saturating_mul(ROWS_A_LOOK);
-        Ok(if is_walked { Probe::Walk(set.walk_among(sets)?) } else { Probe::Look(set) })
+    /// One of each set, which is asked for so many members.
+    pub(super) fn of_each(sets: &[&'a Elements<'a>], questions: u64) -> Result<Vec<Probe<'a>>, CommandError> {
+        let probe = |set: &&'a Elements<'a>| {
+            let is_walked = !set.is_packed() && set.len() <= questions.saturating_mul(ROWS_A_LOOK);
+            Ok(if is_walked { Probe::Walk(set.walk_among(sets.len())?) } else { Probe::Look(set) })
+        };
+        sets.iter().map(probe).collect()
+    }
+
+    /// The same where it does not matter which of them has a member, behind a place: many that are so small that a look into each takes longer
+    /// than to walk over all of them are one.
+    pub(super) fn of_any(
+        sets: &[&'a Elements<'a>],
+        questions: u64,
+        behind: Option<Place<'_>>,
+    ) -> Result<Vec<Probe<'a>>, CommandError> {
+        let looks = questions.saturating_mul(sets.len() as u64);
+        match sets {
+            [set, ..]
+                if sets.len() >= WALKED_TOGETHER_MIN && sets.iter().map(|other| other.len()).sum::<u64>() < looks =>
+            {
+                let front = Front::behind(sets.iter().copied(), behind)?;
+                Ok(vec![Probe::Together(Together { front, set, steps: 0 })])
+            }
+            _ => Probe::of_each(sets, questions),
+        }
     }
 
     pub(super) fn has(&mut self, place: Place<'_>, member: &[u8]) -> Result<bool, CommandError> {
@@ -233,6 +219,8 @@ impl<'a> Probe<'a> {
                 walk.seek(place)?;
                 Ok(if walk.place() == Some(place) { walk.score() } else { None })
             }
+            // Whose it is, nobody asks.
+            Probe::Together(sets) => Ok(sets.has(place)?.then_some(1.0)),
         }
     }
 }
@@ -261,8 +249,7 @@ fn unite_packed(sets: &[&Elements<'_>], show: Show<'_>) -> Result<(), CommandErr
 }
 
 fn unite(sets: &[&Elements<'_>], behind: Option<Place<'_>>, show: Show<'_>) -> Result<(), CommandError> {
-    let walks = sets.iter().map(|set| walk_behind(set, behind, sets.len())).collect::<Result<Vec<_>, _>>()?;
-    let mut front = Front::of(walks);
+    let mut front = Front::behind(sets.iter().copied(), behind)?;
     let mut name = Vec::new();
     while let Some((_, walk)) = front.first() {
         let Some(place) = walk.place() else { break };
@@ -286,10 +273,16 @@ pub(super) struct Front<'a> {
 }
 
 impl<'a> Front<'a> {
-    pub(super) fn of(walks: Vec<Walk<'a>>) -> Front<'a> {
-        let mut front = Front { walks: walks.into_iter().enumerate().collect() };
+    /// Of all these sets, each behind a place.
+    pub(super) fn behind(
+        sets: impl ExactSizeIterator<Item = &'a Elements<'a>>,
+        place: Option<Place<'_>>,
+    ) -> Result<Front<'a>, CommandError> {
+        let count = sets.len();
+        let walks = sets.enumerate().map(|(number, set)| Ok((number, walk_behind(set, place, count)?)));
+        let mut front = Front { walks: walks.collect::<Result<_, CommandError>>()? };
         (0..front.walks.len() / 2).rev().for_each(|at| front.sink(at));
-        front
+        Ok(front)
     }
 
     pub(super) fn first(&self) -> Option<&(usize, Walk<'a>)> {

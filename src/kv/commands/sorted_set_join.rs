@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use crate::kv::commands::lookup;
-use crate::kv::commands::set_join::{self, Front, Operation, Probe, Taken, walk_behind};
+use crate::kv::commands::set_join::{self, Front, Operation, Probe, walk_behind};
 use crate::kv::errors::CommandError;
 use crate::storage::{Elements, Keyspace, Kind, Place, score_of};
 
@@ -127,19 +127,16 @@ impl Join {
                 Ok(())
             });
         }
-        if self.operation == Operation::Difference {
-            let others: Vec<_> = others.iter().map(|other| other.set).collect();
-            if set_join::is_walked_together(first.set, &others) {
-                return subtract(first, &others, behind, show);
-            }
-        }
-        let mut probes = Vec::with_capacity(others.len());
-        for other in others {
-            probes.push((other.weight, Probe::of(other.set, first.set.len(), others.len())?));
-        }
+        let sets: Vec<_> = others.iter().map(|other| other.set).collect();
+        let probes = match self.operation {
+            Operation::Difference => Probe::of_any(&sets, first.set.len(), behind)?,
+            _ => Probe::of_each(&sets, first.set.len())?,
+        };
+        // Where there are fewer of them, nobody asks for weights.
+        let mut probes: Vec<_> = others.iter().map(|other| other.weight).zip(probes).collect();
         let (mut walk, mut looks) = (walk_behind(first.set, behind, others.len())?, 0);
         while let (Some(place), Some(score)) = (walk.place(), walk.score()) {
-            set_join::check_time(first.set, others.len(), &mut looks)?;
+            set_join::check_time(first.set, probes.len(), &mut looks)?;
             let shown = walk.show_name(|member| {
                 let others = probes.iter_mut().map(|(weight, probe)| (*weight, probe.score(place, member)));
                 match self.score(first.first(score), others)? {
@@ -197,9 +194,7 @@ impl Join {
     }
 
     fn unite(self, inputs: &[Weighed<'_>], behind: Option<Place<'_>>, show: Show<'_>) -> Result<(), CommandError> {
-        let walks = inputs.iter().map(|input| walk_behind(input.set, behind, inputs.len()));
-        let walks = walks.collect::<Result<Vec<_>, _>>()?;
-        let mut front = Front::of(walks);
+        let mut front = Front::behind(inputs.iter().map(|input| input.set), behind)?;
         let (mut name, mut member, mut scores) = (Vec::new(), Vec::new(), Vec::new());
         while let Some((_, walk)) = front.first() {
             let Some((position, short_name)) = walk.place() else { break };
@@ -223,28 +218,6 @@ impl Join {
         }
         Ok(())
     }
-}
-
-/// Shows the members of `first` that none of the others has, all walked over side by side.
-fn subtract(
-    first: Weighed<'_>,
-    others: &[&Elements<'_>],
-    behind: Option<Place<'_>>,
-    show: Show<'_>,
-) -> Result<(), CommandError> {
-    let mut taken = Taken::of(others, behind)?;
-    let (mut walk, mut looks) = (walk_behind(first.set, behind, others.len())?, 0);
-    while let (Some(place), Some(score)) = (walk.place(), walk.score()) {
-        set_join::check_time(first.set, 0, &mut looks)?;
-        if !taken.has(place)? {
-            let shown = walk.show_name(|member| show(Some(place), member, first.first(score)))?;
-            if shown.unwrap_or(Ok(ControlFlow::Break(())))?.is_break() {
-                return Ok(());
-            }
-        }
-        walk.advance()?;
-    }
-    Ok(())
 }
 
 /// The score that an element of a set has by its value.

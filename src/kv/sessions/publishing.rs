@@ -77,10 +77,10 @@ pub fn subscribe(
         return Err(errors::NO_ROOM_TO_SUBSCRIBE.into());
     }
     // From here on all is sent that is published. What was sent before is none of the client's.
-    let sent: smallvec::SmallVec<[u64; 16]> =
+    let last: smallvec::SmallVec<[u64; 16]> =
         worker.context.scoreboard.workers().map(|slot| on_its_way(worker, slot).unwrap_or(0)).collect();
-    if sent.iter().any(|number| *number > 0) {
-        worker.publishing.on_their_way.add(what, name, client.number, sent.as_slice().into());
+    if last.iter().any(|number| *number > 0) {
+        worker.publishing.on_their_way.add(what, name, client.number, last.as_slice().into());
     }
     Ok(())
 }

@@ -9,13 +9,14 @@ use smallvec::SmallVec;
 
 use crate::kv::formats::glob::{Pattern, PatternTooLong};
 use crate::kv::metrics::statistics::Counted;
+use crate::kv::sessions::on_their_way::{Late, Sent};
 use crate::kv::sessions::pushes;
 use crate::kv::sessions::session::Client;
 use crate::kv::sessions::worker_state::WorkerState;
 pub use crate::kv::shared::channel_counts::ChannelKind;
 use crate::resp::encode;
 use crate::resp::reply::Version;
-use crate::server::{Effects, Slot};
+use crate::server::Effects;
 
 /// What can be subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,31 +256,29 @@ impl Client {
 }
 
 /// Gives a message to this worker's subscribers: to those of the channel, then to those of each pattern that it matches. How many got it;
-/// who is subscribed in several ways gets it as often. `sent`: the other worker that it comes from, and its number there.
+/// who is subscribed in several ways gets it as often. `sent`: it comes from another worker.
 pub fn deliver(
     worker: &WorkerState,
     kind: ChannelKind,
     channel: &[u8],
     message: &[u8],
-    sent: Option<(Slot, u64)>,
+    sent: Option<Sent>,
     effects: &mut Effects,
 ) -> u64 {
     let mut count = 0;
     let subscriptions = &worker.subscriptions;
-    let is_meant = |what: Subscribable, name: &[u8], client: &Client| {
-        let on_their_way = worker.publishing.on_their_way();
-        !sent.is_some_and(|(from, number)| on_their_way.passes_over(what, name, client.number, (from.0, number)))
-    };
+    // It is none of those who have subscribed since it was sent.
+    let late = |what, name| sent.map(|sent| (worker.publishing.on_their_way().late(what, name), sent));
     if let Some(members) = subscriptions.channels_of(kind).get(channel) {
         let word: &[u8] = if kind == ChannelKind::Shard { b"smessage" } else { b"message" };
-        let is_meant = |client: &Client| is_meant(Subscribable::Channel(kind), channel, client);
-        count += send(worker, members, is_meant, &[word, channel, message], effects);
+        let late = late(Subscribable::Channel(kind), channel);
+        count += send(worker, members, late, &[word, channel, message], effects);
     }
     if kind == ChannelKind::Plain {
         for (text, matching) in &subscriptions.patterns {
             if matching.pattern.matches(channel) {
-                let is_meant = |client: &Client| is_meant(Subscribable::Pattern, text, client);
-                count += send(worker, &matching.members, is_meant, &[b"pmessage", text, channel, message], effects);
+                let late = late(Subscribable::Pattern, text);
+                count += send(worker, &matching.members, late, &[b"pmessage", text, channel, message], effects);
             }
         }
     }
@@ -290,13 +289,16 @@ pub fn deliver(
 fn send(
     worker: &WorkerState,
     members: &[Rc<Client>],
-    is_meant: impl Fn(&Client) -> bool,
+    late: Option<(&[Late], Sent)>,
     parts: &[&[u8]],
     effects: &mut Effects,
 ) -> u64 {
     let (resp2, resp3) = (OnceCell::new(), OnceCell::new());
     let mut count = 0;
-    for member in members.iter().filter(|member| is_meant(member)) {
+    let is_late = |member: &Client| {
+        late.is_some_and(|(late, sent)| late.iter().any(|late| late.passes_over(member.number, sent)))
+    };
+    for member in members.iter().filter(|member| !is_late(member)) {
         count += 1;
         let bytes = match member.version.get() {
             Version::Resp2 => resp2.get_or_init(|| push_of(parts, Version::Resp2)),
