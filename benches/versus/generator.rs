@@ -33,7 +33,7 @@ pub(crate) fn prefill(endpoint: &Endpoint, data: &Data) -> io::Result<Generated>
     command.args(["-n", "0"]);
     match data.of {
         Of::Strings => command.arg("--prefill"),
-        Of::Board => command.args(["--prefill-with", "ZADD board __number__ member:__number__"]),
+        Of::Board => command.args(["--prefill-with", "ZADD board __number__ member:__same__"]),
         Of::Lists(items) => {
             let values = " __value__".repeat(items as usize);
             command.args(["--prefill-with", &format!("RPUSH list:__number__{values}")])
@@ -52,7 +52,7 @@ pub(crate) fn begin(endpoint: &Endpoint, data: &Data, traffic: &Traffic, seconds
     let mut command = ours(endpoint, data);
     command.args(["-c", &traffic.connections.to_string(), "-P", &traffic.pipeline.to_string()]);
     command.args(["-t", traffic.mix, "--distribution", traffic.distribution]);
-    if matches!(traffic.mix, "get" | "hget" | "hgetall" | "lrange100") {
+    if matches!(traffic.mix, "get" | "hget" | "hgetall" | "lrange100" | "zscore") {
         // Each run reads the same keys, so that after the first ones "warm" means just that. What writes has other numbers
         // each time: a SET of what is there already costs ours nothing.
         command.args(["--seed", "1"]);

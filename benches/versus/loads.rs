@@ -174,6 +174,7 @@ pub(crate) fn all(scale: u64) -> Vec<Load> {
     loads.extend(of_sorted_sets());
     loads.extend(of_streams());
     loads.extend(of_channels());
+    loads.extend(of_scripts());
     loads.extend(alone());
     for load in &mut loads {
         load.data.keys = (load.data.keys / scale).max(1);
@@ -340,6 +341,18 @@ fn of_channels() -> Vec<Load> {
         Load::new(&format!("publish-{subscribers}-c{connections}-p{pipeline}"), "PUBLISH", data, kind)
     };
     vec![load(0, 50, 1), load(0, 50, 16), load(1, 50, 1), load(1, 1, 1), load(50, 10, 1), load(1000, 4, 1)]
+}
+
+/// Locks that are taken and released, and windows of requests that are counted: half of the first, and all of the last, are EVALSHA.
+fn of_scripts() -> Vec<Load> {
+    let data = Data::new(MILLION, 16);
+    let even = |mix, pipeline| Kind::Traffic(traffic(mix, 50, pipeline));
+    vec![
+        Load::new("lock-p1", "50 % SET NX, 50 % EVALSHA of a release", data, even("lock,release", 1)),
+        Load::new("lock-p16", "50 % SET NX, 50 % EVALSHA of a release", data, even("lock,release", 16)),
+        Load::new("limit-p1", "EVALSHA of a rate limiter", data, even("limit", 1)),
+        Load::new("limit-p16", "EVALSHA of a rate limiter", data, even("limit", 16)),
+    ]
 }
 
 /// These start servers of their own.

@@ -120,7 +120,7 @@ impl Fixture {
         let result = table::resolve(args).and_then(|command| match command.handler {
             Handler::Pure(run) => run(args),
             Handler::Read(run) => self.read(args, run),
-            Handler::Look(look) => self.read(args, |call| look_at_keys(call, &look, None, |_, _, _| {})),
+            Handler::Look(look) => self.read(args, |call| look_at_keys(call, &look, None, false, |_, _, _| {})),
             Handler::Either(either) if !command.changes(args) => self.read(args, either.read),
             Handler::Write(run) | Handler::Either(Either { write: run, .. }) => self.change(args, run),
             // As in a transaction: it does not wait.

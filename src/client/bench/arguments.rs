@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::keys::{Keys, Zipf};
-use super::mix::Mix;
+use super::mix::{self, Mix};
 use crate::client::connection_arguments::ConnectionArguments;
 use crate::client::{Surroundings, Target};
 
@@ -44,10 +44,9 @@ pub struct BenchArguments {
     /// Bytes of a value: a number, or a range as in 16-4096
     #[arg(short = 'd', long, default_value = "128", value_name = "BYTES", value_parser = value_range)]
     value_bytes: RangeInclusive<usize>,
-    /// Commands with their weights: get, set, mget10, mset10, incr, hset, hget, hgetall, lpush, lrange100, rpush, lpop, zadd, zscore, zadd-board, zrank, zrange100, zpopmin, xadd, ping, as in `get:90,set:10` [default: get]
-    #[arg(short = 't', long, value_delimiter = ',')]
+    #[arg(short = 't', long, value_delimiter = ',', help = mix_help())]
     mix: Vec<String>,
-    /// A command line with __key__, __number__, __value__ in it, after a weight or none: `10 HSET __key__ a __value__`
+    /// A command line with __key__, __number__, __same__ (the number before it), __value__ in it, after a weight or none: `10 HSET __key__ a __value__`
     #[arg(long, value_name = "COMMAND")]
     command: Vec<String>,
     /// Requests per second, over all threads, whether or not replies come; latency counts from when a request is due
@@ -160,6 +159,11 @@ impl BenchArguments {
             json: self.json,
         })
     }
+}
+
+fn mix_help() -> String {
+    let names = mix::NAMED.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    format!("Commands with their weights: {names}, as in `get:90,set:10` [default: get]")
 }
 
 fn another_seed() -> u64 {

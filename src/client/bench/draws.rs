@@ -9,6 +9,8 @@ use super::random::Random;
 pub(super) struct Draws {
     pub(super) random: Random,
     keys: Keys,
+    /// The number that was drawn last.
+    number: [u8; NUMBER_DIGITS],
     values: Values,
 }
 
@@ -28,7 +30,7 @@ impl Draws {
         let mut random = Random::new(seed);
         let pool_bytes = POOL_PLACES + *value_bytes.end();
         let pool: Vec<u8> = (0..pool_bytes.div_ceil(8)).flat_map(|_| random.next().to_le_bytes()).collect();
-        Self { random, keys, values: Values { bytes: value_bytes, pool } }
+        Self { random, keys, number: [b'0'; NUMBER_DIGITS], values: Values { bytes: value_bytes, pool } }
     }
 
     /// Twelve digits, as redis-benchmark writes `__rand_int__`.
@@ -40,7 +42,13 @@ impl Draws {
             number /= 100;
             pair.copy_from_slice(&[b'0' + low / 10, b'0' + low % 10]);
         }
-        out.extend_from_slice(&digits);
+        self.number = digits;
+        self.append_same(out);
+    }
+
+    /// The number that was drawn last, again.
+    pub(super) fn append_same(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.number);
     }
 
     pub(super) fn value_bytes(&mut self) -> usize {
@@ -72,7 +80,8 @@ mod tests {
         let mut draws = Draws::new(1, Keys::Sequential { next: 12_345, count: u64::MAX }, 1..=1);
         out.clear();
         draws.append_number(&mut out);
-        assert_eq!(out, b"000000012345");
+        draws.append_same(&mut out);
+        assert_eq!(out, b"000000012345000000012345");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::template::Template;
 pub(super) struct Mix {
     entries: Vec<Entry>,
     weights: u64,
+    scripts: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,7 +51,21 @@ pub(super) const NAMED: &[(&str, &str)] = &[
     // Many streams, or one where all keys are one.
     ("xadd", "XADD stream:__number__ * field __value__"),
     ("publish", "PUBLISH channel __value__"),
+    // Locks, as clients take and release them, and a rate limiter of a window of a minute.
+    ("lock", "SET lock:__number__ token NX PX 30000"),
+    ("release", "EVALSHA d02e481a9c91ceec59c5822a58a49d5d5d7ac80b 1 lock:__number__ token"),
+    ("limit", "EVALSHA d23a0b21133209c713b679bf36cbb42db77bf6e6 1 limit:__number__ 60000"),
     ("ping", "PING"),
+];
+
+/// (name of an entry, the script that its EVALSHA names).
+const SCRIPTS: &[(&str, &str)] = &[
+    ("release", "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end"),
+    (
+        "limit",
+        "local count = redis.call('INCR', KEYS[1]) \
+         if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end return count",
+    ),
 ];
 
 impl Mix {
@@ -71,7 +86,14 @@ impl Mix {
         if weights == 0 {
             return Err("no command has a weight above 0".to_owned());
         }
-        Ok(Self { entries, weights })
+        let is_in = |name: &str| entries.iter().any(|entry| entry.name == name);
+        let scripts = SCRIPTS.iter().filter(|(name, _)| is_in(name)).map(|(_, script)| *script).collect();
+        Ok(Self { entries, weights, scripts })
+    }
+
+    /// What the service is to know before.
+    pub(super) fn scripts(&self) -> &[&'static str] {
+        &self.scripts
     }
 
     pub(super) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
@@ -137,6 +159,20 @@ mod tests {
     fn without_a_word_it_is_get() {
         assert_eq!(mix(&[], &[]).unwrap().names().collect::<Vec<_>>(), ["get"]);
         assert_eq!(mix(&[], &["LPUSH l 1"]).unwrap().names().collect::<Vec<_>>(), ["LPUSH l 1"]);
+    }
+
+    #[test]
+    fn scripts_are_loaded_for_those_who_name_them() {
+        assert!(mix(&["get"], &[]).unwrap().scripts().is_empty());
+        let both = mix(&["lock", "release", "limit"], &[]).unwrap();
+        let names = both.scripts().iter().map(|script| {
+            let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, script.as_bytes());
+            digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        });
+        let named = SCRIPTS.iter().map(|(name, _)| NAMED.iter().find(|(known, _)| known == name).unwrap().1);
+        for (template, sha) in named.zip(names) {
+            assert!(template.starts_with(&format!("EVALSHA {sha} ")), "{sha}");
+        }
     }
 
     #[test]

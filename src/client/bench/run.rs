@@ -4,10 +4,12 @@ use std::io::{self, Write};
 
 use super::arguments::{BenchArguments, Extent, Plan};
 use super::display::Display;
+use super::mix::Mix;
 use super::rounds::{Measurement, measure, prefill};
 use super::{json, table};
+use crate::client::connection::Patience;
 use crate::client::failure::{Failure, Outcome};
-use crate::client::{ClientError, Surroundings};
+use crate::client::{ClientError, Connection, Surroundings, Target};
 
 /// What was measured, by service: in `rounds` by round first.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +50,9 @@ fn run_plan(plan: &Plan) -> Result<Outcomes, ClientError> {
     if plan.extent == Extent::Requests(0) {
         return Ok(outcomes);
     }
+    for target in &plan.targets {
+        load_scripts(&plan.mix, target)?;
+    }
     for round in 1..=plan.rounds {
         let mut measurements = Vec::new();
         for target in &plan.targets {
@@ -57,6 +62,18 @@ fn run_plan(plan: &Plan) -> Result<Outcomes, ClientError> {
         outcomes.rounds.push(measurements);
     }
     Ok(outcomes)
+}
+
+/// A service that refuses one says so again to each EVALSHA of it, and there it is counted.
+fn load_scripts(mix: &Mix, target: &Target) -> Result<(), ClientError> {
+    if mix.scripts().is_empty() {
+        return Ok(());
+    }
+    let mut connection = Connection::connect(target, Patience::default())?;
+    for script in mix.scripts() {
+        connection.call(&["SCRIPT", "LOAD", script])?;
+    }
+    Ok(())
 }
 
 impl Outcomes {

@@ -4,8 +4,8 @@ use super::draws::Draws;
 use crate::resp::encode::{array_header, bulk_header};
 use crate::resp::inline;
 
-/// The words of a command line, in which `__key__` becomes `key:000000012345`, `__number__` the twelve digits alone, and
-/// `__value__` random bytes.
+/// The words of a command line, in which `__key__` becomes `key:000000012345`, `__number__` the twelve digits alone, `__same__`
+/// those before it again, and `__value__` random bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     pieces: Vec<Piece>,
@@ -16,6 +16,8 @@ enum Piece {
     /// Bytes as they go over the wire.
     Literal(Vec<u8>),
     Number,
+    /// The number before it, again.
+    Same,
     /// The header of an argument with values in it, whose length is known only when theirs is.
     Header {
         other_bytes: usize,
@@ -51,6 +53,7 @@ impl Template {
             match piece {
                 Piece::Literal(bytes) => out.extend_from_slice(bytes),
                 Piece::Number => draws.append_number(out),
+                Piece::Same => draws.append_same(out),
                 Piece::Header { other_bytes, values } => {
                     value_bytes = draws.value_bytes();
                     bulk_header(other_bytes + values * value_bytes, out);
@@ -82,7 +85,7 @@ fn append_argument(word: &[u8], pieces: &mut Vec<Piece>) {
 fn known_bytes(piece: &Piece) -> usize {
     match piece {
         Piece::Literal(bytes) => bytes.len(),
-        Piece::Number => NUMBER_BYTES,
+        Piece::Number | Piece::Same => NUMBER_BYTES,
         Piece::Header { .. } | Piece::Value => 0,
     }
 }
@@ -97,9 +100,10 @@ fn append_piece(piece: Piece, pieces: &mut Vec<Piece>) {
 
 /// A word, cut at its placeholders.
 fn parts(word: &[u8]) -> Vec<Piece> {
-    let placeholders: [(&[u8], &[u8], Piece); 3] = [
+    let placeholders: [(&[u8], &[u8], Piece); 4] = [
         (b"__key__", KEY_PREFIX, Piece::Number),
         (b"__number__", b"", Piece::Number),
+        (b"__same__", b"", Piece::Same),
         (b"__value__", b"", Piece::Value),
     ];
     let mut parts = Vec::new();

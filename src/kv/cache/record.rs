@@ -71,6 +71,23 @@ impl<'a> Learning<'a> {
         Learning { versions: &[], later: &seen.versions, learned }
     }
 
+    /// Where the next call begins, for `begin_again`.
+    #[must_use]
+    pub fn place(&self) -> &'a [u64] {
+        self.later
+    }
+
+    /// The call that began at this place is run once more.
+    pub fn begin_again(&mut self, place: &'a [u64]) {
+        self.later = place;
+    }
+
+    /// Whether anything of the present call's keys is wanted.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        !self.versions.is_empty()
+    }
+
     /// A call with so many keys that may be kept begins. However the one before it ended, each key gets its own version.
     pub fn begin(&mut self, keys: usize) {
         (self.versions, self.later) = self.later.split_at(keys.min(self.later.len()));
@@ -252,6 +269,23 @@ impl Learned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_that_is_run_again_has_its_own_versions_again() {
+        let seen = Seen { epoch: 2, versions: vec![4, 6, 8] };
+        let mut learning = Learning::of(&seen);
+        let place = learning.place();
+        learning.begin(1);
+        learning.begin_again(place);
+        for keys in [1, 2] {
+            learning.begin(keys);
+            (0..keys).for_each(|number| {
+                learning.keep(number, || Asked { hash: 0, database: 0, key: b"key" }, None, None);
+            });
+        }
+        let learned = learning.learned();
+        assert_eq!(learned.records().map(|record| record.version()).collect::<Vec<_>>(), [4, 6, 8]);
+    }
 
     #[test]
     fn what_was_pushed_is_read_back() {

@@ -8,7 +8,7 @@ use crate::kv::commands::lookup;
 use crate::kv::commands::table::{Command, Deprecated, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::kv::formats::long_double::LongDouble;
-use crate::kv::table::look::{self, ElementsAnswer, Look, LookResult, Shape, Told};
+use crate::kv::table::look::{self, ElementsAnswer, Look, LookResult, Reads, Shape, Told};
 use crate::resp::{Reply, ReplyWriter, Version, Written};
 use crate::storage::{Elements, Entry, Kind, Lookup, Packed};
 
@@ -203,12 +203,12 @@ const GROWS: Flags = Flags::WRITE.or(Flags::DENYOOM).or(Flags::FAST);
 
 /// A read of single fields.
 const fn look(packed: look::PackedHandler, apart: fn(&mut ReadCall<'_>) -> ReadResult) -> Handler {
-    Handler::Look(Look::at_elements(ElementsAnswer { kind: Kind::Hash, packed, apart, reads_all: false }))
+    Handler::Look(Look::at_elements(ElementsAnswer { kind: Kind::Hash, packed, apart, reads: Reads::Few }))
 }
 
 /// A read of the whole hash.
 const fn look_at_all(packed: look::PackedHandler, apart: fn(&mut ReadCall<'_>) -> ReadResult) -> Handler {
-    Handler::Look(Look::at_elements(ElementsAnswer { kind: Kind::Hash, packed, apart, reads_all: true }))
+    Handler::Look(Look::at_elements(ElementsAnswer { kind: Kind::Hash, packed, apart, reads: Reads::All }))
 }
 
 fn hlen(_: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {

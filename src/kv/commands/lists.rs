@@ -6,7 +6,7 @@ use crate::kv::commands::args;
 use crate::kv::commands::lookup;
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::table::look::{self, ElementsAnswer, Look, LookResult, Shape, Told};
+use crate::kv::table::look::{self, ElementsAnswer, Look, LookResult, Reads, Shape, Told};
 use crate::resp::{Reply, ReplyWriter};
 use crate::storage::{End, Entry, Kind, List, Packed, index_of, range_of};
 
@@ -19,7 +19,7 @@ pub const COMMANDS: &[Command] = &[
             asking for the first or the last element of the list O(1).",
         summary: "Returns an element from a list by its index.",
         syntax: "key index",
-        handler: look(lindex, lindex_apart),
+        handler: look(lindex, lindex_apart, Reads::Few),
         ..ROW
     },
     Command {
@@ -74,7 +74,7 @@ pub const COMMANDS: &[Command] = &[
             or TAIL) for large lists; and N is the number of elements in the specified range.",
         summary: "Returns a range of elements from a list.",
         syntax: "key start stop",
-        handler: look(lrange, lrange_apart),
+        handler: look(lrange, lrange_apart, Reads::Range(range_count)),
         ..ROW
     },
     Command {
@@ -162,8 +162,8 @@ const POP: Command = Command {
 const ITEM_BYTES_MIN: usize = 6;
 
 /// A read of a list, packed in its key's row or not.
-const fn look(packed: look::PackedHandler, apart: fn(&mut ReadCall<'_>) -> ReadResult) -> Handler {
-    Handler::Look(Look::at_elements(ElementsAnswer { kind: Kind::List, packed, apart, reads_all: false }))
+const fn look(packed: look::PackedHandler, apart: fn(&mut ReadCall<'_>) -> ReadResult, reads: Reads) -> Handler {
+    Handler::Look(Look::at_elements(ElementsAnswer { kind: Kind::List, packed, apart, reads }))
 }
 
 /// The list at a key. `None`: there is no such key; one of another kind is the error WRONGTYPE.
@@ -210,6 +210,10 @@ fn lindex_apart(call: &mut ReadCall<'_>) -> ReadResult {
 fn range(args: &[&[u8]], length: impl FnOnce() -> u64) -> Result<(u64, u64), CommandError> {
     let (start, stop) = (args::integer(args[2])?, args::integer(args[3])?);
     Ok(range_of(start, stop, length()).unwrap_or((0, 0)))
+}
+
+fn range_count(args: &[&[u8]], length: u64) -> u64 {
+    range(args, || length).map_or(0, |(_, count)| count)
 }
 
 fn lrange(args: &[&[u8]], items: &Packed<'_>, reply: &mut ReplyWriter<'_>) -> ReadResult {

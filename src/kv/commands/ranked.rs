@@ -2,12 +2,13 @@
 //! that a range asks for, and how a reply shows them.
 
 use crate::kv::call::{ReadCall, ReadResult};
+use crate::kv::commands::args;
 use crate::kv::commands::elements::wrong_count;
 use crate::kv::commands::lookup;
 use crate::kv::commands::sorted_set_bounds::{MemberBound, Members, Range, Span};
 use crate::kv::commands::table::{Command, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError};
-use crate::kv::table::look::{ElementsAnswer, Look, PackedHandler};
+use crate::kv::table::look::{ElementsAnswer, Look, PackedHandler, Reads};
 use crate::resp::{ReplyWriter, Version};
 use crate::storage::{Bound, Direction, Keyspace, Kind, Packed, SortedSet, StorageError, range_of};
 
@@ -228,7 +229,20 @@ impl Ranked for SortedSet<'_> {
 
 /// A read of a sorted set, packed in its key's row or not.
 pub const fn look(packed: PackedHandler, apart: fn(&mut ReadCall<'_>) -> ReadResult) -> Handler {
-    Handler::Look(Look::at_elements(ElementsAnswer { kind: Kind::SortedSet, packed, apart, reads_all: false }))
+    Handler::Look(Look::at_elements(ElementsAnswer { kind: Kind::SortedSet, packed, apart, reads: Reads::Few }))
+}
+
+/// The same of a range of ranks, which are the first arguments, unless it says otherwise.
+pub const fn look_at_ranks(packed: PackedHandler, apart: fn(&mut ReadCall<'_>) -> ReadResult) -> Handler {
+    let reads = Reads::Range(ranks);
+    Handler::Look(Look::at_elements(ElementsAnswer { kind: Kind::SortedSet, packed, apart, reads }))
+}
+
+fn ranks(args: &[&[u8]], length: u64) -> u64 {
+    let is_of_ranks =
+        args[4..].iter().all(|arg| arg.eq_ignore_ascii_case(b"withscores") || arg.eq_ignore_ascii_case(b"rev"));
+    let (Ok(start), Ok(stop), true) = (args::integer(args[2]), args::integer(args[3]), is_of_ranks) else { return 0 };
+    range_of(start, stop, length).map_or(0, |(_, count)| count)
 }
 
 /// The sorted set at a key. `None`: there is no such key; one of another kind is the error WRONGTYPE.

@@ -8,7 +8,7 @@ use crate::kv::commands::lookup;
 use crate::kv::commands::random::Random;
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::kv::table::look::{self, ElementsAnswer, Look, LookResult, Shape, Told};
+use crate::kv::table::look::{self, ElementsAnswer, Look, LookResult, Reads, Shape, Told};
 use crate::resp::{Reply, ReplyWriter};
 use crate::storage::{Elements, Entry, Kind, Packed, SetMoved};
 
@@ -43,7 +43,7 @@ pub const COMMANDS: &[Command] = &[
         keys: Keys::Specs(&[KeyFlags::RO.at(1)]),
         summary: "Determines whether a member belongs to a set.",
         syntax: "key member",
-        handler: look(sismember, sismember_apart, false),
+        handler: look(sismember, sismember_apart, Reads::Few),
         ..ROW
     },
     Command {
@@ -53,7 +53,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(N) where N is the set cardinality.",
         summary: "Returns all members of a set.",
         syntax: "key",
-        handler: look(smembers, smembers_apart, true),
+        handler: look(smembers, smembers_apart, Reads::All),
         tips: &["nondeterministic_output_order"],
         ..ROW
     },
@@ -65,7 +65,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(N) where N is the number of elements being checked for membership",
         summary: "Determines whether multiple members belong to a set.",
         syntax: "key member [member ...]",
-        handler: look(smismember, smismember_apart, false),
+        handler: look(smismember, smismember_apart, Reads::Few),
         ..ROW
     },
     Command {
@@ -141,8 +141,8 @@ const ROW: Command =
 const MEMBER_BYTES_MIN: usize = 6;
 
 /// A read of a set, packed in its key's row or not.
-const fn look(packed: look::PackedHandler, apart: fn(&mut ReadCall<'_>) -> ReadResult, reads_all: bool) -> Handler {
-    Handler::Look(Look::at_elements(ElementsAnswer { kind: Kind::Set, packed, apart, reads_all }))
+const fn look(packed: look::PackedHandler, apart: fn(&mut ReadCall<'_>) -> ReadResult, reads: Reads) -> Handler {
+    Handler::Look(Look::at_elements(ElementsAnswer { kind: Kind::Set, packed, apart, reads }))
 }
 
 fn scard(_: &[&[u8]], key: Option<&Entry>, _: i64) -> LookResult {

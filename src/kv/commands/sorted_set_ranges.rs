@@ -48,7 +48,7 @@ pub const COMMANDS: &[Command] = &[
             returned.",
         summary: "Returns members in a sorted set within a range of indexes.",
         syntax: "key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]",
-        handler: ranked::look(|args, set, reply| range(ANY, args, set, reply), |call| range_apart(ANY, call)),
+        handler: ranked::look_at_ranks(|args, set, reply| range(ANY, args, set, reply), |call| range_apart(ANY, call)),
         history: &[("6.2.0", "Added the `REV`, `BYSCORE`, `BYLEX` and `LIMIT` options.")],
         ..ranked::ROW
     },
@@ -146,7 +146,7 @@ pub const COMMANDS: &[Command] = &[
             returned.",
         summary: "Returns members in a sorted set within a range of indexes in reverse order.",
         syntax: "key start stop [WITHSCORES]",
-        handler: ranked::look(
+        handler: ranked::look_at_ranks(
             |args, set, reply| range(REVERSE_BY_RANK, args, set, reply),
             |call| range_apart(REVERSE_BY_RANK, call),
         ),

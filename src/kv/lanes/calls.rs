@@ -30,11 +30,11 @@ use crate::kv::shared::users_view::UsersView;
 use crate::kv::shared::versions::Versions;
 use crate::kv::sources::Sources;
 use crate::kv::table::flags::Flags;
-use crate::kv::table::look::{Answer as LookAnswer, Look, Said, Shape, is_miss};
+use crate::kv::table::look::{Answer as LookAnswer, Look, Reads, Said, Shape, is_miss};
 use crate::kv::users::{Context, Denial, Rights, User};
 use crate::resp::{ReplyWriter, TooLarge, Version, encode};
 use crate::server::{ExecutorContext, Scoreboard};
-use crate::storage::{Entry, Keyspace, Kind as ValueKind, StorageError};
+use crate::storage::{Entry, Keyspace, Kind as ValueKind, Packed, StorageError};
 use crate::sys::clock;
 
 pub struct Calls {
@@ -545,7 +545,8 @@ fn read(
     let answered = match row.handler {
         Handler::Look(look) => {
             learning.begin(look.keys_to_keep(&call.args).map_or(0, <[_]>::len));
-            look_at_keys(&mut read, &look, answer.weight, |number, entry, value| {
+            let gathers = learning.is_wanted();
+            look_at_keys(&mut read, &look, answer.weight, gathers, |number, entry, value| {
                 let key = look.keys(&call.args)[number];
                 learning.keep(number, || asked(versions, call.database, key), entry, value);
             })
@@ -649,6 +650,10 @@ fn weigh(keyspace: &Keyspace, weight: Weight, call: &Call<'_>) -> Result<(), Com
     check_weight(bytes, weight)
 }
 
+/// A collection that lies in rows is kept in mind whole up to this size, packed: a loop passes all of it to find one element, in a few
+/// microseconds.
+const GATHERED_BYTES_MAX: usize = 4096;
+
 /// What reading all that the key holds comes to.
 fn weight_of(key: Option<&Entry>) -> u64 {
     match key {
@@ -663,11 +668,13 @@ fn check_weight(bytes: u64, weight: Weight) -> Result<(), CommandError> {
     if weight.is_some_and(|bytes_max| bytes > bytes_max) { Err(CommandError::TooHeavy) } else { Ok(()) }
 }
 
-/// Answers a call from one look at each of its keys. `seen` gets each key's number, and what the answer for it follows from.
+/// Answers a call from one look at each of its keys. `seen` gets each key's number, and what the answer for it follows from. Where a
+/// call is about most elements of a collection of few bytes, `gathers` makes that all of them, packed.
 pub fn look_at_keys(
     call: &mut ReadCall<'_>,
     look: &Look,
     weight: Weight,
+    gathers: bool,
     mut seen: impl FnMut(usize, Option<&Entry>, Option<&[u8]>),
 ) -> ReadResult {
     let ReadCall { keyspace, args, now_ms, .. } = *call;
@@ -693,8 +700,18 @@ pub fn look_at_keys(
                 write_string(&mut call.reply, keyspace, key, range)?;
             }
             (Said::LacksElements, LookAnswer::Elements(elements)) => {
-                if elements.reads_all {
+                if let Reads::All = elements.reads {
                     check_weight(weight_of(entry.as_ref()), weight)?;
+                }
+                let length = entry.map_or(0, |entry| entry.length);
+                if gathers
+                    && length <= GATHERED_BYTES_MAX as u64 / 2
+                    && elements.reads.most(args, length)
+                    && let Some(all) = keyspace.gathered(key, elements.kind, GATHERED_BYTES_MAX)?
+                {
+                    (elements.packed)(args, &Packed::new(elements.kind, &all), &mut call.reply)?;
+                    seen(number, entry.as_ref(), Some(&all));
+                    continue;
                 }
                 (elements.apart)(call)?;
             }

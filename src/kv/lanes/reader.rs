@@ -242,6 +242,7 @@ impl Reader {
         learning: &mut Learning<'_>,
         answers: &mut Answers,
     ) -> Ran {
+        let place = learning.place();
         for _ in 1..VIEWS_MAX {
             let answer = answers.next(&self.calls, job, call, weight);
             match self.calls.read(&mut self.keyspace, call, answer, learning) {
@@ -251,6 +252,7 @@ impl Reader {
             if let Err(error) = self.begin_anew() {
                 return Ran::Failed(error);
             }
+            learning.begin_again(place);
         }
         let answer = answers.next(&self.calls, job, call, weight);
         self.calls.read(&mut self.keyspace, call, answer, learning)

@@ -48,11 +48,33 @@ pub struct ElementsAnswer {
     pub packed: PackedHandler,
     /// They have rows of their own, which only a reader reads.
     pub apart: fn(&mut ReadCall<'_>) -> ReadResult,
+    pub reads: Reads,
+}
+
+/// How many elements a read is about.
+#[derive(Clone, Copy)]
+pub enum Reads {
+    /// Those that its arguments name, or no more than are looked for.
+    Few,
     /// What it costs grows with their number.
-    pub reads_all: bool,
+    All,
+    /// So many of a collection of this length.
+    Range(fn(args: &[&[u8]], length: u64) -> u64),
 }
 
 pub type PackedHandler = fn(args: &[&[u8]], elements: &Packed<'_>, reply: &mut ReplyWriter<'_>) -> ReadResult;
+
+impl Reads {
+    /// Whether it is about most elements of a collection of this length.
+    #[must_use]
+    pub fn most(self, args: &[&[u8]], length: u64) -> bool {
+        match self {
+            Reads::Few => false,
+            Reads::All => true,
+            Reads::Range(count) => count(args, length) > length / 2,
+        }
+    }
+}
 
 impl ElementsAnswer {
     /// The key, which is of the kind if it is there. What is wrong with the arguments is said first, as Redis does.
@@ -134,6 +156,11 @@ impl Look {
             },
         }
         Ok(Said::All)
+    }
+
+    #[must_use]
+    pub const fn is_of_elements(&self) -> bool {
+        matches!(self.answer, Answer::Elements(_))
     }
 
     #[must_use]

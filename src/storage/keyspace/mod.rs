@@ -8,6 +8,7 @@ mod edges;
 mod element_rows;
 mod elements;
 mod ended;
+mod gathered;
 mod hashes;
 #[expect(clippy::module_inception, reason = "the folder's main type")]
 mod keyspace;

@@ -152,6 +152,9 @@ impl KvService {
     }
 }
 
+/// Bytes of packed elements that a loop passes for one call: each argument may be looked for among all of them.
+const PASSED_BYTES_MAX: usize = 256 << 10;
+
 /// The reply from what is known of each key.
 fn answer<'a>(
     look: &Look,
@@ -165,6 +168,10 @@ fn answer<'a>(
     }
     let mut sum = 0;
     for record in records {
+        if args.len().saturating_mul(record.value().map_or(0, <[u8]>::len)) > PASSED_BYTES_MAX && look.is_of_elements()
+        {
+            return Ok(Answer::Unknown);
+        }
         match look.say(args, record.entry().as_ref(), record.value(), now_ms, &mut sum, reply)? {
             Said::All => {}
             Said::LacksBytes(_) | Said::LacksElements => return Ok(Answer::Unknown),

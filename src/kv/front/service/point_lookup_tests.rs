@@ -172,6 +172,73 @@ proptest! {
 }
 
 #[test]
+fn a_collection_of_rows_that_was_read_whole_is_kept_up_to_a_size() {
+    let mut stage = Stage::new();
+    let elements = |count: usize| (0..count).map(|number| format!("element{number} {number} ")).collect::<String>();
+    let words = |text: &str| encoded(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    let scores = |count: usize| (0..count).map(|number| format!("{number} member{number} ")).collect::<String>();
+    // Of more elements, and more bytes, than lie in a key's row.
+    let [writer, _] = stage.clients[0];
+    for (kind, write) in [
+        ("HSET hash", elements(140)),
+        ("RPUSH items", elements(140)),
+        ("SADD set", elements(140)),
+        ("ZADD sorted", scores(140)),
+        ("RPUSH large", elements(1400)),
+    ] {
+        stage.pump.call(writer, &words(&format!("{kind} {write}")));
+    }
+    let reads = [
+        // What reads all of it, and then what reads some of it.
+        ["HGETALL hash", "HGET hash element7", "HMGET hash element9 none", "HSTRLEN hash element139", "HLEN hash"],
+        ["LRANGE items 0 -1", "LINDEX items -2", "LRANGE items 5 7", "LLEN items", "LRANGE items 9 3"],
+        ["SMEMBERS set", "SISMEMBER set element4", "SISMEMBER set none", "SCARD set", "SMISMEMBER set 4 x"],
+        [
+            "ZRANGE sorted 0 -1 WITHSCORES",
+            "ZSCORE sorted member7",
+            "ZRANK sorted member139",
+            "ZCOUNT sorted 3 9",
+            "ZRANGE sorted 9 3 BYSCORE REV",
+        ],
+        [
+            "ZREVRANGE sorted 0 99",
+            "ZREVRANK sorted member7",
+            "ZMSCORE sorted member1 x",
+            "ZCARD sorted",
+            "ZRANGEBYSCORE sorted (5 +inf LIMIT 2 2",
+        ],
+    ];
+    for version in 0..2 {
+        for [whole, parts @ ..] in reads {
+            let [truth, first, second] = stage.read(version, &words(whole));
+            assert_eq!([&first, &second], [&truth, &truth], "{whole}");
+            for part in parts {
+                let hits = stage.hits();
+                let [truth, first, second] = stage.read(version, &words(part));
+                assert_eq!([&first, &second], [&truth, &truth], "{part}");
+                assert_eq!(stage.hits() - hits, 2, "{part} is known from what was read before");
+            }
+        }
+        // A change of one element is one of all that is known of the key.
+        let value = format!("changed{version}");
+        stage.pump.call(writer, &words(&format!("HSET hash element7 {value}")));
+        stage.pump.call(writer, &words(&format!("LSET items 3 {value}")));
+        for read in ["HGET hash element7", "HGETALL hash", "LRANGE items 0 -1"] {
+            let hits = stage.hits();
+            let reply = stage.pump.call(stage.clients[version][0], &words(read));
+            assert!(String::from_utf8_lossy(&reply).contains(&value) && stage.hits() == hits, "{read}");
+        }
+    }
+    // Ones that are too large, and reads of little, are left to the lanes.
+    for read in ["LRANGE large 0 -1", "LRANGE large 0 3"] {
+        let [reader, plain] = stage.clients[0];
+        let hits = stage.hits();
+        let replies = [reader, reader, plain].map(|client| stage.pump.call(client, &words(read)));
+        assert!(replies[0] == replies[1] && replies[1] == replies[2] && stage.hits() == hits, "{read}");
+    }
+}
+
+#[test]
 fn a_loop_may_answer_these_commands_at_least() {
     let names: Vec<&str> = looks().iter().map(|(command, _)| command.name).collect();
     let of_strings = ["exists", "get", "getrange", "mget", "pttl", "strlen", "substr", "touch", "ttl", "type"];
