@@ -147,6 +147,13 @@ impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
         Ok(is_alive)
     }
 
+    /// Says what may wait for long. It goes with the next `flush`.
+    pub(super) fn tick(&mut self) {
+        if let End::Process { lane, .. } = &mut self.end {
+            lane.acknowledge();
+        }
+    }
+
     /// Hands over what was admitted in this round.
     pub(super) fn flush(&mut self, epoll: &Epoll, token: u64) -> io::Result<()> {
         match &mut self.end {

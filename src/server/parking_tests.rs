@@ -118,6 +118,14 @@ fn a_parked_job_is_not_in_flight_and_is_answered_in_the_order_of_waiting() {
     assert_eq!(other.news(), ["5: give x", "2: at last y", "6: give y", "7: give z"]);
     assert_eq!(here.world.borrow().served.len(), 3, "until they are acknowledged");
     process.turn();
+    assert_eq!(here.world.borrow().served.len(), 3, "nobody is woken for that");
+    // The next job of a worker says so of its own.
+    other.submit(8, "later");
+    process.turn();
+    assert_eq!(here.world.borrow().served.len(), 2);
+    one.lane.acknowledge();
+    one.turn();
+    process.turn();
     assert!(here.world.borrow().served.is_empty());
 }
 

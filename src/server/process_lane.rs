@@ -52,6 +52,9 @@ pub(super) struct ProcessLane<J> {
     in_flight: VecDeque<InFlight<J>>,
     /// Jobs that the other process has parked, by number: in their order.
     parked: BTreeMap<u64, Parked<J>>,
+    /// Parked jobs whose answers have come. The other process hears so with the next job, or at a tick: it has no hurry, and would only be
+    /// woken.
+    served: Vec<(u64, ConnectionId)>,
 }
 
 struct InFlight<J> {
@@ -69,13 +72,22 @@ struct Parked<J> {
 
 impl<J: Wire> ProcessLane<J> {
     pub(super) fn new(scoreboard: Scoreboard) -> ProcessLane<J> {
-        ProcessLane { scoreboard, link: None, is_greeted: false, in_flight: VecDeque::new(), parked: BTreeMap::new() }
+        ProcessLane {
+            scoreboard,
+            link: None,
+            is_greeted: false,
+            in_flight: VecDeque::new(),
+            parked: BTreeMap::new(),
+            served: Vec::new(),
+        }
     }
 
     /// A new process is at the other end of `fd`. Whatever the old one wrote must have been read before.
     pub(super) fn connect(&mut self, fd: OwnedFd) {
         self.link = Some(Link::new(fd));
         self.is_greeted = false;
+        // The new one says itself what was served.
+        self.served.clear();
     }
 
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -91,6 +103,7 @@ impl<J: Wire> ProcessLane<J> {
     pub(super) fn submit(&mut self, connection: ConnectionId, job: J) {
         self.in_flight.push_back(InFlight { connection, number: 0, job });
         if self.is_greeted {
+            self.acknowledge();
             self.send_new(self.in_flight.len() - 1);
         }
     }
@@ -103,6 +116,12 @@ impl<J: Wire> ProcessLane<J> {
             let link = self.link.as_mut().expect("a greeted lane has a link");
             put_ids(link, CANCEL, number, parked.connection);
         }
+    }
+
+    /// Queues what is still to be said of answers that have come.
+    pub(super) fn acknowledge(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        self.served.drain(..).for_each(|(number, connection)| put_ids(link, ACKNOWLEDGED, number, connection));
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
@@ -118,7 +137,7 @@ impl<J: Wire> ProcessLane<J> {
                 DONE => {
                     let (number, one) = self.answer(&payload);
                     if let Arrived::ParkedAnswer(connection, _) = &one {
-                        put_ids(&mut link, ACKNOWLEDGED, number, *connection);
+                        self.served.push((number, *connection));
                     }
                     arrived(one);
                 }

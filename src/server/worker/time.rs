@@ -23,6 +23,7 @@ impl<A: Application> Worker<A> {
         if let Chief::Signals { .. } = self.chief {
             super::super::supervisor::tell_of_dropped_lines();
         }
+        self.lanes.iter_mut().for_each(Lane::tick);
         self.look_at_kept();
         self.service.tick(&mut self.effects);
         self.apply_effects();
