@@ -237,7 +237,14 @@ impl Cache {
         for record in learned.records() {
             let slot = Versions::slot_of(record.hash());
             if self.versions.is_current(slot, record.version(), epoch) {
-                store.put(record);
+                // A read of the head alone knows less than one of all elements that came before it.
+                let knows_more = |known: Record<'_>| {
+                    known.version() == record.version() && known.value().is_some() && known.entry() == record.entry()
+                };
+                let known = store.find(record.hash(), record.database(), record.key()).map(|place| store.record(place));
+                if record.value().is_some() || !known.is_some_and(knows_more) {
+                    store.put(record);
+                }
             } else if broken::is(Variant::NoCheckOnFill) {
                 let asked = Asked { hash: record.hash(), database: record.database(), key: record.key() };
                 let mut stamped = Learned::default();

@@ -71,24 +71,13 @@ impl<'a> Learning<'a> {
         Learning { versions: &[], later: &seen.versions, learned }
     }
 
-    /// Where the next call begins, for `begin_again`.
-    #[must_use]
-    pub fn place(&self) -> &'a [u64] {
-        self.later
-    }
-
-    /// The call that began at this place is run once more.
-    pub fn begin_again(&mut self, place: &'a [u64]) {
-        self.later = place;
-    }
-
-    /// Whether anything of the present call's keys is wanted.
+    /// Whether anything of the present call's keys can be kept.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        !self.versions.is_empty()
+        self.versions.iter().any(|version| version.is_multiple_of(2))
     }
 
-    /// A call with so many keys that may be kept begins. However the one before it ended, each key gets its own version.
+    /// A call with so many keys that may be kept begins, whether or not it will be run, or how often: each key gets its own version.
     pub fn begin(&mut self, keys: usize) {
         (self.versions, self.later) = self.later.split_at(keys.min(self.later.len()));
     }
@@ -271,20 +260,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_that_is_run_again_has_its_own_versions_again() {
-        let seen = Seen { epoch: 2, versions: vec![4, 6, 8] };
+    fn each_key_of_each_call_has_its_own_version() {
+        let seen = Seen { epoch: 2, versions: vec![2, 4, 5, 6] };
         let mut learning = Learning::of(&seen);
-        let place = learning.place();
-        learning.begin(1);
-        learning.begin_again(place);
-        for keys in [1, 2] {
+        let mut wanted = Vec::new();
+        // The first is not run, and the last one twice.
+        for (keys, runs) in [(1, 0), (0, 1), (1, 1), (2, 2)] {
             learning.begin(keys);
-            (0..keys).for_each(|number| {
+            wanted.push(learning.is_wanted());
+            for number in (0..runs).flat_map(|_| 0..keys) {
                 learning.keep(number, || Asked { hash: 0, database: 0, key: b"key" }, None, None);
-            });
+            }
         }
+        assert_eq!(wanted, [true, false, true, true]);
         let learned = learning.learned();
-        assert_eq!(learned.records().map(|record| record.version()).collect::<Vec<_>>(), [4, 6, 8]);
+        assert_eq!(learned.records().map(|record| record.version()).collect::<Vec<_>>(), [4, 6, 6]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::kv::commands::lookup;
 use crate::kv::commands::sorted_set_bounds::{MemberBound, Members, Range, Span};
 use crate::kv::commands::table::{Command, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError};
-use crate::kv::table::look::{ElementsAnswer, Look, PackedHandler, Reads};
+use crate::kv::table::look::{ElementsAnswer, GATHERED_BYTES_MAX, Look, PackedHandler, Reads};
 use crate::resp::{ReplyWriter, Version};
 use crate::storage::{Bound, Direction, Keyspace, Kind, Packed, SortedSet, StorageError, range_of};
 
@@ -184,6 +184,27 @@ impl Ranked for Packed<'_> {
     }
 }
 
+/// A gathered member takes so many bytes at least: `0:1:0`.
+const GATHERED_MEMBER_BYTES: u64 = 5;
+
+impl SortedSet<'_> {
+    /// Whether the loop may answer for it too, and what lies between two members is not told by their order alone, since their scores differ:
+    /// then each looks at one member after the other. (Redis leaves open what it answers then.)
+    fn may_be_gathered_with_scores(&self) -> Result<bool, CommandError> {
+        if self.len() > GATHERED_BYTES_MAX as u64 / GATHERED_MEMBER_BYTES {
+            return Ok(false);
+        }
+        let mut scores = [0.0; 2];
+        for (direction, score) in [Direction::Forward, Direction::Backward].into_iter().zip(&mut scores) {
+            self.each_from::<CommandError>(0, 1, direction, |_, of| {
+                *score = of;
+                Ok(())
+            })?;
+        }
+        Ok(scores[0] != scores[1])
+    }
+}
+
 impl Ranked for SortedSet<'_> {
     fn members(&self) -> u64 {
         self.len()
@@ -194,7 +215,7 @@ impl Ranked for SortedSet<'_> {
     }
 
     fn between(&self, members: &Members<'_>, is_reverse: bool) -> Result<(u64, u64), CommandError> {
-        if self.is_packed() {
+        if self.is_packed() || self.may_be_gathered_with_scores()? {
             let mut names = Vec::new();
             self.each_from::<CommandError>(0, self.len(), Direction::Forward, |name, _| {
                 names.push(name.to_vec());

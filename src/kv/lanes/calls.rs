@@ -30,7 +30,7 @@ use crate::kv::shared::users_view::UsersView;
 use crate::kv::shared::versions::Versions;
 use crate::kv::sources::Sources;
 use crate::kv::table::flags::Flags;
-use crate::kv::table::look::{Answer as LookAnswer, Look, Reads, Said, Shape, is_miss};
+use crate::kv::table::look::{Answer as LookAnswer, GATHERED_BYTES_MAX, Look, Reads, Said, Shape, is_miss};
 use crate::kv::users::{Context, Denial, Rights, User};
 use crate::resp::{ReplyWriter, TooLarge, Version, encode};
 use crate::server::{ExecutorContext, Scoreboard};
@@ -517,6 +517,14 @@ impl Calls {
     }
 }
 
+/// How many keys a call has whose answer may be kept in mind.
+pub fn keys_to_keep(call: &Call<'_>) -> usize {
+    match &call.command().handler {
+        Handler::Look(look) => look.keys_to_keep(&call.args).map_or(0, <[_]>::len),
+        _ => 0,
+    }
+}
+
 /// Whether a call waits.
 enum Waiting {
     No,
@@ -544,7 +552,6 @@ fn read(
     (read.weight, read.may_wait, read.is_scripted) = (answer.weight, answer.may_wait, answer.is_scripted);
     let answered = match row.handler {
         Handler::Look(look) => {
-            learning.begin(look.keys_to_keep(&call.args).map_or(0, <[_]>::len));
             let gathers = learning.is_wanted();
             look_at_keys(&mut read, &look, answer.weight, gathers, |number, entry, value| {
                 let key = look.keys(&call.args)[number];
@@ -649,10 +656,6 @@ fn weigh(keyspace: &Keyspace, weight: Weight, call: &Call<'_>) -> Result<(), Com
     }
     check_weight(bytes, weight)
 }
-
-/// A collection that lies in rows is kept in mind whole up to this size, packed: a loop passes all of it to find one element, in a few
-/// microseconds.
-const GATHERED_BYTES_MAX: usize = 4096;
 
 /// What reading all that the key holds comes to.
 fn weight_of(key: Option<&Entry>) -> u64 {

@@ -10,7 +10,7 @@ use crate::kv::cache::{Learning, Seen};
 use crate::kv::call::Notifications;
 use crate::kv::errors;
 use crate::kv::jobs::job::{Call, Done, DoneOutcome, Job, Kind, Presence, Unit};
-use crate::kv::lanes::calls::{Answers, Calls, Ran, Weight};
+use crate::kv::lanes::calls::{Answers, Calls, Ran, Weight, keys_to_keep};
 use crate::kv::lanes::file_watch;
 use crate::kv::lanes::lane_executor::refused;
 use crate::kv::metrics::statistics::Counted;
@@ -206,6 +206,7 @@ impl Reader {
                 continue;
             }
             at = next;
+            learning.begin(keys_to_keep(&call));
             if let Err(error) = renewed {
                 self.failed(&call, &error, &mut answers);
                 continue;
@@ -242,7 +243,6 @@ impl Reader {
         learning: &mut Learning<'_>,
         answers: &mut Answers,
     ) -> Ran {
-        let place = learning.place();
         for _ in 1..VIEWS_MAX {
             let answer = answers.next(&self.calls, job, call, weight);
             match self.calls.read(&mut self.keyspace, call, answer, learning) {
@@ -252,7 +252,6 @@ impl Reader {
             if let Err(error) = self.begin_anew() {
                 return Ran::Failed(error);
             }
-            learning.begin_again(place);
         }
         let answer = answers.next(&self.calls, job, call, weight);
         self.calls.read(&mut self.keyspace, call, answer, learning)

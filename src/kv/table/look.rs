@@ -111,6 +111,9 @@ pub enum Told {
 
 /// Keys of one call that are kept in mind; the answer to a call with more is not.
 const KEYS_MAX: usize = 64;
+/// A collection that lies in rows is kept in mind whole up to this size, packed: a loop passes all of it to find one element, in a few
+/// microseconds.
+pub const GATHERED_BYTES_MAX: usize = 4096;
 /// A longer key is not kept in mind.
 pub const KEY_BYTES_MAX: usize = 1024;
 

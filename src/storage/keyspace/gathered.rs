@@ -1,7 +1,7 @@
 //! A collection whose elements have rows, read whole and packed as a key's own row would have them: for who keeps it in mind.
 
 use super::keyspace::{Keyspace, Lookup, Store};
-use super::packed::{Encoding, push_item};
+use super::packed::{Encoding, item_bytes, push_item};
 use super::scores::score_text;
 use super::sorted_reads::SortedSet;
 use crate::storage::error::{Result, StorageError};
@@ -11,7 +11,13 @@ use crate::storage::rows::{Direction, Kind};
 struct Gathered {
     bytes: Vec<u8>,
     bytes_max: usize,
+    count: u64,
+    /// Of the whole collection.
+    length: u64,
 }
+
+/// By so many elements it shows whether all of them will be too many, about: then no more are read.
+const TELLING: u64 = 8;
 
 /// Why they are not all.
 enum Stop {
@@ -27,13 +33,13 @@ impl<S: Store> Keyspace<S> {
         if kind == Kind::List {
             let Lookup::Found(list) = self.list(key)? else { return Ok(None) };
             let list = list.with_values_up_to(values_max);
-            let mut gathered = Gathered::begin(list.encoding(), bytes_max);
+            let mut gathered = Gathered::begin(list.encoding(), list.len(), bytes_max);
             let read = list.each(0, list.len(), |item| gathered.add(&[item]));
             return gathered.end(read);
         }
         let Lookup::Found(elements) = self.elements(kind, key)? else { return Ok(None) };
         let elements = elements.with_values_up_to(values_max);
-        let mut gathered = Gathered::begin(elements.encoding(), bytes_max);
+        let mut gathered = Gathered::begin(elements.encoding(), elements.len(), bytes_max);
         let read = match kind {
             Kind::SortedSet => {
                 let Some(set) = SortedSet::of(elements) else { return Ok(None) };
@@ -49,13 +55,21 @@ impl<S: Store> Keyspace<S> {
 }
 
 impl Gathered {
-    fn begin(encoding: Encoding, bytes_max: usize) -> Self {
-        Self { bytes: vec![encoding.letter()], bytes_max }
+    fn begin(encoding: Encoding, length: u64, bytes_max: usize) -> Self {
+        Self { bytes: vec![encoding.letter()], bytes_max, count: 0, length }
     }
 
     fn add(&mut self, items: &[&[u8]]) -> std::result::Result<(), Stop> {
+        let bytes = self.bytes.len() + items.iter().map(|item| item_bytes(item)).sum::<usize>();
+        self.count += 1;
+        // Those that were not looked at may be a quarter shorter.
+        let is_hopeless = self.count == TELLING
+            && (bytes as u64 / self.count).saturating_mul(self.length) > self.bytes_max as u64 / 4 * 5;
+        if bytes > self.bytes_max || is_hopeless {
+            return Err(Stop::TooMany);
+        }
         items.iter().for_each(|item| push_item(&mut self.bytes, item));
-        if self.bytes.len() > self.bytes_max { Err(Stop::TooMany) } else { Ok(()) }
+        Ok(())
     }
 
     fn end(self, read: std::result::Result<(), Stop>) -> Result<Option<Vec<u8>>> {

@@ -23,7 +23,7 @@ pub(super) struct TurnLength {
     requests: usize,
     /// Reply bytes that waited when it began.
     unsent: usize,
-    /// Of the commands that ran on the loop: what the cache answers takes next to nothing.
+    /// Of the commands that ran on the loop, and of passing packed elements: what else the cache answers takes next to nothing.
     pub(super) spent_us: u64,
     /// Reply bytes that wait for the run that they ride in.
     pub(super) riding: usize,

@@ -29,6 +29,8 @@ pub(super) struct HitRun {
 enum Answer {
     Replied {
         is_miss: bool,
+        /// Bytes of packed elements that were passed for it, at most.
+        passed: usize,
     },
     /// A value is needed that the cache does not have.
     Unknown,
@@ -90,7 +92,8 @@ impl KvService {
         let begin = out.len();
         let mut reply = ReplyWriter::new(out, version, self.worker.shared.settings.output_bytes_max);
         match answer(look, args, self.cache.records(&self.found), self.found.now_ms(), &mut reply) {
-            Ok(Answer::Replied { is_miss }) => {
+            Ok(Answer::Replied { is_miss, passed }) => {
+                self.turn.spent_us += (passed / PASSED_A_MICROSECOND) as u64;
                 self.tally.read(is_miss);
                 self.count(command);
             }
@@ -154,6 +157,8 @@ impl KvService {
 
 /// Bytes of packed elements that a loop passes for one call: each argument may be looked for among all of them.
 const PASSED_BYTES_MAX: usize = 256 << 10;
+/// So many of them are passed in a microsecond, about: a turn counts them.
+const PASSED_A_MICROSECOND: usize = 1 << 10;
 
 /// The reply from what is known of each key.
 fn answer<'a>(
@@ -166,11 +171,13 @@ fn answer<'a>(
     if look.shape == Shape::Array {
         reply.array(look.keys(args).len())?;
     }
-    let mut sum = 0;
+    let (mut sum, mut passed) = (0, 0_usize);
     for record in records {
-        if args.len().saturating_mul(record.value().map_or(0, <[u8]>::len)) > PASSED_BYTES_MAX && look.is_of_elements()
-        {
-            return Ok(Answer::Unknown);
+        if look.is_of_elements() {
+            passed = args.len().saturating_mul(record.value().map_or(0, <[u8]>::len));
+            if passed > PASSED_BYTES_MAX {
+                return Ok(Answer::Unknown);
+            }
         }
         match look.say(args, record.entry().as_ref(), record.value(), now_ms, &mut sum, reply)? {
             Said::All => {}
@@ -180,7 +187,7 @@ fn answer<'a>(
     if look.shape == Shape::Sum {
         reply.integer(sum)?;
     }
-    Ok(Answer::Replied { is_miss: look::is_miss(reply.written()) })
+    Ok(Answer::Replied { is_miss: look::is_miss(reply.written()), passed })
 }
 
 #[cfg(test)]

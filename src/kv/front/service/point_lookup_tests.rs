@@ -229,6 +229,23 @@ fn a_collection_of_rows_that_was_read_whole_is_kept_up_to_a_size() {
             assert!(String::from_utf8_lossy(&reply).contains(&value) && stage.hits() == hits, "{read}");
         }
     }
+    // A read of the head, or of an element, that goes with others through a lane leaves what is known of all.
+    let [reader, plain] = stage.clients[0];
+    stage.pump.call(reader, &words("HGETALL hash"));
+    let both = [words("GET nothing"), words("HGET hash element7"), words("TTL hash")].concat();
+    stage.pump.call(reader, &both);
+    let hits = stage.hits();
+    stage.pump.call(reader, &words("HGET hash element9"));
+    assert_eq!(stage.hits(), hits + 1);
+    // Where scores differ, what lies between two members is found by looking at each, in rows as in what is kept of them.
+    for read in ["ZRANGEBYLEX sorted [member1 [member2", "ZLEXCOUNT sorted [member1 [member2"] {
+        let hits = stage.hits();
+        let kept = stage.pump.call(reader, &words(read));
+        assert_eq!(stage.hits(), hits + 1, "{read}");
+        stage.pump.call(plain, b"MULTI\r\n");
+        stage.pump.call(plain, &words(read));
+        assert_eq!(stage.pump.call(plain, b"EXEC\r\n").strip_prefix(b"*1\r\n"), Some(&kept[..]), "{read}");
+    }
     // Ones that are too large, and reads of little, are left to the lanes.
     for read in ["LRANGE large 0 -1", "LRANGE large 0 3"] {
         let [reader, plain] = stage.clients[0];
