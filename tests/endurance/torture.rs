@@ -26,7 +26,8 @@ const READERS: u64 = 3;
 const WRITERS: usize = 3;
 /// Small, so that records push each other out: some 400 of them for each worker.
 const CACHE_BYTES: &str = "256Ki";
-/// Deaths in a row, of which the last few are followed by a short delay; and the rest after them, which ends the row.
+/// Deaths in a row, of which the last few are followed by a short delay; and the rest after them, which ends the row: it begins when the
+/// service writes again, since only who has lived for two seconds is started without a delay the next time.
 const DEATHS_IN_A_ROW: usize = 5;
 const BETWEEN_DEATHS: Duration = Duration::from_millis(150);
 const REST: Duration = Duration::from_millis(2200);
@@ -53,7 +54,12 @@ fn kill(service: &Service, arena: &Arena, until: Instant, seed: u64) -> (u64, u6
     let (mut writers, mut workers) = (0, 0);
     let is_over = || arena.is_over() || clock::monotonic() >= until;
     for death in 0.. {
-        wait(if death % DEATHS_IN_A_ROW == 0 { REST } else { BETWEEN_DEATHS }, is_over);
+        if death % DEATHS_IN_A_ROW == 0 {
+            wait_for_a_write(arena, is_over);
+            wait(REST, is_over);
+        } else {
+            wait(BETWEEN_DEATHS, is_over);
+        }
         if is_over() {
             return (writers, workers);
         }
@@ -79,6 +85,15 @@ fn kill(service: &Service, arena: &Arena, until: Instant, seed: u64) -> (u64, u6
         }
     }
     (writers, workers)
+}
+
+fn wait_for_a_write(arena: &Arena, is_over: impl Fn() -> bool) {
+    while !is_over() {
+        let Some(mut connection) = arena.connect() else { return };
+        if connection.try_call(&["SET", "alive", "yes"]).is_ok() {
+            return;
+        }
+    }
 }
 
 fn wait(time: Duration, is_over: impl Fn() -> bool) {
