@@ -12,7 +12,7 @@ use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::Store;
 use crate::storage::memtable::{Lost, Memory, Pin, Portion, Scratch, Window};
 use crate::storage::points::{Point, pass, rest};
-use crate::storage::rows::{ElementRow, Head, Part, Range, Row, RowKey, Snapshot, Stretch};
+use crate::storage::rows::{Batch, ElementRow, Head, Part, Range, Row, RowKey, Snapshot, Stretch};
 use crate::storage::sqlite::Base;
 use crate::sys::clock;
 
@@ -291,5 +291,13 @@ impl Store for Committed {
 
     fn write_element_ahead(&mut self, name: RowKey<'_>, row: ElementRow<'_>) -> Result<()> {
         self.base.write_element_ahead(name, row)
+    }
+
+    fn write_elements_ahead(&mut self, rows: &Batch) -> Result<()> {
+        self.base.write_elements_ahead(rows)
+    }
+
+    fn refuses_twice(&self) -> bool {
+        self.base.refuses_twice()
     }
 }

@@ -97,14 +97,11 @@ impl Filling {
     /// Keys to the sorter, all else into the tables.
     fn write_out(&mut self) -> Result<()> {
         let Self { keyspace, keys, spaces, .. } = self;
-        keyspace.store.apply_values(&keyspace.batch)?;
-        keyspace.batch.each(|changed| match (changed.key.name(), changed.row) {
-            (Name::Key { space, position, key }, Some(row)) if changed.key.table() == Table::Key => {
-                let number = spaces.iter().find(|(id, _)| *id == space).map(|(_, number)| *number);
-                let number = number.ok_or_else(|| StorageError::Internal("a key of no database".into()))?;
-                push_key(keys, number, position, key, &row.of_key())
-            }
-            _ => Ok(()),
+        keyspace.store.apply_values(&keyspace.batch, |name, row| {
+            let Name::Key { space, position, key } = name.name() else { return Ok(()) };
+            let number = spaces.iter().find(|(id, _)| *id == space).map(|(_, number)| *number);
+            let number = number.ok_or_else(|| StorageError::Internal("a key of no database".into()))?;
+            push_key(keys, number, position, key, row)
         })?;
         keyspace.forget_written();
         Ok(())
@@ -280,5 +277,28 @@ mod tests {
         }
         assert_eq!(filling.finish(|_| Ok(())), Err(StorageError::Corrupt("a key is there twice: key".into())));
         assert!(Filling::begin(directory.path(), 1 << 30, NOW_MS).is_err());
+    }
+
+    #[test]
+    fn an_element_that_comes_twice_is_seen_in_memory_and_refused_by_the_tables() {
+        let value = [b'v'; 300];
+        let fields = |count: u32| (0..count).map(|number| format!("field {number}").into_bytes());
+        // The first of them have left memory when the last one comes.
+        for (count, twice, is_seen) in [(10, 3, true), (1000, 3, true), (60_000, 3, true), (60_000, 20_000, false)] {
+            let directory = tempfile::tempdir().unwrap();
+            let mut filling = Filling::begin(directory.path(), 1 << 30, NOW_MS).unwrap();
+            let keyspace = filling.keyspace();
+            let mut hash = keyspace.build(Kind::Hash);
+            for field in fields(count) {
+                assert!(keyspace.add_to(&mut hash, &field, &value).unwrap());
+            }
+            let again = format!("field {twice}");
+            assert_eq!(keyspace.add_to(&mut hash, again.as_bytes(), b"again"), Ok(!is_seen));
+            let put = keyspace.put_built(b"hash", hash, Expiry::Clear);
+            match is_seen {
+                true => assert_eq!(put, Ok(u64::from(count))),
+                false => assert!(matches!(put, Err(StorageError::Corrupt(_))), "{put:?}"),
+            }
+        }
     }
 }

@@ -388,6 +388,10 @@ impl<S: Store> Keyspace<S> {
         let home = self.home(name);
         let apart = match ahead.as_ref().and_then(|ahead| ahead.find(rows.row(&home))).flatten() {
             Some(row) => Some(row.of_element().apart),
+            // What is not in memory went ahead, where it can't be twice.
+            None if contents.is_built && self.store.refuses_twice() => {
+                self.batch.find(rows.row(&home)).flatten().map(|row| row.of_element().apart)
+            }
             None => self.element_row(rows.row(&home))?,
         };
         Ok(apart.map_or(Found::Nothing, Found::Row))
@@ -446,6 +450,9 @@ impl<S: Store> Keyspace<S> {
     }
 
     /// Adds an element, which has no value in a set. False when it was there, and stays as it is. However many come, memory is bounded.
+    ///
+    /// # Errors
+    /// `Corrupt`, of this element or a later one, where the store refuses one that it has.
     pub fn add_to(&mut self, building: &mut Building, name: &[u8], value: &[u8]) -> Result<bool> {
         self.begin_adding(building, name.len() + value.len())?;
         self.set_element(&mut building.contents, name, value, false)
@@ -473,10 +480,7 @@ impl<S: Store> Keyspace<S> {
     }
 
     pub(super) fn write_out(&mut self, ahead: &mut Batch) -> Result<()> {
-        ahead.in_order(|changed| match changed.row {
-            Some(Row::Element(row)) => self.store.write_element_ahead(changed.key, row),
-            _ => Ok(()),
-        })?;
+        self.store.write_elements_ahead(ahead)?;
         ahead.clear();
         Ok(())
     }

@@ -59,6 +59,12 @@ pub trait Store: Snapshot {
 
     /// Writes an element of a new collection ahead of the batch.
     fn write_element_ahead(&mut self, name: RowKey<'_>, row: ElementRow<'_>) -> Result<()>;
+
+    /// The same of many, each of them once.
+    fn write_elements_ahead(&mut self, rows: &Batch) -> Result<()>;
+
+    /// `write_elements_ahead` of a row that is there is an error: so nobody has to look before.
+    fn refuses_twice(&self) -> bool;
 }
 
 /// The answer to a question about a key as something of one kind.

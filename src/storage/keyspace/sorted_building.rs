@@ -16,6 +16,9 @@ const ROWS_AT_ONCE: u64 = 1024;
 
 impl<S: Store> Keyspace<S> {
     /// Adds a member to a sorted set that is being built. False when it was there, and keeps its score.
+    ///
+    /// # Errors
+    /// `Corrupt`, of this member or a later one, where the store refuses one that it has.
     pub fn add_score_to(&mut self, building: &mut Building, member: &[u8], score: f64) -> Result<bool> {
         self.begin_adding(building, 2 * member.len())?;
         if self.is_in(&building.contents, member)? {

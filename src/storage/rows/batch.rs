@@ -93,6 +93,8 @@ const INDEX_MIN: usize = 256;
 /// at all of a group.
 const PLACED_MAX: usize = 4;
 const PLACED_SHARE: usize = 256;
+/// One for so many that are in order, at most, are put between them.
+const MERGED_SHARE: usize = 8;
 
 impl Origin {
     /// Of a row that was looked for where the batch had none.
@@ -216,9 +218,9 @@ impl Batch {
     }
 
     /// Shows all changes, in the order of their keys, until `show` fails.
-    pub fn in_order<E>(
-        &self,
-        mut show: impl FnMut(Changed<'_>) -> std::result::Result<(), E>,
+    pub fn in_order<'a, E>(
+        &'a self,
+        mut show: impl FnMut(Changed<'a>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         self.sort();
         let sorted = self.sorted.borrow();
@@ -282,19 +284,40 @@ impl Batch {
         RowKey::new(entry.table, entry.fields, self.slice(entry.tail))
     }
 
-    /// A few new ones go to their places; many behind what is sorted already: the standard sort sees that.
+    /// A few new ones go to their places. More are put in order by themselves and then between the others; as many as those, with them.
     fn sort(&self) {
         let mut sorted = self.sorted.borrow_mut();
         let new = sorted.len() as u32..self.entries.len() as u32;
-        let key = |number: u32| self.key_of(&self.entries[number as usize]);
-        if new.len() > PLACED_MAX.max(sorted.len() / PLACED_SHARE) {
+        if new.len() > PLACED_MAX.max(sorted.len() / MERGED_SHARE) {
             sorted.extend(new);
             self.sort_all(&mut sorted);
-            return;
+        } else if new.len() > PLACED_MAX.max(sorted.len() / PLACED_SHARE) {
+            let mut new: Vec<u32> = new.collect();
+            self.sort_all(&mut new);
+            self.merge(&mut sorted, &new);
+        } else {
+            for number in new {
+                let key = |number: u32| self.key_of(&self.entries[number as usize]);
+                let place = sorted.partition_point(|before| key(*before) < key(number));
+                sorted.insert(place, number);
+            }
         }
-        for number in new {
-            let place = sorted.partition_point(|before| key(*before) < key(number));
-            sorted.insert(place, number);
+    }
+
+    /// Puts those that are in order by themselves between the others, from behind. Most have one of their own before them, so few places are
+    /// looked for.
+    fn merge(&self, sorted: &mut Vec<u32>, new: &[u32]) {
+        let key = |number: u32| self.key_of(&self.entries[number as usize]);
+        // So many of the others are not behind what was put in yet.
+        let mut others = sorted.len();
+        sorted.resize(others + new.len(), 0);
+        for (before, number) in new.iter().enumerate().rev() {
+            if others > 0 && key(sorted[others - 1]) > key(*number) {
+                let place = sorted[..others].partition_point(|other| key(*other) < key(*number));
+                sorted.copy_within(place..others, place + before + 1);
+                others = place;
+            }
+            sorted[others + before] = *number;
         }
     }
 
@@ -429,5 +452,34 @@ mod tests {
             })
             .unwrap();
         assert!(names.into_iter().eq(0..ROWS));
+    }
+
+    #[test]
+    fn rows_that_come_later_are_put_between_those_in_order() {
+        let mut batch = Batch::default();
+        let mut expected = std::collections::BTreeSet::new();
+        let mut chance = 1_u64;
+        for count in [3000, 1, 300, 20, 400, 500, 2, 4000, 13] {
+            for number in 0..count {
+                chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let table = if chance >> 63 == 0 { Table::HashField } else { Table::SetMember };
+                // Half of them lie side by side, the others anywhere.
+                let position = if number % 2 == 0 { chance >> 20 } else { (1 << 40) + expected.len() as u64 };
+                let row = Row::Element(ElementRow { value: b"", apart: None });
+                batch
+                    .put(RowKey::element(table, (chance >> 60).cast_signed(), position, b"n"), row, Origin::Blind)
+                    .unwrap();
+                expected.insert((table, (chance >> 60).cast_signed(), position));
+            }
+            let mut shown = Vec::new();
+            batch
+                .in_order::<()>(|changed| {
+                    let crate::storage::rows::Name::Element(name) = changed.key.name() else { return Err(()) };
+                    shown.push((name.table, name.id, name.position));
+                    Ok(())
+                })
+                .unwrap();
+            assert!(shown.into_iter().eq(expected.iter().copied()));
+        }
     }
 }

@@ -79,20 +79,12 @@ type Change = (i64, i64);
 impl Base {
     /// Writes all changes, within the present transaction. After an error that is to be rolled back.
     pub(in crate::storage) fn apply(&mut self, batch: &Batch) -> Result<()> {
-        let mut given_up = GivenUp::default();
-        self.apply_rows(Trust::Origins, &mut given_up, |applying| {
-            batch.in_order(|changed| applying.row(changed.key, changed.row, changed.origin))
-        })
+        self.apply_all(|applying| batch.in_order(|changed| applying.row(changed.key, changed.row, changed.origin)))
     }
 
-    /// Writes the changes of some tables.
-    pub(super) fn apply_where(&mut self, batch: &Batch, is_wanted: impl Fn(Table) -> bool) -> Result<()> {
-        self.apply_rows(Trust::Origins, &mut GivenUp::default(), |applying| {
-            batch.in_order(|changed| match is_wanted(changed.key.table()) {
-                true => applying.row(changed.key, changed.row, changed.origin),
-                false => Ok(()),
-            })
-        })
+    /// The same of the rows that `fill` gives, in the order of their keys.
+    pub(super) fn apply_all(&mut self, fill: impl FnOnce(&mut Applying<'_, '_>) -> Result<()>) -> Result<()> {
+        self.apply_rows(Trust::Origins, &mut GivenUp::default(), fill)
     }
 
     /// The rows of a generation begin to come, in slices. `Trust::Tables`: some of them may have come before.
@@ -194,6 +186,11 @@ impl<'b, 'c> Applying<'b, 'c> {
         }
         self.write(key, row, origin)?;
         self.base.forget_left_out(key)
+    }
+
+    /// Whether rows of this id are to be found no more.
+    pub(super) fn is_given_up(&self, id: i64) -> bool {
+        self.given_up.values.contains(&id)
     }
 
     fn write(&mut self, key: RowKey<'_>, row: Option<Row<'_>>, origin: Origin) -> Result<()> {

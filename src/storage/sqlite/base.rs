@@ -41,6 +41,8 @@ pub struct Base {
     /// Of them those that stay while the disk is soon short of room.
     pub(super) kept_cells: Option<u64>,
     pub(super) merging: Merging,
+    /// The file is new, and nobody else has it: see filling.rs.
+    pub(super) is_filling: bool,
     is_mapped: bool,
     read_limit: ReadLimit,
 }
@@ -95,6 +97,7 @@ impl Base {
             journal_cells: region_cells(options.journal_bytes_max),
             kept_cells: None,
             merging: Merging::default(),
+            is_filling: false,
             is_mapped: options.mmap,
             read_limit,
         })

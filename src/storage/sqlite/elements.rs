@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, RangeInclusive};
 
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{CachedStatement, Row as SqlRow, params};
+use rusqlite::{CachedStatement, Row as SqlRow, Statement, ToSql, params};
 
 use super::base::Base;
 use crate::storage::error::{Result, StorageError};
@@ -463,6 +463,44 @@ fn columns_of<'a>(table: Table, row: &ElementRow<'a>) -> (ToSqlOutput<'a>, Optio
     }
 }
 
+/// Columns that `put` takes at most.
+pub(super) const COLUMNS: usize = 7;
+
+/// Gives a statement that puts rows what one of them says: the first one has number 0.
+pub(super) fn bind_row(
+    statement: &mut Statement<'_>,
+    number: usize,
+    name: &ElementName<'_>,
+    row: &ElementRow<'_>,
+) -> Result<()> {
+    let mut bind = |columns: &[&dyn ToSql]| {
+        let first = number * COLUMNS + 1;
+        let mut numbered = (first..).zip(columns);
+        numbered.try_for_each(|(parameter, column)| statement.raw_bind_parameter(parameter, column))
+    };
+    let ElementName { table, id, position, name } = *name;
+    let (value, other) = columns_of(table, row);
+    let (name_bytes, apart) = (row.apart.map(|apart| apart.name_bytes), row.apart.map(|apart| apart.id));
+    let (number, name) = (column_of(table, position), name_column(table, name));
+    match table {
+        Table::StreamEntry => bind(params![id, number, name, value, apart, other])?,
+        Table::SetMember | Table::SortedOrder | Table::StreamGroup => {
+            bind(params![id, number, name, value, apart, name_bytes])?;
+        }
+        Table::ListItem | Table::StreamConsumer => bind(params![id, number, value, apart, other])?,
+        Table::ListCount => bind(params![id, number, value])?,
+        Table::StreamOwned => bind(params![id, number, name])?,
+        Table::CountBlock | Table::StreamPending => bind(params![id, number, name, value])?,
+        _ => bind(params![id, number, name, value, apart, name_bytes, other])?,
+    }
+    Ok(())
+}
+
+/// The statement that `bind_row` is for, of one row.
+pub(super) fn put_of(table: Table) -> Result<&'static str> {
+    Ok(statements(table)?.put)
+}
+
 impl Base {
     pub(super) fn element_row<R>(
         &self,
@@ -511,22 +549,9 @@ impl Base {
     }
 
     pub(super) fn put_element(&self, name: &ElementName<'_>, row: &ElementRow<'_>) -> Result<()> {
-        let ElementName { table, id, position, name } = *name;
-        let (value, other) = columns_of(table, row);
-        let (name_bytes, apart) = (row.apart.map(|apart| apart.name_bytes), row.apart.map(|apart| apart.id));
-        let (number, name) = (column_of(table, position), name_column(table, name));
-        let mut statement = self.connection.prepare_cached(statements(table)?.put)?;
-        match table {
-            Table::StreamEntry => statement.execute(params![id, number, name, value, apart, other])?,
-            Table::SetMember | Table::SortedOrder | Table::StreamGroup => {
-                statement.execute(params![id, number, name, value, apart, name_bytes])?
-            }
-            Table::ListItem | Table::StreamConsumer => statement.execute(params![id, number, value, apart, other])?,
-            Table::ListCount => statement.execute(params![id, number, value])?,
-            Table::StreamOwned => statement.execute(params![id, number, name])?,
-            Table::CountBlock | Table::StreamPending => statement.execute(params![id, number, name, value])?,
-            _ => statement.execute(params![id, number, name, value, apart, name_bytes, other])?,
-        };
+        let mut statement = self.connection.prepare_cached(put_of(name.table)?)?;
+        bind_row(&mut statement, 0, name, row)?;
+        statement.raw_execute()?;
         Ok(())
     }
 

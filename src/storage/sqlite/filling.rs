@@ -3,17 +3,19 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::rc::Rc;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ToSql, params_from_iter};
 
 use super::base::Base;
+use super::element_runs::{Conflict, Runs};
 use super::open::sync_directory;
 use super::schema::DATA_FILE;
 use super::slots::space_of;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::DATABASES;
-use crate::storage::rows::{Batch, KeyRow, Table};
+use crate::storage::rows::{Batch, KeyRow, Name, Row, RowKey};
 
 /// Rows in one statement: it finds the end of the table once.
 const ROWS: usize = 64;
@@ -21,9 +23,10 @@ const COLUMNS: usize = 7;
 
 impl Base {
     /// Before the first transaction: from now on a crash leaves a file of no use.
-    pub(in crate::storage) fn begin_filling(&self) -> Result<()> {
+    pub(in crate::storage) fn begin_filling(&mut self) -> Result<()> {
         self.connection.query_row("PRAGMA journal_mode = OFF", [], |_| Ok(()))?;
         self.connection.pragma_update(None, "synchronous", 0)?;
+        self.is_filling = true;
         Ok(())
     }
 
@@ -51,9 +54,39 @@ impl Base {
         Ok(())
     }
 
-    /// Writes all of a batch but keys.
-    pub(in crate::storage) fn apply_values(&mut self, batch: &Batch) -> Result<()> {
-        self.apply_where(batch, |table| table != Table::Key)
+    /// Writes all of a batch but keys, which are shown. A row of an element may be there already: what belongs to a group of a stream is
+    /// written in parts.
+    pub(in crate::storage) fn apply_values(
+        &mut self,
+        batch: &Batch,
+        mut show_key: impl FnMut(RowKey<'_>, &KeyRow<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let connection = Rc::clone(&self.connection);
+        let mut runs = Runs::new(&connection, Conflict::Replaced);
+        self.apply_all(|applying| {
+            batch.in_order(|changed| match (changed.key.name(), changed.row) {
+                (Name::Key { .. }, Some(Row::Key(row))) => show_key(changed.key, &row),
+                (Name::Key { .. }, _) => Ok(()),
+                (Name::Element(name), Some(Row::Element(row))) if !applying.is_given_up(name.id) => {
+                    runs.push(name, row)
+                }
+                _ => applying.row(changed.key, changed.row, changed.origin),
+            })?;
+            runs.end()
+        })
+    }
+
+    /// Writes rows of elements that nothing is known of yet.
+    ///
+    /// # Errors
+    /// Also `Corrupt`: one of them is there already.
+    pub(super) fn insert_elements(&self, rows: &Batch) -> Result<()> {
+        let mut runs = Runs::new(&self.connection, Conflict::Refused);
+        rows.in_order(|changed| match (changed.key.name(), changed.row) {
+            (Name::Element(name), Some(Row::Element(row))) => runs.push(name, row),
+            _ => Ok(()),
+        })?;
+        runs.end()
     }
 }
 

@@ -12,6 +12,7 @@ pub mod checkpoint;
 mod chunks;
 pub mod connection;
 mod databases;
+mod element_runs;
 mod elements;
 mod expiry;
 pub mod failed_sync;

@@ -4,7 +4,7 @@ use super::base::Base;
 use super::chunks::place;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::Store;
-use crate::storage::rows::{ElementRow, Head, Name, RowKey};
+use crate::storage::rows::{Batch, ElementRow, Head, Name, Row, RowKey};
 
 impl Store for Base {
     fn is_in_transaction(&self) -> bool {
@@ -42,5 +42,20 @@ impl Store for Base {
             Name::Element(element) => self.put_element(&element, &row),
             other => Err(StorageError::Internal(format!("{other:?} is no element"))),
         }
+    }
+
+    fn write_elements_ahead(&mut self, rows: &Batch) -> Result<()> {
+        if self.is_filling {
+            self.check_writing()?;
+            return self.insert_elements(rows);
+        }
+        rows.in_order(|changed| match changed.row {
+            Some(Row::Element(row)) => self.write_element_ahead(changed.key, row),
+            _ => Ok(()),
+        })
+    }
+
+    fn refuses_twice(&self) -> bool {
+        self.is_filling
     }
 }
