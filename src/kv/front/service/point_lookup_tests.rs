@@ -171,14 +171,15 @@ proptest! {
     }
 }
 
-#[test]
-fn a_collection_of_rows_that_was_read_whole_is_kept_up_to_a_size() {
+fn words(text: &str) -> Vec<u8> {
+    encoded(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+}
+
+/// Collections of more elements, and more bytes, than lie in a key's row.
+fn with_collections_in_rows() -> Stage {
     let mut stage = Stage::new();
     let elements = |count: usize| (0..count).map(|number| format!("element{number} {number} ")).collect::<String>();
-    let words = |text: &str| encoded(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     let scores = |count: usize| (0..count).map(|number| format!("{number} member{number} ")).collect::<String>();
-    // Of more elements, and more bytes, than lie in a key's row.
-    let [writer, _] = stage.clients[0];
     for (kind, write) in [
         ("HSET hash", elements(140)),
         ("RPUSH items", elements(140)),
@@ -186,8 +187,15 @@ fn a_collection_of_rows_that_was_read_whole_is_kept_up_to_a_size() {
         ("ZADD sorted", scores(140)),
         ("RPUSH large", elements(1400)),
     ] {
-        stage.pump.call(writer, &words(&format!("{kind} {write}")));
+        stage.pump.call(stage.clients[0][0], &words(&format!("{kind} {write}")));
     }
+    stage
+}
+
+#[test]
+fn a_collection_of_rows_that_was_read_whole_is_kept() {
+    let mut stage = with_collections_in_rows();
+    let [writer, _] = stage.clients[0];
     let reads = [
         // What reads all of it, and then what reads some of it.
         ["HGETALL hash", "HGET hash element7", "HMGET hash element9 none", "HSTRLEN hash element139", "HLEN hash"],
@@ -229,6 +237,12 @@ fn a_collection_of_rows_that_was_read_whole_is_kept_up_to_a_size() {
             assert!(String::from_utf8_lossy(&reply).contains(&value) && stage.hits() == hits, "{read}");
         }
     }
+}
+
+#[test]
+fn what_is_known_of_all_outlives_reads_of_less_and_answers_as_the_rows_do() {
+    let mut stage = with_collections_in_rows();
+    stage.pump.call(stage.clients[0][0], &words("ZRANGE sorted 0 -1"));
     // A read of the head, or of an element, that goes with others through a lane leaves what is known of all.
     let [reader, plain] = stage.clients[0];
     stage.pump.call(reader, &words("HGETALL hash"));
