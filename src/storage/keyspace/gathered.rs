@@ -126,7 +126,11 @@ mod tests {
         assert_eq!(names("numbers", Kind::Set), in_order);
         let Lookup::Found(set) = keyspace.set(b"set").unwrap() else { panic!("no set") };
         let mut read = Vec::new();
-        set.each_name::<StorageError>(|member| Ok(read.push(member.to_vec()))).unwrap();
+        set.each_name::<StorageError>(|member| {
+            read.push(member.to_vec());
+            Ok(())
+        })
+        .unwrap();
         assert_eq!(names("set", Kind::Set), read);
         let sorted = gathered("sorted", Kind::SortedSet, 4096).unwrap();
         let scores: Result<Vec<_>> = Packed::new(Kind::SortedSet, &sorted).scores().collect();
