@@ -693,6 +693,7 @@ pub fn storage_text(error: &StorageError) -> Cow<'static, str> {
         | StorageError::Newer { .. }
         | StorageError::NetworkFileSystem { .. }
         | StorageError::Unwritable { .. }
+        | StorageError::TakesLong
         | StorageError::Internal(_) => INTERNAL,
     })
 }

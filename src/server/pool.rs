@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +19,7 @@ use super::config::Limits;
 use super::counters::{Scoreboard, Slot};
 use super::service::{
     Application, Audience, ConnectionId, Executor, ExecutorContext, LaneId, LaneSpec, Refusal, Responder, Runs,
-    StartError, Task, TaskId,
+    StartError, Task, TaskId, Wire,
 };
 use super::waker::Waker;
 use crate::sys;
@@ -42,7 +41,8 @@ pub(super) trait Source<E: Executor> {
     fn take(&mut self, tasks: &mut Vec<Task<E::Job>>, wait: Option<Duration>, executor: &mut E) -> Taken;
     /// True when it answers a task of the batch, and not a parked job.
     fn answer(&mut self, id: TaskId, done: E::Done) -> bool;
-    fn park(&mut self, id: TaskId);
+    /// `is_cancellable`: by its client.
+    fn park(&mut self, id: TaskId, is_cancellable: bool);
     fn notify(&mut self, to: Audience, notice: &[u8]);
     /// An executor begins, or begins anew: it is to hear which workers there are and which jobs are parked.
     fn introduce(&mut self, _executor: &mut E) {}
@@ -63,11 +63,10 @@ pub(super) trait Source<E: Executor> {
 }
 
 /// The body of a pool thread. Ends when the source does.
-pub(super) fn run<E: Executor>(
-    executor: E,
-    rebuild: impl FnMut() -> Result<E, StartError>,
-    source: &mut impl Source<E>,
-) {
+pub(super) fn run<E: Executor>(executor: E, rebuild: impl FnMut() -> Result<E, StartError>, source: &mut impl Source<E>)
+where
+    E::Job: Wire,
+{
     let mut bench = Bench { executor: Some(executor), rebuild };
     let (mut tasks, mut settled) = (Vec::new(), Vec::new());
     source.introduce(bench.executor());
@@ -113,7 +112,10 @@ struct Bench<E, R> {
 /// Idle work that panicked is not tried again at once.
 const AFTER_IDLE_PANIC: Duration = Duration::from_secs(1);
 
-impl<E: Executor, R: FnMut() -> Result<E, StartError>> Bench<E, R> {
+impl<E: Executor, R: FnMut() -> Result<E, StartError>> Bench<E, R>
+where
+    E::Job: Wire,
+{
     fn executor(&mut self) -> &mut E {
         self.executor.as_mut().expect("there is one, but while it is made again")
     }
@@ -122,7 +124,7 @@ impl<E: Executor, R: FnMut() -> Result<E, StartError>> Bench<E, R> {
     /// answered or parked.
     fn run<S: Source<E>>(&mut self, source: &mut S, tasks: &[Task<E::Job>], settled: &mut Vec<TaskId>) -> bool {
         let executor = self.executor();
-        let mut desk = Desk { source, settled, has_spoken: false, executor: PhantomData };
+        let mut desk = Desk { source, tasks, settled, has_spoken: false };
         let outcome = catch_unwind(AssertUnwindSafe(|| executor.run(tasks, &mut desk)));
         if outcome.is_err() {
             self.make_again();
@@ -159,7 +161,7 @@ impl<E: Executor, R: FnMut() -> Result<E, StartError>> Bench<E, R> {
     fn idle<S: Source<E>>(&mut self, source: &mut S) -> Option<Duration> {
         let executor = self.executor();
         let mut settled = Vec::new();
-        let mut desk = Desk { source, settled: &mut settled, has_spoken: false, executor: PhantomData };
+        let mut desk: Desk<'_, E, S> = Desk { source, tasks: &[], settled: &mut settled, has_spoken: false };
         let outcome = catch_unwind(AssertUnwindSafe(|| executor.idle(&mut desk)));
         let has_spoken = desk.has_spoken;
         let wait = outcome.unwrap_or_else(|_| {
@@ -186,14 +188,17 @@ impl<E: Executor, R: FnMut() -> Result<E, StartError>> Bench<E, R> {
 }
 
 /// What an executor speaks to during one call.
-struct Desk<'a, E, S> {
+struct Desk<'a, E: Executor, S> {
     source: &'a mut S,
+    tasks: &'a [Task<E::Job>],
     settled: &'a mut Vec<TaskId>,
     has_spoken: bool,
-    executor: PhantomData<E>,
 }
 
-impl<E: Executor, S: Source<E>> Responder<E::Done> for Desk<'_, E, S> {
+impl<E: Executor, S: Source<E>> Responder<E::Done> for Desk<'_, E, S>
+where
+    E::Job: Wire,
+{
     fn answer(&mut self, id: TaskId, done: E::Done) {
         self.has_spoken = true;
         if self.source.answer(id, done) {
@@ -204,7 +209,8 @@ impl<E: Executor, S: Source<E>> Responder<E::Done> for Desk<'_, E, S> {
     fn park(&mut self, id: TaskId) {
         self.has_spoken = true;
         self.settled.push(id);
-        self.source.park(id);
+        let is_cancellable = self.tasks.iter().any(|task| task.id == id && task.job.is_cancellable());
+        self.source.park(id, is_cancellable);
     }
 
     fn notify(&mut self, to: Audience, notice: &[u8]) {
@@ -437,7 +443,15 @@ impl<J, D> QueueSource<J, D> {
     }
 }
 
-impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
+/// Whether the connection of a parked job has it in flight all the same.
+fn is_in_flight<J: Wire>(parked: Option<&Task<J>>) -> bool {
+    parked.is_some_and(|task| !task.job.is_cancellable())
+}
+
+impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done>
+where
+    E::Job: Wire,
+{
     fn take(&mut self, tasks: &mut Vec<Task<E::Job>>, wait: Option<Duration>, executor: &mut E) -> Taken {
         self.acknowledged.drain(..).for_each(|number| executor.acknowledged(0, number));
         if !self.put_back.is_empty() {
@@ -465,21 +479,23 @@ impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
     }
 
     fn answer(&mut self, id: TaskId, done: E::Done) -> bool {
-        let was_parked = !self.parked.is_empty() && self.parked.remove(&id.number).is_some();
-        if was_parked {
-            self.acknowledged.push(id.number);
-            self.say(Arrived::ParkedAnswer(id.connection, done));
-        } else {
+        let Some(parked) = self.parked.remove(&id.number) else {
             self.say(Arrived::Answer(id.connection, done));
-        }
-        !was_parked
+            return true;
+        };
+        self.acknowledged.push(id.number);
+        let answer = if is_in_flight(parked.as_ref()) { Arrived::Answer } else { Arrived::ParkedAnswer };
+        self.say(answer(id.connection, done));
+        false
     }
 
-    fn park(&mut self, id: TaskId) {
+    fn park(&mut self, id: TaskId, is_cancellable: bool) {
         assert!(self.notices.is_some(), "only the executor of a process lane parks jobs");
         self.parked.insert(id.number, None);
         self.has_new_parked = true;
-        self.say(Arrived::Parked(id.connection, id.number));
+        if is_cancellable {
+            self.say(Arrived::Parked(id.connection, id.number));
+        }
     }
 
     fn notify(&mut self, to: Audience, notice: &[u8]) {
@@ -504,7 +520,8 @@ impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done> {
         for number in served {
             // It was served by the executor before this one, which panicked before it answered.
             if let Some(Some(task)) = self.parked.remove(&number) {
-                self.say(Arrived::ParkedLost(task.id.connection));
+                let lost = if is_in_flight(Some(&task)) { Arrived::AnswerLost } else { Arrived::ParkedLost };
+                self.say(lost(task.id.connection));
             }
             executor.acknowledged(0, number);
         }

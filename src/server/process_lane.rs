@@ -70,6 +70,13 @@ struct Parked<J> {
     job: Option<J>,
 }
 
+impl<J: Wire> Parked<J> {
+    /// Whether its connection has it in flight all the same.
+    fn is_in_flight(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| !job.is_cancellable())
+    }
+}
+
 impl<J: Wire> ProcessLane<J> {
     pub(super) fn new(scoreboard: Scoreboard) -> ProcessLane<J> {
         ProcessLane {
@@ -134,14 +141,12 @@ impl<J: Wire> ProcessLane<J> {
         link.fill(READ_AHEAD_BYTES)?;
         while let Some((kind, payload)) = link.next() {
             match kind {
-                DONE => {
-                    let (number, one) = self.answer(&payload);
-                    if let Arrived::ParkedAnswer(connection, _) = &one {
-                        self.served.push((number, *connection));
-                    }
-                    arrived(one);
+                DONE => arrived(self.answer(&payload)),
+                PARKED => {
+                    let number = u64_at(&payload, 0);
+                    let InFlight { connection, job, .. } = self.take_in_flight(number);
+                    self.park(number, connection, job, arrived);
                 }
-                PARKED => arrived(self.park(u64_at(&payload, 0))),
                 CANCELLED => {
                     let parked =
                         self.parked.remove(&u64_at(&payload, 0)).expect("it is kept until its outcome is known");
@@ -170,21 +175,22 @@ impl<J: Wire> ProcessLane<J> {
         Ok(true)
     }
 
-    /// The job's number, and what its answer is.
-    fn answer<D: Wire>(&mut self, payload: &Bytes) -> (u64, Arrived<D>) {
+    fn answer<D: Wire>(&mut self, payload: &Bytes) -> Arrived<D> {
         let (number, connection) = (u64_at(payload, 0), ConnectionId(u64_at(payload, 8)));
         let done = D::decode(&payload.slice(IDS_BYTES..)).expect("both ends are the same program");
-        if !self.parked.is_empty() && self.parked.remove(&number).is_some() {
-            return (number, Arrived::ParkedAnswer(connection, done));
-        }
-        self.take_in_flight(number);
-        (number, Arrived::Answer(connection, done))
+        let Some(parked) = self.parked.remove(&number) else {
+            self.take_in_flight(number);
+            return Arrived::Answer(connection, done);
+        };
+        self.served.push((number, connection));
+        if parked.is_in_flight() { Arrived::Answer(connection, done) } else { Arrived::ParkedAnswer(connection, done) }
     }
 
-    fn park<D>(&mut self, number: u64) -> Arrived<D> {
-        let InFlight { connection, job, .. } = self.take_in_flight(number);
+    fn park<D>(&mut self, number: u64, connection: ConnectionId, job: J, arrived: &mut dyn FnMut(Arrived<D>)) {
+        if job.is_cancellable() {
+            arrived(Arrived::Parked(connection, number));
+        }
         self.parked.insert(number, Parked { connection, job: Some(job) });
-        Arrived::Parked(connection, number)
     }
 
     fn take_in_flight(&mut self, number: u64) -> InFlight<J> {
@@ -199,17 +205,14 @@ impl<J: Wire> ProcessLane<J> {
         for &number in &tickets.served {
             put_ids(link, ACKNOWLEDGED, number, ConnectionId(0));
             if let Some(parked) = self.parked.remove(&number) {
-                arrived(Arrived::ParkedLost(parked.connection));
+                let lost = if parked.is_in_flight() { Arrived::AnswerLost } else { Arrived::ParkedLost };
+                arrived(lost(parked.connection));
             }
         }
         for sent in std::mem::take(&mut self.in_flight) {
             match tickets.fate(sent.number) {
                 Fate::NotApplied => self.in_flight.push_back(sent),
-                Fate::Parked => {
-                    arrived(Arrived::Parked(sent.connection, sent.number));
-                    let (connection, job) = (sent.connection, sent.job);
-                    self.parked.insert(sent.number, Parked { connection, job: Some(job) });
-                }
+                Fate::Parked => self.park(sent.number, sent.connection, sent.job, arrived),
                 Fate::AnswerLost => arrived(Arrived::AnswerLost(sent.connection)),
             }
         }

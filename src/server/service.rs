@@ -314,8 +314,8 @@ pub enum Audience {
 pub trait Responder<D> {
     /// The one answer to a task of the batch, or to a parked job.
     fn answer(&mut self, id: TaskId, done: D);
-    /// Instead of an answer to a task of the batch: it comes later, from any call that has a responder. Until then the job counts
-    /// nowhere as one in flight. The executor keeps what it needs to serve it. Only on a lane that is `Runs::Process`.
+    /// Instead of an answer to a task of the batch: it comes later, from any call that has a responder. Until then a job that can be
+    /// cancelled counts nowhere as one in flight. The executor keeps what it needs to serve it. Only on a lane that is `Runs::Process`.
     fn park(&mut self, id: TaskId);
     /// Says something that was not asked for. Nobody waits: a worker that leaves more than `Limits::lane_notice_bytes_max` unread
     /// misses notices, and learns that (`Service::missed_notices`). Only on a lane that is `Runs::Process`.
@@ -419,6 +419,11 @@ pub trait Wire: Sized {
     /// About the memory that it takes.
     fn bytes_kept(&self) -> usize {
         0
+    }
+    /// Of a job: whether its client can end its waiting, once it is parked. One of which this is false is parked because it takes long: its
+    /// connection has it in flight until the answer comes, and it is served for whoever has gone as well.
+    fn is_cancellable(&self) -> bool {
+        true
     }
     /// Appends its bytes to `out`, all but the last ones if those are large: they are returned, to be sent from where they lie. It can
     /// be encoded again.

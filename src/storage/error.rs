@@ -28,6 +28,8 @@ pub enum StorageError {
     TimeLimit,
     /// What a read saw of the memory is used again: it begins anew with another view.
     ViewLost,
+    /// The change would hold up others for long, and the caller has asked to hear of that before (`Keyspace::defer_long`).
+    TakesLong,
     /// The value would be longer than `Options::value_bytes_max`.
     TooLarge,
     /// The names of the files mean others than those that the service has open.
@@ -77,6 +79,7 @@ impl StorageError {
             | Self::OutOfMemory
             | Self::TimeLimit
             | Self::ViewLost
+            | Self::TakesLong
             | Self::TooLarge
             | Self::Internal(_) => true,
             Self::Full
@@ -114,6 +117,7 @@ impl fmt::Display for StorageError {
             Self::OutOfMemory => write!(out, "out of memory"),
             Self::TimeLimit => write!(out, "a read took longer than it may"),
             Self::ViewLost => write!(out, "a read was overtaken by what was written meanwhile"),
+            Self::TakesLong => write!(out, "the change would hold up others for long"),
             Self::TooLarge => write!(out, "the value is longer than the limit"),
             Self::FilesLost => {
                 write!(out, "the data files were deleted, replaced or moved while the service had them open")

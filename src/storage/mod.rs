@@ -45,14 +45,14 @@ pub mod sqlite;
 mod streams_model;
 pub mod upkeep;
 
-pub use engine::{Backlog, Elements, Keyspace, List, ParkedJob, SortedSet, Stream, Walk};
+pub use engine::{Backlog, Elements, Keyspace, List, Order, Orders, ParkedJob, Preparer, SortedSet, Stream, Walk};
 pub use error::{Result, StorageError};
 pub use keyspace::{
     Added, Asked, Bound, Building, CHUNK_BYTES, Change, ChangeHook, Claim, Claimed, Consumer, DATABASES, Encoding,
     EndedKey, Expiry, ExpirySample, Fields, GroupCreated, GroupGot, GroupRead, INLINE_BYTES_MAX, ListBuilding, Lookup,
-    Moved, NewId, NoGroup, NotAdded, NotSet, Packed, Pending, Place, Popped, Pushed, Removed, SavePoint, Scored,
-    SetMoved, Start, StreamAdded, StreamBuilding, StreamCounters, StreamGroup, StreamHead, Thresholds, Trim, TrimTo,
-    index_of, range_of, score_of,
+    Moved, NewId, NoGroup, NotAdded, NotSet, Packed, Pending, Place, Popped, Prepared, Pushed, Removed, SavePoint,
+    Scored, SetMoved, Start, StreamAdded, StreamBuilding, StreamCounters, StreamGroup, StreamHead, Thresholds, Trim,
+    TrimTo, index_of, range_of, score_of,
 };
 pub use rows::{Direction, End, Head as Entry, Kind, StreamId};
 pub use sqlite::{

@@ -186,6 +186,7 @@ fn restore(call: &mut WriteCall<'_>) -> CommandResult {
         // Redis lets it overflow, and then the key has ended already.
         _ => Some(ttl_ms.checked_add(call.now_ms).ok_or_else(|| errors::invalid_expire_time("restore"))?),
     };
+    call.keyspace.begin_long(args[3].len() as u64 / ELEMENT_BYTES)?;
     let restored = Restored::of(call.keyspace, args[3])?;
     let expiry = expires_at_ms.map_or(Expiry::Clear, Expiry::At);
     let has_passed = expires_at_ms.is_some_and(|at_ms| at_ms <= call.now_ms);
@@ -209,6 +210,9 @@ fn restore(call: &mut WriteCall<'_>) -> CommandResult {
     call.tell(Class::Generic, "restore", key);
     Ok(Reply::Ok)
 }
+
+/// What an element takes in a payload, about.
+const ELEMENT_BYTES: u64 = 32;
 
 /// What a payload has, on its way to a key.
 enum Restored {

@@ -343,6 +343,7 @@ fn search_and_store(call: &mut WriteCall<'_>, form: Form, event: &'static str) -
     };
     let area = search.area.ok_or(errors::INTERNAL)?;
     let ranks = Ranks::of(&set, &area)?;
+    call.keyspace.begin_long(ranks.members)?;
     let too_much = || errors::SEARCH_TOO_LARGE.into();
     let places = search.gathered(call.keyspace, &set, (&area, &ranks), KEPT_BYTES_MAX, &too_much)?;
     let mut building = call.keyspace.build(Kind::SortedSet);

@@ -166,6 +166,8 @@ fn sdiffstore(call: &mut WriteCall<'_>) -> CommandResult {
 
 fn store(call: &mut WriteCall<'_>, operation: Operation, event: &'static str) -> CommandResult {
     let (key, keys) = (call.args[1], &call.args[2..]);
+    let elements = set_join::elements_of(operation, &set_join::open(call.keyspace, keys)?);
+    call.keyspace.begin_long(elements)?;
     let mut building = call.keyspace.build(Kind::Set);
     let mut portion = next_portion(call.keyspace, operation, keys, None)?;
     loop {

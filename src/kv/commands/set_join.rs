@@ -37,6 +37,15 @@ pub fn open<'a>(keyspace: &'a Keyspace, keys: &[&[u8]]) -> Result<Vec<Option<Ele
     open_all(keys, |key| elements::of(keyspace, Kind::Set, key))
 }
 
+/// How many elements are looked at to join these, at most.
+pub(super) fn elements_of(operation: Operation, sets: &[Option<Elements<'_>>]) -> u64 {
+    let counts = sets.iter().map(|set| set.as_ref().map_or(0, Elements::len));
+    match operation {
+        Operation::Intersection => counts.min().unwrap_or(0).saturating_mul(sets.len() as u64),
+        Operation::Union | Operation::Difference => counts.sum(),
+    }
+}
+
 /// What `open` finds at each of these keys, as far as memory bears it.
 pub(super) fn open_all<'a>(
     keys: &[&[u8]],

@@ -187,6 +187,10 @@ fn sort_and_store(call: &mut WriteCall<'_>) -> CommandResult {
     let mut options = Options::parse(&call.args[2..], true, may_look_up(call.user, call.args))?;
     let destination = options.destination.ok_or(errors::INTERNAL)?;
     let source = Source::open(call.keyspace, call.args[1])?;
+    // Other keys than those that it names are not watched while a call is prepared.
+    if !options.looks_up() {
+        call.keyspace.begin_long(source.count())?;
+    }
     let mut range = options.range(source.count());
     if source.is_set() {
         options.order_a_set();

@@ -21,6 +21,11 @@ pub struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
+    /// Whether other keys are read than those that the call names.
+    pub fn looks_up(&self) -> bool {
+        self.by.iter().chain(&self.gets).any(Pattern::looks_up)
+    }
+
     /// What stands behind the key. `may_store`: there may be a STORE; `may_look_up`: other keys may be read, whose names nobody knows before.
     pub fn parse(mut args: &[&'a [u8]], may_store: bool, may_look_up: bool) -> Result<Options<'a>, CommandError> {
         let mut options = Options {

@@ -27,6 +27,11 @@ pub enum Pattern<'a> {
 }
 
 impl<'a> Pattern<'a> {
+    /// Whether it names keys.
+    pub fn looks_up(&self) -> bool {
+        matches!(self, Pattern::Key { .. })
+    }
+
     #[must_use]
     pub fn of(pattern: &'a [u8]) -> Pattern<'a> {
         let end = pattern.iter().position(|byte| *byte == 0).unwrap_or(pattern.len());

@@ -12,7 +12,7 @@ use crate::kv::commands::elements;
 use crate::kv::commands::lookup;
 use crate::kv::commands::portion::Portion;
 use crate::kv::commands::ranked::{self, MEMBER_BYTES_MIN};
-use crate::kv::commands::set_join::Operation;
+use crate::kv::commands::set_join::{self, Operation};
 use crate::kv::commands::sorted_set_join::{self, Aggregate, Input, Join};
 use crate::kv::commands::table::{Command, Flags, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
@@ -279,6 +279,7 @@ fn zdiffstore(call: &mut WriteCall<'_>) -> CommandResult {
 /// `name` is also that of the event.
 fn store(call: &mut WriteCall<'_>, operation: Operation, name: &'static str) -> CommandResult {
     let (wish, sets) = Wish::parse(call.keyspace, operation, Form::Stored, name, call.args)?;
+    call.keyspace.begin_long(set_join::elements_of(operation, &sets))?;
     let mut portion = wish.portion(sets, None)?;
     let mut building = call.keyspace.build(Kind::SortedSet);
     loop {

@@ -245,6 +245,7 @@ fn zrangestore(call: &mut WriteCall<'_>) -> CommandResult {
         Some(set) => ranked::part(&range, &set)?,
         None => Part { first: 0, count: 0, is_reverse: false },
     };
+    call.keyspace.begin_long(part.count)?;
     let mut building = call.keyspace.build(Kind::SortedSet);
     let mut stored = 0;
     while stored < part.count {

@@ -420,6 +420,10 @@ impl Wire for Job {
         self.calls.bytes_kept() + watched
     }
 
+    fn is_cancellable(&self) -> bool {
+        matches!(self.kind, Kind::Wait(_))
+    }
+
     fn encode(&mut self, out: &mut Vec<u8>) -> Option<Bytes> {
         out.extend_from_slice(&[u8::from(self.version == Version::Resp3), u8::from(self.wants_ends)]);
         out.extend_from_slice(&self.rights.user.to_le_bytes());

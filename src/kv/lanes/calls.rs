@@ -9,14 +9,15 @@ use std::time::Instant;
 
 use crate::kv::cache::{Learning, Seen, asked};
 use crate::kv::call::{
-    Class, Classes, ELEMENT_WEIGHT, Event as KeyEvent, Events, ReadCall, ReadResult, UserRows, Waited, WaitingCalls,
-    WriteCall,
+    Class, Classes, ELEMENT_WEIGHT, Event as KeyEvent, Events, Notifications, ReadCall, ReadResult, UserRows, Waited,
+    WaitingCalls, WriteCall,
 };
 use crate::kv::commands::lookup;
 use crate::kv::commands::permissions::vocabulary;
 use crate::kv::commands::table::{Command, Either, Handler, Wait};
 use crate::kv::errors::{self, CommandError};
 use crate::kv::jobs::job::{Call, Calls as JobCalls, Job, Kind, SlowCall, Unit};
+use crate::kv::lanes::preparing::Request;
 use crate::kv::metrics::statistics::{Counted, Statistics, Totals};
 use crate::kv::metrics::tally::Tally;
 use crate::kv::sessions::slow_log;
@@ -82,6 +83,8 @@ pub enum Ran {
     Panicked,
     /// It was not run: a read of more than it may read here.
     TooHeavy,
+    /// It was not run: a change that others would wait for.
+    TakesLong,
     /// It waits. What it has changed stands only if `keeps_changes`.
     Parked { keeps_changes: bool },
     /// A read that is to wait, with these arguments.
@@ -279,6 +282,21 @@ impl Calls {
         self.sources_version
     }
 
+    /// What a job's first call is to be prepared with.
+    pub(super) fn request(&mut self, job: &Job) -> Request {
+        if job.rights != self.rights {
+            self.act_by(job.rights);
+        }
+        let events = Notifications::from_word(self.shared.runtime.read(Knob::KeyspaceEvents));
+        Request {
+            calls: job.calls.clone(),
+            version: job.version,
+            reply_bytes_max: self.shared.settings.output_bytes_max,
+            user: Arc::clone(&self.user),
+            wanted: events.classes(),
+        }
+    }
+
     /// From here on calls tell of these.
     pub fn want_events(&mut self, wanted: Classes) {
         self.wanted = wanted;
@@ -464,6 +482,7 @@ impl Calls {
                 encode::error(&text, answer.replies);
                 (Ran::Refused, Some(text))
             }
+            Ok(Err(CommandError::Storage(StorageError::TakesLong))) => return Ran::TakesLong,
             Ok(Err(CommandError::Storage(error))) => {
                 let text = errors::storage_text(&error);
                 (Ran::Failed(error), Some(text))

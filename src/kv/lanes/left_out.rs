@@ -9,6 +9,8 @@ pub type Place = (usize, usize);
 
 /// In the place of a task's index: the calls that wait, by the numbers of their jobs.
 pub const WAITERS: usize = usize::MAX;
+/// The same of those that were prepared.
+pub const LONG_CALLS: usize = usize::MAX - 1;
 
 #[derive(Debug, Default)]
 pub struct LeftOut {

@@ -219,7 +219,7 @@ impl Reader {
                     }
                 }
                 Ran::Failed(error) => self.failed(&call, &error, &mut answers),
-                Ran::Panicked | Ran::Parked { .. } => self.panicked(&call, &mut answers),
+                Ran::Panicked | Ran::Parked { .. } | Ran::TakesLong => self.panicked(&call, &mut answers),
                 Ran::Waits(args) => {
                     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
                     answers.waits.get_or_insert_default().push(call.row, call.admitted(), &args);
@@ -317,7 +317,9 @@ impl Reader {
                     self.failed(&call, &error, answers);
                 }
                 Ran::Failed(error) => return Err((at, error)),
-                Ran::Panicked | Ran::TooHeavy | Ran::Parked { .. } | Ran::Waits(_) => self.panicked(&call, answers),
+                Ran::Panicked | Ran::TooHeavy | Ran::TakesLong | Ran::Parked { .. } | Ran::Waits(_) => {
+                    self.panicked(&call, answers);
+                }
             }
         }
         Ok(end)

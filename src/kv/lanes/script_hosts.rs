@@ -281,7 +281,9 @@ impl Writing<'_> {
         match self.writer.call(self.place, call, answer).map_err(Stopped::Storage)? {
             Attempt::Done(Called::Answered) => {}
             Attempt::Done(Called::Refused(text)) => encode::error(&text, reply),
-            Attempt::Done(Called::TooHeavy | Called::Parked) => encode::error(errors::INTERNAL, reply),
+            Attempt::Done(Called::TooHeavy | Called::TakesLong | Called::Parked) => {
+                encode::error(errors::INTERNAL, reply)
+            }
             Attempt::Spoiled(spoiled) => return Err(Stopped::Spoiled(spoiled)),
         }
         let had_changes = self.writer.keyspace.has_unwritten_changes();
@@ -405,7 +407,7 @@ impl Host for Reading<'_> {
                 encode::error(errors::INTERNAL, reply);
             }
             Ran::Failed(error) => encode::error(&errors::storage_text(&error), reply),
-            Ran::Panicked | Ran::TooHeavy | Ran::Parked { .. } | Ran::Waits(_) => {
+            Ran::Panicked | Ran::TakesLong | Ran::TooHeavy | Ran::Parked { .. } | Ran::Waits(_) => {
                 encode::error(errors::INTERNAL, reply);
             }
         }

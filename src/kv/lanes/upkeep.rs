@@ -105,6 +105,14 @@ impl WriterUpkeep {
         self.upkeep.tickets_mut()
     }
 
+    /// Whether more may be written between groups, without being throttled for it. Waits for that, but not longer than this.
+    ///
+    /// # Errors
+    /// The `-wal` can't be looked at.
+    pub fn may_append(&self, keyspace: &Keyspace, longest: Duration) -> Result<bool, StorageError> {
+        self.upkeep.may_append(keyspace, longest)
+    }
+
     /// How many bytes of jobs the next group may have.
     pub fn group_bytes_max(&self, keyspace: &Keyspace) -> usize {
         self.upkeep.group_bytes_max(keyspace)

@@ -16,6 +16,7 @@ use crate::kv::lanes::calls::{Answer, Answers, Calls, Ran};
 use crate::kv::lanes::file_watch::SharedFileWatch;
 use crate::kv::lanes::lane_executor::refused;
 use crate::kv::lanes::left_out::{LeftOut, Place};
+use crate::kv::lanes::long_calls::LongCalls;
 use crate::kv::lanes::marking::Marking;
 use crate::kv::lanes::serving::{self, Ending, Served, ServedCall};
 use crate::kv::lanes::telling::Telling;
@@ -46,6 +47,7 @@ pub struct Writer {
     marking: Marking,
     pub(super) telling: Telling,
     pub(super) waiters: Waiters,
+    pub(super) long_calls: LongCalls,
     accounts: Accounts,
     /// Of the group at hand.
     pub(super) served: Served,
@@ -105,6 +107,8 @@ pub(super) enum Called {
     Refused(Cow<'static, str>),
     /// A read of too much: it was not run.
     TooHeavy,
+    /// A change that others would wait for: it was not run.
+    TakesLong,
     /// It waits.
     Parked,
 }
@@ -161,6 +165,7 @@ impl Writer {
             telling: Telling::new(shared, context.scoreboard, &marking),
             marking,
             waiters,
+            long_calls: LongCalls::new(shared, options),
             accounts,
             served: Served::new(),
             met: BTreeSet::new(),
@@ -221,7 +226,7 @@ impl Writer {
                 // The others come again, in the next group.
                 let tasks = &tasks[..applied.len()];
                 self.count_group(tasks, begun);
-                self.telling.tell(&mut self.keyspace, self.served.iter().map(ServedCall::client), responder);
+                self.telling.tell(&mut self.keyspace, self.served.iter().filter_map(ServedCall::client), responder);
                 for (index, (task, applied)) in tasks.iter().zip(applied).enumerate() {
                     match done(&task.job, applied).or_else(|| self.take_served(task.id.number)) {
                         Some(done) => responder.answer(task.id, done),
@@ -236,6 +241,7 @@ impl Writer {
             Group::Failed(error) => {
                 let text = errors::storage_text(&error);
                 tasks.iter().for_each(|task| responder.answer(task.id, refused(&task.job, &text)));
+                self.refuse_long_call(&text, responder);
             }
             Group::Spoiled(..) => unreachable!("the loop goes on after a call that failed"),
         }
@@ -262,6 +268,9 @@ impl Writer {
         self.calls.want_events(self.telling.classes());
         self.waiters.begin();
         self.reply_bytes = 0;
+        if let Attempt::Spoiled(spoiled) = self.answer_long_call(left_out)? {
+            return Ok(Attempt::Spoiled(spoiled));
+        }
         if let Attempt::Spoiled(spoiled) = self.serve(left_out)? {
             return Ok(Attempt::Spoiled(spoiled));
         }
@@ -295,7 +304,7 @@ impl Writer {
         let tasks = &tasks[..applied.len()];
         reach(&self.calls.shared.hand_offs, Point::BeforeCommit);
         let has_marks = self.marking.lock().marks.has_marks();
-        let (parked, served) = serving::fates(&self.waiters, &self.served, tasks);
+        let (parked, served) = serving::fates((&self.waiters, &self.long_calls), &self.served, tasks);
         let has_changes = has_marks
             || !served.is_empty()
             || self.keyspace.changes_sources()
@@ -314,6 +323,7 @@ impl Writer {
         self.accounts.record(&mut self.keyspace)?;
         self.upkeep.commit(&mut self.keyspace, GroupTickets { last, parked, served })?;
         self.waiters.committed();
+        self.long_calls.committed(&mut self.keyspace);
         self.calls.sources_committed();
         reach(&self.calls.shared.hand_offs, Point::AfterCommit);
         self.accounts.committed();
@@ -351,9 +361,18 @@ impl Writer {
             let weight = (call.unit == Unit::Alone && number > 0).then_some(RIDING_BYTES_MAX);
             let answer = answers.next(&self.calls, job, &call, weight);
             self.telling.is_of(task.id);
-            match self.call((index, number), &call, answer)? {
-                // A reader has it, and what is behind it, when this group is committed.
+            let is_script = matches!(call.command().handler, Handler::Script(_));
+            self.keyspace.defer_long(is_run && call.unit == Unit::Alone && !is_script);
+            let called = self.call((index, number), &call, answer);
+            self.keyspace.defer_long(false);
+            match called? {
+                // A reader has it, and what is behind it, when this group is committed; or it comes again, as the first of its job.
                 Attempt::Done(Called::TooHeavy) => break,
+                Attempt::Done(Called::TakesLong) if number > 0 => break,
+                Attempt::Done(Called::TakesLong) => {
+                    self.long_calls.park(task);
+                    return Ok(Attempt::Done(Applied::Parked));
+                }
                 Attempt::Done(Called::Parked) => {
                     self.waiters.park(task);
                     return Ok(Attempt::Done(Applied::Parked));
@@ -409,6 +428,7 @@ impl Writer {
         let called = match ran {
             Ran::Failed(error) => return self.storage_failed(place, call, error, savepoint),
             Ran::TooHeavy => return Ok(Attempt::Done(Called::TooHeavy)),
+            Ran::TakesLong => Called::TakesLong,
             Ran::Answered | Ran::Refused => Called::Answered,
             Ran::Parked { .. } => Called::Parked,
             // Only a reader lets what reads wait.
@@ -504,6 +524,7 @@ impl Writer {
 
     fn roll_back(&mut self) {
         self.waiters.rolled_back();
+        self.long_calls.rolled_back();
         self.calls.sources_rolled_back();
         self.accounts.rolled_back();
         self.served.clear();
@@ -536,7 +557,7 @@ impl Writer {
             return wait;
         }
         self.accounts.look_at_file();
-        if self.waiters.must_look() {
+        if self.waiters.must_look() || self.long_calls.is_ready() {
             self.run(&[], responder);
         }
         if let Err(error) = self.calls.fit_map(&mut self.keyspace, self.may_map) {
@@ -545,6 +566,7 @@ impl Writer {
         self.try_to_write();
         let is_idle = !std::mem::take(&mut self.has_run);
         let next = self.upkeep.step(&mut self.keyspace, is_idle, |keyspace| self.telling.begin(keyspace));
+        let next = next.and_then(|next| Ok(self.go_on_with_long_calls(is_idle)?.map_or(next, |wait| next.min(wait))));
         self.unmark();
         let wait = next.unwrap_or_else(|error| {
             self.failed(&error);
@@ -614,11 +636,13 @@ impl Writer {
     pub fn forget(&mut self, incarnation: u64) {
         self.met.remove(&incarnation);
         self.waiters.forget(incarnation);
+        self.long_calls.forget(incarnation);
         self.upkeep.tickets_mut().forget(incarnation);
     }
 
     /// The orderly end: everything in the file, an empty `-wal`.
     pub fn finish(&mut self) {
+        self.long_calls.stop();
         if let Some(rescue) = &mut self.rescue {
             self.upkeep.stop();
             if let Err(error) = rescue.go_on(&mut self.keyspace, &self.calls.shared.settings.storage, clock::wall_ms())

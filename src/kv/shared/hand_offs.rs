@@ -39,8 +39,11 @@ pub enum HandOff {
     /// How often a signal has asked for the file of users to be read again, and how many of these were heard.
     UsersFileAsked,
     UsersFileRead,
+    /// The number of the job that is being prepared beside the writer, and how many writers have died meanwhile.
+    LongCall,
+    LongCallDeaths,
 }
-const WORDS: usize = HandOff::UsersFileRead as usize + 1;
+const WORDS: usize = HandOff::LongCallDeaths as usize + 1;
 
 #[derive(Clone)]
 pub struct HandOffs(&'static [AtomicU64]);

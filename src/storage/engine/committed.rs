@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::counts::Remembered;
 use super::groups::Groups;
+use super::preparing::{Looking, Preparing, value_of};
 use super::scan;
 use crate::storage::broken::{self, Variant};
 use crate::storage::error::{Result, StorageError};
@@ -26,12 +27,14 @@ pub struct Committed {
     pub(super) whole_before: Cell<u64>,
     pub(super) remembered: RefCell<Remembered>,
     /// When it began, by the caller's clock and by this process's: a pin says since when it holds.
-    begun: (i64, Instant),
+    begun: Cell<(i64, Instant)>,
     /// For reads, which may be nested.
     scratches: RefCell<Vec<Scratch>>,
     portions: RefCell<Vec<Portion>>,
     /// Of the writer, if there is memory.
     pub(super) groups: Option<Groups>,
+    /// Of one that prepares changes for the writer.
+    pub(super) preparing: Option<Preparing>,
 }
 
 /// How long a view is waited for: of all that can be in its way, a writer that died and whose successor is not there yet takes longest.
@@ -63,10 +66,11 @@ impl Committed {
             window: Cell::default(),
             whole_before: Cell::default(),
             remembered: RefCell::default(),
-            begun: (0, clock::monotonic()),
+            begun: Cell::new((0, clock::monotonic())),
             scratches: RefCell::default(),
             portions: RefCell::default(),
             groups: None,
+            preparing: None,
         }
     }
 
@@ -80,7 +84,7 @@ impl Committed {
     }
 
     pub(super) fn begin_read(&mut self, now_ms: i64) -> Result<()> {
-        self.begun = (now_ms, clock::monotonic());
+        self.begun.set((now_ms, clock::monotonic()));
         let early = broken::is(Variant::SequenceBeforeSnapshot).then(|| self.memory.published());
         let early_newest = broken::is(Variant::NewestBeforeSnapshot).then(|| self.memory.newest());
         if early.is_some() || early_newest.is_some() {
@@ -101,6 +105,7 @@ impl Committed {
 
     /// Lets go of the view and takes a new one.
     pub(super) fn renew(&self) -> Result<()> {
+        self.begun.set((self.pin_ms(), clock::monotonic()));
         self.close_view();
         self.base.renew_snapshot()?;
         self.open_view()
@@ -147,7 +152,7 @@ impl Committed {
                 return Ok(());
             }
             tries += 1;
-            if clock::monotonic().duration_since(self.begun.1) > VIEW_WAIT {
+            if clock::monotonic().duration_since(self.begun.get().1) > VIEW_WAIT {
                 return Err(StorageError::ViewLost);
             }
             if tries > VIEWS_AT_ONCE {
@@ -158,8 +163,17 @@ impl Committed {
     }
 
     fn pin_ms(&self) -> i64 {
-        let passed = clock::monotonic().duration_since(self.begun.1);
-        self.begun.0 + i64::try_from(passed.as_millis()).unwrap_or(0)
+        let (begun_ms, begun) = self.begun.get();
+        begun_ms + i64::try_from(clock::monotonic().duration_since(begun).as_millis()).unwrap_or(0)
+    }
+
+    /// Before a look, of a value's rows: of one that prepares, a new view where it has to be. It goes on until what is returned is dropped.
+    fn begin_look(&self, id: impl FnOnce() -> Option<i64>) -> Result<Option<Looking<'_>>> {
+        let Some(preparing) = &self.preparing else { return Ok(None) };
+        if preparing.needs_view(id())? {
+            self.renew()?;
+        }
+        Ok(Some(preparing.look()))
     }
 
     fn is_in_memory(&self) -> bool {
@@ -209,6 +223,7 @@ impl Drop for Committed {
 
 impl Snapshot for Committed {
     fn row<R>(&self, key: RowKey<'_>, part: Part, show: impl FnOnce(Row<'_>) -> R) -> Result<Option<R>> {
+        let _look = self.begin_look(|| value_of(key.name()))?;
         if !self.is_in_memory() {
             return self.base.row(key, part, show);
         }
@@ -228,6 +243,7 @@ impl Snapshot for Committed {
     }
 
     fn scan(&self, range: Range, show: &mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>) -> Result<()> {
+        let _look = self.begin_look(|| range.value())?;
         if !self.is_in_memory() {
             return self.base.scan(range, show);
         }
@@ -235,6 +251,7 @@ impl Snapshot for Committed {
     }
 
     fn walk(&self, stretch: Stretch<'_>, show: &mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>) -> Result<()> {
+        let _look = self.begin_look(|| Some(stretch.id))?;
         if !self.is_in_memory() {
             return self.base.walk(stretch, show);
         }
@@ -248,7 +265,7 @@ impl Store for Committed {
     }
 
     fn check_writing(&self) -> Result<()> {
-        self.base.check_writing()
+        if self.is_preparing() && self.base.is_in_transaction() { Ok(()) } else { self.base.check_writing() }
     }
 
     fn counts(&self, space: u64) -> Result<(u64, u64)> {
@@ -282,19 +299,39 @@ impl Store for Committed {
     }
 
     fn fresh_id(&mut self) -> Result<i64> {
-        self.base.fresh_id()
+        match &mut self.preparing {
+            Some(preparing) => preparing.fresh_id(),
+            None => self.base.fresh_id(),
+        }
     }
 
     fn write_ahead(&mut self, id: i64, number: u64, bytes: &[u8]) -> Result<()> {
-        self.base.write_ahead(id, number, bytes)
+        match &self.preparing {
+            Some(preparing) => preparing.write(RowKey::chunk(id, number), Row::Chunk(bytes)),
+            None => self.base.write_ahead(id, number, bytes),
+        }
     }
 
     fn write_element_ahead(&mut self, name: RowKey<'_>, row: ElementRow<'_>) -> Result<()> {
-        self.base.write_element_ahead(name, row)
+        match &self.preparing {
+            Some(preparing) => preparing.write(name, Row::Element(row)),
+            None => self.base.write_element_ahead(name, row),
+        }
     }
 
-    fn write_elements_ahead(&mut self, rows: &Batch) -> Result<()> {
-        self.base.write_elements_ahead(rows)
+    fn write_elements_ahead(&mut self, rows: &mut Batch) -> Result<()> {
+        match &self.preparing {
+            Some(preparing) => preparing.write_all(std::mem::take(rows)),
+            None => self.base.write_elements_ahead(rows),
+        }
+    }
+
+    fn adopt(&mut self, id: i64) -> Result<()> {
+        self.base.adopt(id)
+    }
+
+    fn is_preparing(&self) -> bool {
+        self.preparing.is_some()
     }
 
     fn refuses_twice(&self) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::committed::Committed;
 use super::groups::Groups;
+use super::preparing::Preparing;
 use super::take_over::take_over;
 use super::tickets::ParkedJob;
 use crate::storage::error::{Result, StorageError};
@@ -65,6 +66,18 @@ impl Keyspace {
         let mut keyspace = Self::on(Base::open_writer(options)?, memory, options, Some(hook));
         let seed = keyspace.seed()?;
         take_over(&mut keyspace.store, seed, options)?;
+        Ok(keyspace)
+    }
+
+    /// For changes that are prepared beside the writer.
+    pub(super) fn open_preparer(
+        options: &Options,
+        memory: Memory,
+        preparing: Preparing,
+        hook: ChangeHook,
+    ) -> Result<Self> {
+        let mut keyspace = Self::on(Base::open_reader(options)?, memory, options, Some(hook));
+        keyspace.store.preparing = Some(preparing);
         Ok(keyspace)
     }
 
@@ -397,7 +410,7 @@ impl StorageError {
     /// True when this may have ended the transaction that met it, or lets it not be committed: see `Keyspace::recover`.
     #[must_use]
     pub fn spoils_transaction(&self) -> bool {
-        !matches!(self, Self::TooLarge)
+        !matches!(self, Self::TooLarge | Self::TakesLong)
     }
 }
 

@@ -20,6 +20,7 @@ mod groups;
 mod keyspace;
 #[cfg(test)]
 mod measured;
+mod preparing;
 mod scan;
 mod take_over;
 #[cfg(test)]
@@ -28,4 +29,5 @@ mod tickets;
 
 pub use backlog::Backlog;
 pub use keyspace::{Elements, Keyspace, List, SortedSet, Stream, Walk};
+pub use preparing::{Order, Orders, Preparer};
 pub use tickets::ParkedJob;

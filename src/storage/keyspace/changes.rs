@@ -127,6 +127,7 @@ impl<S: Store> Keyspace<S> {
             return Ok(false);
         }
         let Some(Whole { head, value }) = self.live_whole(from)? else { return Ok(false) };
+        self.begin_long(self.rows_of(&head))?;
         let origin = self.make_way(to_database, name, to)?;
         let mut value = value;
         let id = match (head.id, head.id.and_then(|id| Rows::of(head.kind, id))) {
@@ -148,6 +149,15 @@ impl<S: Store> Keyspace<S> {
         let row = KeyRow { head: Head { id, ..head }, value: value.as_deref() };
         self.batch.put(name, Row::Key(row), origin)?;
         Ok(true)
+    }
+
+    /// How many rows the value of a key has beside the key's own.
+    fn rows_of(&self, head: &Head) -> u64 {
+        match (head.id, head.kind) {
+            (None, _) => 0,
+            (Some(_), Kind::String) => self.layout.chunk_count(head.length),
+            (Some(_), _) => head.length,
+        }
     }
 
     /// When a key ends that is written so. `old` is the row that it has, alive or not.

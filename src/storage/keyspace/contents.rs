@@ -480,9 +480,7 @@ impl<S: Store> Keyspace<S> {
     }
 
     pub(super) fn write_out(&mut self, ahead: &mut Batch) -> Result<()> {
-        self.store.write_elements_ahead(ahead)?;
-        ahead.clear();
-        Ok(())
+        self.store.write_elements_ahead(ahead)
     }
 
     /// Gives the key what was built, whatever it held; if that is empty, the key goes. Returns how many elements it has.

@@ -29,6 +29,8 @@ pub struct Keyspace<S> {
     pub(in crate::storage) ended: Ended,
     /// True while `renew_snapshot` does nothing, see there.
     pub(in crate::storage) snapshot_is_held: bool,
+    /// What takes long is refused, see there.
+    pub(super) defers_long: bool,
     pub(super) selected: u8,
     pub(super) now_ms: i64,
     value_bytes_max: u64,
@@ -60,8 +62,14 @@ pub trait Store: Snapshot {
     /// Writes an element of a new collection ahead of the batch.
     fn write_element_ahead(&mut self, name: RowKey<'_>, row: ElementRow<'_>) -> Result<()>;
 
-    /// The same of many, each of them once.
-    fn write_elements_ahead(&mut self, rows: &Batch) -> Result<()>;
+    /// The same of many, each of them once. Nothing of them is left there.
+    fn write_elements_ahead(&mut self, rows: &mut Batch) -> Result<()>;
+
+    /// A value that was written ahead of an earlier group gets its owner: it is no orphan any more.
+    fn adopt(&mut self, id: i64) -> Result<()>;
+
+    /// Whether all that is changed is prepared for a group of the writer's.
+    fn is_preparing(&self) -> bool;
 
     /// `write_elements_ahead` of a row that is there is an error: so nobody has to look before.
     fn refuses_twice(&self) -> bool;
@@ -116,6 +124,7 @@ impl<S: Store> Keyspace<S> {
             hook,
             ended: Ended::default(),
             snapshot_is_held: false,
+            defers_long: false,
             selected: 0,
             now_ms: 0,
             value_bytes_max: value_bytes_max.min(Layout::STANDARD.value_bytes_max()),

@@ -24,6 +24,7 @@ mod lists;
 #[cfg(test)]
 mod lists_tests;
 mod packed;
+mod prepared;
 mod reads;
 mod scan;
 mod scores;
@@ -60,6 +61,8 @@ pub use list_reads::{List, index_of, range_of};
 pub use list_window::{ListShape, Window};
 pub use lists::{Moved, Pushed};
 pub use packed::{Encoding, Packed};
+pub(super) use prepared::Announced;
+pub use prepared::Prepared;
 pub use scores::Bound;
 pub use sets::{Popped, SetMoved};
 pub use sorted_reads::{SortedSet, score_of};

@@ -92,6 +92,9 @@ impl<S: Store> Keyspace<S> {
         };
         let set = Elements::of(self, &opened.contents);
         let length = set.len();
+        if !set.is_packed() && count < length {
+            self.begin_long(2 * count)?;
+        }
         if count < length && !set.is_packed() && (length - count).saturating_mul(LEFT_SHARE) <= count {
             return self.leave(key, &opened, count, random, grant).map(Lookup::Found);
         }

@@ -32,6 +32,10 @@ enum Held {
 
 /// More members than this are not removed one by one: those that stay are written anew, of which none need be in memory.
 const REMOVED_MAX: u64 = 1 << 20;
+/// The same where others do not wait for those that stay, but for the removal.
+const REMOVED_BESIDE_MAX: u64 = 1 << 15;
+/// For each member that is removed one by one, counts included.
+const ROWS_TOUCHED: u64 = 4;
 /// So many members are taken out one by one, from where the set begins or ends.
 const POPPED_MAX: u64 = 64;
 /// Members that are written anew at once.
@@ -113,11 +117,13 @@ impl<S: Store> Keyspace<S> {
             self.close_without_any(opened)?;
             return Ok(Removed { count, is_gone: true });
         }
-        if let Form::Rows { rows, .. } = &opened.contents.form
-            && (length - count <= count || count > REMOVED_MAX)
-        {
-            self.keep_others(key, rows.id, (rank, count), &opened.contents)?;
-            return Ok(Removed { count, is_gone: false });
+        if let Form::Rows { rows, .. } = &opened.contents.form {
+            self.begin_long(count * ROWS_TOUCHED)?;
+            let removed_max = if self.store.is_preparing() { REMOVED_BESIDE_MAX } else { REMOVED_MAX };
+            if length - count <= count || count > removed_max {
+                self.keep_others(key, rows.id, (rank, count), &opened.contents)?;
+                return Ok(Removed { count, is_gone: false });
+            }
         }
         self.begin_change(&mut opened.contents)?;
         match &mut opened.contents.form {

@@ -26,6 +26,8 @@ pub struct Layout {
     pub ahead_bytes_min: usize,
     /// The same of a collection's elements.
     pub ahead_elements_min: u64,
+    /// A change of more elements takes long.
+    pub long_elements_min: u64,
     /// A collection of up to so many elements and bytes lies in its key's row. No part of the format.
     pub packed_elements_max: u64,
     pub packed_bytes_max: usize,
@@ -51,6 +53,7 @@ impl Layout {
         chunk_bytes: CHUNK_BYTES,
         ahead_bytes_min: 1 << 20,
         ahead_elements_min: 8192,
+        long_elements_min: 4096,
         packed_elements_max: 128,
         // Two such rows share a page. Up to a whole page a change costs the same in the table, but the journal takes the row whole.
         packed_bytes_max: 960,
@@ -72,6 +75,7 @@ impl Layout {
         chunk_bytes: 8,
         ahead_bytes_min: 40,
         ahead_elements_min: 12,
+        long_elements_min: 8,
         packed_elements_max: 4,
         packed_bytes_max: 48,
         name_bytes_max: 18,
@@ -90,7 +94,7 @@ impl Layout {
         self.chunk_bytes as u64 * CHUNKS_MAX
     }
 
-    fn chunk_count(&self, length: u64) -> u64 {
+    pub(super) fn chunk_count(&self, length: u64) -> u64 {
         length.div_ceil(self.chunk_bytes as u64)
     }
 }

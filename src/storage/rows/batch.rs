@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
 
 use super::{Direction, Head, Range, Row, RowKey, Stretch, Table};
 use crate::storage::error::{Result, StorageError};
@@ -225,6 +226,24 @@ impl Batch {
         self.sort();
         let sorted = self.sorted.borrow();
         sorted.iter().filter_map(|number| self.changed(*number)).try_for_each(&mut show)
+    }
+
+    /// Shows changes in the order of their keys, behind so many that were shown before, until `show` fails or breaks off. Returns how many
+    /// were shown by then; `None`: all.
+    pub fn go_on_in_order<'a, E>(
+        &'a self,
+        shown: usize,
+        mut show: impl FnMut(Changed<'a>) -> std::result::Result<ControlFlow<()>, E>,
+    ) -> std::result::Result<Option<usize>, E> {
+        self.sort();
+        let sorted = self.sorted.borrow();
+        for (place, number) in sorted.iter().enumerate().skip(shown) {
+            let Some(changed) = self.changed(*number) else { continue };
+            if show(changed)?.is_break() && place + 1 < sorted.len() {
+                return Ok(Some(place + 1));
+            }
+        }
+        Ok(None)
     }
 
     /// Shows the changes in no order, until `show` fails.

@@ -290,6 +290,14 @@ impl<'a> RowKey<'a> {
 }
 
 impl Range {
+    /// The value whose rows these are. `None`: they are keys.
+    pub(in crate::storage) fn value(&self) -> Option<i64> {
+        match *self {
+            Self::Keys { .. } => None,
+            Self::Chunks { id, .. } | Self::Elements { id, .. } => Some(id),
+        }
+    }
+
     /// Table, and the numbers of the first and the last row that there can be.
     pub(in crate::storage) fn bounds(&self) -> (Table, u128, u128) {
         match *self {

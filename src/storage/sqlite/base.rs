@@ -2,6 +2,7 @@
 //! snapshot; what it writes are a batch's, and what the upkeep sweeps.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -41,6 +42,8 @@ pub struct Base {
     /// Of them those that stay while the disk is soon short of room.
     pub(super) kept_cells: Option<u64>,
     pub(super) merging: Merging,
+    /// Values that are among the orphans and are being built: see `begin_building`.
+    pub(super) building: HashSet<i64>,
     /// The file is new, and nobody else has it: see filling.rs.
     pub(super) is_filling: bool,
     is_mapped: bool,
@@ -97,6 +100,7 @@ impl Base {
             journal_cells: region_cells(options.journal_bytes_max),
             kept_cells: None,
             merging: Merging::default(),
+            building: HashSet::new(),
             is_filling: false,
             is_mapped: options.mmap,
             read_limit,

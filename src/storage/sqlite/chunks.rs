@@ -49,6 +49,12 @@ impl Base {
         Ok(())
     }
 
+    /// The value has an owner again.
+    pub(super) fn take_from_orphans(&self, id: i64) -> Result<()> {
+        self.connection.prepare_cached("DELETE FROM orphan WHERE what = 'value' AND number = ?1")?.execute([id])?;
+        Ok(())
+    }
+
     /// Leaves items of a list beyond one of its ends to the sweeper: those before, or behind, this position. None: there are none.
     pub(super) fn give_up_items(&self, id: i64, end: End, position: Option<u64>) -> Result<()> {
         let what = Orphan::items(end);

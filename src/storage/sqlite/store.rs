@@ -44,15 +44,27 @@ impl Store for Base {
         }
     }
 
-    fn write_elements_ahead(&mut self, rows: &Batch) -> Result<()> {
+    fn write_elements_ahead(&mut self, rows: &mut Batch) -> Result<()> {
         if self.is_filling {
             self.check_writing()?;
-            return self.insert_elements(rows);
+            self.insert_elements(rows)?;
+        } else {
+            rows.in_order(|changed| match changed.row {
+                Some(Row::Element(row)) => self.write_element_ahead(changed.key, row),
+                _ => Ok(()),
+            })?;
         }
-        rows.in_order(|changed| match changed.row {
-            Some(Row::Element(row)) => self.write_element_ahead(changed.key, row),
-            _ => Ok(()),
-        })
+        rows.clear();
+        Ok(())
+    }
+
+    fn adopt(&mut self, id: i64) -> Result<()> {
+        self.check_writing()?;
+        self.take_from_orphans(id)
+    }
+
+    fn is_preparing(&self) -> bool {
+        false
     }
 
     fn refuses_twice(&self) -> bool {

@@ -90,6 +90,23 @@ impl Base {
         }
     }
 
+    /// Of a new value: its rows come in transactions before the one that gives it an owner.
+    pub(in crate::storage) fn make_orphan(&mut self, id: i64) -> Result<()> {
+        self.check_writing()?;
+        self.give_up_value(id)
+    }
+
+    /// Until `end_building` nobody sweeps these orphans.
+    pub(in crate::storage) fn begin_building(&mut self, ids: &[i64]) {
+        self.building.extend(ids);
+    }
+
+    /// They have an owner, or nobody will give them one.
+    pub fn end_building(&mut self, ids: &[i64]) {
+        ids.iter().for_each(|id| _ = self.building.remove(id));
+        self.sweep_from_start();
+    }
+
     /// What waited for a merge need not any more.
     pub(super) fn sweep_from_start(&mut self) {
         (self.sweeping.passed_expired, self.sweeping.passed_orphan) = (None, None);
@@ -210,7 +227,7 @@ impl Base {
         while let Some(row) = rows.next()? {
             let (what, number) = (row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?, row.get(1)?);
             let what = Orphan::of(what)?;
-            if self.merging.holds(what, number) {
+            if self.merging.holds(what, number) || (what == Orphan::Value && self.building.contains(&number)) {
                 self.sweeping.passed_orphan = Some((what, number));
                 passed += 1;
                 if passed == PASSED_MAX {
@@ -240,7 +257,7 @@ impl Base {
             _ => self.sweep_group(id, rows_max - removed)?,
         };
         if removed < rows_max {
-            self.connection.prepare_cached("DELETE FROM orphan WHERE what = 'value' AND number = ?1")?.execute([id])?;
+            self.take_from_orphans(id)?;
         }
         Ok(removed)
     }

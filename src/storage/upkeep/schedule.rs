@@ -228,6 +228,14 @@ impl Upkeep {
         Ok(next)
     }
 
+    /// Whether more may be written between groups, without being throttled for it. Waits for that, but not longer than this.
+    ///
+    /// # Errors
+    /// The `-wal` can't be looked at.
+    pub fn may_append(&self, base: &Keyspace, longest: Duration) -> Result<bool> {
+        self.checkpoints.may_append(&self.pace, base, longest)
+    }
+
     /// What was found and done since the last report.
     pub fn report(&mut self) -> Report {
         std::mem::take(&mut self.report)

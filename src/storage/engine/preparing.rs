@@ -1,0 +1,308 @@
+//! Changes that are prepared beside the writer: a thread with a view of its own runs a call that takes long, and what it would write ahead of
+//! its batch it orders from the writer, which alone writes. The writer does that in slices between groups, and at the end takes the
+//! batch into one of them.
+//!
+//! ```text
+//! preparer   view, watched keys | rows of new ids, sorted ------order-----> wait, new view | ...  | batch
+//! writer     group | group | an orphan row for each id | a slice of the rows | group | slice | ... | group with the batch
+//! ```
+//! Until then an id has its row among the orphans, written in the transaction that gave it: whoever dies leaves what the sweeper finds. The
+//! sweeper passes by the ids that this process is still building under. What a call has read in several views is what one had if its keys
+//! have not changed from before the first one to the group that takes the batch: whoever asks for that group looks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::keyspace::Keyspace;
+use crate::storage::error::{Result, StorageError};
+use crate::storage::keyspace::{Announced, Prepared, Store};
+use crate::storage::memtable::Memory;
+use crate::storage::rows::{Batch, Name, Origin, Row, RowKey};
+use crate::storage::sqlite::{Base, Options};
+use crate::sys::clock;
+
+/// What is asked of the writer. The answer to `Ids` are some.
+enum Work {
+    Ids,
+    /// Elements and chunks of new ids.
+    Rows(Box<Batch>),
+}
+
+/// The preparer waits for the answer.
+pub struct Order {
+    work: Work,
+    answer: Sender<Result<Vec<i64>>>,
+}
+
+/// Ids that come together.
+const IDS_AT_ONCE: usize = 16;
+/// A call that needs more, for elements that lie apart, is not prepared.
+const IDS_MAX: usize = 256;
+/// Rows that come one by one are ordered together.
+const ROWS_BYTES: usize = 4 << 20;
+/// A view that is older is let go of before the next look: it holds the `-wal` and a generation of the memory.
+const VIEW_AGE_MAX: Duration = Duration::from_millis(50);
+
+/// The preparer's end.
+pub(super) struct Preparing {
+    orders: Sender<Order>,
+    /// Those that nothing has yet, and all that it got for the present call.
+    free: Vec<i64>,
+    given: HashSet<i64>,
+    /// Rows that are not ordered yet.
+    rows: RefCell<Box<Batch>>,
+    view_begun: Cell<Instant>,
+    /// Looks that go on, one within the other.
+    looks: Cell<u32>,
+}
+
+impl Preparing {
+    pub(super) fn new(orders: Sender<Order>) -> Self {
+        Self {
+            orders,
+            free: Vec::new(),
+            given: HashSet::new(),
+            rows: RefCell::default(),
+            view_begun: Cell::new(clock::monotonic()),
+            looks: Cell::new(0),
+        }
+    }
+
+    /// For a new call.
+    pub(super) fn begin(&mut self) {
+        self.free.clear();
+        self.given.clear();
+        self.rows.borrow_mut().clear();
+        self.view_begun.set(clock::monotonic());
+    }
+
+    fn order(&self, work: Work) -> Result<Vec<i64>> {
+        let (answer, answered) = bounded(1);
+        let gone = || StorageError::Internal("the writer takes no orders any more".into());
+        self.orders.send(Order { work, answer }).map_err(|_| gone())?;
+        answered.recv().map_err(|_| gone())?
+    }
+
+    pub(super) fn fresh_id(&mut self) -> Result<i64> {
+        if self.free.is_empty() {
+            if self.given.len() >= IDS_MAX {
+                return Err(StorageError::Internal("a call that is prepared has too many values of their own".into()));
+            }
+            self.free = self.order(Work::Ids)?;
+            self.given.extend(&self.free);
+        }
+        self.free.pop().ok_or_else(|| StorageError::Internal("no id was given".into()))
+    }
+
+    pub(super) fn write(&self, name: RowKey<'_>, row: Row<'_>) -> Result<()> {
+        self.rows.borrow_mut().put(name, row, Origin::Blind)?;
+        if self.rows.borrow().bytes() >= ROWS_BYTES { self.write_out() } else { Ok(()) }
+    }
+
+    /// All at once. They are sorted here, where nobody waits for it.
+    pub(super) fn write_all(&self, rows: Batch) -> Result<()> {
+        rows.in_order(|_| Ok::<_, StorageError>(()))?;
+        self.order(Work::Rows(Box::new(rows))).map(drop)
+    }
+
+    pub(super) fn write_out(&self) -> Result<()> {
+        let rows = self.rows.take();
+        if rows.is_empty() { Ok(()) } else { self.write_all(*rows) }
+    }
+
+    /// Before a look at rows of this value. True: what was ordered is to be seen, or the view is old, so there has to be a new one.
+    pub(super) fn needs_view(&self, id: Option<i64>) -> Result<bool> {
+        let is_own = id.is_some_and(|id| self.given.contains(&id));
+        if is_own {
+            self.write_out()?;
+        }
+        let is_old = is_own || clock::monotonic().duration_since(self.view_begun.get()) >= VIEW_AGE_MAX;
+        match self.looks.get() {
+            0 if is_old => self.view_begun.set(clock::monotonic()),
+            0 => {}
+            _ if is_own => {
+                return Err(StorageError::Internal("a look at rows that were written within another".into()));
+            }
+            _ => return Ok(false),
+        }
+        Ok(is_old)
+    }
+
+    /// While it is held, a look goes on.
+    pub(super) fn look(&self) -> Looking<'_> {
+        self.looks.set(self.looks.get() + 1);
+        Looking(&self.looks)
+    }
+}
+
+pub(super) struct Looking<'a>(&'a Cell<u32>);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// The value whose rows these are.
+pub(super) fn value_of(name: Name<'_>) -> Option<i64> {
+    match name {
+        Name::Element(element) => Some(element.id),
+        Name::Chunk { id, .. } => Some(id),
+        _ => None,
+    }
+}
+
+/// The writer's end.
+pub struct Orders {
+    receiver: Receiver<Order>,
+    at_hand: Option<Order>,
+    /// How many of its rows are written.
+    written: usize,
+}
+
+impl Orders {
+    /// With the end that a preparer gets.
+    #[must_use]
+    pub fn new() -> (Sender<Order>, Orders) {
+        let (sender, receiver) = bounded(1);
+        (sender, Orders { receiver, at_hand: None, written: 0 })
+    }
+
+    /// Whether the preparer waits for something.
+    pub fn has_some(&mut self) -> bool {
+        if self.at_hand.is_none() {
+            self.at_hand = self.receiver.try_recv().ok();
+            self.written = 0;
+        }
+        self.at_hand.is_some()
+    }
+
+    /// For about so long, in a transaction of its own, between groups.
+    ///
+    /// # Errors
+    /// Those of a commit that are everybody's. What is of the order alone, or a full disk, is the preparer's answer.
+    pub fn serve(&mut self, keyspace: &mut Keyspace, now_ms: i64, time: Duration) -> Result<()> {
+        if !self.has_some() {
+            return Ok(());
+        }
+        let Some(order) = self.at_hand.take() else { return Ok(()) };
+        keyspace.begin_upkeep(now_ms)?;
+        let served = self.work(&order.work, &mut keyspace.store.base, clock::monotonic() + time);
+        let answer = match served.and_then(|served| keyspace.commit().map(|()| served)) {
+            Ok(Served::Partly(written)) => {
+                (self.written, self.at_hand) = (written, Some(order));
+                return Ok(());
+            }
+            Ok(Served::Wholly(ids)) => {
+                keyspace.begin_building(&ids);
+                Ok(ids)
+            }
+            Err(error) if error.is_of_the_call() || error == StorageError::Full => {
+                keyspace.rollback()?;
+                Err(error)
+            }
+            Err(error) => return Err(error),
+        };
+        // Whoever has gone gets no answer.
+        order.answer.send(answer).ok();
+        Ok(())
+    }
+
+    fn work(&self, work: &Work, base: &mut Base, until: Instant) -> Result<Served> {
+        let Work::Rows(rows) = work else {
+            let ids: Vec<i64> = (0..IDS_AT_ONCE).map(|_| base.fresh_id()).collect::<Result<_>>()?;
+            ids.iter().try_for_each(|id| base.make_orphan(*id))?;
+            return Ok(Served::Wholly(ids));
+        };
+        let mut written = self.written;
+        let left = rows.go_on_in_order(self.written, |changed| {
+            match (changed.key.name(), changed.row) {
+                (_, Some(Row::Element(row))) => base.write_element_ahead(changed.key, row)?,
+                (Name::Chunk { id, number }, Some(Row::Chunk(bytes))) => base.write_ahead(id, number, bytes)?,
+                _ => {}
+            }
+            written += 1;
+            let is_over = written.is_multiple_of(ROWS_BETWEEN_LOOKS) && clock::monotonic() >= until;
+            Ok::<_, StorageError>(if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(left.map_or_else(|| Served::Wholly(Vec::new()), Served::Partly))
+    }
+}
+
+/// How far an order has come.
+enum Served {
+    /// So many of its rows are written.
+    Partly(usize),
+    /// With the ids that were asked for.
+    Wholly(Vec<i64>),
+}
+
+/// Rows that are written before the clock is looked at.
+const ROWS_BETWEEN_LOOKS: usize = 64;
+
+/// Prepares calls: a keyspace whose changes go nowhere by themselves.
+pub struct Preparer {
+    pub keyspace: Keyspace,
+    announced: Announced,
+}
+
+impl Preparer {
+    /// A connection for views; `memory` is that of the writer, which serves the orders.
+    ///
+    /// # Errors
+    /// The file can't be opened.
+    pub fn open(options: &Options, memory: Memory, orders: Sender<Order>) -> Result<Preparer> {
+        let announced = Announced::default();
+        let keyspace = Keyspace::open_preparer(options, memory, Preparing::new(orders), announced.hook())?;
+        Ok(Preparer { keyspace, announced })
+    }
+
+    /// A call begins, with a view that begins now.
+    ///
+    /// # Errors
+    /// There is no view.
+    pub fn begin(&mut self, now_ms: i64) -> Result<()> {
+        self.abandon()?;
+        if let Some(preparing) = &mut self.keyspace.store.preparing {
+            preparing.begin();
+        }
+        self.keyspace.begin_read(now_ms)
+    }
+
+    /// The call is done, and its view ends. `None`: what it has changed can't be prepared.
+    ///
+    /// # Errors
+    /// What it would write ahead can't be written.
+    pub fn finish(&mut self) -> Result<Option<Prepared>> {
+        if let Some(preparing) = &self.keyspace.store.preparing {
+            preparing.write_out()?;
+        }
+        let prepared = self.keyspace.take_prepared(&self.announced);
+        self.abandon()?;
+        Ok(prepared)
+    }
+
+    /// What the last call has changed is forgotten.
+    ///
+    /// # Errors
+    /// The view can't be let go of.
+    pub fn abandon(&mut self) -> Result<()> {
+        self.keyspace.forget_undone();
+        self.announced.forget();
+        self.keyspace.end_read()
+    }
+
+    /// The ids that the last call has got, to be told to the writer: whatever became of them.
+    #[must_use]
+    pub fn ids(&self) -> Vec<i64> {
+        self.keyspace
+            .store
+            .preparing
+            .as_ref()
+            .map_or_else(Vec::new, |preparing| preparing.given.iter().copied().collect())
+    }
+}
