@@ -16,6 +16,9 @@ impl Wire for Bytes {
     fn bytes_kept(&self) -> usize {
         self.len()
     }
+    fn is_cancellable(&self) -> bool {
+        self != b"work"
+    }
     fn encode(&mut self, out: &mut Vec<u8>) -> Option<bytes::Bytes> {
         out.extend_from_slice(self);
         None
@@ -40,7 +43,7 @@ struct World {
     gifts: Vec<(Bytes, u64)>,
 }
 
-/// `wait` parks until somebody says `give …`; `tell …` is a notice to all, `whisper …` to the own worker. Others come back.
+/// `wait` and `work` park until somebody says `give …`, of which the latter can't be cancelled; `tell …` is a notice to all, `whisper …` to the own worker. Others come back.
 struct Keeper {
     world: Rc<RefCell<World>>,
     waiting: BTreeMap<u64, TaskId>,
@@ -83,7 +86,7 @@ impl Executor for Keeper {
             }
             let text = String::from_utf8_lossy(&task.job).into_owned();
             match text.split_once(' ').unwrap_or((&text, "")) {
-                ("wait", _) => {
+                ("wait" | "work", _) => {
                     self.world.borrow_mut().parked.push((id.incarnation, id.number));
                     self.waiting.insert(id.number, id);
                     responder.park(id);
@@ -144,7 +147,7 @@ impl Responder<Bytes> for Mouth<'_> {
         Source::<Keeper>::answer(self.0, id, done);
     }
     fn park(&mut self, id: TaskId) {
-        Source::<Keeper>::park(self.0, id);
+        Source::<Keeper>::park(self.0, id, true);
     }
     fn notify(&mut self, to: Audience, notice: &[u8]) {
         Source::<Keeper>::notify(self.0, to, notice);

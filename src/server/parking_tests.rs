@@ -359,3 +359,70 @@ fn an_executor_that_panicked_is_told_of_all_parked_jobs_again() {
     process.turn();
     assert_eq!(here.gifts()[1..], ["y to 3"]);
 }
+
+#[test]
+fn a_parked_job_that_cant_be_cancelled_is_in_flight_for_its_connection_until_the_answer() {
+    let here = Fixture::new();
+    let mut worker = Worker::new(here.scoreboard);
+    let mut process = met(&here, &mut [&mut worker]);
+    worker.submit(1, "work");
+    worker.submit(2, "later");
+    process.turn();
+    assert_eq!(worker.news(), ["2: later"], "nothing is said of the first");
+    worker.submit(3, "give x");
+    process.turn();
+    assert_eq!(worker.news(), ["1: x", "3: give x"]);
+    worker.lane.acknowledge();
+    worker.turn();
+    process.turn();
+    assert!(here.world.borrow().served.is_empty());
+}
+
+#[test]
+fn a_parked_job_that_cant_be_cancelled_is_registered_after_a_death_whether_its_worker_has_heard_of_it_or_not() {
+    let here = Fixture::new();
+    let mut worker = Worker::new(here.scoreboard);
+    let mut process = met(&here, &mut [&mut worker]);
+    worker.submit(1, "work");
+    process.turn();
+    worker.news();
+    worker.submit(2, "work");
+    process.take();
+    process.run();
+    // Parked by a commit, of which its worker never hears.
+    drop(process);
+    assert!(!worker.turn());
+    let mut next = here.process();
+    worker.meet(&next);
+    let mut next = {
+        next.turn();
+        next.knows_all()
+    };
+    assert_eq!(worker.news(), ["missed"]);
+    next.turn();
+    worker.submit(3, "give x");
+    next.turn();
+    worker.submit(4, "give y");
+    next.turn();
+    assert_eq!(worker.news(), ["1: x", "3: give x", "2: y", "4: give y"]);
+}
+
+#[test]
+fn the_answer_to_a_job_that_cant_be_cancelled_may_be_lost_with_the_process() {
+    let here = Fixture::new();
+    let mut worker = Worker::new(here.scoreboard);
+    let mut process = met(&here, &mut [&mut worker]);
+    worker.submit(1, "work");
+    process.turn();
+    worker.news();
+    worker.submit(2, "give x");
+    process.take();
+    process.run();
+    drop(process);
+    assert!(!worker.turn());
+    let mut next = here.process();
+    worker.meet(&next);
+    next.turn();
+    worker.turn();
+    assert_eq!(worker.lost, [1, 2]);
+}

@@ -11,6 +11,21 @@ fn task(number: u64, job: &'static str) -> Task<&'static str> {
     Task { id: TaskId { incarnation: 1, connection: ConnectionId(number), number }, job }
 }
 
+/// These jobs never leave the process.
+macro_rules! stays_here {
+    ($($job:ty)*) => {$(
+        impl Wire for $job {
+            fn encode(&mut self, _: &mut Vec<u8>) -> Option<Bytes> {
+                unreachable!("no other process is there")
+            }
+            fn decode(_: &Bytes) -> Option<Self> {
+                unreachable!("no other process is there")
+            }
+        }
+    )*};
+}
+stays_here!(&'static str u64);
+
 /// Gives the batches one after the other, and writes down all that is asked of it.
 #[derive(Default)]
 struct Script {
@@ -31,7 +46,7 @@ impl Source<Actor> for Script {
         self.answers.push((id.number, done));
         true
     }
-    fn park(&mut self, _id: TaskId) {}
+    fn park(&mut self, _id: TaskId, _is_cancellable: bool) {}
     fn notify(&mut self, _to: Audience, _notice: &[u8]) {}
     fn put_back(&mut self, tasks: Vec<Task<&'static str>>) {
         self.batches.push_front((Taken::Batch, tasks));

@@ -55,6 +55,8 @@ struct Ledger {
 
 /// What the executor has said.
 struct Said<A: Application> {
+    /// Jobs of the batch, and parked ones, that can't be cancelled.
+    lasting: BTreeSet<u64>,
     /// On its way to the service.
     arrived: VecDeque<Arrived<A::Done>>,
     /// Jobs that wait for their answer, by number; `None` while the task is still in the batch.
@@ -65,18 +67,19 @@ struct Said<A: Application> {
 
 impl<A: Application> Responder<A::Done> for Said<A> {
     fn answer(&mut self, id: TaskId, done: A::Done) {
-        if self.parked.remove(&id.number).is_some() {
-            self.arrived.push_back(Arrived::ParkedAnswer(id.connection, done));
-        } else {
-            self.settled += 1;
-            self.arrived.push_back(Arrived::Answer(id.connection, done));
-        }
+        let was_parked = self.parked.remove(&id.number).is_some();
+        self.settled += usize::from(!was_parked);
+        let is_in_flight = self.lasting.remove(&id.number) || !was_parked;
+        let answer = if is_in_flight { Arrived::Answer } else { Arrived::ParkedAnswer };
+        self.arrived.push_back(answer(id.connection, done));
     }
 
     fn park(&mut self, id: TaskId) {
         self.settled += 1;
         self.parked.insert(id.number, None);
-        self.arrived.push_back(Arrived::Parked(id.connection, id.number));
+        if !self.lasting.contains(&id.number) {
+            self.arrived.push_back(Arrived::Parked(id.connection, id.number));
+        }
     }
 
     fn notify(&mut self, to: Audience, notice: &[u8]) {
@@ -124,7 +127,7 @@ impl<A: Application> Pump<A> {
         let lane_of = |mut executor: A::Executor| {
             executor.meet(INCARNATION);
             executor.all_registered();
-            let said = Said { arrived: VecDeque::new(), parked: BTreeMap::new(), settled: 0 };
+            let said = Said { arrived: VecDeque::new(), parked: BTreeMap::new(), settled: 0, lasting: BTreeSet::new() };
             Lane { executor, said, queue: VecDeque::new(), cancels: Vec::new(), ledger: None }
         };
         Ok(Pump {
@@ -231,7 +234,9 @@ impl<A: Application> Pump<A> {
             return 0;
         }
         said.settled = 0;
+        said.lasting.extend(tasks.iter().filter(|task| !task.job.is_cancellable()).map(|task| task.id.number));
         executor.run(&tasks, said);
+        said.lasting.retain(|number| said.parked.contains_key(number));
         tasks.drain(said.settled..).rev().for_each(|task| queue.push_front(task));
         for task in tasks {
             if let Some(place @ None) = said.parked.get_mut(&task.id.number) {
@@ -273,7 +278,7 @@ impl<A: Application> Pump<A> {
         let mut executor = application.executor(lane, &self.context)?;
         executor.meet(INCARNATION);
         let mut ledger = ledger.expect("`may_lose_executor` was called");
-        let mut said = Said { arrived: VecDeque::new(), parked: BTreeMap::new(), settled: 0 };
+        let mut said = Said { arrived: VecDeque::new(), parked: BTreeMap::new(), settled: 0, lasting: BTreeSet::new() };
         let again = ledger.sort_out(&executor.tickets(INCARNATION).in_order(), &mut executor, &mut said.arrived);
         said.arrived.push_back(Arrived::Missed);
         self.lanes.insert(lane.0, Lane { executor, said, queue: again, cancels: Vec::new(), ledger: Some(ledger) });

@@ -44,6 +44,8 @@ pub enum Point {
     MergedPublished,
     /// A bite was swept, in a transaction that is not committed.
     BiteSwept,
+    /// Rows of a value that is being built are in the tables, in a transaction that is committed.
+    OrderServed,
 
     // A generation's change.
     /// Pins were looked at.
@@ -104,7 +106,7 @@ pub enum Point {
 
 impl Point {
     /// Those where a process can be told to die, with the words for it.
-    pub const ALL: [(&'static str, Point); 20] = [
+    pub const ALL: [(&'static str, Point); 21] = [
         ("journal-appended", Point::JournalAppended),
         ("group-committed", Point::GroupCommitted),
         ("half-inserted", Point::HalfInserted),
@@ -118,6 +120,7 @@ impl Point {
         ("merge-committed", Point::MergeCommitted),
         ("merged-published", Point::MergedPublished),
         ("bite-swept", Point::BiteSwept),
+        ("order-served", Point::OrderServed),
         ("pins-seen", Point::PinsSeen),
         ("nonce-cleared", Point::NonceCleared),
         ("generation-cleared", Point::GenerationCleared),

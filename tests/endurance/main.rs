@@ -7,6 +7,7 @@ mod faults;
 mod freshness;
 mod hostile;
 mod kills;
+mod long_calls;
 mod power_loss;
 mod stream_readers;
 #[path = "../support/mod.rs"]

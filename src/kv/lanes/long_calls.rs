@@ -22,7 +22,7 @@ const ATTEMPTS_MAX: u32 = 3;
 /// When so many writers have died while the same call was being prepared, it is refused.
 const DEATHS_MAX: u64 = 3;
 /// For how long at a time the thread's orders are served: where nobody asks for anything else, and where somebody does.
-const SLICE_IDLE: Duration = Duration::from_millis(10);
+const SLICE_IDLE: Duration = Duration::from_millis(5);
 const SLICE_BESIDE: Duration = Duration::from_millis(2);
 /// How soon the thread is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(1);

@@ -21,6 +21,7 @@ use super::keyspace::Keyspace;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::{Announced, Prepared, Store};
 use crate::storage::memtable::Memory;
+use crate::storage::points::{Point, pass};
 use crate::storage::rows::{Batch, Name, Origin, Row, RowKey};
 use crate::storage::sqlite::{Base, Options};
 use crate::sys::clock;
@@ -55,6 +56,8 @@ pub(super) struct Preparing {
     given: HashSet<i64>,
     /// Rows that are not ordered yet.
     rows: RefCell<Box<Batch>>,
+    /// Some were ordered that the view does not have.
+    is_behind: Cell<bool>,
     view_begun: Cell<Instant>,
     /// Looks that go on, one within the other.
     looks: Cell<u32>,
@@ -67,6 +70,7 @@ impl Preparing {
             free: Vec::new(),
             given: HashSet::new(),
             rows: RefCell::default(),
+            is_behind: Cell::new(false),
             view_begun: Cell::new(clock::monotonic()),
             looks: Cell::new(0),
         }
@@ -77,6 +81,7 @@ impl Preparing {
         self.free.clear();
         self.given.clear();
         self.rows.borrow_mut().clear();
+        self.is_behind.set(false);
         self.view_begun.set(clock::monotonic());
     }
 
@@ -106,6 +111,7 @@ impl Preparing {
     /// All at once. They are sorted here, where nobody waits for it.
     pub(super) fn write_all(&self, rows: Batch) -> Result<()> {
         rows.in_order(|_| Ok::<_, StorageError>(()))?;
+        self.is_behind.set(true);
         self.order(Work::Rows(Box::new(rows))).map(drop)
     }
 
@@ -120,16 +126,17 @@ impl Preparing {
         if is_own {
             self.write_out()?;
         }
-        let is_old = is_own || clock::monotonic().duration_since(self.view_begun.get()) >= VIEW_AGE_MAX;
-        match self.looks.get() {
-            0 if is_old => self.view_begun.set(clock::monotonic()),
-            0 => {}
-            _ if is_own => {
-                return Err(StorageError::Internal("a look at rows that were written within another".into()));
-            }
-            _ => return Ok(false),
+        let must_see = is_own && self.is_behind.get();
+        if self.looks.get() > 0 {
+            let within = || StorageError::Internal("a look at rows that were written within another".into());
+            return if must_see { Err(within()) } else { Ok(false) };
         }
-        Ok(is_old)
+        let is_due = must_see || clock::monotonic().duration_since(self.view_begun.get()) >= VIEW_AGE_MAX;
+        if is_due {
+            self.view_begun.set(clock::monotonic());
+            self.is_behind.set(false);
+        }
+        Ok(is_due)
     }
 
     /// While it is held, a look goes on.
@@ -207,6 +214,7 @@ impl Orders {
             }
             Err(error) => return Err(error),
         };
+        pass(Point::OrderServed);
         // Whoever has gone gets no answer.
         order.answer.send(answer).ok();
         Ok(())
@@ -304,5 +312,206 @@ impl Preparer {
             .preparing
             .as_ref()
             .map_or_else(Vec::new, |preparing| preparing.given.iter().copied().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::storage::fixture::{self, Fixture, NOW_MS};
+    use crate::storage::{Expiry, Kind, Lookup};
+
+    const FEW: Duration = Duration::ZERO;
+
+    /// Runs a change beside the writer, which serves it a slice at a time and does something else in between.
+    fn prepare(
+        fixture: &mut Fixture,
+        change: impl FnOnce(&mut Keyspace) -> Result<()> + Send,
+        mut between: impl FnMut(&mut Fixture, usize),
+    ) -> Option<(Prepared, Vec<i64>)> {
+        let (order, mut orders) = Orders::new();
+        let (options, memory) = (fixture.options.clone(), fixture.memory);
+        thread::scope(|scope| {
+            let preparing = scope.spawn(move || {
+                let mut preparer = Preparer::open(&options, memory, order).unwrap();
+                preparer.begin(NOW_MS).unwrap();
+                let changed = change(&mut preparer.keyspace);
+                let prepared = changed.and_then(|()| preparer.finish()).ok().flatten();
+                prepared.map(|prepared| (prepared, preparer.ids()))
+            });
+            let mut slices = 0;
+            while !preparing.is_finished() {
+                if orders.has_some() {
+                    slices += 1;
+                    orders.serve(&mut fixture.writer, NOW_MS, FEW).unwrap();
+                    between(fixture, slices);
+                }
+                thread::yield_now();
+            }
+            preparing.join().unwrap()
+        })
+    }
+
+    fn members(count: u32) -> Vec<Vec<u8>> {
+        (0..count).map(|n| format!("member {n}").into_bytes()).collect()
+    }
+
+    fn build(keyspace: &mut Keyspace, key: &[u8], count: u32) -> Result<()> {
+        let mut building = keyspace.build(Kind::SortedSet);
+        for (score, member) in members(count).iter().enumerate() {
+            keyspace.add_score_to(&mut building, member, score as f64)?;
+        }
+        keyspace.put_built(key, building, Expiry::Clear).map(drop)
+    }
+
+    fn sweep(fixture: &mut Fixture) -> usize {
+        std::iter::repeat_with(|| fixture.write(|keyspace| keyspace.sweep_orphans(1000)).unwrap())
+            .take_while(|swept| *swept > 0)
+            .sum()
+    }
+
+    fn assert_built(fixture: &mut Fixture, key: &[u8], count: u32) {
+        fixture.write(|keyspace| {
+            let Lookup::Found(set) = keyspace.sorted_set(key).unwrap() else { panic!("no set") };
+            assert_eq!(set.len(), u64::from(count));
+            assert_eq!(set.rank(b"member 777").unwrap(), Some((777, 777.0)));
+        });
+        let mut reader = fixture.reader();
+        reader.begin_read(NOW_MS).unwrap();
+        let Lookup::Found(set) = reader.sorted_set(key).unwrap() else { panic!("no set") };
+        assert_eq!(set.score(b"member 9000").unwrap(), Some(9000.0));
+        reader.end_read().unwrap();
+        fixture.writer.merge_all(NOW_MS).unwrap();
+        fixture.write(|keyspace| assert_eq!(keyspace.verify().unwrap().problems, [""; 0]));
+    }
+
+    #[test]
+    fn what_is_prepared_between_groups_is_there_with_the_group_that_takes_it_and_not_before() {
+        for memory in [fixture::memory(), Memory::off()] {
+            let mut fixture = Fixture::on(memory);
+            let (prepared, ids) = prepare(
+                &mut fixture,
+                |keyspace| build(keyspace, b"z", 20_000),
+                |fixture, slice| {
+                    fixture.write(|keyspace| {
+                        keyspace.put_string(b"k", &slice.to_string().into_bytes(), Expiry::Clear).unwrap();
+                        assert_eq!(keyspace.entry(b"z").unwrap(), None);
+                    });
+                    // Nobody sweeps what is being built.
+                    sweep(fixture);
+                },
+            )
+            .unwrap();
+            assert!(!ids.is_empty());
+            fixture.announced.take();
+            fixture.write(|keyspace| keyspace.adopt(&prepared).unwrap());
+            assert_eq!(fixture.announced.take(), [Some((0, b"z".to_vec()))]);
+            fixture.writer.end_building(&ids);
+            sweep(&mut fixture);
+            assert_built(&mut fixture, b"z", 20_000);
+            fixture.write(|keyspace| assert_eq!(keyspace.orphans_left().unwrap(), 0));
+        }
+    }
+
+    #[test]
+    fn what_nobody_takes_is_swept_whoever_is_the_writer_by_then() {
+        for has_died in [false, true] {
+            let mut fixture = Fixture::on(fixture::memory());
+            let rows = |fixture: &Fixture| {
+                let sql = "SELECT (SELECT count(*) FROM sorted_member) + (SELECT count(*) FROM sorted_order)";
+                fixture.writer.connection().query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap()
+            };
+            let (prepared, ids) = prepare(&mut fixture, |keyspace| build(keyspace, b"z", 20_000), |_, _| {}).unwrap();
+            assert!(rows(&fixture) > 30_000);
+            if has_died {
+                fixture.reopen_writer();
+            } else {
+                // Taken, and undone with its group, and with its call.
+                fixture.writer.begin_write(NOW_MS).unwrap();
+                fixture.writer.adopt(&prepared).unwrap();
+                fixture.writer.rollback().unwrap();
+                fixture.write(|keyspace| {
+                    let savepoint = keyspace.savepoint();
+                    keyspace.adopt(&prepared).unwrap();
+                    keyspace.undo_to(savepoint).unwrap();
+                });
+                fixture.writer.merge_all(NOW_MS).unwrap();
+                sweep(&mut fixture);
+                assert!(rows(&fixture) > 30_000, "another group may still take it");
+                fixture.writer.end_building(&ids);
+            }
+            sweep(&mut fixture);
+            assert_eq!(rows(&fixture), 0);
+            fixture.write(|keyspace| {
+                assert_eq!(keyspace.orphans_left().unwrap(), 0);
+                assert_eq!(keyspace.verify().unwrap().problems, [""; 0]);
+            });
+        }
+    }
+
+    #[test]
+    fn copies_removals_and_strings_are_prepared_over_what_is_not_merged() {
+        let mut fixture = Fixture::on(fixture::memory());
+        fixture.write(|keyspace| {
+            build(keyspace, b"source", 12_000).unwrap();
+            keyspace.put_string(b"big", &vec![7; 3 << 20], Expiry::Clear).unwrap();
+        });
+        for change in [
+            (|keyspace: &mut Keyspace| keyspace.copy(b"source", 0, b"z", true).map(drop)) as fn(&mut Keyspace) -> _,
+            |keyspace| keyspace.copy(b"big", 0, b"copy", true).map(drop),
+            |keyspace| keyspace.sorted_set_remove_ranks(b"z", 10_000, 1_000).map(drop),
+        ] {
+            let (prepared, ids) = prepare(&mut fixture, change, |fixture, slice| {
+                fixture.write(|keyspace| {
+                    keyspace
+                        .sorted_set_add::<StorageError>(b"other", &[&slice.to_le_bytes()[..]], |_, _| Ok(Some(1.0)))
+                        .unwrap();
+                });
+            })
+            .unwrap();
+            fixture.write(|keyspace| keyspace.adopt(&prepared).unwrap());
+            fixture.writer.end_building(&ids);
+            sweep(&mut fixture);
+        }
+        assert_built(&mut fixture, b"z", 11_000);
+        fixture.write(|keyspace| {
+            assert_eq!(keyspace.string(b"copy").unwrap(), Lookup::Found(vec![7; 3 << 20]));
+        });
+    }
+
+    #[test]
+    fn a_row_that_was_swept_meanwhile_is_counted_once() {
+        let mut fixture = Fixture::on(fixture::memory());
+        fixture.write(|keyspace| keyspace.put_string(b"z", b"old", Expiry::At(NOW_MS)).unwrap());
+        fixture.write_at(NOW_MS - 10, |keyspace| keyspace.put_string(b"z", b"old", Expiry::At(NOW_MS)).unwrap());
+        fixture.writer.merge_all(NOW_MS).unwrap();
+        let (prepared, _) = prepare(&mut fixture, |keyspace| build(keyspace, b"z", 10_000), |_, _| {}).unwrap();
+        assert_eq!(fixture.write(|keyspace| keyspace.sweep_expired(10)).unwrap(), 1);
+        fixture.write(|keyspace| keyspace.adopt(&prepared).unwrap());
+        fixture.write(|keyspace| {
+            assert_eq!((keyspace.key_count().unwrap(), keyspace.expires_count().unwrap()), (1, 0));
+        });
+        assert_built(&mut fixture, b"z", 10_000);
+    }
+
+    #[test]
+    fn what_no_group_could_know_to_hold_is_not_prepared() {
+        let mut fixture = Fixture::on(fixture::memory());
+        let flushed = prepare(&mut fixture, |keyspace| keyspace.flush_database(), |_, _| {});
+        assert!(flushed.is_none());
+        let many = prepare(
+            &mut fixture,
+            |keyspace| {
+                let mut building = keyspace.build(Kind::Hash);
+                for n in 0..10_000_u32 {
+                    keyspace.add_to(&mut building, &n.to_le_bytes(), &[1; 500])?;
+                }
+                keyspace.put_built(b"h", building, Expiry::Clear).map(drop)
+            },
+            |_, _| {},
+        );
+        assert!(many.is_none(), "more values of their own than ids");
     }
 }

@@ -470,13 +470,18 @@ impl<S: Store> Keyspace<S> {
         let Form::Rows { rows, ahead, .. } = &mut building.contents.form else { return Ok(()) };
         match ahead {
             Some(ahead) if ahead.bytes() >= self.layout.ahead_bytes_min * SORTED_SHARE => self.write_out(ahead),
-            None if building.bytes >= self.layout.ahead_bytes_min => {
+            None if self.goes_ahead(building.bytes) => {
                 *ahead = Some(Box::default());
                 self.write_ahead_under(rows.id);
                 Ok(())
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the rows of a value of so many bytes do not wait in the batch. What is prepared beside the writer is to be small there.
+    pub(super) fn goes_ahead(&self, bytes: usize) -> bool {
+        self.store.is_preparing() || bytes >= self.layout.ahead_bytes_min
     }
 
     pub(super) fn write_out(&mut self, ahead: &mut Batch) -> Result<()> {

@@ -237,7 +237,7 @@ impl<S: Store> Keyspace<S> {
 
     /// Whether the copies of so many elements go ahead of the batch.
     pub(super) fn is_copied_ahead(&self, length: u64) -> bool {
-        length >= self.layout.ahead_elements_min
+        self.store.is_preparing() || length >= self.layout.ahead_elements_min
     }
 
     pub(super) fn begin_copy(&mut self, is_ahead: bool) -> Result<i64> {

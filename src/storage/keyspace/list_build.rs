@@ -33,7 +33,7 @@ impl<S: Store> Keyspace<S> {
         if let ListPlace::Rows(window) = &list.place {
             match ahead {
                 Some(ahead) if ahead.bytes() >= self.layout.ahead_bytes_min => self.write_out(ahead)?,
-                None if *bytes >= self.layout.ahead_bytes_min => {
+                None if self.goes_ahead(*bytes) => {
                     *ahead = Some(Box::default());
                     self.write_ahead_under(window.id);
                 }

@@ -55,7 +55,7 @@ impl<S: Store> Keyspace<S> {
         *bytes += fields.iter().map(|part| part.len()).sum::<usize>() + super::contents::ROW_BYTES;
         match ahead {
             Some(ahead) if ahead.bytes() >= self.layout.ahead_bytes_min => self.write_out(ahead)?,
-            None if *bytes >= self.layout.ahead_bytes_min => {
+            None if self.goes_ahead(*bytes) => {
                 *ahead = Some(Box::default());
                 self.write_ahead_under(head.id);
             }

@@ -390,7 +390,7 @@ impl<S: Store> Keyspace<S> {
     /// Gives the groups of a stream to another stream as well, with all that belongs to them.
     pub(super) fn copy_groups(&mut self, from: i64, to: i64) -> Result<()> {
         for (home, group) in self.group_homes(from)? {
-            let is_ahead = group.pending.saturating_add(group.consumers) >= self.layout.ahead_elements_min;
+            let is_ahead = self.is_copied_ahead(group.pending.saturating_add(group.consumers));
             let id = match group.name_bytes {
                 0 if is_ahead => self.begin_ahead()?,
                 0 => self.fresh_id()?,

@@ -299,7 +299,7 @@ impl<S: Store> Keyspace<S> {
     /// The same for a key that is to have it too: its head.
     pub(super) fn copy_stream(&mut self, row: &KeyRow<'_>) -> Result<StreamHead> {
         let from = StreamHead::read(row)?;
-        let is_ahead = from.length >= self.layout.ahead_elements_min;
+        let is_ahead = self.is_copied_ahead(from.length);
         let id = if is_ahead { self.begin_ahead()? } else { self.fresh_id()? };
         self.copy_entries(&from, id, is_ahead)?;
         self.copy_groups(from.id, id)?;

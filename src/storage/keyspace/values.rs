@@ -214,7 +214,7 @@ impl<S: Store> Keyspace<S> {
 
     /// Gives the value `from`, of so many bytes, to a new id as well. What is no row there is none here.
     pub(super) fn copy_chunks(&mut self, from: i64, length: u64, is_ahead: bool) -> Result<i64> {
-        let is_ahead = is_ahead || length >= self.layout.ahead_bytes_min as u64;
+        let is_ahead = is_ahead || self.goes_ahead(usize::try_from(length).unwrap_or(usize::MAX));
         let to = self.begin_copy(is_ahead)?;
         let mut first = 0;
         loop {
