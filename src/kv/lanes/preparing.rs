@@ -163,15 +163,18 @@ impl Opening {
 }
 
 fn attempt(preparer: &mut Preparer, shared: &Shared, request: &Request) -> Attempt {
-    match prepare(preparer, shared, request) {
-        Ok(Some(prepared)) => Attempt::Prepared(Box::new(prepared)),
-        Err(CommandError::Storage(StorageError::ViewLost)) => Attempt::ViewLost,
-        Ok(None) | Err(_) => {
-            if let Err(error) = preparer.abandon() {
-                tracing::warn!(%error, "the view of a call that was prepared can't be let go of");
-            }
-            Attempt::Failed
-        }
+    let error = match prepare(preparer, shared, request) {
+        Ok(Some(prepared)) => return Attempt::Prepared(Box::new(prepared)),
+        Ok(None) => None,
+        Err(error) => Some(error),
+    };
+    if let Err(error) = preparer.abandon() {
+        tracing::warn!(%error, "the view of a call that was prepared can't be let go of");
+    }
+    tracing::debug!(?error, "a call can't be prepared");
+    match error {
+        Some(CommandError::Storage(StorageError::ViewLost)) => Attempt::ViewLost,
+        _ => Attempt::Failed,
     }
 }
 

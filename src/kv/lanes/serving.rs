@@ -235,10 +235,11 @@ impl Writer {
         let Self { keyspace, calls, long_calls, upkeep, .. } = self;
         let Some(wait) = long_calls.look(keyspace, |job| calls.request(job)) else { return Ok(None) };
         let Some(time) = long_calls.slice(is_idle) else { return Ok(Some(wait)) };
-        if upkeep.may_append(keyspace, time)? {
-            let now_ms = calls.shared.clock.now_ms();
-            long_calls.serve(keyspace, now_ms, time)?;
+        if !upkeep.may_append_much(keyspace)? {
+            return Ok(Some(wait));
         }
+        let now_ms = calls.shared.clock.now_ms();
+        long_calls.serve(keyspace, now_ms, time)?;
         Ok(Some(Duration::ZERO))
     }
 

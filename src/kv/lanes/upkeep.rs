@@ -105,12 +105,12 @@ impl WriterUpkeep {
         self.upkeep.tickets_mut()
     }
 
-    /// Whether more may be written between groups, without being throttled for it. Waits for that, but not longer than this.
+    /// Whether very much more may be written between groups: not so that any group is throttled for it.
     ///
     /// # Errors
     /// The `-wal` can't be looked at.
-    pub fn may_append(&self, keyspace: &Keyspace, longest: Duration) -> Result<bool, StorageError> {
-        self.upkeep.may_append(keyspace, longest)
+    pub fn may_append_much(&self, keyspace: &Keyspace) -> Result<bool, StorageError> {
+        self.upkeep.may_append_much(keyspace)
     }
 
     /// How many bytes of jobs the next group may have.

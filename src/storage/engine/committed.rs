@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::counts::Remembered;
 use super::groups::Groups;
-use super::preparing::{Looking, Preparing, value_of};
+use super::preparing::{Before, Looking, Preparing, value_of};
 use super::scan;
 use crate::storage::broken::{self, Variant};
 use crate::storage::error::{Result, StorageError};
@@ -170,10 +170,36 @@ impl Committed {
     /// Before a look, of a value's rows: of one that prepares, a new view where it has to be. It goes on until what is returned is dropped.
     fn begin_look(&self, id: impl FnOnce() -> Option<i64>) -> Result<Option<Looking<'_>>> {
         let Some(preparing) = &self.preparing else { return Ok(None) };
-        if preparing.needs_view(id())? {
-            self.renew()?;
+        match preparing.before_look(id()) {
+            Before::Nothing => {}
+            Before::Order(rows) => self.order_rows(rows)?,
+            Before::NewView => self.renew()?,
+            Before::Impossible => return Err(StorageError::Internal("a look at new rows within another look".into())),
         }
         Ok(Some(preparing.look()))
+    }
+
+    fn order_row(&self, name: RowKey<'_>, row: Row<'_>) -> Result<()> {
+        let many = self.preparing.as_ref().map_or(Ok(None), |preparing| preparing.keep(name, row))?;
+        many.map_or(Ok(()), |rows| self.order_rows(rows))
+    }
+
+    /// Rows that are ordered from the writer. Whoever waits holds no view, and the next one has the rows.
+    pub(super) fn order_rows(&self, rows: Batch) -> Result<()> {
+        let Some(preparing) = &self.preparing else { return Ok(()) };
+        let has_view = !preparing.is_looking();
+        if has_view {
+            self.close_view();
+            self.base.end_read()?;
+        }
+        let ordered = preparing.order_rows(rows);
+        if has_view {
+            self.begun.set((self.pin_ms(), clock::monotonic()));
+            self.base.begin_read()?;
+            self.open_view()?;
+            preparing.has_new_view();
+        }
+        ordered
     }
 
     fn is_in_memory(&self) -> bool {
@@ -307,21 +333,21 @@ impl Store for Committed {
 
     fn write_ahead(&mut self, id: i64, number: u64, bytes: &[u8]) -> Result<()> {
         match &self.preparing {
-            Some(preparing) => preparing.write(RowKey::chunk(id, number), Row::Chunk(bytes)),
+            Some(_) => self.order_row(RowKey::chunk(id, number), Row::Chunk(bytes)),
             None => self.base.write_ahead(id, number, bytes),
         }
     }
 
     fn write_element_ahead(&mut self, name: RowKey<'_>, row: ElementRow<'_>) -> Result<()> {
         match &self.preparing {
-            Some(preparing) => preparing.write(name, Row::Element(row)),
+            Some(_) => self.order_row(name, Row::Element(row)),
             None => self.base.write_element_ahead(name, row),
         }
     }
 
     fn write_elements_ahead(&mut self, rows: &mut Batch) -> Result<()> {
         match &self.preparing {
-            Some(preparing) => preparing.write_all(std::mem::take(rows)),
+            Some(_) => self.order_rows(std::mem::take(rows)),
             None => self.base.write_elements_ahead(rows),
         }
     }

@@ -44,7 +44,7 @@ const IDS_AT_ONCE: usize = 16;
 /// A call that needs more, for elements that lie apart, is not prepared.
 const IDS_MAX: usize = 256;
 /// Rows that come one by one are ordered together.
-const ROWS_BYTES: usize = 4 << 20;
+const ROWS_BYTES: usize = if cfg!(test) { 64 << 10 } else { 4 << 20 };
 /// A view that is older is let go of before the next look: it holds the `-wal` and a generation of the memory.
 const VIEW_AGE_MAX: Duration = Duration::from_millis(50);
 
@@ -55,7 +55,7 @@ pub(super) struct Preparing {
     free: Vec<i64>,
     given: HashSet<i64>,
     /// Rows that are not ordered yet.
-    rows: RefCell<Box<Batch>>,
+    rows: RefCell<Batch>,
     /// Some were ordered that the view does not have.
     is_behind: Cell<bool>,
     view_begun: Cell<Instant>,
@@ -103,40 +103,54 @@ impl Preparing {
         self.free.pop().ok_or_else(|| StorageError::Internal("no id was given".into()))
     }
 
-    pub(super) fn write(&self, name: RowKey<'_>, row: Row<'_>) -> Result<()> {
+    /// A row that is ordered with others: all of them, once they are many.
+    pub(super) fn keep(&self, name: RowKey<'_>, row: Row<'_>) -> Result<Option<Batch>> {
         self.rows.borrow_mut().put(name, row, Origin::Blind)?;
-        if self.rows.borrow().bytes() >= ROWS_BYTES { self.write_out() } else { Ok(()) }
+        let is_enough = self.rows.borrow().bytes() >= ROWS_BYTES;
+        Ok(is_enough.then(|| self.kept()))
     }
 
-    /// All at once. They are sorted here, where nobody waits for it.
-    pub(super) fn write_all(&self, rows: Batch) -> Result<()> {
+    /// Takes those that are not ordered yet.
+    pub(super) fn kept(&self) -> Batch {
+        self.rows.take()
+    }
+
+    /// They are sorted here, where nobody waits for it.
+    pub(super) fn order_rows(&self, rows: Batch) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         rows.in_order(|_| Ok::<_, StorageError>(()))?;
         self.is_behind.set(true);
         self.order(Work::Rows(Box::new(rows))).map(drop)
     }
 
-    pub(super) fn write_out(&self) -> Result<()> {
-        let rows = self.rows.take();
-        if rows.is_empty() { Ok(()) } else { self.write_all(*rows) }
+    pub(super) fn has_new_view(&self) {
+        self.view_begun.set(clock::monotonic());
+        self.is_behind.set(false);
     }
 
-    /// Before a look at rows of this value. True: what was ordered is to be seen, or the view is old, so there has to be a new one.
-    pub(super) fn needs_view(&self, id: Option<i64>) -> Result<bool> {
+    /// What is to be done before a look at rows of this value.
+    pub(super) fn before_look(&self, id: Option<i64>) -> Before {
         let is_own = id.is_some_and(|id| self.given.contains(&id));
-        if is_own {
-            self.write_out()?;
+        let has_kept = is_own && !self.rows.borrow().is_empty();
+        let must_see = has_kept || is_own && self.is_behind.get();
+        let is_old = || clock::monotonic().duration_since(self.view_begun.get()) >= VIEW_AGE_MAX;
+        if self.is_looking() {
+            return if must_see { Before::Impossible } else { Before::Nothing };
         }
-        let must_see = is_own && self.is_behind.get();
-        if self.looks.get() > 0 {
-            let within = || StorageError::Internal("a look at rows that were written within another".into());
-            return if must_see { Err(within()) } else { Ok(false) };
+        if has_kept {
+            return Before::Order(self.kept());
         }
-        let is_due = must_see || clock::monotonic().duration_since(self.view_begun.get()) >= VIEW_AGE_MAX;
-        if is_due {
-            self.view_begun.set(clock::monotonic());
-            self.is_behind.set(false);
+        if must_see || is_old() {
+            self.has_new_view();
+            return Before::NewView;
         }
-        Ok(is_due)
+        Before::Nothing
+    }
+
+    pub(super) fn is_looking(&self) -> bool {
+        self.looks.get() > 0
     }
 
     /// While it is held, a look goes on.
@@ -144,6 +158,17 @@ impl Preparing {
         self.looks.set(self.looks.get() + 1);
         Looking(&self.looks)
     }
+}
+
+/// Before a look.
+pub(super) enum Before {
+    Nothing,
+    /// These rows have to be in the tables.
+    Order(Batch),
+    /// What was ordered is to be seen, or the view is old.
+    NewView,
+    /// The view can't change.
+    Impossible,
 }
 
 pub(super) struct Looking<'a>(&'a Cell<u32>);
@@ -286,9 +311,8 @@ impl Preparer {
     /// # Errors
     /// What it would write ahead can't be written.
     pub fn finish(&mut self) -> Result<Option<Prepared>> {
-        if let Some(preparing) = &self.keyspace.store.preparing {
-            preparing.write_out()?;
-        }
+        let rows = self.keyspace.store.preparing.as_ref().map_or_else(Batch::default, Preparing::kept);
+        self.keyspace.store.order_rows(rows)?;
         let prepared = self.keyspace.take_prepared(&self.announced);
         self.abandon()?;
         Ok(prepared)

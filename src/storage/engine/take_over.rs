@@ -164,7 +164,7 @@ struct Rebuilt {
 
 /// `one`: the generation, and the number of its first group. `boot`: tickets of others are nobody's.
 fn rebuild_one(options: &Options, memory: Memory, one: (u64, u64), boot: u64) -> Result<Rebuilt> {
-    let mut base = Base::open_reader(options)?;
+    let base = Base::open_reader(options)?;
     base.begin_read()?;
     let mut filler = Filler::of_generation(memory, one.0);
     let (mut tickets, mut is_full) = (Vec::new(), false);

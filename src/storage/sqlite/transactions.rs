@@ -7,7 +7,7 @@ use crate::storage::error::{Result, StorageError};
 
 impl Base {
     /// Begins a snapshot. It is taken by the first read, so call this when the batch of jobs is complete.
-    pub(in crate::storage) fn begin_read(&mut self) -> Result<()> {
+    pub(in crate::storage) fn begin_read(&self) -> Result<()> {
         self.known_spaces.borrow_mut().clear();
         self.has_left_out.set(None);
         self.execute("BEGIN")

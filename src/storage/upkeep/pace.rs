@@ -37,6 +37,11 @@ impl Pace {
         progress.log_bytes() >= self.budget_bytes / 2
     }
 
+    /// Not beyond what a pass is begun for, and a little more.
+    pub(super) fn has_room_for_much(&self, progress: &Progress) -> bool {
+        progress.log_bytes() < self.budget_bytes / 8 * 5
+    }
+
     /// One and a half of the budget is used: readers keep the -wal from being restarted, and have to give way.
     pub(super) fn is_held(&self, progress: &Progress) -> bool {
         progress.remaining_bytes() > 0 && progress.log_bytes() > self.budget_bytes / 2 * 3

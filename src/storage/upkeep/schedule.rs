@@ -228,12 +228,12 @@ impl Upkeep {
         Ok(next)
     }
 
-    /// Whether more may be written between groups, without being throttled for it. Waits for that, but not longer than this.
+    /// Whether very much more may be written between groups: not so that any group is throttled for it.
     ///
     /// # Errors
     /// The `-wal` can't be looked at.
-    pub fn may_append(&self, base: &Keyspace, longest: Duration) -> Result<bool> {
-        self.checkpoints.may_append(&self.pace, base, longest)
+    pub fn may_append_much(&self, base: &Keyspace) -> Result<bool> {
+        Ok(!self.checkpoints.is_running() && self.pace.has_room_for_much(&base.wal_progress()?))
     }
 
     /// What was found and done since the last report.
