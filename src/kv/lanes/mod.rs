@@ -1,6 +1,7 @@
 //! The executors' half: jobs run on a reader's snapshot or in the writer's group, and what the writer does between groups.
 
 pub mod accounts;
+mod adopting;
 mod backup_carrier;
 pub mod backup_files;
 pub mod backup_taker;

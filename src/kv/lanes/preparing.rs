@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use crate::kv::call::{Classes, Event};
 use crate::kv::commands::table::{Either, Handler};
-use crate::kv::errors::{self, CommandError};
-use crate::kv::jobs::job::{Call, Calls, Presence, Watched};
+use crate::kv::errors::CommandError;
+use crate::kv::jobs::job::{Calls, Presence, Watched};
 use crate::kv::lanes::calls::write_call;
 use crate::kv::lanes::file_watch;
 use crate::kv::shared::Shared;
@@ -184,12 +184,16 @@ fn prepare(preparer: &mut Preparer, shared: &Shared, request: &Request) -> Resul
         return Ok(None);
     };
     let begun = clock::monotonic();
-    let mut watched = watched(&call, shared);
+    let keys = call.command().keys.positions(&call.args);
+    let versions = &shared.versions;
+    // Before the view begins.
+    let watch = |key: &[u8]| Watched::now(versions, call.database, versions.hash_of(call.database, key));
+    let mut watched: Vec<Watched> = keys.iter().map(|key| watch(call.args[key.index])).collect();
     preparer.begin(shared.clock.now_ms())?;
     let keyspace = &mut preparer.keyspace;
     keyspace.set_thresholds(shared.runtime.thresholds());
     keyspace.select(call.database);
-    for (watched, key) in watched.iter_mut().zip(call.command().keys.positions(&call.args)) {
+    for (watched, key) in watched.iter_mut().zip(&keys) {
         watched.found = match keyspace.entry(call.args[key.index])? {
             None => Presence::Absent,
             Some(entry) => entry.expires_at_ms.map_or(Presence::Lasting, Presence::Until),
@@ -201,15 +205,11 @@ fn prepare(preparer: &mut Preparer, shared: &Shared, request: &Request) -> Resul
     let told = std::mem::take(&mut write.events).told();
     let mut reply = Vec::new();
     encode::encode(&result, *version, &mut reply);
-    let change = preparer.finish()?.ok_or(errors::INTERNAL)?;
+    let Some(change) = preparer.finish()? else { return Ok(None) };
+    let is_watched = |key: &[u8]| keys.iter().any(|watched| call.args[watched.index] == key);
+    if !change.keys().all(|(database, key)| database == call.database && is_watched(key)) {
+        return Ok(None);
+    }
     let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
     Ok(Some(PreparedCall { change, watched, reply, told, duration_us }))
-}
-
-/// All keys of a call, as nobody has looked at them yet.
-fn watched(call: &Call<'_>, shared: &Shared) -> Vec<Watched> {
-    let versions = &shared.versions;
-    let keys = call.command().keys.positions(&call.args);
-    let watch = |key: &[u8]| Watched::now(versions, call.database, versions.hash_of(call.database, key));
-    keys.iter().map(|key| watch(call.args[key.index])).collect()
 }

@@ -282,7 +282,7 @@ impl Writing<'_> {
             Attempt::Done(Called::Answered) => {}
             Attempt::Done(Called::Refused(text)) => encode::error(&text, reply),
             Attempt::Done(Called::TooHeavy | Called::TakesLong | Called::Parked) => {
-                encode::error(errors::INTERNAL, reply)
+                encode::error(errors::INTERNAL, reply);
             }
             Attempt::Spoiled(spoiled) => return Err(Stopped::Spoiled(spoiled)),
         }

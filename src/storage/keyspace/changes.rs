@@ -127,7 +127,10 @@ impl<S: Store> Keyspace<S> {
             return Ok(false);
         }
         let Some(Whole { head, value }) = self.live_whole(from)? else { return Ok(false) };
-        self.begin_long(self.rows_of(&head))?;
+        // Whoever prepares it watches the keys of one database.
+        if to_database == self.selected {
+            self.begin_long(self.rows_of(&head))?;
+        }
         let origin = self.make_way(to_database, name, to)?;
         let mut value = value;
         let id = match (head.id, head.id.and_then(|id| Rows::of(head.kind, id))) {

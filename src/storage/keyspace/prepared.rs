@@ -29,6 +29,13 @@ struct Heard {
     is_more: bool,
 }
 
+impl Prepared {
+    /// The keys that it changes, with their databases.
+    pub fn keys(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        self.changes.iter().map(|(database, key)| (*database, key.as_slice()))
+    }
+}
+
 impl Announced {
     pub(in crate::storage) fn hook(&self) -> ChangeHook {
         let announced = self.clone();
