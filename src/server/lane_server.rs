@@ -101,6 +101,10 @@ struct WorkerLink {
     parked: BTreeMap<u64, ConnectionId>,
     /// True from the first notice that was dropped until one is given again.
     is_missing: bool,
+    /// Its unsent bytes up to the last notice of this turn that precedes its answers.
+    notice_bytes: usize,
+    /// True once this turn has an answer for it.
+    has_answers: bool,
 }
 
 struct Pending<J> {
@@ -179,6 +183,8 @@ impl<J: Wire> LinkSource<J> {
                         is_awaited: !self.knows_all,
                         parked: BTreeMap::new(),
                         is_missing: false,
+                        notice_bytes: 0,
+                        has_answers: false,
                     });
                 }
             }
@@ -323,7 +329,22 @@ impl<J: Wire> LinkSource<J> {
         Ok(self.form_batch(tasks, number, self.limits.lane_input_bytes_max.min(executor.batch_bytes_max())))
     }
 
+    /// The notices that precede the answers of this turn, to all workers before the first answer leaves: what a client does after its
+    /// answer comes behind them on every worker. A single link with answers keeps that order by itself, as it is sent last.
+    fn send_notices(&mut self) -> io::Result<()> {
+        let is_one_answered = self.links.iter().filter(|worker| worker.has_answers).count() == 1;
+        for worker in &mut self.links {
+            let notice_bytes = std::mem::take(&mut worker.notice_bytes);
+            let has_answers = std::mem::take(&mut worker.has_answers);
+            if !(has_answers && is_one_answered) {
+                worker.link.flush_first(notice_bytes)?;
+            }
+        }
+        Ok(())
+    }
+
     fn settle_links(&mut self) -> io::Result<()> {
+        self.send_notices()?;
         for worker in &mut self.links {
             worker.link.flush()?;
             let watch = match worker.link.unsent() {
@@ -353,6 +374,7 @@ where
     fn answer(&mut self, id: TaskId, mut done: E::Done) -> bool {
         // The answer to a dead worker's job is nobody's.
         let Some(worker) = self.link_of(id.incarnation) else { return true };
+        worker.has_answers = true;
         worker.link.put_with(DONE, |out| {
             encode_ids(out, id.number, id.connection);
             done.encode(out)
@@ -378,6 +400,9 @@ where
                 Admission::Say => worker.link.put(NOTICE, |out| out.extend_from_slice(notice)),
                 Admission::BeginGap => worker.link.put(MISSED, |_| {}),
                 Admission::Drop => {}
+            }
+            if !worker.has_answers {
+                worker.notice_bytes = worker.link.unsent();
             }
         }
     }

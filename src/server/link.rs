@@ -86,10 +86,18 @@ impl Link {
 
     /// Sends what the socket takes now. A link whose other side is gone drops it.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        while self.unsent() > 0 {
+        self.flush_first(usize::MAX)
+    }
+
+    /// The same of the first `bytes_max` unsent bytes.
+    pub(super) fn flush_first(&mut self, bytes_max: usize) -> io::Result<()> {
+        let mut left = bytes_max;
+        while left > 0 && self.unsent() > 0 {
             let first = self.blocks.front().map_or(&self.out[..], |block| &block[..]);
-            match socket::send(self.fd.as_fd(), &first[self.sent..])? {
+            let end = first.len().min(self.sent.saturating_add(left));
+            match socket::send(self.fd.as_fd(), &first[self.sent..end])? {
                 Moved::Bytes(count) => {
+                    left -= count;
                     self.sent += count;
                     if self.sent == first.len() {
                         self.drop_first();

@@ -49,6 +49,29 @@ fn notices_come_in_their_place_among_the_answers_to_one_worker_or_to_all() {
 }
 
 #[test]
+fn notices_reach_every_worker_before_an_answer_of_their_turn_leaves() {
+    let here = Fixture::new();
+    let (mut one, mut other) = (Worker::new(here.scoreboard), Worker::new(here.scoreboard));
+    let mut process = met(&here, &mut [&mut one, &mut other]);
+    one.submit(1, "tell x");
+    process.take();
+    process.run();
+    process.source.send_notices().unwrap();
+    assert_eq!((one.news(), other.news()), (vec![], vec!["notice x".to_owned()]));
+    process.settle();
+    assert_eq!(one.news(), ["notice x", "1: tell x"]);
+    // Both are to be answered.
+    one.submit(1, "tell y");
+    other.submit(2, "after");
+    process.take();
+    process.run();
+    process.source.send_notices().unwrap();
+    assert_eq!((one.news(), other.news()), (vec!["notice y".to_owned()], vec!["notice y".to_owned()]));
+    process.settle();
+    assert_eq!((one.news(), other.news()), (vec!["1: tell y".to_owned()], vec!["2: after".to_owned()]));
+}
+
+#[test]
 fn a_worker_that_does_not_read_misses_notices_knows_where_and_stops_nobody() {
     let mut here = Fixture::new();
     here.limits.lane_output_bytes_pause = 1 << 20;
