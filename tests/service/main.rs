@@ -13,6 +13,7 @@ mod hashes;
 mod life;
 mod listening;
 mod logging;
+mod long_calls;
 mod pipelines;
 mod scripts;
 mod server_family;
