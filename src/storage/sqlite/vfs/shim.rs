@@ -112,8 +112,12 @@ unsafe extern "C" fn open(
             }
         }
     } else if code == SQLITE_OK && flags & SQLITE_OPEN_MAIN_DB != 0 {
-        // SAFETY: `file` is open.
-        unsafe { take_over(file, &DATA, data_methods) };
+        // SAFETY: `file` is open, and its place has the end that `mapped_length` writes to.
+        unsafe {
+            if take_over(file, &DATA, data_methods) {
+                mapped_length(file).write(UNKNOWN);
+            }
+        }
     }
     code
 }
@@ -147,6 +151,19 @@ unsafe fn own(file: *mut sqlite3_file) -> *mut *mut Frames {
     unsafe { file.cast::<u8>().add(usual().file_bytes).cast() }
 }
 
+/// Where a data file that is open keeps how long it was when it was last to be mapped anew.
+///
+/// # Safety
+/// As `own`.
+unsafe fn mapped_length(file: *mut sqlite3_file) -> *mut i64 {
+    const { assert!(size_of::<i64>() <= size_of::<*mut Frames>() && align_of::<i64>() <= align_of::<*mut Frames>()) };
+    // SAFETY: the place of the pointer, which only a `-wal` has.
+    unsafe { own(file).cast() }
+}
+
+/// No file is so long.
+const UNKNOWN: i64 = -1;
+
 fn wal_methods(usual: &sqlite3_io_methods) -> sqlite3_io_methods {
     sqlite3_io_methods {
         xClose: Some(wal_close),
@@ -160,7 +177,7 @@ fn wal_methods(usual: &sqlite3_io_methods) -> sqlite3_io_methods {
 }
 
 fn data_methods(usual: &sqlite3_io_methods) -> sqlite3_io_methods {
-    sqlite3_io_methods { xWrite: Some(data_write), ..*usual }
+    sqlite3_io_methods { xWrite: Some(data_write), xUnfetch: Some(data_unfetch), ..*usual }
 }
 
 fn usual_of(methods: &'static OnceLock<Methods>) -> &'static sqlite3_io_methods {
@@ -279,6 +296,24 @@ unsafe extern "C" fn data_write(file: *mut sqlite3_file, bytes: *const c_void, l
     observed(offset.cast_unsigned(), length.max(0) as u64).map_or(SQLITE_IOERR_FSYNC, |()| SQLITE_OK)
 }
 
+/// Gives back a page of the map, or, without a page, all of it. The latter is what SQLite does at the first snapshot after each commit of
+/// somebody else, in case the file was cut and made longer again meanwhile: some systems leave such a map as it was. Linux does not: the map
+/// stays what the file is (mmap(2)). So it stays, and with it all pages that were touched, until the file has another length.
+unsafe extern "C" fn data_unfetch(file: *mut sqlite3_file, offset: i64, page: *mut c_void) -> c_int {
+    let usual = usual_of(&DATA);
+    // SAFETY: SQLite's arguments, passed on.
+    let unfetch = || unsafe { usual.xUnfetch.map_or(ffi::SQLITE_IOERR, |unfetch| unfetch(file, offset, page)) };
+    if !page.is_null() {
+        return unfetch();
+    }
+    let mut length = UNKNOWN;
+    // SAFETY: the file is open; xFileSize writes one number.
+    let found = unsafe { usual.xFileSize.map_or(ffi::SQLITE_IOERR, |file_size| file_size(file, &raw mut length)) };
+    // SAFETY: `open` has written there; a connection has its own file, and is with one thread at a time.
+    let before = unsafe { mapped_length(file).replace(length) };
+    if found == SQLITE_OK && before == length { SQLITE_OK } else { unfetch() }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::storage::Expiry;
@@ -310,5 +345,55 @@ mod tests {
         reader.begin_read(NOW_MS).unwrap();
         assert_eq!(reader.verify().unwrap().problems, [""; 0]);
         reader.end_read().unwrap();
+    }
+
+    /// Pages that this thread has touched for the first time (getrusage(2)).
+    fn faults() -> i64 {
+        nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_THREAD).unwrap().minor_page_faults()
+    }
+
+    #[test]
+    fn a_map_outlasts_the_commits_of_others_and_follows_the_files_length() {
+        const KEYS: u32 = 2000;
+        let mut fixture = Fixture::new();
+        let fill = |fixture: &mut Fixture, from: u32, value: u8| {
+            fixture.write(|keyspace| {
+                for number in from..from + KEYS {
+                    keyspace.put_string(&number.to_le_bytes(), &[value; 3000], Expiry::Clear).unwrap();
+                }
+            });
+            assert!(fixture.writer.restart_wal().unwrap());
+        };
+        fill(&mut fixture, 0, 1);
+        let mut reader = fixture.reader();
+        let mut read = |value: u8| {
+            let before = faults();
+            reader.begin_read(NOW_MS).unwrap();
+            for number in 0..KEYS {
+                let found = reader.string(&number.to_le_bytes()).unwrap();
+                assert_eq!(found, crate::storage::Lookup::Found(vec![value; 3000]));
+            }
+            reader.end_read().unwrap();
+            faults() - before
+        };
+        let first = read(1);
+        let commit = |fixture: &mut Fixture| {
+            fixture.write(|keyspace| keyspace.put_string(b"other", b"1", Expiry::Clear).unwrap());
+        };
+        // From the first change on that it hears of, it knows how long the file is.
+        commit(&mut fixture);
+        read(1);
+        commit(&mut fixture);
+        let later = read(1);
+        assert!(later * 3 < first, "{later} faults after a commit of somebody else, {first} at first");
+        // Longer, shorter, and with other pages where it was before.
+        fill(&mut fixture, KEYS, 2);
+        read(1);
+        fixture.write(|keyspace| keyspace.flush_all().unwrap());
+        while fixture.write(|keyspace| keyspace.sweep_orphans(1000)).unwrap() > 0 {}
+        while fixture.write(|keyspace| keyspace.vacuum(1000, crate::storage::sqlite::Kept::Pages(0))).unwrap() > 0 {}
+        assert!(fixture.writer.restart_wal().unwrap());
+        fill(&mut fixture, 0, 3);
+        read(3);
     }
 }
