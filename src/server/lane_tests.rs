@@ -263,6 +263,7 @@ impl Worker {
                 parked.insert(id.0, number);
                 heard.push(format!("{}: parked", id.0));
             }
+            Arrived::Lasting(id, _) => heard.push(format!("{}: lasting", id.0)),
             Arrived::ParkedAnswer(id, done) => heard.push(format!("{}: at last {}", id.0, text(done))),
             Arrived::ParkedLost(id) => heard.push(format!("{}: lost", id.0)),
             Arrived::Cancelled(id) => heard.push(format!("{}: cancelled", id.0)),

@@ -18,12 +18,14 @@ pub(super) struct Lane<J, D> {
     admitted: usize,
     /// Of a lane of threads: the number of its last job.
     last_number: u64,
-    /// The larger ones of them: what each takes, and all together.
+    /// The larger ones, until they are answered: what each takes, and all together.
     large: HashMap<ConnectionId, usize>,
     large_bytes: usize,
-    /// Jobs that the full lane refused, oldest first: at most one of each connection.
+    /// Jobs that the full lane refused, oldest first: at most one of each connection. Large ones wait by themselves, so that what waits for
+    /// others of them to end holds up no small one.
     waiting: VecDeque<(ConnectionId, J)>,
-    /// At least as many jobs in `waiting` as this may be of connections that are gone.
+    waiting_large: VecDeque<(ConnectionId, J)>,
+    /// At least as many jobs that wait as this may be of connections that are gone.
     abandoned: usize,
     /// Jobs admitted in this round; handed over in one hop at its end.
     round: Vec<Task<J>>,
@@ -44,14 +46,19 @@ impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
             large: HashMap::new(),
             large_bytes: 0,
             waiting: VecDeque::new(),
+            waiting_large: VecDeque::new(),
             abandoned: 0,
             round: Vec::new(),
         }
     }
 
     pub(super) fn submit(&mut self, connection: ConnectionId, job: J) {
-        if self.waiting.is_empty() && self.has_room_for(&job) {
+        let is_large = job.bytes_kept() >= LARGE_BYTES;
+        let waiting = if is_large { &self.waiting_large } else { &self.waiting };
+        if waiting.is_empty() && self.has_room_for(&job) {
             self.admit(connection, job);
+        } else if is_large {
+            self.waiting_large.push_back((connection, job));
         } else {
             self.waiting.push_back((connection, job));
         }
@@ -69,9 +76,8 @@ impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
     /// stays in proportion to the connections, however quickly they come and go.
     pub(super) fn abandon(&mut self, is_there: impl Fn(ConnectionId) -> bool) {
         self.abandoned += 1;
-        // What a large one waits for is that other large ones are answered.
-        let is_worth_it = self.abandoned > ABANDONED_MIN && self.abandoned > self.waiting.len() / 2;
-        if is_worth_it || !self.large.is_empty() {
+        self.waiting_large.retain(|(connection, _)| is_there(*connection));
+        if self.abandoned > ABANDONED_MIN && self.abandoned > self.waiting.len() / 2 {
             self.waiting.retain(|(connection, _)| is_there(*connection));
             self.abandoned = 0;
         }
@@ -84,7 +90,7 @@ impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
 
     /// Jobs that are admitted or wait.
     pub(super) fn len(&self) -> usize {
-        self.admitted + self.waiting.len()
+        self.admitted + self.waiting.len() + self.waiting_large.len()
     }
 
     fn admit(&mut self, connection: ConnectionId, job: J) {
@@ -127,24 +133,33 @@ impl<J: Send + Wire + 'static, D: Send + Wire + 'static> Lane<J, D> {
             }
             End::Process { lane, .. } => is_alive = lane.receive(&mut |one| arrived.push(one))?,
         }
-        for connection in arrived[before..].iter().filter_map(Arrived::frees) {
-            self.admitted -= 1;
-            // Mostly there is none.
-            if !self.large.is_empty() {
+        self.admitted -= arrived[before..].iter().filter_map(Arrived::frees).count();
+        // Mostly there is none.
+        if !self.large.is_empty() {
+            for connection in arrived[before..].iter().filter_map(Arrived::ends) {
                 self.large_bytes -= self.large.remove(&connection).unwrap_or(0);
             }
         }
-        while let Some((connection, job)) = self.waiting.pop_front() {
+        self.admit_waiting(|lane| &mut lane.waiting, &is_there);
+        self.admit_waiting(|lane| &mut lane.waiting_large, &is_there);
+        Ok(is_alive)
+    }
+
+    fn admit_waiting(
+        &mut self,
+        waiting: impl Fn(&mut Self) -> &mut VecDeque<(ConnectionId, J)>,
+        is_there: &impl Fn(ConnectionId) -> bool,
+    ) {
+        while let Some((connection, job)) = waiting(self).pop_front() {
             if !is_there(connection) {
                 continue;
             }
             if !self.has_room_for(&job) {
-                self.waiting.push_front((connection, job));
+                waiting(self).push_front((connection, job));
                 break;
             }
             self.admit(connection, job);
         }
-        Ok(is_alive)
     }
 
     /// Says what may wait for long. It goes with the next `flush`.
@@ -300,7 +315,7 @@ mod tests {
         lane.collect(&mut Vec::new(), everybody).unwrap();
         lane.flush(&epoll, 1).unwrap();
         let admitted: Vec<u64> = jobs.recv().unwrap().tasks().iter().map(|task| task.id.connection.0).collect();
-        assert_eq!(admitted, [20, 21]);
+        assert_eq!(admitted, [21, 20], "a small one does not wait for what a large one waits for");
         // One of any size is admitted where it is alone.
         [1, 2, 20, 21].iter().for_each(|id| answers.send(Arrived::Answer(ConnectionId(*id), Bytes::new())).unwrap());
         lane.collect(&mut Vec::new(), everybody).unwrap();

@@ -391,10 +391,10 @@ fn a_parked_job_that_cant_be_cancelled_is_in_flight_for_its_connection_until_the
     worker.submit(1, "work");
     worker.submit(2, "later");
     process.turn();
-    assert_eq!(worker.news(), ["2: later"], "nothing is said of the first");
+    assert_eq!(worker.news(), ["1: lasting", "2: later"]);
     worker.submit(3, "give x");
     process.turn();
-    assert_eq!(worker.news(), ["1: x", "3: give x"]);
+    assert_eq!(worker.news(), ["1: at last x", "3: give x"]);
     worker.lane.acknowledge();
     worker.turn();
     process.turn();
@@ -421,13 +421,13 @@ fn a_parked_job_that_cant_be_cancelled_is_registered_after_a_death_whether_its_w
         next.turn();
         next.knows_all()
     };
-    assert_eq!(worker.news(), ["missed"]);
+    assert_eq!(worker.news(), ["missed", "2: lasting"]);
     next.turn();
     worker.submit(3, "give x");
     next.turn();
     worker.submit(4, "give y");
     next.turn();
-    assert_eq!(worker.news(), ["1: x", "3: give x", "2: y", "4: give y"]);
+    assert_eq!(worker.news(), ["1: at last x", "3: give x", "2: at last y", "4: give y"]);
 }
 
 #[test]
@@ -447,5 +447,5 @@ fn the_answer_to_a_job_that_cant_be_cancelled_may_be_lost_with_the_process() {
     worker.meet(&next);
     next.turn();
     worker.turn();
-    assert_eq!(worker.lost, [1, 2]);
+    assert_eq!((worker.lost, worker.heard), (vec![2], vec!["missed".to_owned(), "1: lost".to_owned()]));
 }

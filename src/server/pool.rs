@@ -443,11 +443,6 @@ impl<J, D> QueueSource<J, D> {
     }
 }
 
-/// Whether the connection of a parked job has it in flight all the same.
-fn is_in_flight<J: Wire>(parked: Option<&Task<J>>) -> bool {
-    parked.is_some_and(|task| !task.job.is_cancellable())
-}
-
 impl<E: Executor> Source<E> for QueueSource<E::Job, E::Done>
 where
     E::Job: Wire,
@@ -479,13 +474,12 @@ where
     }
 
     fn answer(&mut self, id: TaskId, done: E::Done) -> bool {
-        let Some(parked) = self.parked.remove(&id.number) else {
+        if self.parked.remove(&id.number).is_none() {
             self.say(Arrived::Answer(id.connection, done));
             return true;
-        };
+        }
         self.acknowledged.push(id.number);
-        let answer = if is_in_flight(parked.as_ref()) { Arrived::Answer } else { Arrived::ParkedAnswer };
-        self.say(answer(id.connection, done));
+        self.say(Arrived::ParkedAnswer(id.connection, done));
         false
     }
 
@@ -493,9 +487,8 @@ where
         assert!(self.notices.is_some(), "only the executor of a process lane parks jobs");
         self.parked.insert(id.number, None);
         self.has_new_parked = true;
-        if is_cancellable {
-            self.say(Arrived::Parked(id.connection, id.number));
-        }
+        let parked = if is_cancellable { Arrived::Parked } else { Arrived::Lasting };
+        self.say(parked(id.connection, id.number));
     }
 
     fn notify(&mut self, to: Audience, notice: &[u8]) {
@@ -520,8 +513,7 @@ where
         for number in served {
             // It was served by the executor before this one, which panicked before it answered.
             if let Some(Some(task)) = self.parked.remove(&number) {
-                let lost = if is_in_flight(Some(&task)) { Arrived::AnswerLost } else { Arrived::ParkedLost };
-                self.say(lost(task.id.connection));
+                self.say(Arrived::ParkedLost(task.id.connection));
             }
             executor.acknowledged(0, number);
         }

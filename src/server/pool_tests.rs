@@ -332,6 +332,7 @@ impl Threaded {
                 Arrived::Answer(id, _) if id.0 == self.number => return all,
                 Arrived::Answer(id, done) => format!("{} {done}", id.0),
                 Arrived::ParkedAnswer(id, done) => format!("{} at last {done}", id.0),
+                Arrived::Lasting(id, number) => format!("{} lasts as {number}", id.0),
                 Arrived::Parked(id, number) => format!("{} parked as {number}", id.0),
                 Arrived::Cancelled(id) => format!("{} cancelled", id.0),
                 Arrived::Notice(notice) => {

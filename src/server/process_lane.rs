@@ -70,13 +70,6 @@ struct Parked<J> {
     job: Option<J>,
 }
 
-impl<J: Wire> Parked<J> {
-    /// Whether its connection has it in flight all the same.
-    fn is_in_flight(&self) -> bool {
-        self.job.as_ref().is_some_and(|job| !job.is_cancellable())
-    }
-}
-
 impl<J: Wire> ProcessLane<J> {
     pub(super) fn new(scoreboard: Scoreboard) -> ProcessLane<J> {
         ProcessLane {
@@ -143,9 +136,8 @@ impl<J: Wire> ProcessLane<J> {
             match kind {
                 DONE => arrived(self.answer(&payload)),
                 PARKED => {
-                    let number = u64_at(&payload, 0);
-                    let InFlight { connection, job, .. } = self.take_in_flight(number);
-                    self.park(number, connection, job, arrived);
+                    let sent = self.take_in_flight(u64_at(&payload, 0));
+                    arrived(self.park(sent));
                 }
                 CANCELLED => {
                     let parked =
@@ -178,19 +170,18 @@ impl<J: Wire> ProcessLane<J> {
     fn answer<D: Wire>(&mut self, payload: &Bytes) -> Arrived<D> {
         let (number, connection) = (u64_at(payload, 0), ConnectionId(u64_at(payload, 8)));
         let done = D::decode(&payload.slice(IDS_BYTES..)).expect("both ends are the same program");
-        let Some(parked) = self.parked.remove(&number) else {
-            self.take_in_flight(number);
-            return Arrived::Answer(connection, done);
-        };
-        self.served.push((number, connection));
-        if parked.is_in_flight() { Arrived::Answer(connection, done) } else { Arrived::ParkedAnswer(connection, done) }
+        if self.parked.remove(&number).is_some() {
+            self.served.push((number, connection));
+            return Arrived::ParkedAnswer(connection, done);
+        }
+        self.take_in_flight(number);
+        Arrived::Answer(connection, done)
     }
 
-    fn park<D>(&mut self, number: u64, connection: ConnectionId, job: J, arrived: &mut dyn FnMut(Arrived<D>)) {
-        if job.is_cancellable() {
-            arrived(Arrived::Parked(connection, number));
-        }
+    fn park<D>(&mut self, InFlight { connection, number, job }: InFlight<J>) -> Arrived<D> {
+        let parked = if job.is_cancellable() { Arrived::Parked } else { Arrived::Lasting };
         self.parked.insert(number, Parked { connection, job: Some(job) });
+        parked(connection, number)
     }
 
     fn take_in_flight(&mut self, number: u64) -> InFlight<J> {
@@ -205,14 +196,13 @@ impl<J: Wire> ProcessLane<J> {
         for &number in &tickets.served {
             put_ids(link, ACKNOWLEDGED, number, ConnectionId(0));
             if let Some(parked) = self.parked.remove(&number) {
-                let lost = if parked.is_in_flight() { Arrived::AnswerLost } else { Arrived::ParkedLost };
-                arrived(lost(parked.connection));
+                arrived(Arrived::ParkedLost(parked.connection));
             }
         }
         for sent in std::mem::take(&mut self.in_flight) {
             match tickets.fate(sent.number) {
                 Fate::NotApplied => self.in_flight.push_back(sent),
-                Fate::Parked => self.park(sent.number, sent.connection, sent.job, arrived),
+                Fate::Parked => arrived(self.park(sent)),
                 Fate::AnswerLost => arrived(Arrived::AnswerLost(sent.connection)),
             }
         }

@@ -55,7 +55,7 @@ struct Ledger {
 
 /// What the executor has said.
 struct Said<A: Application> {
-    /// Jobs of the batch, and parked ones, that can't be cancelled.
+    /// Jobs of the batch that can't be cancelled.
     lasting: BTreeSet<u64>,
     /// On its way to the service.
     arrived: VecDeque<Arrived<A::Done>>,
@@ -69,17 +69,15 @@ impl<A: Application> Responder<A::Done> for Said<A> {
     fn answer(&mut self, id: TaskId, done: A::Done) {
         let was_parked = self.parked.remove(&id.number).is_some();
         self.settled += usize::from(!was_parked);
-        let is_in_flight = self.lasting.remove(&id.number) || !was_parked;
-        let answer = if is_in_flight { Arrived::Answer } else { Arrived::ParkedAnswer };
+        let answer = if was_parked { Arrived::ParkedAnswer } else { Arrived::Answer };
         self.arrived.push_back(answer(id.connection, done));
     }
 
     fn park(&mut self, id: TaskId) {
         self.settled += 1;
         self.parked.insert(id.number, None);
-        if !self.lasting.contains(&id.number) {
-            self.arrived.push_back(Arrived::Parked(id.connection, id.number));
-        }
+        let parked = if self.lasting.contains(&id.number) { Arrived::Lasting } else { Arrived::Parked };
+        self.arrived.push_back(parked(id.connection, id.number));
     }
 
     fn notify(&mut self, to: Audience, notice: &[u8]) {
@@ -236,7 +234,7 @@ impl<A: Application> Pump<A> {
         said.settled = 0;
         said.lasting.extend(tasks.iter().filter(|task| !task.job.is_cancellable()).map(|task| task.id.number));
         executor.run(&tasks, said);
-        said.lasting.retain(|number| said.parked.contains_key(number));
+        said.lasting.clear();
         tasks.drain(said.settled..).rev().for_each(|task| queue.push_front(task));
         for task in tasks {
             if let Some(place @ None) = said.parked.get_mut(&task.id.number) {
@@ -337,6 +335,7 @@ impl<A: Application> Pump<A> {
                 self.service.missed_notices(lane, &mut effects);
                 self.apply(effects);
             }
+            Arrived::Lasting(..) => {}
             Arrived::Parked(id, number) => {
                 let Some(pumped) = &mut self.connections[id.0 as usize] else {
                     return self.cancel_at(lane.0, id, number);
@@ -552,7 +551,7 @@ impl Ledger {
                 self.in_flight.remove(&number);
                 None
             }
-            Arrived::Parked(_, number) => {
+            Arrived::Parked(_, number) | Arrived::Lasting(_, number) => {
                 let job = self.in_flight.remove(&number);
                 job.into_iter().for_each(|job| drop(self.parked.insert(number, job)));
                 None
@@ -588,8 +587,10 @@ impl Ledger {
                 Fate::NotApplied => again.push_back(task(number, connection, &bytes)),
                 Fate::Parked => {
                     self.in_flight.remove(&number);
+                    let is_cancellable = E::Job::decode(&bytes).is_some_and(|job| job.is_cancellable());
                     self.parked.insert(number, (connection, bytes));
-                    arrived.push_back(Arrived::Parked(connection, number));
+                    let parked = if is_cancellable { Arrived::Parked } else { Arrived::Lasting };
+                    arrived.push_back(parked(connection, number));
                 }
                 Fate::AnswerLost => {
                     self.in_flight.remove(&number);

@@ -452,6 +452,7 @@ impl<A: Application> Worker<A> {
                 }
                 Arrived::AnswerLost(id) | Arrived::ParkedLost(id) => self.remove(id),
                 Arrived::Parked(id, number) => self.wait_for_parked(id, lane, number),
+                Arrived::Lasting(..) => {}
                 Arrived::Cancelled(id) => self.cancelled(id),
                 Arrived::Notice(notice) => {
                     self.service.notice(LaneId(lane), &notice, &mut self.effects);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::kv::errors;
-use crate::kv::jobs::job::{Call, Done};
+use crate::kv::jobs::job::Done;
 use crate::kv::lanes::calls::Answers;
 use crate::kv::lanes::lane_executor::refused;
 use crate::kv::lanes::left_out::{LONG_CALLS, LeftOut, Place};
@@ -20,77 +20,74 @@ impl Writer {
         let Some(ready) = self.long_calls.take_ready() else { return Ok(Attempt::Done(())) };
         let place = (LONG_CALLS, ready.call.id.number as usize);
         let mut answers = Answers::default();
-        let answered = match self.long_calls.decide(&ready, self.keyspace.now_ms()) {
-            Decision::Again => {
-                self.long_calls.again(&mut self.keyspace, ready);
-                return Ok(Attempt::Done(()));
-            }
-            decision => self.run_long_call(place, &ready.call, &decision, left_out, &mut answers),
+        let decision = self.long_calls.decide(&ready, self.keyspace.now_ms());
+        let answered = match left_out.call(place).or_else(|| left_out.job(LONG_CALLS)) {
+            Some(text) => Ok(Attempt::Done(Called::Refused(text.clone()))),
+            None => match decision {
+                Decision::Adopt(prepared) => self.adopt(place, &ready.call, prepared, &mut answers),
+                Decision::Run => self.run_long_call(place, &ready.call, &mut answers),
+                Decision::Refuse(text) => Ok(Attempt::Done(Called::Refused(text.into()))),
+                Decision::Again => {
+                    self.long_calls.again(&mut self.keyspace, ready);
+                    return Ok(Attempt::Done(()));
+                }
+            },
         };
-        let bounded = match answered {
-            Ok(Attempt::Done(())) => self.bound_batch(place, left_out),
+        let (call, _) = ready.call.job.calls.at(0).expect("it has a call");
+        let spoiled = match answered {
+            Ok(Attempt::Done(called)) => {
+                match called {
+                    Called::Answered => answers.end(&call),
+                    Called::Refused(text) => answers.fail(&call, &text),
+                    Called::TooHeavy | Called::TakesLong | Called::Parked => answers.fail(&call, errors::INTERNAL),
+                }
+                self.bound_batch(place, left_out)
+            }
             Ok(Attempt::Spoiled(spoiled)) => Ok(Some(spoiled)),
             Err(error) => Err(error),
         };
+        drop(call);
         self.reply_bytes += answers.replies.len();
         self.served.push(ServedCall::of_long(&ready.call, answers));
+        // After an error it is undone with the group, and comes again.
         self.long_calls.answered(ready);
-        Ok(bounded?.map_or(Attempt::Done(()), Attempt::Spoiled))
+        Ok(spoiled?.map_or(Attempt::Done(()), Attempt::Spoiled))
     }
 
+    /// It could not be prepared.
     fn run_long_call(
         &mut self,
         place: Place,
-        long_call: &LongCall,
-        decision: &Decision<'_>,
-        left_out: &LeftOut,
+        LongCall { id, job, .. }: &LongCall,
         answers: &mut Answers,
-    ) -> Result<Attempt<()>, StorageError> {
-        let LongCall { id, job, .. } = long_call;
+    ) -> Result<Attempt<Called>, StorageError> {
         let (call, _) = job.calls.at(0).expect("it has a call");
         self.telling.is_of(*id);
-        let called = match decision {
-            _ if left_out.call(place).or_else(|| left_out.job(LONG_CALLS)).is_some() => {
-                let text = left_out.call(place).or_else(|| left_out.job(LONG_CALLS));
-                Attempt::Done(Called::Refused(text.cloned().unwrap_or(errors::INTERNAL.into())))
-            }
-            Decision::Adopt(prepared) => self.adopt(place, &call, prepared, answers)?,
-            Decision::Refuse => Attempt::Done(Called::Refused(errors::INTERNAL.into())),
-            Decision::Run | Decision::Again => {
-                let answer = answers.next(&self.calls, job, &call, None);
-                self.call(place, &call, answer)?
-            }
-        };
-        match called {
-            Attempt::Done(Called::Answered) => answers.end(&call),
-            Attempt::Done(Called::Refused(text)) => answers.fail(&call, &text),
-            Attempt::Done(Called::TooHeavy | Called::TakesLong | Called::Parked) => {
-                answers.fail(&call, errors::INTERNAL);
-            }
-            Attempt::Spoiled(spoiled) => return Ok(Attempt::Spoiled(spoiled)),
-        }
-        Ok(Attempt::Done(()))
+        let answer = answers.next(&self.calls, job, &call, None);
+        self.call(place, &call, answer)
     }
 
     /// What was prepared becomes the group's, as if the call had run now.
     fn adopt(
         &mut self,
         place: Place,
-        call: &Call<'_>,
+        LongCall { id, job, .. }: &LongCall,
         prepared: &PreparedCall,
         answers: &mut Answers,
     ) -> Result<Attempt<Called>, StorageError> {
+        let (call, _) = job.calls.at(0).expect("it has a call");
+        self.telling.is_of(*id);
         let savepoint = self.keyspace.savepoint();
         let adopted =
-            self.telling.before_call(&mut self.keyspace, call).and_then(|()| self.keyspace.adopt(&prepared.change));
+            self.telling.before_call(&mut self.keyspace, &call).and_then(|()| self.keyspace.adopt(&prepared.change));
         if let Err(error) = adopted {
             self.telling.call_failed(&mut self.keyspace);
-            return self.storage_failed(place, call, error, savepoint);
+            return self.storage_failed(place, &call, error, savepoint);
         }
         self.keyspace.keep_since(savepoint);
         self.telling.call_ended(&mut self.keyspace, &prepared.told);
         answers.replies.extend_from_slice(&prepared.reply);
-        self.calls.count(call, None, false, prepared.duration_us, &mut answers.slow);
+        self.calls.count(&call, None, false, prepared.duration_us, &mut answers.slow);
         Ok(Attempt::Done(Called::Answered))
     }
 
@@ -98,21 +95,31 @@ impl Writer {
     pub(super) fn refuse_long_call(&mut self, text: &str, responder: &mut dyn Responder<Done>) {
         let Some(ready) = self.long_calls.take_ready() else { return };
         self.long_calls.is_over(&mut self.keyspace, &ready);
-        let LongCall { id, job, .. } = &ready.call;
+        self.refuse_long(&ready.call, text, responder);
+    }
+
+    /// None of them can be answered any more.
+    pub(super) fn refuse_long_calls(&mut self, text: &str, responder: &mut dyn Responder<Done>) {
+        for call in self.long_calls.give_up() {
+            self.refuse_long(&call, text, responder);
+        }
+    }
+
+    fn refuse_long(&mut self, LongCall { id, job, .. }: &LongCall, text: &str, responder: &mut dyn Responder<Done>) {
         self.upkeep.tickets_mut().is_over(id.number);
         responder.answer(*id, refused(job, text));
     }
 
     /// Between groups. When to look again; `None`: nothing is being prepared.
     pub(super) fn go_on_with_long_calls(&mut self, is_idle: bool) -> Result<Option<Duration>, StorageError> {
+        // One that is not known yet may be the one that a writer has died of.
+        if !self.waiters.are_all_known() {
+            return Ok(None);
+        }
         let Self { keyspace, calls, long_calls, upkeep, .. } = self;
         let Some(wait) = long_calls.look(keyspace, |job| calls.request(job)) else { return Ok(None) };
-        let Some(time) = long_calls.slice(is_idle) else { return Ok(Some(wait)) };
-        if !upkeep.may_append_much(keyspace)? {
-            return Ok(Some(wait));
-        }
-        let now_ms = calls.shared.clock.now_ms();
-        long_calls.serve(keyspace, now_ms, time)?;
-        Ok(Some(Duration::ZERO))
+        let may_append = upkeep.may_append_much(keyspace)?;
+        let is_served = long_calls.serve(keyspace, may_append, is_idle)?;
+        Ok(Some(if is_served { Duration::ZERO } else { wait }))
     }
 }

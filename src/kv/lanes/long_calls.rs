@@ -7,8 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::kv::errors;
 use crate::kv::jobs::job::{Job, Kind};
 use crate::kv::lanes::preparing::{Attempt, Bench, Outcome, PreparedCall, Request};
 use crate::kv::shared::Shared;
@@ -16,6 +17,7 @@ use crate::kv::shared::hand_offs::HandOff;
 use crate::kv::shared::runtime::Pausing;
 use crate::server::{Task, TaskId};
 use crate::storage::{Keyspace, Options, StorageError};
+use crate::sys::clock;
 
 /// How often a call is prepared for nothing before it runs in its group.
 const ATTEMPTS_MAX: u32 = 3;
@@ -24,8 +26,11 @@ const DEATHS_MAX: u64 = 3;
 /// For how long at a time the thread's orders are served: where nobody asks for anything else, and where somebody does.
 const SLICE_IDLE: Duration = Duration::from_millis(5);
 const SLICE_BESIDE: Duration = Duration::from_millis(2);
-/// How soon the thread is looked at again.
+/// How soon the thread is looked at again, and one that has done its part while writes are paused.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+const PAUSED_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// For so long the thread's orders wait for a `-wal` that begins anew. Who reads it from elsewhere may hold it for ever.
+const WAL_WAIT: Duration = Duration::from_secs(2);
 
 pub(super) struct LongCalls {
     shared: Arc<Shared>,
@@ -39,6 +44,10 @@ pub(super) struct LongCalls {
     at_hand: Option<LongCall>,
     outcome: Option<Outcome>,
     bench: Option<Bench>,
+    /// The present group, or an attempt at it before, has found that what was prepared holds: its own marks are no change.
+    holds: bool,
+    /// Since when orders wait for the `-wal`.
+    waits_since: Option<Instant>,
     /// Writers have died of it.
     refused: Option<u64>,
 }
@@ -63,7 +72,7 @@ pub(super) enum Decision<'a> {
     Adopt(&'a PreparedCall),
     Run,
     Again,
-    Refuse,
+    Refuse(&'static str),
 }
 
 impl LongCall {
@@ -90,6 +99,8 @@ impl LongCalls {
             at_hand: None,
             outcome: None,
             bench: None,
+            holds: false,
+            waits_since: None,
             refused: (deaths >= DEATHS_MAX).then_some(was_at_hand),
         }
     }
@@ -127,26 +138,38 @@ impl LongCalls {
     /// True when a group has something to do for one of them.
     pub(super) fn is_ready(&self) -> bool {
         let is_paused = || self.shared.runtime.pausing(|| self.shared.clock.now_ms()).0 != Pausing::Nothing;
-        self.outcome.is_some() && !is_paused()
+        let is_wanted = self.at_hand.as_ref().is_some_and(|call| !call.is_forgotten);
+        self.outcome.is_some() && is_wanted && !is_paused()
     }
 
     /// `answered`, `again` or `put_back` follows.
     pub(super) fn take_ready(&mut self) -> Option<Ready> {
-        if !self.is_ready() {
-            return None;
-        }
-        let (call, outcome) = (self.at_hand.take()?, self.outcome.take()?);
+        if self.is_ready() { self.take_at_hand() } else { None }
+    }
+
+    fn take_at_hand(&mut self) -> Option<Ready> {
+        let outcome = self.outcome.take()?;
+        let call = self.at_hand.take()?;
         Some(Ready { call, outcome })
     }
 
-    /// At a time when nothing of the group has changed anything yet.
-    pub(super) fn decide<'a>(&self, ready: &'a Ready, now_ms: i64) -> Decision<'a> {
+    /// Before anything of the group is run. Asked again after an attempt at it, it stays what it was.
+    pub(super) fn decide<'a>(&mut self, ready: &'a Ready, now_ms: i64) -> Decision<'a> {
         match &ready.outcome.done {
-            _ if self.refused == Some(ready.call.id.number) => Decision::Refuse,
-            Attempt::Prepared(prepared) if prepared.holds(&self.shared, now_ms) => Decision::Adopt(prepared),
-            Attempt::Prepared(_) | Attempt::ViewLost if ready.call.attempts < ATTEMPTS_MAX => Decision::Again,
-            Attempt::Prepared(_) | Attempt::ViewLost | Attempt::Failed => Decision::Run,
+            _ if self.refused == Some(ready.call.id.number) => Decision::Refuse(errors::INTERNAL),
+            Attempt::Prepared(prepared) if self.holds || prepared.holds(&self.shared, now_ms) => {
+                self.holds = true;
+                Decision::Adopt(prepared)
+            }
+            Attempt::Prepared(_) | Attempt::Overtaken if ready.call.attempts < ATTEMPTS_MAX => Decision::Again,
+            Attempt::Full => Decision::Refuse(errors::DISK_FULL),
+            Attempt::Prepared(_) | Attempt::Overtaken | Attempt::Failed => Decision::Run,
         }
+    }
+
+    /// The group is over, whatever became of it.
+    pub(super) fn group_ended(&mut self) {
+        self.holds = false;
     }
 
     pub(super) fn answered(&mut self, ready: Ready) {
@@ -192,22 +215,22 @@ impl LongCalls {
         if self.at_hand.is_some() && self.outcome.is_none() {
             self.outcome = self.bench.as_ref()?.outcome();
         }
-        if self.outcome.is_some()
-            && self.at_hand.as_ref().is_some_and(|call| call.is_forgotten)
-            && let Some(ready) = self.take_forgotten()
-        {
+        let is_forgotten = self.at_hand.as_ref().is_some_and(|call| call.is_forgotten);
+        if is_forgotten && let Some(ready) = self.take_at_hand() {
             self.is_over(keyspace, &ready);
         }
         if self.at_hand.is_none() {
             let (number, call) = self.waiting.pop_first()?;
             self.begin(number, call, request);
         }
-        Some(LOOK_EVERY)
+        Some(if self.outcome.is_some() { PAUSED_LOOK_EVERY } else { LOOK_EVERY })
     }
 
-    fn take_forgotten(&mut self) -> Option<Ready> {
-        let (call, outcome) = (self.at_hand.take()?, self.outcome.take()?);
-        Some(Ready { call, outcome })
+    /// All of them, to be refused: nothing is prepared any more.
+    pub(super) fn give_up(&mut self) -> Vec<LongCall> {
+        self.stop();
+        self.outcome = None;
+        self.at_hand.take().into_iter().chain(std::mem::take(&mut self.waiting).into_values()).collect()
     }
 
     fn begin(&mut self, number: u64, mut call: LongCall, request: impl FnOnce(&Job) -> Request) {
@@ -230,19 +253,35 @@ impl LongCalls {
         self.at_hand = Some(call);
     }
 
-    /// How long the thread's orders may be served now. `None`: there is none.
-    pub(super) fn slice(&mut self, is_idle: bool) -> Option<Duration> {
-        let has_some = self.bench.as_mut()?.orders.as_mut()?.has_some();
-        has_some.then_some(if is_idle { SLICE_IDLE } else { SLICE_BESIDE })
-    }
-
+    /// Does for the thread what it waits for, a slice of it. `may_append`: without holding up groups. False: there is nothing to do now.
+    ///
     /// # Errors
     /// Those of a commit that are everybody's.
-    pub(super) fn serve(&mut self, keyspace: &mut Keyspace, now_ms: i64, time: Duration) -> Result<(), StorageError> {
-        match self.bench.as_mut().and_then(|bench| bench.orders.as_mut()) {
-            Some(orders) => orders.serve(keyspace, now_ms, time),
-            None => Ok(()),
+    pub(super) fn serve(
+        &mut self,
+        keyspace: &mut Keyspace,
+        may_append: bool,
+        is_idle: bool,
+    ) -> Result<bool, StorageError> {
+        let Some(orders) = self.bench.as_mut().and_then(|bench| bench.orders.as_mut()) else { return Ok(false) };
+        if !orders.has_some() {
+            return Ok(false);
         }
+        if self.shared.hand_offs.is_set(HandOff::DiskNearlyFull) {
+            orders.refuse(&StorageError::Full);
+            return Ok(true);
+        }
+        let now = clock::monotonic();
+        let waits_since = *self.waits_since.get_or_insert(now);
+        if !may_append && now.duration_since(waits_since) < WAL_WAIT {
+            return Ok(false);
+        }
+        if may_append {
+            self.waits_since = None;
+        }
+        let time = if is_idle { SLICE_IDLE } else { SLICE_BESIDE };
+        orders.serve(keyspace, self.shared.clock.now_ms(), time)?;
+        Ok(true)
     }
 
     /// The thread ends, whatever it is at.

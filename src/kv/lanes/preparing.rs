@@ -11,14 +11,14 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use crate::kv::call::{Classes, Event};
 use crate::kv::commands::table::{Either, Handler};
 use crate::kv::errors::CommandError;
-use crate::kv::jobs::job::{Calls, Presence, Watched};
+use crate::kv::jobs::job::{Call, Calls, Presence, Watched};
 use crate::kv::lanes::calls::write_call;
 use crate::kv::lanes::file_watch;
 use crate::kv::shared::Shared;
 use crate::kv::users::User;
 use crate::resp::{Version, encode};
-use crate::storage::{Options, Order, Orders, Prepared, Preparer, StorageError};
-use crate::sys::clock;
+use crate::storage::{Keyspace, Options, Order, Orders, Prepared, Preparer, StorageError};
+use crate::sys::{clock, thread};
 
 /// A call, and what its handler has to know.
 pub(super) struct Request {
@@ -39,25 +39,56 @@ pub(super) struct Outcome {
 
 pub(super) enum Attempt {
     Prepared(Box<PreparedCall>),
-    /// Another one may come further.
-    ViewLost,
+    /// The view was lost, or keys have changed: another one may come further.
+    Overtaken,
+    /// There is no room on the disk.
+    Full,
     /// It has to run in a group, to fail there for what it fails of, or since this can't be prepared.
     Failed,
 }
 
 pub(super) struct PreparedCall {
     pub(super) change: Prepared,
-    /// The call's keys, before any of them was looked at.
-    watched: Vec<Watched>,
+    watched: WatchedKeys,
     pub(super) reply: Vec<u8>,
     pub(super) told: Vec<Event>,
     pub(super) duration_us: u64,
 }
 
+/// A call's keys, from before any of them was looked at.
+struct WatchedKeys(Vec<Watched>);
+
 impl PreparedCall {
-    /// Whether it holds for a group that begins now.
+    /// Whether it holds for a group that begins now and has changed nothing yet.
     pub(super) fn holds(&self, shared: &Shared, now_ms: i64) -> bool {
-        self.watched.iter().all(|watched| watched.is_unchanged(&shared.versions, now_ms))
+        self.watched.are_unchanged(shared, now_ms)
+    }
+}
+
+impl WatchedKeys {
+    /// Before the view begins.
+    fn of(call: &Call<'_>, shared: &Shared) -> WatchedKeys {
+        let versions = &shared.versions;
+        let watch = |key: &[u8]| Watched::now(versions, call.database, versions.hash_of(call.database, key));
+        let keys = call.command().keys.positions(&call.args);
+        WatchedKeys(keys.iter().map(|key| watch(call.args[key.index])).collect())
+    }
+
+    /// Once there is a view: which are there, and until when.
+    fn look(&mut self, call: &Call<'_>, keyspace: &Keyspace) -> Result<(), StorageError> {
+        for (watched, key) in self.0.iter_mut().zip(call.command().keys.positions(&call.args)) {
+            watched.found = match keyspace.entry(call.args[key.index])? {
+                None => Presence::Absent,
+                Some(entry) => entry.expires_at_ms.map_or(Presence::Lasting, Presence::Until),
+            };
+        }
+        Ok(())
+    }
+
+    fn are_unchanged(&self, shared: &Shared, now_ms: i64) -> bool {
+        // Also a key that is not there: after a flush the database lies elsewhere.
+        let is_flushed = |watched: &Watched| shared.versions.of_database(watched.database).0 != watched.flushes;
+        self.0.iter().all(|watched| watched.is_unchanged(&shared.versions, now_ms) && !is_flushed(watched))
     }
 }
 
@@ -80,7 +111,7 @@ impl Bench {
         let must_end = Arc::new(AtomicBool::new(false));
         let opening =
             Opening { shared: Arc::clone(shared), options: options.clone(), order, must_end: Arc::clone(&must_end) };
-        let thread = std::thread::Builder::new().name("prepare".into()).spawn(move || opening.serve(&asked, &done))?;
+        let thread = thread::spawn("prepare", move || opening.serve(&asked, &done))?;
         Ok(Bench { requests: Some(requests), outcomes, orders: Some(orders), must_end, thread: Some(thread) })
     }
 
@@ -151,54 +182,60 @@ impl Opening {
                 }
             },
         };
-        let attempt = catch_unwind(AssertUnwindSafe(|| attempt(preparer, &self.shared, request)));
+        let Some((call, _)) = request.calls.at(0) else { return Outcome { done: Attempt::Failed, ids: Vec::new() } };
+        let shared = &self.shared;
+        let mut watched = WatchedKeys::of(&call, shared);
+        let prepared = catch_unwind(AssertUnwindSafe(|| prepare(preparer, shared, request, &call, &mut watched)));
         let ids = preparer.ids();
-        let done = attempt.unwrap_or_else(|_| {
+        let done = match prepared {
+            Ok(Ok(Some(made))) => {
+                let Made { change, reply, told, duration_us } = made;
+                let prepared = PreparedCall { change, watched, reply, told, duration_us };
+                return Outcome { done: Attempt::Prepared(Box::new(prepared)), ids };
+            }
+            // What is read in pieces may make no sense where it has changed.
+            _ if !watched.are_unchanged(shared, shared.clock.now_ms()) => Attempt::Overtaken,
+            Ok(Err(CommandError::Storage(StorageError::ViewLost))) => Attempt::Overtaken,
+            Ok(Err(CommandError::Storage(StorageError::Full))) => Attempt::Full,
+            Ok(Ok(None) | Err(_)) | Err(_) => Attempt::Failed,
+        };
+        if let Ok(unprepared) = prepared {
+            tracing::debug!(error = ?unprepared.err(), "a call can't be prepared");
+        } else {
             tracing::error!("a handler panicked while its call was prepared");
             *opened = None;
-            Attempt::Failed
-        });
+        }
+        if let Some(Err(error)) = opened.as_mut().map(Preparer::abandon) {
+            tracing::warn!(%error, "the view of a call that was prepared can't be let go of");
+        }
         Outcome { done, ids }
     }
 }
 
-fn attempt(preparer: &mut Preparer, shared: &Shared, request: &Request) -> Attempt {
-    let error = match prepare(preparer, shared, request) {
-        Ok(Some(prepared)) => return Attempt::Prepared(Box::new(prepared)),
-        Ok(None) => None,
-        Err(error) => Some(error),
-    };
-    if let Err(error) = preparer.abandon() {
-        tracing::warn!(%error, "the view of a call that was prepared can't be let go of");
-    }
-    tracing::debug!(?error, "a call can't be prepared");
-    match error {
-        Some(CommandError::Storage(StorageError::ViewLost)) => Attempt::ViewLost,
-        _ => Attempt::Failed,
-    }
+/// What a handler has made of its call.
+struct Made {
+    change: Prepared,
+    reply: Vec<u8>,
+    told: Vec<Event>,
+    duration_us: u64,
 }
 
-fn prepare(preparer: &mut Preparer, shared: &Shared, request: &Request) -> Result<Option<PreparedCall>, CommandError> {
-    let Some((call, _)) = request.calls.at(0) else { return Ok(None) };
+fn prepare(
+    preparer: &mut Preparer,
+    shared: &Shared,
+    request: &Request,
+    call: &Call<'_>,
+    watched: &mut WatchedKeys,
+) -> Result<Option<Made>, CommandError> {
     let (Handler::Write(handler) | Handler::Either(Either { write: handler, .. })) = call.command().handler else {
         return Ok(None);
     };
     let begun = clock::monotonic();
-    let keys = call.command().keys.positions(&call.args);
-    let versions = &shared.versions;
-    // Before the view begins.
-    let watch = |key: &[u8]| Watched::now(versions, call.database, versions.hash_of(call.database, key));
-    let mut watched: Vec<Watched> = keys.iter().map(|key| watch(call.args[key.index])).collect();
     preparer.begin(shared.clock.now_ms())?;
     let keyspace = &mut preparer.keyspace;
     keyspace.set_thresholds(shared.runtime.thresholds());
     keyspace.select(call.database);
-    for (watched, key) in watched.iter_mut().zip(&keys) {
-        watched.found = match keyspace.entry(call.args[key.index])? {
-            None => Presence::Absent,
-            Some(entry) => entry.expires_at_ms.map_or(Presence::Lasting, Presence::Until),
-        };
-    }
+    watched.look(call, keyspace)?;
     let Request { version, reply_bytes_max, user, wanted, .. } = request;
     let mut write = write_call(keyspace, &call.args, user, *version, *reply_bytes_max, *wanted);
     let result = handler(&mut write)?;
@@ -206,10 +243,57 @@ fn prepare(preparer: &mut Preparer, shared: &Shared, request: &Request) -> Resul
     let mut reply = Vec::new();
     encode::encode(&result, *version, &mut reply);
     let Some(change) = preparer.finish()? else { return Ok(None) };
+    let keys = call.command().keys.positions(&call.args);
     let is_watched = |key: &[u8]| keys.iter().any(|watched| call.args[watched.index] == key);
     if !change.keys().all(|(database, key)| database == call.database && is_watched(key)) {
         return Ok(None);
     }
     let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);
-    Ok(Some(PreparedCall { change, watched, reply, told, duration_us }))
+    Ok(Some(Made { change, reply, told, duration_us }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::application::share;
+    use crate::kv::commands::table;
+    use crate::kv::fixture::settings;
+    use crate::kv::jobs::job::Admitted;
+    use crate::kv::shared::versions::Marks;
+    use crate::storage::Change;
+
+    /// A change of each kind, and whether a copy that was prepared before holds after it.
+    #[test]
+    fn what_was_prepared_holds_until_one_of_its_keys_or_its_database_changes() {
+        let data = tempfile::tempdir().unwrap();
+        let shared = share(settings(data.path())).unwrap();
+        let mut calls = Calls::default();
+        let copy = table::lookup(b"copy").unwrap();
+        calls.push(table::number(copy), Admitted::to(3), &[b"copy", b"from", b"to"]);
+        let (call, _) = calls.at(0).unwrap();
+        let key = |database, key| Change::Key { database, key };
+        for (change, holds) in [
+            (key(3, &b"from"[..]), false),
+            (key(3, b"to"), false),
+            (key(3, b"other"), true),
+            (key(2, b"from"), true),
+            // Though neither is there: the database lies elsewhere then.
+            (Change::Flush { databases: 1 << 3 }, false),
+            (Change::Flush { databases: 1 << 2 }, true),
+            (Change::Swap { a: 0, b: 3 }, false),
+            (Change::Swap { a: 0, b: 1 }, true),
+        ] {
+            let watched = WatchedKeys::of(&call, &shared);
+            assert!(watched.are_unchanged(&shared, 0));
+            let mut marks = Marks::of(shared.versions.clone());
+            match change {
+                Change::Key { database, key } | Change::Quiet { database, key } => marks.mark(database, key),
+                Change::Flush { databases } => marks.mark_flush(databases),
+                Change::Swap { a, b } => marks.mark_swap(a, b),
+            }
+            assert_eq!(watched.are_unchanged(&shared, 0), holds, "amid {change:?}");
+            marks.unmark();
+            assert_eq!(watched.are_unchanged(&shared, 0), holds, "after {change:?}");
+        }
+    }
 }

@@ -220,6 +220,7 @@ impl Writer {
             }
         };
         self.unmark();
+        self.long_calls.group_ended();
         self.calls.settle();
         match group {
             Group::Committed(applied) => {
@@ -554,6 +555,7 @@ impl Writer {
 
     pub fn idle(&mut self, responder: &mut dyn Responder<Done>) -> Duration {
         if let Some(wait) = self.look_at_files() {
+            self.refuse_long_calls(errors::FILES_LOST, responder);
             return wait;
         }
         self.accounts.look_at_file();

@@ -186,19 +186,17 @@ impl Committed {
 
     /// Rows that are ordered from the writer. Whoever waits holds no view, and the next one has the rows.
     pub(super) fn order_rows(&self, rows: Batch) -> Result<()> {
-        let Some(preparing) = &self.preparing else { return Ok(()) };
-        let has_view = !preparing.is_looking();
-        if has_view {
-            self.close_view();
-            self.base.end_read()?;
+        let Some(preparing) = self.preparing.as_ref().filter(|_| !rows.is_empty()) else { return Ok(()) };
+        if preparing.is_looking() {
+            return Err(StorageError::Internal("rows are ordered within a look".into()));
         }
+        self.close_view();
+        self.base.end_read()?;
         let ordered = preparing.order_rows(rows);
-        if has_view {
-            self.begun.set((self.pin_ms(), clock::monotonic()));
-            self.base.begin_read()?;
-            self.open_view()?;
-            preparing.has_new_view();
-        }
+        self.begun.set((self.pin_ms(), clock::monotonic()));
+        self.base.begin_read()?;
+        self.open_view()?;
+        preparing.has_new_view();
         ordered
     }
 
@@ -352,8 +350,8 @@ impl Store for Committed {
         }
     }
 
-    fn adopt(&mut self, id: i64) -> Result<()> {
-        self.base.adopt(id)
+    fn take_from_orphans(&mut self, id: i64) -> Result<()> {
+        self.base.take_from_orphans(id)
     }
 
     fn is_preparing(&self) -> bool {

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::keyspace::Keyspace;
 use crate::storage::error::{Result, StorageError};
@@ -117,9 +117,6 @@ impl Preparing {
 
     /// They are sorted here, where nobody waits for it.
     pub(super) fn order_rows(&self, rows: Batch) -> Result<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
         rows.in_order(|_| Ok::<_, StorageError>(()))?;
         self.is_behind.set(true);
         self.order(Work::Rows(Box::new(rows))).map(drop)
@@ -200,8 +197,16 @@ impl Orders {
     /// With the end that a preparer gets.
     #[must_use]
     pub fn new() -> (Sender<Order>, Orders) {
-        let (sender, receiver) = bounded(1);
+        // There is one at a time. With a bound, what nobody fetches any more would stay, and whoever waits for the answer.
+        let (sender, receiver) = unbounded();
         (sender, Orders { receiver, at_hand: None, written: 0 })
+    }
+
+    /// What the preparer waits for can't be done.
+    pub fn refuse(&mut self, error: &StorageError) {
+        if let Some(order) = self.at_hand.take() {
+            order.answer.send(Err(error.clone())).ok();
+        }
     }
 
     /// Whether the preparer waits for something.
@@ -313,7 +318,8 @@ impl Preparer {
     pub fn finish(&mut self) -> Result<Option<Prepared>> {
         let rows = self.keyspace.store.preparing.as_ref().map_or_else(Batch::default, Preparing::kept);
         self.keyspace.store.order_rows(rows)?;
-        let prepared = self.keyspace.take_prepared(&self.announced);
+        let ids = self.ids();
+        let prepared = self.keyspace.take_prepared(&self.announced, ids);
         self.abandon()?;
         Ok(prepared)
     }
@@ -518,6 +524,75 @@ mod tests {
             assert_eq!((keyspace.key_count().unwrap(), keyspace.expires_count().unwrap()), (1, 0));
         });
         assert_built(&mut fixture, b"z", 10_000);
+    }
+
+    /// What begins in the batch, and opens its pack there, has ids like what went ahead.
+    #[test]
+    fn every_id_that_a_taken_change_uses_is_no_orphan_any_more() {
+        let long = [b'x'; 2000];
+        let set = move |keyspace: &mut Keyspace, key: &[u8], count: u32| {
+            let mut building = keyspace.build(Kind::Set);
+            keyspace.add_to(&mut building, &long, &[])?;
+            for member in members(count) {
+                keyspace.add_to(&mut building, &member, &[])?;
+            }
+            keyspace.put_built(key, building, Expiry::Clear).map(drop)
+        };
+        let change = move |keyspace: &mut Keyspace| {
+            keyspace.put_string(b"string", &[7; 300 << 10], Expiry::Clear)?;
+            set(keyspace, b"set", 20_000)?;
+            set(keyspace, b"just too many", 128)?;
+            set(keyspace, b"packed", 3)?;
+            let mut building = keyspace.build_list();
+            keyspace.add_to_list(&mut building, &long)?;
+            for item in members(5000) {
+                keyspace.add_to_list(&mut building, &item)?;
+            }
+            keyspace.put_built_list(b"list", building, Expiry::Clear)?;
+            // Given up within the call.
+            set(keyspace, b"list", 5000)
+        };
+        for memory in [Memory::off(), fixture::memory()] {
+            let mut fixture = Fixture::on(memory);
+            let (prepared, ids) = prepare(&mut fixture, change, |_, _| {}).unwrap();
+            fixture.write(|keyspace| keyspace.adopt(&prepared).unwrap());
+            fixture.writer.end_building(&ids);
+            sweep(&mut fixture);
+            fixture.writer.merge_all(NOW_MS).unwrap();
+            sweep(&mut fixture);
+            fixture.write(|keyspace| {
+                assert_eq!(keyspace.string(b"string").unwrap(), Lookup::Found(vec![7; 300 << 10]));
+                for (key, count) in [(&b"set"[..], 20_001), (b"just too many", 129), (b"packed", 4), (b"list", 5001)] {
+                    let Lookup::Found(set) = keyspace.set(key).unwrap() else { panic!("no set") };
+                    let mut shown = 0;
+                    set.each_name::<StorageError>(|name| {
+                        shown += u64::from(name == long || name.starts_with(b"member "));
+                        Ok(())
+                    })
+                    .unwrap();
+                    assert_eq!((set.len(), shown), (count, count));
+                }
+                assert_eq!(keyspace.verify().unwrap().problems, [""; 0]);
+                assert_eq!(keyspace.orphans_left().unwrap(), 0);
+            });
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_an_order_that_nobody_fetches_is_let_go() {
+        let fixture = Fixture::on(fixture::memory());
+        let (order, orders) = Orders::new();
+        let (options, memory) = (fixture.options.clone(), fixture.memory);
+        let preparing = thread::spawn(move || {
+            let mut preparer = Preparer::open(&options, memory, order).unwrap();
+            preparer.begin(NOW_MS).unwrap();
+            build(&mut preparer.keyspace, b"z", 1000)
+        });
+        while orders.receiver.is_empty() {
+            thread::yield_now();
+        }
+        drop(orders);
+        assert!(preparing.join().unwrap().is_err());
     }
 
     #[test]

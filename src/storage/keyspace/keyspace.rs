@@ -65,8 +65,8 @@ pub trait Store: Snapshot {
     /// The same of many, each of them once. Nothing of them is left there.
     fn write_elements_ahead(&mut self, rows: &mut Batch) -> Result<()>;
 
-    /// A value that was written ahead of an earlier group gets its owner: it is no orphan any more.
-    fn adopt(&mut self, id: i64) -> Result<()>;
+    /// A value that an earlier transaction has left as an orphan gets its owner.
+    fn take_from_orphans(&mut self, id: i64) -> Result<()>;
 
     /// Whether all that is changed is prepared for a group of the writer's.
     fn is_preparing(&self) -> bool;

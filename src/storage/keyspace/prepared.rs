@@ -14,8 +14,8 @@ pub struct Prepared {
     batch: Batch,
     /// The keys that it changes, with their databases.
     changes: Vec<(u8, Vec<u8>)>,
-    /// Values whose rows went ahead.
-    ahead: Vec<i64>,
+    /// The ids that were given for it, which are orphans until a group takes it.
+    ids: Vec<i64>,
 }
 
 /// Hears of the changes of a keyspace that prepares.
@@ -73,14 +73,14 @@ impl<S: Store> Keyspace<S> {
     }
 
     /// Takes what was changed since the view began. `None`: of this the writer's group can't know whether it still holds.
-    pub(in crate::storage) fn take_prepared(&mut self, announced: &Announced) -> Option<Prepared> {
+    pub(in crate::storage) fn take_prepared(&mut self, announced: &Announced, ids: Vec<i64>) -> Option<Prepared> {
         let changes = announced.take()?;
-        let (batch, ahead) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.ahead));
+        let batch = std::mem::take(&mut self.batch);
         let is_of_keys = batch.each(|changed| match changed.key.name() {
             Name::Database(_) => Err(()),
             _ => Ok(()),
         });
-        is_of_keys.ok().map(|()| Prepared { batch, changes, ahead })
+        is_of_keys.ok().map(|()| Prepared { batch, changes, ids })
     }
 
     /// Makes a prepared change one of the group. It can be undone as any other.
@@ -88,8 +88,9 @@ impl<S: Store> Keyspace<S> {
         for (database, key) in &prepared.changes {
             self.mark(Change::Key { database: *database, key })?;
         }
-        for id in &prepared.ahead {
-            self.store.adopt(*id)?;
+        // Those that it has given up are among the orphans of its batch.
+        for id in &prepared.ids {
+            self.store.take_from_orphans(*id)?;
             self.write_ahead_under(*id);
         }
         // It knows of no row that this keyspace has since.

@@ -50,7 +50,7 @@ impl Base {
     }
 
     /// The value has an owner again.
-    pub(super) fn take_from_orphans(&self, id: i64) -> Result<()> {
+    pub(super) fn delete_orphan(&self, id: i64) -> Result<()> {
         self.connection.prepare_cached("DELETE FROM orphan WHERE what = 'value' AND number = ?1")?.execute([id])?;
         Ok(())
     }

@@ -58,9 +58,9 @@ impl Store for Base {
         Ok(())
     }
 
-    fn adopt(&mut self, id: i64) -> Result<()> {
+    fn take_from_orphans(&mut self, id: i64) -> Result<()> {
         self.check_writing()?;
-        self.take_from_orphans(id)
+        self.delete_orphan(id)
     }
 
     fn is_preparing(&self) -> bool {

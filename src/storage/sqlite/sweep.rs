@@ -257,7 +257,7 @@ impl Base {
             _ => self.sweep_group(id, rows_max - removed)?,
         };
         if removed < rows_max {
-            self.take_from_orphans(id)?;
+            self.delete_orphan(id)?;
         }
         Ok(removed)
     }
