@@ -74,7 +74,7 @@ pub const COMMANDS: &[Command] = &[
             or TAIL) for large lists; and N is the number of elements in the specified range.",
         summary: "Returns a range of elements from a list.",
         syntax: "key start stop",
-        handler: look(lrange, lrange_apart, Reads::Range(range_count)),
+        handler: look(lrange, lrange_apart, Reads::Range(lookup::count_of_ranks)),
         ..ROW
     },
     Command {
@@ -210,10 +210,6 @@ fn lindex_apart(call: &mut ReadCall<'_>) -> ReadResult {
 fn range(args: &[&[u8]], length: impl FnOnce() -> u64) -> Result<(u64, u64), CommandError> {
     let (start, stop) = (args::integer(args[2])?, args::integer(args[3])?);
     Ok(range_of(start, stop, length()).unwrap_or((0, 0)))
-}
-
-fn range_count(args: &[&[u8]], length: u64) -> u64 {
-    range(args, || length).map_or(0, |(_, count)| count)
 }
 
 fn lrange(args: &[&[u8]], items: &Packed<'_>, reply: &mut ReplyWriter<'_>) -> ReadResult {

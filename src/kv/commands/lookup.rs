@@ -3,9 +3,10 @@
 use std::ops::{ControlFlow, Range};
 
 use crate::kv::call::{Class, KEY_MISS, WriteCall};
+use crate::kv::commands::args;
 use crate::kv::errors::{self, CommandError, CommandResult};
 use crate::resp::reply::Reply;
-use crate::storage::{Building, Expiry, Keyspace, Lookup};
+use crate::storage::{Building, Expiry, Keyspace, Lookup, range_of};
 
 /// How much of a big value is in memory at once.
 pub const PIECE_BYTES: u64 = 1 << 20;
@@ -130,6 +131,12 @@ pub fn put_built(
     let count = call.keyspace.put_built(key, building, Expiry::Clear)?;
     call.tell_of(class, is_news, event, key);
     Ok(Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX)))
+}
+
+/// How many elements of so many a call is about whose third and fourth argument are ranks, as in LRANGE and ZRANGE; 0 where they are none.
+pub fn count_of_ranks(args: &[&[u8]], length: u64) -> u64 {
+    let (Ok(start), Ok(stop)) = (args::integer(args[2]), args::integer(args[3])) else { return 0 };
+    range_of(start, stop, length).map_or(0, |(_, count)| count)
 }
 
 /// The string as a reply, nil where there is none.

@@ -2,7 +2,6 @@
 //! that a range asks for, and how a reply shows them.
 
 use crate::kv::call::{ReadCall, ReadResult};
-use crate::kv::commands::args;
 use crate::kv::commands::elements::wrong_count;
 use crate::kv::commands::lookup;
 use crate::kv::commands::sorted_set_bounds::{MemberBound, Members, Range, Span};
@@ -262,8 +261,7 @@ pub const fn look_at_ranks(packed: PackedHandler, apart: fn(&mut ReadCall<'_>) -
 fn ranks(args: &[&[u8]], length: u64) -> u64 {
     let is_of_ranks =
         args[4..].iter().all(|arg| arg.eq_ignore_ascii_case(b"withscores") || arg.eq_ignore_ascii_case(b"rev"));
-    let (Ok(start), Ok(stop), true) = (args::integer(args[2]), args::integer(args[3]), is_of_ranks) else { return 0 };
-    range_of(start, stop, length).map_or(0, |(_, count)| count)
+    if is_of_ranks { lookup::count_of_ranks(args, length) } else { 0 }
 }
 
 /// The sorted set at a key. `None`: there is no such key; one of another kind is the error WRONGTYPE.
