@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 source tests/scratch.sh
 
 keys=${IMPORT_KEYS:-20000}
+export AWAIT_SECONDS=$((30 + keys / 20000))
 tool=tests/tools/moving.py
 
 # redis NAME ARGUMENT…: a redis-server in a directory of its own, $scratch/NAME; its port is in $port.

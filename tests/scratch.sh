@@ -63,9 +63,9 @@ need_chromium() {
     need_packages "${missing[@]}"
 }
 
-# await LOG PID: prints the line that says that the server is ready.
+# await LOG PID: prints the line that says that the server is ready; for AWAIT_SECONDS, where it has much to load.
 await() {
-    grep -m 1 -i 'ready to accept connections' < <(timeout 30 tail --pid="$2" -n +1 -F "$1" 2>/dev/null) || {
+    grep -m 1 -i 'ready to accept connections' < <(timeout "${AWAIT_SECONDS:-30}" tail --pid="$2" -n +1 -F "$1" 2>/dev/null) || {
         cat "$1" >&2
         complain "a server does not start"
     }
