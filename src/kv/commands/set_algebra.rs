@@ -13,7 +13,7 @@ use crate::kv::commands::portion::Portion;
 use crate::kv::commands::set_join::{self, Operation};
 use crate::kv::commands::table::{Command, Flags, Group, Handler, KeyFlags, Keys};
 use crate::kv::errors::{self, CommandError, CommandResult};
-use crate::storage::{Keyspace, Kind, Place};
+use crate::storage::{Elements, Kind, Place};
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -166,27 +166,26 @@ fn sdiffstore(call: &mut WriteCall<'_>) -> CommandResult {
 
 fn store(call: &mut WriteCall<'_>, operation: Operation, event: &'static str) -> CommandResult {
     let (key, keys) = (call.args[1], &call.args[2..]);
-    let elements = set_join::elements_of(operation, &set_join::open(call.keyspace, keys)?);
-    call.keyspace.begin_long(elements)?;
+    let sets = set_join::open(call.keyspace, keys)?;
+    call.keyspace.begin_long(set_join::elements_of(operation, &sets))?;
+    let mut portion = next_portion(operation, &sets, None)?;
     let mut building = call.keyspace.build(Kind::Set);
-    let mut portion = next_portion(call.keyspace, operation, keys, None)?;
     loop {
         for (member, ()) in &portion.members {
             call.keyspace.add_new_to(&mut building, member, &[])?;
         }
         let Some((position, name)) = portion.last else { break };
-        portion = next_portion(call.keyspace, operation, keys, Some((position, &name)))?;
+        portion = next_portion(operation, &set_join::open(call.keyspace, keys)?, Some((position, &name)))?;
     }
     lookup::put_built(call, Class::Set, key, building, event)
 }
 
 fn next_portion(
-    keyspace: &Keyspace,
     operation: Operation,
-    keys: &[&[u8]],
+    sets: &[Option<Elements<'_>>],
     behind: Option<Place<'_>>,
 ) -> Result<Portion<()>, CommandError> {
-    let (sets, mut portion) = (set_join::open(keyspace, keys)?, Portion::of(keys.len()));
-    set_join::each(operation, &sets, behind, &mut |place, member| Ok(portion.add(place, member, ())))?;
+    let mut portion = Portion::of(sets.len());
+    set_join::each(operation, sets, behind, &mut |place, member| Ok(portion.add(place, member, ())))?;
     Ok(portion)
 }

@@ -8,7 +8,7 @@ use crate::kv::shared::versions::Versions;
 use crate::kv::users::{Denial, Rights};
 use crate::resp::reply::Version;
 use crate::server::{Block, Wire};
-use crate::storage::DATABASES;
+use crate::storage::{DATABASES, Entry};
 
 /// A run of calls of one connection for one lane.
 #[derive(Debug, PartialEq)]
@@ -57,6 +57,14 @@ pub enum Presence {
     Lasting,
     /// Until then, in milliseconds since 1970.
     Until(i64),
+}
+
+impl Presence {
+    /// Of what lies at the key.
+    #[must_use]
+    pub fn of(entry: Option<&Entry>) -> Presence {
+        entry.map_or(Presence::Absent, |entry| entry.expires_at_ms.map_or(Presence::Lasting, Presence::Until))
+    }
 }
 
 impl Watched {

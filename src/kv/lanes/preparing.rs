@@ -55,8 +55,8 @@ pub(super) struct PreparedCall {
     pub(super) duration_us: u64,
 }
 
-/// A call's keys, from before any of them was looked at.
-struct WatchedKeys(Vec<Watched>);
+/// A call's keys, by their places among its arguments, from before any of them was looked at.
+struct WatchedKeys(Vec<(usize, Watched)>);
 
 impl PreparedCall {
     /// Whether it holds for a group that begins now and has changed nothing yet.
@@ -71,24 +71,25 @@ impl WatchedKeys {
         let versions = &shared.versions;
         let watch = |key: &[u8]| Watched::now(versions, call.database, versions.hash_of(call.database, key));
         let keys = call.command().keys.positions(&call.args);
-        WatchedKeys(keys.iter().map(|key| watch(call.args[key.index])).collect())
+        WatchedKeys(keys.iter().map(|key| (key.index, watch(call.args[key.index]))).collect())
     }
 
     /// Once there is a view: which are there, and until when.
     fn look(&mut self, call: &Call<'_>, keyspace: &Keyspace) -> Result<(), StorageError> {
-        for (watched, key) in self.0.iter_mut().zip(call.command().keys.positions(&call.args)) {
-            watched.found = match keyspace.entry(call.args[key.index])? {
-                None => Presence::Absent,
-                Some(entry) => entry.expires_at_ms.map_or(Presence::Lasting, Presence::Until),
-            };
+        for (index, watched) in &mut self.0 {
+            watched.found = Presence::of(keyspace.entry(call.args[*index])?.as_ref());
         }
         Ok(())
+    }
+
+    fn has(&self, call: &Call<'_>, database: u8, key: &[u8]) -> bool {
+        database == call.database && self.0.iter().any(|(index, _)| call.args[*index] == key)
     }
 
     fn are_unchanged(&self, shared: &Shared, now_ms: i64) -> bool {
         // Also a key that is not there: after a flush the database lies elsewhere.
         let is_flushed = |watched: &Watched| shared.versions.of_database(watched.database).0 != watched.flushes;
-        self.0.iter().all(|watched| watched.is_unchanged(&shared.versions, now_ms) && !is_flushed(watched))
+        self.0.iter().all(|(_, watched)| watched.is_unchanged(&shared.versions, now_ms) && !is_flushed(watched))
     }
 }
 
@@ -243,9 +244,7 @@ fn prepare(
     let mut reply = Vec::new();
     encode::encode(&result, *version, &mut reply);
     let Some(change) = preparer.finish()? else { return Ok(None) };
-    let keys = call.command().keys.positions(&call.args);
-    let is_watched = |key: &[u8]| keys.iter().any(|watched| call.args[watched.index] == key);
-    if !change.keys().all(|(database, key)| database == call.database && is_watched(key)) {
+    if !change.keys().all(|(database, key)| watched.has(call, database, key)) {
         return Ok(None);
     }
     let duration_us = u64::try_from(clock::monotonic().duration_since(begun).as_micros()).unwrap_or(u64::MAX);

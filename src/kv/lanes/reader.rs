@@ -354,10 +354,7 @@ impl Reader {
         for call in job.calls.iter() {
             self.keyspace.select(call.database);
             for key in &call.args[1..] {
-                found.push(match self.keyspace.entry(key)? {
-                    None => Presence::Absent,
-                    Some(entry) => entry.expires_at_ms.map_or(Presence::Lasting, Presence::Until),
-                });
+                found.push(Presence::of(self.keyspace.entry(key)?.as_ref()));
             }
         }
         Ok(found)

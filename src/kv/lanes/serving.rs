@@ -8,7 +8,7 @@ use crate::kv::lanes::calls::Answers;
 use crate::kv::lanes::left_out::{LeftOut, WAITERS};
 use crate::kv::lanes::long_calls::{LongCall, LongCalls};
 use crate::kv::lanes::waiters::{Waiter, Waiters};
-use crate::kv::lanes::writer::{Attempt, Called, Spoiled, Writer};
+use crate::kv::lanes::writer::{Attempt, Called, Spoiled, Writer, answered};
 use crate::kv::metrics::statistics::Counted;
 use crate::kv::table::wait::AFTER_TIMEOUT;
 use crate::resp::encode;
@@ -33,10 +33,7 @@ impl ServedCall {
 
     /// Of a call that took long.
     pub(super) fn of_long(call: &LongCall, answers: Answers) -> ServedCall {
-        let outcome = DoneOutcome::of_run(&call.job, answers.ends.len(), false);
-        let ends = if call.job.wants_ends { answers.ends } else { Vec::new() };
-        let done = Done { slow: answers.slow, ends, denied: answers.denied, ..Done::new(outcome, answers.replies) };
-        ServedCall { id: call.id, client: None, done }
+        ServedCall { id: call.id, client: None, done: answered(&call.job, answers) }
     }
 
     /// The incarnation of its worker, and the number of its client: of one that waits.

@@ -710,10 +710,14 @@ fn done(job: &Job, applied: Applied) -> Option<Done> {
         Applied::Refused(text) => return Some(refused(job, &text)),
         Applied::Parked => return None,
     };
+    Some(answered(job, answers))
+}
+
+pub(super) fn answered(job: &Job, answers: Answers) -> Done {
     let outcome = match job.kind {
         Kind::Run | Kind::Wait(_) => DoneOutcome::of_run(job, answers.ends.len(), false),
         Kind::Exec(_) | Kind::Watch => DoneOutcome::Executed,
     };
     let ends = if job.wants_ends { answers.ends } else { Vec::new() };
-    Some(Done { slow: answers.slow, ends, denied: answers.denied, ..Done::new(outcome, answers.replies) })
+    Done { slow: answers.slow, ends, denied: answers.denied, ..Done::new(outcome, answers.replies) }
 }
