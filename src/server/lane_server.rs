@@ -382,7 +382,7 @@ where
         worker.parked.is_empty() || worker.parked.remove(&id.number).is_none()
     }
 
-    fn park(&mut self, id: TaskId, _is_cancellable: bool) {
+    fn park(&mut self, id: TaskId, _: &[Task<E::Job>]) {
         if let Some(worker) = self.link_of(id.incarnation) {
             worker.parked.insert(id.number, id.connection);
             put_ids(&mut worker.link, PARKED, id.number, id.connection);

@@ -147,7 +147,7 @@ impl Responder<Bytes> for Mouth<'_> {
         Source::<Keeper>::answer(self.0, id, done);
     }
     fn park(&mut self, id: TaskId) {
-        Source::<Keeper>::park(self.0, id, true);
+        Source::<Keeper>::park(self.0, id, &[]);
     }
     fn notify(&mut self, to: Audience, notice: &[u8]) {
         Source::<Keeper>::notify(self.0, to, notice);

@@ -401,14 +401,20 @@ fn a_parked_job_that_cant_be_cancelled_is_in_flight_for_its_connection_until_the
     assert!(here.world.borrow().served.is_empty());
 }
 
+/// A worker of which a job that can't be cancelled is parked, as it knows.
+fn at_work(here: &Fixture) -> (Worker, Process) {
+    let mut worker = Worker::new(here.scoreboard);
+    let mut process = met(here, &mut [&mut worker]);
+    worker.submit(1, "work");
+    process.turn();
+    assert_eq!(worker.news(), ["1: lasting"]);
+    (worker, process)
+}
+
 #[test]
 fn a_parked_job_that_cant_be_cancelled_is_registered_after_a_death_whether_its_worker_has_heard_of_it_or_not() {
     let here = Fixture::new();
-    let mut worker = Worker::new(here.scoreboard);
-    let mut process = met(&here, &mut [&mut worker]);
-    worker.submit(1, "work");
-    process.turn();
-    worker.news();
+    let (mut worker, mut process) = at_work(&here);
     worker.submit(2, "work");
     process.take();
     process.run();
@@ -433,11 +439,7 @@ fn a_parked_job_that_cant_be_cancelled_is_registered_after_a_death_whether_its_w
 #[test]
 fn the_answer_to_a_job_that_cant_be_cancelled_may_be_lost_with_the_process() {
     let here = Fixture::new();
-    let mut worker = Worker::new(here.scoreboard);
-    let mut process = met(&here, &mut [&mut worker]);
-    worker.submit(1, "work");
-    process.turn();
-    worker.news();
+    let (mut worker, mut process) = at_work(&here);
     worker.submit(2, "give x");
     process.take();
     process.run();

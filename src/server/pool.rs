@@ -41,8 +41,8 @@ pub(super) trait Source<E: Executor> {
     fn take(&mut self, tasks: &mut Vec<Task<E::Job>>, wait: Option<Duration>, executor: &mut E) -> Taken;
     /// True when it answers a task of the batch, and not a parked job.
     fn answer(&mut self, id: TaskId, done: E::Done) -> bool;
-    /// `is_cancellable`: by its client.
-    fn park(&mut self, id: TaskId, is_cancellable: bool);
+    /// A task of this batch.
+    fn park(&mut self, id: TaskId, batch: &[Task<E::Job>]);
     fn notify(&mut self, to: Audience, notice: &[u8]);
     /// An executor begins, or begins anew: it is to hear which workers there are and which jobs are parked.
     fn introduce(&mut self, _executor: &mut E) {}
@@ -63,10 +63,11 @@ pub(super) trait Source<E: Executor> {
 }
 
 /// The body of a pool thread. Ends when the source does.
-pub(super) fn run<E: Executor>(executor: E, rebuild: impl FnMut() -> Result<E, StartError>, source: &mut impl Source<E>)
-where
-    E::Job: Wire,
-{
+pub(super) fn run<E: Executor>(
+    executor: E,
+    rebuild: impl FnMut() -> Result<E, StartError>,
+    source: &mut impl Source<E>,
+) {
     let mut bench = Bench { executor: Some(executor), rebuild };
     let (mut tasks, mut settled) = (Vec::new(), Vec::new());
     source.introduce(bench.executor());
@@ -112,10 +113,7 @@ struct Bench<E, R> {
 /// Idle work that panicked is not tried again at once.
 const AFTER_IDLE_PANIC: Duration = Duration::from_secs(1);
 
-impl<E: Executor, R: FnMut() -> Result<E, StartError>> Bench<E, R>
-where
-    E::Job: Wire,
-{
+impl<E: Executor, R: FnMut() -> Result<E, StartError>> Bench<E, R> {
     fn executor(&mut self) -> &mut E {
         self.executor.as_mut().expect("there is one, but while it is made again")
     }
@@ -195,10 +193,7 @@ struct Desk<'a, E: Executor, S> {
     has_spoken: bool,
 }
 
-impl<E: Executor, S: Source<E>> Responder<E::Done> for Desk<'_, E, S>
-where
-    E::Job: Wire,
-{
+impl<E: Executor, S: Source<E>> Responder<E::Done> for Desk<'_, E, S> {
     fn answer(&mut self, id: TaskId, done: E::Done) {
         self.has_spoken = true;
         if self.source.answer(id, done) {
@@ -209,8 +204,7 @@ where
     fn park(&mut self, id: TaskId) {
         self.has_spoken = true;
         self.settled.push(id);
-        let is_cancellable = self.tasks.iter().any(|task| task.id == id && task.job.is_cancellable());
-        self.source.park(id, is_cancellable);
+        self.source.park(id, self.tasks);
     }
 
     fn notify(&mut self, to: Audience, notice: &[u8]) {
@@ -483,10 +477,11 @@ where
         false
     }
 
-    fn park(&mut self, id: TaskId, is_cancellable: bool) {
+    fn park(&mut self, id: TaskId, batch: &[Task<E::Job>]) {
         assert!(self.notices.is_some(), "only the executor of a process lane parks jobs");
         self.parked.insert(id.number, None);
         self.has_new_parked = true;
+        let is_cancellable = batch.iter().any(|task| task.id == id && task.job.is_cancellable());
         let parked = if is_cancellable { Arrived::Parked } else { Arrived::Lasting };
         self.say(parked(id.connection, id.number));
     }

@@ -46,7 +46,7 @@ impl Source<Actor> for Script {
         self.answers.push((id.number, done));
         true
     }
-    fn park(&mut self, _id: TaskId, _is_cancellable: bool) {}
+    fn park(&mut self, _id: TaskId, _batch: &[Task<&'static str>]) {}
     fn notify(&mut self, _to: Audience, _notice: &[u8]) {}
     fn put_back(&mut self, tasks: Vec<Task<&'static str>>) {
         self.batches.push_front((Taken::Batch, tasks));

@@ -81,8 +81,7 @@ impl Preparing {
         self.free.clear();
         self.given.clear();
         self.rows.borrow_mut().clear();
-        self.is_behind.set(false);
-        self.view_begun.set(clock::monotonic());
+        self.has_new_view();
     }
 
     fn order(&self, work: Work) -> Result<Vec<i64>> {
@@ -218,14 +217,11 @@ impl Orders {
         self.at_hand.is_some()
     }
 
-    /// For about so long, in a transaction of its own, between groups.
+    /// Does what `has_some` has found, for about so long, in a transaction of its own, between groups.
     ///
     /// # Errors
     /// Those of a commit that are everybody's. What is of the order alone, or a full disk, is the preparer's answer.
     pub fn serve(&mut self, keyspace: &mut Keyspace, now_ms: i64, time: Duration) -> Result<()> {
-        if !self.has_some() {
-            return Ok(());
-        }
         let Some(order) = self.at_hand.take() else { return Ok(()) };
         keyspace.begin_upkeep(now_ms)?;
         let served = self.work(&order.work, &mut keyspace.store.base, clock::monotonic() + time);
