@@ -93,6 +93,8 @@ pub struct Building {
     bytes: usize,
     /// Some members of a sorted set are so long that those which begin alike are put in their order when all are there.
     pub(super) has_long_members: bool,
+    /// Some members of a sorted set have the score -0, which a listpack does not keep.
+    pub(super) has_minus_zero: bool,
 }
 
 /// What an adding call did.
@@ -439,7 +441,7 @@ impl<S: Store> Keyspace<S> {
     /// A new collection, for `add_to` and `put_built`. An undone call takes with it what was built.
     pub fn build(&self, kind: Kind) -> Building {
         let contents = Contents { is_built: true, ..Contents::empty(kind, None) };
-        Building { contents, bytes: 0, has_long_members: false }
+        Building { contents, bytes: 0, has_long_members: false, has_minus_zero: false }
     }
 
     /// The same of a set, where it is known that so many members may come.
@@ -489,8 +491,8 @@ impl<S: Store> Keyspace<S> {
     }
 
     /// Gives the key what was built, whatever it held; if that is empty, the key goes. Returns how many elements it has.
-    pub fn put_built(&mut self, key: &[u8], building: Building, expiry: Expiry) -> Result<u64> {
-        let Building { mut contents, has_long_members, .. } = building;
+    pub fn put_built(&mut self, key: &[u8], mut building: Building, expiry: Expiry) -> Result<u64> {
+        let contents = &mut building.contents;
         let (count, id) = (contents.count(), contents.rows_said().map(|(id, ..)| id));
         let mut is_ahead = false;
         if let Form::Rows { ahead: Some(ahead), .. } = &mut contents.form {
@@ -500,9 +502,9 @@ impl<S: Store> Keyspace<S> {
         }
         let Some(replaced) = self.begin_replacing(key, count, id, expiry)? else { return Ok(count) };
         if contents.kind == Kind::SortedSet {
-            self.finish_sorted(&contents, has_long_members, is_ahead)?;
+            self.finish_sorted(&mut building, is_ahead)?;
         }
-        self.put_contents(replaced.name, replaced.old, &contents, replaced.expires_at_ms)?;
+        self.put_contents(replaced.name, replaced.old, &building.contents, replaced.expires_at_ms)?;
         Ok(count)
     }
 }

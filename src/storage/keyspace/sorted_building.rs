@@ -6,10 +6,10 @@ use super::contents::{Building, Contents, Form};
 use super::counted::START;
 use super::element_rows::Rows;
 use super::keyspace::{Keyspace, Store};
-use super::packed::damaged;
-use super::sorted_rows::{OwnedOrdered, members_of};
+use super::packed::{Encoding, damaged};
+use super::sorted_rows::{OwnedOrdered, is_minus_zero, members_of};
 use crate::storage::error::{Result, StorageError};
-use crate::storage::rows::{Apart, Direction, ElementRow, Table};
+use crate::storage::rows::{Apart, Direction, ElementRow, Table, score_order};
 
 /// Rows that are in memory at once.
 const ROWS_AT_ONCE: u64 = 1024;
@@ -37,11 +37,11 @@ impl<S: Store> Keyspace<S> {
         if member.len() as u64 > self.value_bytes_max() {
             return Err(StorageError::TooLarge);
         }
-        let Building { contents, has_long_members, .. } = building;
+        let Building { contents, has_long_members, has_minus_zero, .. } = building;
         *has_long_members |= self.is_long(member);
+        *has_minus_zero |= is_minus_zero(score);
         self.begin_change(contents)?;
         contents.encode(member, &[], true, &self.thresholds)?;
-        let score = contents.kept_score(score);
         if self.add_packed(contents, member, score)? {
             return Ok(());
         }
@@ -78,18 +78,54 @@ impl<S: Store> Keyspace<S> {
         Ok(())
     }
 
-    /// All rows of a sorted set that was built are there.
-    pub(super) fn finish_sorted(
-        &mut self,
-        contents: &Contents<'_>,
-        has_long_members: bool,
-        is_ahead: bool,
-    ) -> Result<()> {
-        let Form::Rows { rows, .. } = &contents.form else { return Ok(()) };
-        if has_long_members {
+    /// All members of a sorted set that was built are there.
+    pub(super) fn finish_sorted(&mut self, building: &mut Building, is_ahead: bool) -> Result<()> {
+        // Which encoding it has was not known before, whatever the order in which they came.
+        if building.has_minus_zero && building.contents.encoding() == Encoding::Listpack {
+            self.settle_zeros(&mut building.contents)?;
+        }
+        let Form::Rows { rows, .. } = &building.contents.form else { return Ok(()) };
+        if building.has_long_members {
             self.settle_all_ties(rows.id)?;
         }
         self.count_all(rows.id, is_ahead)
+    }
+
+    /// Makes 0 of each -0.
+    fn settle_zeros(&mut self, contents: &mut Contents<'_>) -> Result<()> {
+        match &mut contents.form {
+            Form::Packed(pack) => {
+                let scores = pack.packed().scores().collect::<Result<Vec<_>>>()?;
+                let zeros = scores.iter().filter(|(_, score)| is_minus_zero(*score));
+                let zeros: Vec<Vec<u8>> = zeros.map(|(member, _)| member.to_vec()).collect();
+                for member in zeros {
+                    let span = pack.find(&member)?.ok_or_else(damaged)?;
+                    pack.replace(&span, super::scores::score_text(0.0).as_bytes());
+                }
+                Ok(())
+            }
+            Form::Rows { rows, .. } => self.settle_zero_rows(rows.id),
+        }
+    }
+
+    fn settle_zero_rows(&mut self, id: i64) -> Result<()> {
+        let zero = score_order(0.0);
+        let mut tail = Vec::new();
+        loop {
+            let portion = self.ordered(id, (zero, &tail), 0, ROWS_AT_ONCE)?;
+            for row in portion.iter().filter(|row| row.order == zero && is_minus_zero(row.borrowed().score())) {
+                let long_name = self.long_member(row.borrowed())?;
+                let label = if long_name.is_some() { row.label()? } else { 0 };
+                let member = long_name.as_deref().unwrap_or(&row.tail);
+                self.put_scored(id, (member, 0.0), label, row.apart, None)?;
+            }
+            match portion.last() {
+                Some(last) if last.order == zero && portion.len() as u64 == ROWS_AT_ONCE => {
+                    tail = [&last.tail[..], &[0]].concat();
+                }
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// In the order of `settle_ties`, each run of long members that begin alike.

@@ -44,7 +44,7 @@ pub(super) struct OwnedOrdered {
     pub(super) order: u64,
     pub(super) tail: Vec<u8>,
     pub(super) value: Vec<u8>,
-    apart: Option<Apart>,
+    pub(super) apart: Option<Apart>,
 }
 
 impl Ordered<'_> {
@@ -76,7 +76,7 @@ impl OwnedOrdered {
         (self.order, &self.tail)
     }
 
-    fn label(&self) -> Result<u64> {
+    pub(super) fn label(&self) -> Result<u64> {
         self.tail.last_chunk().map(|label| u64::from_be_bytes(*label)).ok_or_else(damaged)
     }
 }
@@ -390,8 +390,12 @@ impl ScoredRow {
     }
 }
 
+pub(super) fn is_minus_zero(score: f64) -> bool {
+    score == 0.0 && score.is_sign_negative()
+}
+
 fn minus_zero(score: f64) -> &'static [u8] {
-    if score == 0.0 && score.is_sign_negative() { &[1] } else { &[] }
+    if is_minus_zero(score) { &[1] } else { &[] }
 }
 
 fn put_member(out: &mut Batch, name: RowKey<'_>, row: &ScoredRow) -> Result<()> {

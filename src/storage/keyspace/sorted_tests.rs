@@ -62,6 +62,41 @@ fn the_encoding_grows_as_in_redis_and_stays() {
 }
 
 #[test]
+fn whether_a_set_that_is_built_keeps_minus_zero_is_decided_when_its_members_are_all_there() {
+    let mut fixture = Fixture::new();
+    let (long, tied) = ("x".repeat(65), "y".repeat(300));
+    let many: Vec<String> = (0..2000).map(|number| format!("m{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).chain([tied.as_str()]).collect();
+    let large = Thresholds { zset_max_listpack_entries: 4000, zset_max_listpack_value: 1000, ..Thresholds::default() };
+    for (names, thresholds, expected) in [
+        (&["e", "f"][..], Thresholds::default(), (Encoding::Listpack, true, false)),
+        (&["e", &long], Thresholds::default(), (Encoding::Skiplist, true, true)),
+        (&[&long, "e"], Thresholds::default(), (Encoding::Skiplist, true, true)),
+        (&many, Thresholds::default(), (Encoding::Skiplist, false, true)),
+        (&many, large, (Encoding::Listpack, false, false)),
+    ] {
+        fixture.write(|keyspace| {
+            keyspace.set_thresholds(thresholds);
+            let mut building = keyspace.build(Kind::SortedSet);
+            for name in names {
+                keyspace.add_score_to(&mut building, name.as_bytes(), -0.0).unwrap();
+            }
+            keyspace.add_score_to(&mut building, b"one", 1.0).unwrap();
+            keyspace.put_built(b"built", building, Expiry::Clear).unwrap();
+            let set = found(keyspace, b"built");
+            let is_minus = |name: &&&str| set.score(name.as_bytes()).unwrap().unwrap().is_sign_negative();
+            // By their own rows and by those of their order.
+            let of_members = names.iter().filter(is_minus).count();
+            let in_order = members(&set, 0, 5000, Direction::Forward);
+            assert_eq!(in_order.iter().filter(|shown| shown.ends_with(" -0")).count(), of_members);
+            assert_eq!(of_members, if expected.2 { names.len() } else { 0 });
+            let encoding = (set.elements().encoding(), set.is_packed());
+            assert_eq!((encoding, in_order.len()), ((expected.0, expected.1), names.len() + 1));
+        });
+    }
+}
+
+#[test]
 fn the_views_show_members_packed_or_not_to_a_person() {
     let mut fixture = Fixture::new();
     let long = "long ".repeat(100);
