@@ -13,9 +13,9 @@ use std::ops::ControlFlow;
 
 use super::element_rows::Rows;
 use super::keyspace::{Keyspace, Store};
-use super::walks::Place;
+use super::walks::{OwnedPlace, Place};
 use crate::storage::error::{Result, StorageError};
-use crate::storage::rows::{Direction, ElementRow, Name, Origin, Row, RowKey, Stretch, Table};
+use crate::storage::rows::{Direction, ElementRow, Name, Origin, Part, Row, RowKey, Stretch, Table};
 
 /// Before every row.
 pub(super) const START: Place<'static> = (0, &[]);
@@ -28,6 +28,13 @@ struct Count {
     members: u64,
     /// Of a sum.
     blocks: u64,
+}
+
+/// The block and the sum in which a row is counted.
+#[derive(Clone, Debug)]
+pub(super) struct CountPlaces {
+    block: OwnedPlace,
+    sum: OwnedPlace,
 }
 
 /// Where the row of a rank is found: so many rows behind the beginning of its block, which has so many.
@@ -48,6 +55,10 @@ impl Ranked {
 impl Count {
     fn place(&self) -> Place<'_> {
         (self.number, &self.tail)
+    }
+
+    fn owned_place(&self) -> OwnedPlace {
+        (self.number, self.tail.clone())
     }
 
     fn is_first(&self) -> bool {
@@ -156,9 +167,46 @@ impl<S: Store> Keyspace<S> {
         self.count_in(rows, new, 1)
     }
 
-    fn count_in(&mut self, rows: Rows, mut block: Count, by: i64) -> Result<()> {
+    /// A row fewer at a place, beyond which in one direction there is none. `known`: where such a row was counted last, and from now on.
+    pub(super) fn count_popped(&mut self, rows: Rows, place: Place<'_>, known: &mut Option<CountPlaces>) -> Result<()> {
+        let found = match known.take() {
+            Some(places) => self.counts_at(rows.id, &places)?,
+            None => None,
+        };
+        let (block, sum) = match found {
+            Some(found) => found,
+            None => {
+                let block = self.count_at(blocks_of(rows.id), place)?.ok_or_else(uncounted)?;
+                let sum = self.count_at(sums_of(rows.id), block.place())?.ok_or_else(uncounted)?;
+                (block, sum)
+            }
+        };
+        // As long as it has others, the next one is among them.
+        *known = (block.members > 1).then(|| CountPlaces { block: block.owned_place(), sum: sum.owned_place() });
+        self.count_with(rows, block, sum, -1)
+    }
+
+    /// The counts at these places, if they are there and count something.
+    fn counts_at(&self, id: i64, places: &CountPlaces) -> Result<Option<(Count, Count)>> {
+        let count = |rows: Rows, place: &OwnedPlace| {
+            let key = rows.row_at((place.0, &place.1));
+            self.view().row(key, Part::Whole, |row| Count::read(key, row))?.transpose()
+        };
+        let block = count(blocks_of(id), &places.block)?.filter(|block| block.members > 0);
+        Ok(match block {
+            Some(block) => count(sums_of(id), &places.sum)?.map(|sum| (block, sum)),
+            None => None,
+        })
+    }
+
+    fn count_in(&mut self, rows: Rows, block: Count, by: i64) -> Result<()> {
+        let sum = self.count_at(sums_of(rows.id), block.place())?.ok_or_else(uncounted)?;
+        self.count_with(rows, block, sum, by)
+    }
+
+    /// Counts in a block, and in its sum.
+    fn count_with(&mut self, rows: Rows, mut block: Count, mut sum: Count, by: i64) -> Result<()> {
         let (blocks, sums) = (blocks_of(rows.id), sums_of(rows.id));
-        let mut sum = self.count_at(sums, block.place())?.ok_or_else(uncounted)?;
         block.members = block.members.checked_add_signed(by).ok_or_else(uncounted)?;
         sum.members = sum.members.checked_add_signed(by).ok_or_else(uncounted)?;
         if block.members == 0 && !block.is_first() {
@@ -170,6 +218,7 @@ impl<S: Store> Keyspace<S> {
             return self.put_count(sums, &sum);
         }
         if block.members >= 2 * self.layout.count_rows {
+            self.edges.forget_counts(rows.id);
             let second = self.second_half(rows, &block)?;
             block.members -= second.members;
             self.put_count(blocks, &second)?;
@@ -190,6 +239,7 @@ impl<S: Store> Keyspace<S> {
     /// Its blocks are written. It is divided when it has too many.
     fn put_sum(&mut self, id: i64, mut sum: Count) -> Result<()> {
         if sum.blocks >= 2 * self.layout.count_rows {
+            self.edges.forget_counts(id);
             let second = self.second_sum(id, &sum)?;
             (sum.members, sum.blocks) = (sum.members - second.members, sum.blocks - second.blocks);
             self.put_count(sums_of(id), &second)?;

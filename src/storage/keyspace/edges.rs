@@ -1,57 +1,98 @@
 //! Where sorted sets begin and end that are popped from. Rows that were popped stay in memory as deleted ones until they are merged, so a
-//! walk from the start would pass all of them each time.
+//! walk from the start would pass all of them each time. Who pops again finds the rows that follow, and where they are counted, without a
+//! search.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
+use super::counted::CountPlaces;
 use super::keyspace::{Keyspace, Store};
 use super::sorted_rows::OwnedOrdered;
+use super::walks::{OwnedPlace, Place};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::Direction;
-
-type OwnedPlace = (u64, Vec<u8>);
 
 /// Of the sets that were popped from last. Only the writer has any, and what it undoes it forgets all of them for.
 #[derive(Debug, Default)]
 pub(super) struct Edges(Vec<Edge>);
 
 #[derive(Debug)]
-struct Edge {
+pub(super) struct Edge {
     id: i64,
     direction: Direction,
     /// No row lies before it in this direction.
-    place: OwnedPlace,
+    pub(super) place: OwnedPlace,
+    /// The rows of a sorted set from there on: none is missing between them.
+    pub(super) ahead: VecDeque<OwnedOrdered>,
+    /// Where the next row is counted. What counts it is changed while it has rows, or is gone.
+    pub(super) counts: Option<CountPlaces>,
 }
 
 const EDGES_MAX: usize = 32;
+/// Rows that are read at once where a set is popped from again.
+const AHEAD_ROWS: u64 = 32;
+
+impl Edge {
+    fn new(id: i64, direction: Direction, place: OwnedPlace) -> Self {
+        Self { id, direction, place, ahead: VecDeque::new(), counts: None }
+    }
+
+    fn is_before(&self, a: Place<'_>, b: Place<'_>) -> bool {
+        match self.direction {
+            Direction::Forward => a < b,
+            Direction::Backward => a > b,
+        }
+    }
+}
 
 impl Edges {
     pub(super) fn find(&self, id: i64, direction: Direction) -> Option<&OwnedPlace> {
         self.0.iter().find(|edge| edge.id == id && edge.direction == direction).map(|edge| &edge.place)
     }
 
+    fn take(&mut self, id: i64, direction: Direction) -> Option<Edge> {
+        let at = self.0.iter().position(|edge| edge.id == id && edge.direction == direction)?;
+        Some(self.0.remove(at))
+    }
+
+    /// The newest one; the oldest may go.
+    pub(super) fn keep(&mut self, edge: Edge) {
+        if self.0.len() == EDGES_MAX {
+            self.0.remove(0);
+        }
+        self.0.push(edge);
+    }
+
     /// No row lies before the place any more.
     pub(super) fn set(&mut self, id: i64, direction: Direction, place: OwnedPlace) {
-        match self.0.iter().position(|edge| edge.id == id && edge.direction == direction) {
-            Some(at) => self.0[at].place = place,
-            None => {
-                self.0.truncate(EDGES_MAX - 1);
-                self.0.insert(0, Edge { id, direction, place });
-            }
-        }
+        self.take(id, direction);
+        self.keep(Edge::new(id, direction, place));
     }
 
     /// A row comes.
     pub(super) fn widen(&mut self, id: i64, order: u64, tail: &[u8]) {
+        let new = (order, tail);
+        self.touch(id, new);
         for edge in self.0.iter_mut().filter(|edge| edge.id == id) {
-            let (here, new) = ((edge.place.0, edge.place.1.as_slice()), (order, tail));
-            let is_beyond = match edge.direction {
-                Direction::Forward => new < here,
-                Direction::Backward => new > here,
-            };
-            if is_beyond {
+            if edge.is_before(new, (edge.place.0, &edge.place.1)) {
                 edge.place = (order, tail.to_vec());
+                edge.counts = None;
             }
         }
+    }
+
+    /// A row comes or goes.
+    pub(super) fn touch(&mut self, id: i64, place: Place<'_>) {
+        for edge in self.0.iter_mut().filter(|edge| edge.id == id) {
+            if edge.ahead.back().is_some_and(|last| !edge.is_before(last.place(), place)) {
+                edge.ahead.clear();
+            }
+        }
+    }
+
+    /// Rows are counted elsewhere than before.
+    pub(super) fn forget_counts(&mut self, id: i64) {
+        self.0.iter_mut().filter(|edge| edge.id == id).for_each(|edge| edge.counts = None);
     }
 
     pub(super) fn clear(&mut self) {
@@ -60,27 +101,24 @@ impl Edges {
 }
 
 impl<S: Store> Keyspace<S> {
-    /// The lowest rows of a sorted set's order, or backwards the highest: so many.
-    pub(super) fn edge_rows(
-        &self,
-        id: i64,
-        length: u64,
-        count: u64,
-        direction: Direction,
-    ) -> Result<Vec<OwnedOrdered>> {
-        let place = match self.edges.find(id, direction) {
-            Some(place) => place.clone(),
+    /// The edge of a sorted set's order with so many rows ahead, or more, or all that there are. Whoever takes rows away keeps it again.
+    pub(super) fn take_edge(&mut self, id: i64, length: u64, count: u64, direction: Direction) -> Result<Edge> {
+        let (mut edge, rows_max) = match self.edges.take(id, direction) {
+            Some(edge) if edge.ahead.len() as u64 >= count => return Ok(edge),
+            Some(edge) => (edge, count.max(AHEAD_ROWS)),
             None => {
                 let first = if direction == Direction::Forward { 0 } else { length.saturating_sub(1) };
                 let row = self.ordered_at(id, first)?;
-                (row.order, row.tail)
+                (Edge::new(id, direction, (row.order, row.tail)), count)
             }
         };
-        let mut rows = Vec::new();
-        self.each_ordered::<StorageError>(id, (place.0, &place.1), direction, &mut |row| {
-            rows.push(row.to_owned());
-            Ok(if (rows.len() as u64) < count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        edge.ahead.clear();
+        let (order, tail) = &edge.place;
+        self.each_ordered::<StorageError>(id, (*order, tail), direction, &mut |row| {
+            edge.ahead.push_back(row.to_owned());
+            let is_enough = edge.ahead.len() as u64 >= rows_max;
+            Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
-        Ok(rows)
+        Ok(edge)
     }
 }

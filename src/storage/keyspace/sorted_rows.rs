@@ -157,7 +157,7 @@ impl<S: Store> Keyspace<S> {
         let (order, tail) = self.member_place(member, old);
         let label = if self.is_long(member) { self.new_label(id, member, score)? } else { 0 };
         // A new label may have been made room for: of the same score it is not, so this one stands.
-        self.batch.delete(order_of(id).row_at((order, &tail)), Origin::Blind)?;
+        self.delete_order(id, (order, &tail))?;
         self.put_scored(id, (member, score), label, old.apart, None)?;
         let new_tail = self.order_tail(member, self.is_long(member).then_some(label));
         self.count_moved(order_of(id), (order, &tail), (score_order(score), &new_tail))
@@ -168,7 +168,7 @@ impl<S: Store> Keyspace<S> {
         let (order, tail) = self.member_place(member, old);
         let home = self.home(member);
         self.delete_element(members_of(id).row(&home), old.apart)?;
-        self.batch.delete(order_of(id).row_at((order, &tail)), Origin::Blind)?;
+        self.delete_order(id, (order, &tail))?;
         self.count_rows(order_of(id), (order, &tail), -1)
     }
 
@@ -178,7 +178,12 @@ impl<S: Store> Keyspace<S> {
         let home = self.home(long_name.as_deref().unwrap_or(&row.tail));
         let home = Home { position: home.position, name: Cow::Owned(home.name.into_owned()) };
         self.delete_element(members_of(id).row(&home), row.apart)?;
-        self.batch.delete(order_of(id).row_at(row.place()), Origin::Blind)
+        self.delete_order(id, row.place())
+    }
+
+    fn delete_order(&mut self, id: i64, place: Place<'_>) -> Result<()> {
+        self.edges.touch(id, place);
+        self.batch.delete(order_of(id).row_at(place), Origin::Blind)
     }
 
     /// Shows rows of the order from a place on, until `show` fails or breaks off.
@@ -338,7 +343,7 @@ impl<S: Store> Keyspace<S> {
             return Err(StorageError::Corrupt("too many members begin alike".into()));
         }
         for row in &rows {
-            self.batch.delete(order_of(id).row_at(row.place()), Origin::Blind)?;
+            self.delete_order(id, row.place())?;
             self.count_rows(order_of(id), row.place(), -1)?;
         }
         for (number, row) in (first..).zip(&rows) {
@@ -363,7 +368,7 @@ impl<S: Store> Keyspace<S> {
         let mut in_order: Vec<usize> = (0..rows.len()).collect();
         in_order.sort_by(|a, b| names[*a].cmp(&names[*b]));
         for row in rows {
-            self.batch.delete(order_of(id).row_at(row.place()), Origin::Blind)?;
+            self.delete_order(id, row.place())?;
         }
         for (number, place) in in_order.into_iter().enumerate() {
             let (row, label) = (&rows[place], rows[number].label()?);

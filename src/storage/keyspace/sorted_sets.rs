@@ -8,7 +8,7 @@ use super::keyspace::{Keyspace, Lookup, Store};
 use super::packed::{Span, damaged};
 use super::scores::score_in;
 use super::sorted_reads::SortedSet;
-use super::sorted_rows::{ScoredRow, members_of, order_of};
+use super::sorted_rows::{OwnedOrdered, ScoredRow, members_of, order_of};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::{Direction, Kind};
 
@@ -173,25 +173,29 @@ impl<S: Store> Keyspace<S> {
         mut show: impl FnMut(&[u8], f64) -> std::result::Result<(), E>,
     ) -> std::result::Result<Removed, E> {
         let Form::Rows { rows, length, .. } = &mut opened.contents.form else { return Err(damaged().into()) };
-        let id = rows.id;
-        let popped = if count > 0 { self.edge_rows(id, *length, count, direction)? } else { Vec::new() };
-        for row in &popped {
+        let (id, count) = (rows.id, count as usize);
+        if count == 0 {
+            return Ok(Removed { count: 0, is_gone: false });
+        }
+        let mut edge = self.take_edge(id, *length, count as u64, direction)?;
+        if edge.ahead.len() < count {
+            return Err(damaged().into());
+        }
+        for row in edge.ahead.iter().take(count) {
             let long_name = self.long_member(row.borrowed())?;
             show(long_name.as_deref().unwrap_or(&row.tail), row.borrowed().score())?;
         }
-        *length = length.checked_sub(popped.len() as u64).ok_or_else(damaged)?;
-        if !popped.is_empty() {
-            self.begin_change(&mut opened.contents)?;
+        *length = length.checked_sub(count as u64).ok_or_else(damaged)?;
+        self.begin_change(&mut opened.contents)?;
+        let popped: Vec<OwnedOrdered> = edge.ahead.drain(..count).collect();
+        for row in popped {
+            self.delete_ordered(id, &row)?;
+            self.count_popped(order_of(id), row.place(), &mut edge.counts)?;
+            edge.place = (row.order, row.tail);
         }
-        for row in &popped {
-            self.delete_ordered(id, row)?;
-            self.count_rows(order_of(id), row.place(), -1)?;
-        }
-        if let Some(last) = popped.last() {
-            self.edges.set(id, direction, (last.order, last.tail.clone()));
-        }
+        self.edges.keep(edge);
         let is_gone = self.close(opened)?;
-        Ok(Removed { count: popped.len() as u64, is_gone })
+        Ok(Removed { count: count as u64, is_gone })
     }
 
     fn held(&self, contents: &Contents<'_>, member: &[u8]) -> Result<Held> {

@@ -1,5 +1,7 @@
 //! Sorted sets as they lie in the file, what is said of them, and what they cost.
 
+use std::collections::BTreeSet;
+
 use super::{Bound, Thresholds};
 use crate::storage::fixture::{Fixture, NOW_MS, memory};
 use crate::storage::{Direction, Encoding, Expiry, Keyspace, Kind, Lookup, SortedSet, StorageError};
@@ -219,6 +221,78 @@ fn what_was_popped_and_is_undone_is_popped_again() {
             assert_eq!(pop(keyspace, Direction::Forward), "low m6 ");
             assert_eq!(pop(keyspace, Direction::Backward), "high m997 ");
         });
+    }
+}
+
+/// Where a set begins, ends and is counted there is remembered between pops: whatever comes between them.
+#[test]
+fn a_set_that_is_popped_from_at_both_ends_is_right_whatever_comes_between() {
+    let mut fixture = Fixture::on(memory());
+    Fixture::crowd_keyspace(&mut fixture.writer);
+    let mut expected: BTreeSet<(i64, Vec<u8>)> = BTreeSet::new();
+    let mut seed = 1_u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    let mut new = 0;
+    for _ in 0..600 {
+        fixture.write(|keyspace| {
+            for _ in 0..random(12) {
+                let low = expected.first().map_or(0, |first| first.0);
+                let high = expected.last().map_or(0, |last| last.0);
+                match random(10) {
+                    // More pops than members come while there are many, fewer while there are few.
+                    0..=5 if expected.len() > 8 + random(60) => {
+                        let (count, is_max) = (1 + random(3), random(3) == 0);
+                        let direction = if is_max { Direction::Backward } else { Direction::Forward };
+                        let mut popped = Vec::new();
+                        let shown =
+                            keyspace.sorted_set_pop::<StorageError>(b"z", count as u64, direction, |member, score| {
+                                popped.push((score as i64, member.to_vec()));
+                                Ok(())
+                            });
+                        assert!(matches!(shown, Ok(Lookup::Found(_))));
+                        let take = |_| if is_max { expected.pop_last() } else { expected.pop_first() };
+                        assert_eq!(popped, (0..count).filter_map(take).collect::<Vec<_>>());
+                    }
+                    6 if !expected.is_empty() => {
+                        let place = random(expected.len());
+                        let Some(gone) = expected.iter().nth(place).cloned() else { return };
+                        expected.remove(&gone);
+                        keyspace.sorted_set_remove(b"z", &[&gone.1]).unwrap();
+                    }
+                    // Another score, beyond an end or between.
+                    7 if !expected.is_empty() => {
+                        let Some(moved) = expected.iter().nth(random(expected.len())).cloned() else { return };
+                        let score = [low - 1, low, low + 1, high - 1, high, high + 1][random(6)];
+                        expected.remove(&moved);
+                        add(keyspace, b"z", &moved.1, score as f64);
+                        expected.insert((score, moved.1));
+                    }
+                    kind => {
+                        let score = [low - 1, low, low + random(9) as i64, high, high + 1][kind % 5];
+                        new += 1;
+                        let member = format!("member {new}").into_bytes();
+                        add(keyspace, b"z", &member, score as f64);
+                        expected.insert((score, member));
+                    }
+                }
+            }
+            if expected.is_empty() {
+                return;
+            }
+            let set = found(keyspace, b"z");
+            let all: Vec<String> =
+                expected.iter().map(|(score, member)| format!("{} {score}", String::from_utf8_lossy(member))).collect();
+            assert_eq!(members(&set, 0, u64::MAX, Direction::Forward), all);
+            for (rank, (score, member)) in expected.iter().enumerate() {
+                assert_eq!(set.rank(member).unwrap(), Some((rank as u64, *score as f64)));
+            }
+        });
+        if random(4) == 0 {
+            while fixture.writer.merge(std::time::Duration::from_millis(20)).unwrap().is_some() {}
+        }
     }
 }
 

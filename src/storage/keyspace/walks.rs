@@ -192,6 +192,9 @@ fn portion_rows(walks: usize) -> usize {
 /// A place among the elements of any collection of the file: the same name has the same place in all of them.
 pub type Place<'a> = (u64, &'a [u8]);
 
+/// The same with its bytes.
+pub(super) type OwnedPlace = (u64, Vec<u8>);
+
 /// A collection's names in the order of their places. Some are in memory at once.
 pub struct Walk<'a, S> {
     elements: &'a Elements<'a, S>,
