@@ -13,7 +13,7 @@ use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::Store;
 use crate::storage::memtable::{Lost, Memory, Pin, Portion, Scratch, Window};
 use crate::storage::points::{Point, pass, rest};
-use crate::storage::rows::{Batch, ElementRow, Head, Part, Range, Row, RowKey, Snapshot, Stretch};
+use crate::storage::rows::{Batch, Between, ElementRow, Head, Part, Range, Row, RowKey, Snapshot, Stretch};
 use crate::storage::sqlite::Base;
 use crate::sys::clock;
 
@@ -221,6 +221,15 @@ impl Committed {
         done
     }
 
+    /// Whether memory has anything of the rows.
+    fn has_rows_along(&self, stretch: &Stretch<'_>) -> Result<bool> {
+        let window = self.window.get();
+        self.with_portions(|portion, _| {
+            self.memory.collect_along(stretch, None, &window, 1, portion)?;
+            Ok(!portion.is_empty())
+        })
+    }
+
     fn scan_merged(
         &self,
         rows: scan::Rows<'_>,
@@ -280,6 +289,14 @@ impl Snapshot for Committed {
             return self.base.walk(stretch, show);
         }
         self.scan_merged(scan::Rows::Along(stretch), show)
+    }
+
+    fn total(&self, between: Between<'_>) -> Result<Option<u64>> {
+        let _look = self.begin_look(|| Some(between.id))?;
+        if self.is_in_memory() && self.has_rows_along(&between.stretch())? {
+            return Ok(None);
+        }
+        self.base.total(between)
     }
 }
 

@@ -15,7 +15,7 @@ use super::element_rows::Rows;
 use super::keyspace::{Keyspace, Store};
 use super::walks::{OwnedPlace, Place};
 use crate::storage::error::{Result, StorageError};
-use crate::storage::rows::{Direction, ElementRow, Name, Origin, Part, Row, RowKey, Stretch, Table};
+use crate::storage::rows::{Between, Direction, ElementRow, Name, Origin, Part, Row, RowKey, Stretch, Table};
 
 /// Before every row.
 pub(super) const START: Place<'static> = (0, &[]);
@@ -92,6 +92,16 @@ fn sums_of(id: i64) -> Rows {
     Rows { table: Table::CountSum, id }
 }
 
+/// How many members a count's row has.
+fn members_of(row: Row<'_>) -> Option<u64> {
+    row.of_element().value.first_chunk().map(|word| u64::from_le_bytes(*word))
+}
+
+/// The same of any row: one of an order is one.
+fn counted_by(key: RowKey<'_>, row: Row<'_>) -> Option<u64> {
+    if matches!(key.table(), Table::CountBlock | Table::CountSum) { members_of(row) } else { Some(1) }
+}
+
 fn uncounted() -> StorageError {
     StorageError::Corrupt("the counts of a collection are not those of its rows".into())
 }
@@ -99,54 +109,54 @@ fn uncounted() -> StorageError {
 impl<S: Store> Keyspace<S> {
     /// How many of the rows lie before a place.
     pub(super) fn rows_before(&self, rows: Rows, place: Place<'_>) -> Result<u64> {
-        let block = self.count_at(blocks_of(rows.id), place)?.ok_or_else(uncounted)?;
-        let mut before = 0;
-        let mut sum: Option<Count> = None;
-        self.each_count(sums_of(rows.id), START, &mut |next| {
-            if next.place() > block.place() {
-                return false;
-            }
-            before += sum.replace(next).map_or(0, |passed| passed.members);
-            true
-        })?;
-        self.each_count(blocks_of(rows.id), sum.ok_or_else(uncounted)?.place(), &mut |next| {
-            let is_before = next.place() < block.place();
-            before += if is_before { next.members } else { 0 };
-            is_before
-        })?;
-        if block.members == 0 {
-            return Ok(before);
+        let (blocks, sums) = (blocks_of(rows.id), sums_of(rows.id));
+        let block = self.count_at(blocks, place)?.ok_or_else(uncounted)?;
+        let sum = self.count_at(sums, block.place())?.ok_or_else(uncounted)?;
+        let mut before = self.total(sums, START, sum.place())? + self.total(blocks, sum.place(), block.place())?;
+        if block.members > 0 {
+            before += self.total(rows, block.place(), place)?;
         }
-        self.each_key(rows, block.place(), place.0, &mut |key| {
-            let is_before = key < RowKey::element(rows.table, rows.id, place.0, place.1);
-            before += u64::from(is_before);
-            is_before
-        })?;
         Ok(before)
+    }
+
+    /// How many rows lie between two places, or, where they are counts, how many they count.
+    fn total(&self, rows: Rows, begin: Place<'_>, end: Place<'_>) -> Result<u64> {
+        let between = Between { table: rows.table, id: rows.id, begin, end };
+        if let Some(total) = self.view().total(between)? {
+            return Ok(total);
+        }
+        let (mut total, mut outcome) = (0, Ok(()));
+        self.view().walk(between.stretch(), &mut |key, row| {
+            if key >= between.end_key() {
+                return ControlFlow::Break(());
+            }
+            match counted_by(key, row) {
+                Some(count) => total += count,
+                None => outcome = Err(uncounted()),
+            }
+            ControlFlow::Continue(())
+        })?;
+        outcome.map(|()| total)
     }
 
     /// Where the row of a rank lies. `None`: there are not so many.
     pub(super) fn row_at(&self, id: i64, rank: u64) -> Result<Option<Ranked>> {
-        let (mut left, mut sum, mut found) = (rank, None, None);
-        self.each_count(sums_of(id), START, &mut |next| {
-            if left < next.members {
-                sum = Some(next);
+        let Some(sum) = self.counted_at(sums_of(id), START, rank)? else { return Ok(None) };
+        Ok(Some(self.counted_at(blocks_of(id), sum.place(), sum.skip)?.ok_or_else(uncounted)?))
+    }
+
+    /// The count, from a place on, that has the row of a rank behind this place.
+    fn counted_at(&self, counts: Rows, from: Place<'_>, rank: u64) -> Result<Option<Ranked>> {
+        let (mut skip, mut found) = (rank, None);
+        self.each_count(counts, from, &mut |place, members| {
+            if skip < members {
+                found = Some(Ranked { number: place.0, tail: place.1.to_vec(), skip, members });
                 return false;
             }
-            left -= next.members;
+            skip -= members;
             true
         })?;
-        let Some(sum) = sum else { return Ok(None) };
-        self.each_count(blocks_of(id), sum.place(), &mut |next| {
-            if left < next.members {
-                let Count { number, tail, members, .. } = next;
-                found = Some(Ranked { number, tail, skip: left, members });
-                return false;
-            }
-            left -= next.members;
-            true
-        })?;
-        Ok(Some(found.ok_or_else(uncounted)?))
+        Ok(found)
     }
 
     /// So many rows more, or fewer, at a place: they have come, or gone, just before.
@@ -264,17 +274,17 @@ impl<S: Store> Keyspace<S> {
     /// The same of a sum and its blocks.
     fn second_sum(&self, id: i64, sum: &Count) -> Result<Count> {
         let (mut passed, mut members, mut found) = (0, 0, None);
-        self.each_count(blocks_of(id), sum.place(), &mut |block| {
+        self.each_count(blocks_of(id), sum.place(), &mut |place, of_block| {
             if passed == self.layout.count_rows {
-                found = Some(block);
+                found = Some((place.0, place.1.to_vec()));
                 return false;
             }
-            (passed, members) = (passed + 1, members + block.members);
+            (passed, members) = (passed + 1, members + of_block);
             true
         })?;
-        let first = found.ok_or_else(uncounted)?;
+        let (number, tail) = found.ok_or_else(uncounted)?;
         let members = sum.members.checked_sub(members).ok_or_else(uncounted)?;
-        Ok(Count { members, blocks: sum.blocks - passed, ..first })
+        Ok(Count { number, tail, members, blocks: sum.blocks - passed })
     }
 
     fn put_count(&mut self, rows: Rows, count: &Count) -> Result<()> {
@@ -291,14 +301,14 @@ impl<S: Store> Keyspace<S> {
         found.transpose()
     }
 
-    /// Shows counts from a place on until `show` says that this is enough.
-    fn each_count(&self, rows: Rows, from: Place<'_>, show: &mut dyn FnMut(Count) -> bool) -> Result<()> {
+    /// Shows places of counts and how many members each has, from a place on, until `show` says that this is enough.
+    fn each_count(&self, rows: Rows, from: Place<'_>, show: &mut dyn FnMut(Place<'_>, u64) -> bool) -> Result<()> {
         let mut outcome = Ok(());
         self.view().walk(along(rows, from, Direction::Forward), &mut |key, row| {
-            match Count::read(key, row).map(&mut *show) {
-                Ok(true) => return ControlFlow::Continue(()),
-                Ok(false) => {}
-                Err(error) => outcome = Err(error),
+            match members_of(row) {
+                Some(members) if show((key.fields() as u64, key.tail()), members) => return ControlFlow::Continue(()),
+                Some(_) => {}
+                None => outcome = Err(uncounted()),
             }
             ControlFlow::Break(())
         })?;

@@ -129,29 +129,6 @@ fn the_views_show_members_packed_or_not_to_a_person() {
 }
 
 #[test]
-fn a_walk_from_a_place_is_a_search_and_sorts_nothing() {
-    let mut fixture = Fixture::new();
-    fixture.write(|keyspace| {
-        for (table, number, name) in
-            [("sorted_order", "score", "member"), ("count_block", "first", "tail"), ("count_sum", "first", "tail")]
-        {
-            for (sign, end, order) in [(">=", "<=", ""), ("<=", ">=", "DESC")] {
-                let sql = format!(
-                    "EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE id = ?1 AND ({number}, {name}) {sign} (?2, ?3)
-                     AND {number} {end} ?4 ORDER BY {number} {order}, {name} {order}"
-                );
-                let mut statement = keyspace.connection().prepare(&sql).unwrap();
-                let plan: Vec<String> =
-                    statement.query_map([1, 2, 3, 4], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
-                assert_eq!(plan.len(), 1, "{plan:?}");
-                let is_search = plan[0].contains("SEARCH") && plan[0].contains(&format!("({number},{name})"));
-                assert!(is_search, "{plan:?}");
-            }
-        }
-    });
-}
-
-#[test]
 fn damage_of_sorted_sets_is_found() {
     for (damage, problem) in [
         ("DELETE FROM sorted_member WHERE member = CAST('3' AS BLOB)", "has 199 rows"),

@@ -165,6 +165,16 @@ pub struct Stretch<'a> {
     pub direction: Direction,
 }
 
+/// Rows of a collection from a place up to another one, which is not one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Between<'a> {
+    /// One whose rows are counted, or count others.
+    pub table: Table,
+    pub id: i64,
+    pub begin: (u64, &'a [u8]),
+    pub end: (u64, &'a [u8]),
+}
+
 /// Behind the ends of a list (`End`).
 const ORPHAN_ENTRIES: u128 = 3;
 const POSITION_MASK: u128 = (1 << super::POSITION_BITS) - 1;
@@ -344,6 +354,20 @@ impl<'a> Stretch<'a> {
             Direction::Backward => (self.end, self.begin.0),
         };
         Range::Elements { table: self.table, id: self.id, first, last }
+    }
+}
+
+impl<'a> Between<'a> {
+    /// A walk through its rows, which may go beyond them.
+    #[must_use]
+    pub fn stretch(&self) -> Stretch<'a> {
+        let Self { table, id, begin, end, .. } = *self;
+        Stretch { table, id, begin, end: end.0, direction: Direction::Forward }
+    }
+
+    #[must_use]
+    pub fn end_key(&self) -> RowKey<'a> {
+        RowKey::element(self.table, self.id, self.end.0, self.end.1)
     }
 }
 

@@ -15,7 +15,7 @@ pub use batch::{Batch, Changed, Mark, Origin};
 #[cfg(test)]
 pub use home::{FEW_HOMES_KEYS, crowd_files, files_are_crowded};
 pub use home::{HOMES, Homes, POSITION_BITS};
-pub use key::{Direction, ElementName, End, Name, Range, RowKey, Stretch, Table};
+pub use key::{Between, Direction, ElementName, End, Name, Range, RowKey, Stretch, Table};
 pub use row::{Apart, ElementRow, Head, KeyRow, Kind, Row};
 pub use score::{order_score, score_order};
 pub use stream_id::StreamId;

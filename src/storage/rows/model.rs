@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use proptest::prelude::*;
 
 use super::{
-    Apart, Batch, Direction, ElementRow, Head, KeyRow, Kind, Name, Origin, Part, Range, Row, RowKey, Snapshot, Stretch,
-    Table, View,
+    Apart, Batch, Between, Direction, ElementRow, Head, KeyRow, Kind, Name, Origin, Part, Range, Row, RowKey, Snapshot,
+    Stretch, Table, View,
 };
 use crate::storage::error::Result;
 
@@ -111,6 +111,10 @@ impl Snapshot for Rows {
             }
         }
         Ok(())
+    }
+
+    fn total(&self, _: Between<'_>) -> Result<Option<u64>> {
+        Ok(None)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Batch, Changed, Direction, Head, Name, Range, Row, RowKey, Stretch};
+use super::{Batch, Between, Changed, Direction, Head, Name, Range, Row, RowKey, Stretch};
 use crate::storage::error::{Result, StorageError};
 
 /// How much of a row is wanted. A key's value may be long, and lie on pages of its own.
@@ -23,6 +23,9 @@ pub trait Snapshot {
 
     /// Shows elements from a place on, forwards or backwards, until `show` breaks off.
     fn walk(&self, stretch: Stretch<'_>, show: Show<'_>) -> Result<()>;
+
+    /// How many rows lie between two places, or, where they are counts, how many they count. `None`: only a walk tells.
+    fn total(&self, between: Between<'_>) -> Result<Option<u64>>;
 }
 
 /// Is shown rows, and says whether to go on.
@@ -63,6 +66,14 @@ impl<S: Snapshot> View<'_, S> {
         }
         let places = self.batch.places_of(&stretch);
         self.merge(places, stretch.direction, &|show| self.snapshot.walk(stretch, show), show)
+    }
+
+    /// As `Snapshot::total`.
+    pub fn total(&self, between: Between<'_>) -> Result<Option<u64>> {
+        if self.batch.is_empty() || self.batch.places_of(&between.stretch()).is_empty() {
+            return self.snapshot.total(between);
+        }
+        Ok(None)
     }
 
     /// Shows what the batch has at these places between what `below` shows.

@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, Row as SqlRow, Statement, ToSql, params};
 use super::base::Base;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::{
-    Apart, Direction, ElementName, ElementRow, End, Row, RowKey, Stretch, Table, order_score, score_order,
+    Apart, Between, Direction, ElementName, ElementRow, End, Row, RowKey, Stretch, Table, order_score, score_order,
 };
 
 type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
@@ -19,13 +19,21 @@ struct Statements {
     find: &'static str,
     /// By id and first and last number; number and name stand behind the rest.
     scan: &'static str,
-    /// Forwards and backwards, by id, number and name where it begins, and the last number; the same columns. None: nobody walks there.
-    walk: Option<[&'static str; 2]>,
+    /// The same columns from a place on. None: nobody walks there.
+    walk: Option<Walks>,
     put: &'static str,
     delete: &'static str,
     /// By id and how many.
     apart_of_first: &'static str,
     delete_first: &'static str,
+}
+
+struct Walks {
+    /// What has this number too, by id, number and name, and what has a higher one, by id, number and last number: each is a range of one column,
+    /// since of a pair SQLite compares both again at each row.
+    forward: [&'static str; 2],
+    /// By id, number, name and last number: most who walk so look for one row.
+    backward: &'static str,
 }
 
 /// The statements of a table with these columns.
@@ -59,28 +67,44 @@ macro_rules! statements {
                 ", ",
                 $name
             ),
-            walk: Some([
-                concat!(
-                    "SELECT ",
-                    $columns,
-                    ", ",
-                    $number,
-                    ", ",
-                    $name,
-                    " FROM ",
-                    $table,
-                    " WHERE id = ?1 AND (",
-                    $number,
-                    ", ",
-                    $name,
-                    ") >= (?2, ?3) AND ",
-                    $number,
-                    " <= ?4 ORDER BY ",
-                    $number,
-                    ", ",
-                    $name
-                ),
-                concat!(
+            walk: Some(Walks {
+                forward: [
+                    concat!(
+                        "SELECT ",
+                        $columns,
+                        ", ",
+                        $number,
+                        ", ",
+                        $name,
+                        " FROM ",
+                        $table,
+                        " WHERE id = ?1 AND ",
+                        $number,
+                        " = ?2 AND ",
+                        $name,
+                        " >= ?3 ORDER BY ",
+                        $name
+                    ),
+                    concat!(
+                        "SELECT ",
+                        $columns,
+                        ", ",
+                        $number,
+                        ", ",
+                        $name,
+                        " FROM ",
+                        $table,
+                        " WHERE id = ?1 AND ",
+                        $number,
+                        " > ?2 AND ",
+                        $number,
+                        " <= ?3 ORDER BY ",
+                        $number,
+                        ", ",
+                        $name
+                    ),
+                ],
+                backward: concat!(
                     "SELECT ",
                     $columns,
                     ", ",
@@ -101,7 +125,7 @@ macro_rules! statements {
                     $name,
                     " DESC"
                 ),
-            ]),
+            }),
             put: $put,
             delete: concat!("DELETE FROM ", $table, " WHERE id = ?1 AND ", $number, " = ?2 AND ", $name, " = ?3"),
             apart_of_first: concat!("SELECT ", $columns, " FROM ", $table, " WHERE id = ?1 LIMIT ?2"),
@@ -122,6 +146,64 @@ macro_rules! statements {
             ),
         }
     };
+}
+
+/// What lies between two places: within one number, by id, this number, and two names; or from one number to a higher one, by id, both numbers
+/// and both names. Each part is a range of one column, since of a pair of them SQLite compares both again at each row.
+macro_rules! totals {
+    ($table:literal, $number:literal, $name:literal, $total:literal) => {
+        [
+            concat!(
+                "SELECT ",
+                $total,
+                " FROM ",
+                $table,
+                " WHERE id = ?1 AND ",
+                $number,
+                " = ?2 AND ",
+                $name,
+                " >= ?4 AND ",
+                $name,
+                " < ?5 AND ?3 = ?2"
+            ),
+            concat!(
+                "SELECT (SELECT ",
+                $total,
+                " FROM ",
+                $table,
+                " WHERE id = ?1 AND ",
+                $number,
+                " = ?2 AND ",
+                $name,
+                " >= ?4) + (SELECT ",
+                $total,
+                " FROM ",
+                $table,
+                " WHERE id = ?1 AND ",
+                $number,
+                " > ?2 AND ",
+                $number,
+                " < ?3) + (SELECT ",
+                $total,
+                " FROM ",
+                $table,
+                " WHERE id = ?1 AND ",
+                $number,
+                " = ?3 AND ",
+                $name,
+                " < ?5)"
+            ),
+        ]
+    };
+}
+
+fn totals_of(table: Table) -> Result<[&'static str; 2]> {
+    match table {
+        Table::SortedOrder => Ok(totals!("sorted_order", "score", "member", "count(*)")),
+        Table::CountBlock => Ok(totals!("count_block", "first", "tail", "ifnull(sum(members), 0)")),
+        Table::CountSum => Ok(totals!("count_sum", "first", "tail", "ifnull(sum(members), 0)")),
+        other => Err(StorageError::Internal(format!("nothing of {other:?} is added up"))),
+    }
 }
 
 const HASH_FIELD: Statements = statements!(
@@ -392,9 +474,14 @@ fn score_in(column: ValueRef<'_>) -> Result<f64> {
     })
 }
 
+fn counts_rows(table: Table) -> bool {
+    matches!(table, Table::CountBlock | Table::CountSum)
+}
+
 /// The row that columns say; `room` is for a value that is no column.
 fn row_of<'a>(table: Table, columns: &'a SqlRow<'_>, room: &'a mut [u8; 16]) -> Result<ElementRow<'a>> {
-    let apart = match columns.get(1)? {
+    let apart_id = if counts_rows(table) { None } else { columns.get(1)? };
+    let apart = match apart_id {
         Some(id) => {
             let has_values = matches!(
                 table,
@@ -528,24 +615,54 @@ impl Base {
     ) -> Result<()> {
         let statement = self.connection.prepare_cached(statements(table)?.scan)?;
         let parameters = params![id, nearest(table, *numbers.start()), nearest(table, *numbers.end())];
-        show_all(table, id, statement, parameters, show)
+        show_all(table, id, statement, parameters, show).map(drop)
     }
 
     pub(super) fn walk_elements(&self, stretch: &Stretch<'_>, show: Show<'_>) -> Result<()> {
         let Stretch { table, id, begin: (number, name), end, direction } = *stretch;
-        let Some([forward, backward]) = statements(table)?.walk else {
+        let Statements { scan, walk: Some(walks), .. } = statements(table)? else {
             return Err(StorageError::Internal(format!("{table:?} is not walked from a place")));
         };
         let (first, last) = numbers_of(table);
-        let (statement, name) = match direction {
-            Direction::Forward if number > last => return Ok(()),
-            Direction::Forward => (forward, if number < first { &[] } else { name }),
-            Direction::Backward if number < first => return Ok(()),
-            Direction::Backward => (backward, if number > last { &BEHIND_ALL_NAMES } else { name }),
+        let all = |statement, parameters: &[&dyn ToSql], show: Show<'_>| {
+            show_all(table, id, self.connection.prepare_cached(statement)?, parameters, show)
         };
-        let statement = self.connection.prepare_cached(statement)?;
-        let name = name_column(table, name);
-        show_all(table, id, statement, params![id, nearest(table, number), name, nearest(table, end)], show)
+        let (at, behind) = (nearest(table, number), nearest(table, end));
+        if direction == Direction::Backward {
+            if number < first {
+                return Ok(());
+            }
+            let name = name_column(table, if number > last { &BEHIND_ALL_NAMES } else { name });
+            return all(walks.backward, &[&id, &at, &name, &behind], show).map(drop);
+        }
+        if number > last || end < number {
+            return Ok(());
+        }
+        if number < first || name.is_empty() {
+            return all(scan, &[&id, &at, &behind], show).map(drop);
+        }
+        let [same, higher] = walks.forward;
+        match all(same, &[&id, &at, &name_column(table, name)], show)? {
+            ControlFlow::Continue(()) => all(higher, &[&id, &at, &behind], show).map(drop),
+            ControlFlow::Break(()) => Ok(()),
+        }
+    }
+
+    pub(super) fn total_of_elements(&self, between: &Between<'_>) -> Result<u64> {
+        let Between { table, id, begin, end } = *between;
+        let (first, last) = numbers_of(table);
+        if begin.0 > last || end.0 < first || begin >= end {
+            return Ok(0);
+        }
+        let begin_name = if begin.0 < first { &[] } else { begin.1 };
+        let end_name = if end.0 > last { &BEHIND_ALL_NAMES } else { end.1 };
+        let (begin, end) = (begin.0.max(first), end.0.min(last));
+        let [within, across] = totals_of(table)?;
+        let mut statement = self.connection.prepare_cached(if begin == end { within } else { across })?;
+        let numbers = [column_of(table, begin), column_of(table, end)];
+        let names = [name_column(table, begin_name), name_column(table, end_name)];
+        let total = statement.query_row(params![id, numbers[0], numbers[1], names[0], names[1]], |row| row.get(0))?;
+        Ok(total)
     }
 
     pub(super) fn put_element(&self, name: &ElementName<'_>, row: &ElementRow<'_>) -> Result<()> {
@@ -661,32 +778,64 @@ pub(super) fn owns_apart(table: Table) -> bool {
     KINDS.iter().flat_map(|tables| tables.iter()).any(|(of, owns_apart)| *of == table && *owns_apart)
 }
 
-/// The rows that `scan`, `forward` or `backward` finds, until `show` breaks off.
+/// The rows that `scan` or one of `Walks` finds, until `show` breaks off.
 fn show_all(
     table: Table,
     id: i64,
     mut statement: CachedStatement<'_>,
     parameters: impl rusqlite::Params,
     show: Show<'_>,
-) -> Result<()> {
+) -> Result<ControlFlow<()>> {
     let mut rows = statement.query(parameters)?;
     while let Some(columns) = rows.next()? {
         let mut room = [0; 8];
         let name = name_in(table, columns.get_ref(5)?, &mut room)?;
         let key = RowKey::element(table, id, number_of(table, columns.get_ref(4)?)?, name);
         if show(key, Row::Element(row_of(table, columns, &mut [0; 16])?)).is_break() {
-            break;
+            return Ok(ControlFlow::Break(()));
         }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::{Statements, Table, statements, totals_of};
     use crate::storage::fixture::{Fixture, NOW_MS};
     use crate::storage::{Expiry, Keyspace};
+
+    #[test]
+    fn what_is_walked_or_added_up_is_searched_for_and_not_sorted() {
+        let mut fixture = Fixture::new();
+        fixture.write(|keyspace| {
+            let check = |sql: &str, searches: usize| {
+                let mut statement = keyspace.connection().prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+                for parameter in 1..=statement.parameter_count() {
+                    statement.raw_bind_parameter(parameter, 1).unwrap();
+                }
+                let (mut rows, mut plan) = (statement.raw_query(), String::new());
+                while let Some(columns) = rows.next().unwrap() {
+                    plan.push_str(&columns.get::<_, String>(3).unwrap());
+                    plan.push('\n');
+                }
+                assert_eq!(plan.matches("SEARCH").count(), searches, "{sql}: {plan}");
+                let has_scan = plan.lines().any(|line| line.starts_with("SCAN") && line != "SCAN CONSTANT ROW");
+                assert!(!has_scan && !plan.contains("B-TREE"), "{sql}: {plan}");
+            };
+            for table in Table::ALL {
+                let Ok(Statements { scan, walk: Some(walks), .. }) = statements(table) else { continue };
+                let all = [scan, walks.forward[0], walks.forward[1], walks.backward];
+                all.iter().for_each(|sql| check(sql, 1));
+            }
+            for table in [Table::SortedOrder, Table::CountBlock, Table::CountSum] {
+                let [within, across] = totals_of(table).unwrap();
+                check(within, 1);
+                check(across, 3);
+            }
+        });
+    }
 
     /// After all that is not expired at `NOW_MS`: the views ask SQLite's clock.
     const IN_3000: i64 = 32_503_680_000_000;

@@ -11,7 +11,7 @@ use super::slot_rows::{FIND, FIND_WITH_VALUE, head_of};
 use super::slots::{last_slot, slot_at};
 use super::sweep::Orphan;
 use crate::storage::error::{Result, StorageError};
-use crate::storage::rows::{Head, KeyRow, Name, Part, Range, Row, RowKey, Snapshot, StreamId, Stretch};
+use crate::storage::rows::{Between, Head, KeyRow, Name, Part, Range, Row, RowKey, Snapshot, StreamId, Stretch};
 
 type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
 
@@ -36,6 +36,12 @@ impl Snapshot for Base {
         self.check_transaction()?;
         self.check_none_left_out(&stretch.range())?;
         self.walk_elements(&stretch, show)
+    }
+
+    fn total(&self, between: Between<'_>) -> Result<Option<u64>> {
+        self.check_transaction()?;
+        self.check_none_left_out(&between.stretch().range())?;
+        self.total_of_elements(&between).map(Some)
     }
 }
 
