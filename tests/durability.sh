@@ -12,7 +12,7 @@ rounds=${DURABILITY_ROUNDS:-1}
 seconds=${DURABILITY_SECONDS:-2}
 kinds=${DURABILITY_KILLS:-child main all mix}
 workers=${DURABILITY_WORKERS:-1 2 4}
-ops=set,pipeline,expire,overwrite,incr,del,cross,hset,sadd,rpush,xadd,xreadgroup,multi,script
+ops=set,pipeline,expire,overwrite,incr,del,cross,hset,sadd,zadd,rpush,xadd,xreadgroup,multi,script
 
 failed=0
 for count in $workers; do
