@@ -22,6 +22,8 @@ mod journal;
 mod key_statements;
 mod left_out;
 mod open;
+#[allow(unsafe_code, reason = "SQLite's interface for page caches is C")]
+mod page_cache;
 pub mod restore;
 mod result_codes;
 mod schema;

@@ -17,6 +17,7 @@ use super::frames::{Code, Frames, Storage};
 use super::observer::observed;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::points::{self, Point};
+use crate::storage::sqlite::page_cache;
 
 const NAME: &CStr = c"emptyserver";
 
@@ -69,6 +70,8 @@ pub(in crate::storage) fn keep_side_files(connection: &Connection) -> Result<()>
 }
 
 fn register() -> std::result::Result<Usual, Code> {
+    // Before anything that sets SQLite up.
+    page_cache::install();
     // SAFETY: sqlite3_vfs_find with NULL gives the default, which SQLite keeps for ever, or NULL
     // (<https://www.sqlite.org/c3ref/vfs_find.html>).
     let usual = unsafe { ffi::sqlite3_vfs_find(ptr::null()) };
