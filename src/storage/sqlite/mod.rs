@@ -13,6 +13,7 @@ mod chunks;
 pub mod connection;
 mod databases;
 mod element_runs;
+mod element_statements;
 mod elements;
 mod expiry;
 pub mod failed_sync;
@@ -22,8 +23,6 @@ mod journal;
 mod key_statements;
 mod left_out;
 mod open;
-#[allow(unsafe_code, reason = "SQLite's interface for page caches is C")]
-mod page_cache;
 pub mod restore;
 mod result_codes;
 mod schema;
@@ -37,7 +36,7 @@ mod tickets;
 mod transactions;
 mod unmerged;
 mod users;
-#[allow(unsafe_code, reason = "SQLite's interface for file systems is C")]
+#[allow(unsafe_code, reason = "SQLite's interfaces for file systems and page caches are C")]
 mod vfs;
 
 pub(super) use apply::Trust;

@@ -15,9 +15,9 @@ use rusqlite::ffi::{
 
 use super::frames::{Code, Frames, Storage};
 use super::observer::observed;
+use super::page_cache;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::points::{self, Point};
-use crate::storage::sqlite::page_cache;
 
 const NAME: &CStr = c"emptyserver";
 
