@@ -239,13 +239,15 @@ impl LongCalls {
             self.shared.hand_offs.set(HandOff::LongCallDeaths, 0);
             self.shared.hand_offs.set(HandOff::LongCall, number);
         }
-        if self.bench.is_none() && self.refused != Some(number) {
+        let is_refused = self.refused == Some(number);
+        if is_refused {
+            tracing::error!(deaths = DEATHS_MAX, "a call is refused: a writer died each time while it was prepared");
+        } else if self.bench.is_none() {
             self.bench = Bench::start(&self.shared, &self.options)
                 .inspect_err(|error| tracing::warn!(%error, "calls that take long can't be prepared"))
                 .ok();
         }
-        let is_asked =
-            self.refused != Some(number) && self.bench.as_ref().is_some_and(|bench| bench.ask(request(&call.job)));
+        let is_asked = !is_refused && self.bench.as_ref().is_some_and(|bench| bench.ask(request(&call.job)));
         if !is_asked {
             self.bench = None;
             self.outcome = Some(Outcome { done: Attempt::Failed, ids: Vec::new() });

@@ -93,13 +93,13 @@ fn sums_of(id: i64) -> Rows {
 }
 
 /// How many members a count's row has.
-fn members_of(row: Row<'_>) -> Option<u64> {
+fn members_in(row: Row<'_>) -> Option<u64> {
     row.of_element().value.first_chunk().map(|word| u64::from_le_bytes(*word))
 }
 
 /// The same of any row: one of an order is one.
 fn counted_by(key: RowKey<'_>, row: Row<'_>) -> Option<u64> {
-    if matches!(key.table(), Table::CountBlock | Table::CountSum) { members_of(row) } else { Some(1) }
+    if matches!(key.table(), Table::CountBlock | Table::CountSum) { members_in(row) } else { Some(1) }
 }
 
 fn uncounted() -> StorageError {
@@ -191,8 +191,9 @@ impl<S: Store> Keyspace<S> {
                 (block, sum)
             }
         };
-        // As long as it has others, the next one is among them.
-        *known = (block.members > 1).then(|| CountPlaces { block: block.owned_place(), sum: sum.owned_place() });
+        // As long as it has others, and is not about to be divided, the next one is among them.
+        let is_kept = block.members > 1 && block.members.max(sum.blocks) < 2 * self.layout.count_rows;
+        *known = is_kept.then(|| CountPlaces { block: block.owned_place(), sum: sum.owned_place() });
         self.count_with(rows, block, sum, -1)
     }
 
@@ -305,7 +306,7 @@ impl<S: Store> Keyspace<S> {
     fn each_count(&self, rows: Rows, from: Place<'_>, show: &mut dyn FnMut(Place<'_>, u64) -> bool) -> Result<()> {
         let mut outcome = Ok(());
         self.view().walk(along(rows, from, Direction::Forward), &mut |key, row| {
-            match members_of(row) {
+            match members_in(row) {
                 Some(members) if show((key.fields() as u64, key.tail()), members) => return ControlFlow::Continue(()),
                 Some(_) => {}
                 None => outcome = Err(uncounted()),

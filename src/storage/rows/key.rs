@@ -361,7 +361,7 @@ impl<'a> Between<'a> {
     /// A walk through its rows, which may go beyond them.
     #[must_use]
     pub fn stretch(&self) -> Stretch<'a> {
-        let Self { table, id, begin, end, .. } = *self;
+        let Self { table, id, begin, end } = *self;
         Stretch { table, id, begin, end: end.0, direction: Direction::Forward }
     }
 

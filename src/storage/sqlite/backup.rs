@@ -22,6 +22,7 @@ use self_cell::{MutBorrow, self_cell};
 
 use super::base::Base;
 use super::open::{check_tables, recognise, sync_directory};
+use super::vfs;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::file_system::{self, FileSystem};
 
@@ -92,7 +93,7 @@ impl Backup {
 /// It is none.
 pub fn origin(file: &Path) -> Result<Origin> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(format!("file:{}?immutable=1", uri_escaped(file)), flags)?;
+    let connection = open_usual(format!("file:{}?immutable=1", uri_escaped(file)), flags)?;
     if recognise(&connection, file)? {
         return Err(StorageError::Corrupt(format!("{} is empty", file.display())));
     }
@@ -140,7 +141,7 @@ pub fn count(keyspace: &Base, number_max: u64) -> Result<()> {
 /// # Errors
 /// It is no data of ours, or can't be written.
 pub fn count_alone(data: &Path, number_max: u64) -> Result<Origin> {
-    let connection = Connection::open_with_flags(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let connection = open_usual(data, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     recognise(&connection, data)?;
     // Whether the -wal can be copied into the file as it is, the next start knows.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -266,7 +267,7 @@ pub fn discard(part: &Path) {
 
 /// A copy that nobody else opens.
 fn open_alone(copy: &Path) -> Result<Connection> {
-    let connection = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let connection = open_usual(copy, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     // Else it would make a -shm, for which a full disk has no room.
     connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     // The pages say that there is a -wal. A file that says otherwise can be opened where nothing may be written.
@@ -303,7 +304,7 @@ fn copied(copying: &Between<'_>) -> Copied {
 /// A new file for a copy. Until it is finished it needs neither journal nor syncs: after a crash it is thrown away.
 fn make(path: &Path) -> Result<Connection> {
     drop(create(path)?);
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let connection = open_usual(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.query_row("PRAGMA journal_mode = OFF", [], |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
@@ -332,13 +333,13 @@ fn open_source(path: &Path) -> Result<Connection> {
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let uri = |options: &str| format!("file:{}?{options}", uri_escaped(path));
-    let connection = Connection::open_with_flags(uri("mode=ro"), flags)?;
+    let connection = open_usual(uri("mode=ro"), flags)?;
     if connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).is_ok() {
         return Ok(connection);
     }
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
-    if Path::new(&wal).exists() { Ok(connection) } else { Ok(Connection::open_with_flags(uri("immutable=1"), flags)?) }
+    if Path::new(&wal).exists() { Ok(connection) } else { Ok(open_usual(uri("immutable=1"), flags)?) }
 }
 
 /// What would end the path in a URI (<https://www.sqlite.org/uri.html>).
@@ -360,6 +361,12 @@ pub fn parent(path: &Path) -> &Path {
 
 pub(super) fn failed(what: &str, path: &Path, error: &std::io::Error) -> StorageError {
     StorageError::Io(format!("can't {what} {}: {error}", path.display()))
+}
+
+/// With SQLite's usual file system. SQLite itself is set up as everywhere.
+fn open_usual(path: impl AsRef<Path>, flags: OpenFlags) -> Result<Connection> {
+    vfs::name()?;
+    Ok(Connection::open_with_flags(path, flags)?)
 }
 
 #[cfg(test)]

@@ -61,6 +61,8 @@ mod tests {
 
     #[test]
     fn migrations_run_once_each_in_order_and_a_failed_one_leaves_nothing() {
+        // SQLite is set up as everywhere.
+        crate::storage::sqlite::vfs::name().unwrap();
         let mut connection = Connection::open_in_memory().unwrap();
         assert_eq!(run(&mut connection, &["CREATE TABLE a (x)"]).unwrap(), 0);
         let steps = ["CREATE TABLE a (x)", "ALTER TABLE a ADD COLUMN y", "INSERT INTO a VALUES (1, 2)"];
