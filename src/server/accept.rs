@@ -3,10 +3,13 @@
 //! All workers share one listener, and of those that wait for it the kernel wakes one, mostly the same one: left alone it gets
 //! every connection. So a worker listens only while it has about as few connections as the one with the fewest. Counts are
 //! in shared memory; a worker that shows no signs of life, or has no descriptors left, does not count. Somebody alive is always
-//! listening: the one with the fewest connections of those that count is never above the smallest count.
+//! listening: the one with the fewest connections of those that count is never above the smallest count. Who that is changes in
+//! two ways, and each has somebody who looks: who listens gets one more and stops, and rings the one with the fewest; who does not
+//! listen loses some, and looks at the end of its round.
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::atomic::{Ordering, fence};
 
 use super::config::{ACCEPT_SLACK, DESCRIPTORS_RESERVED, HEARTBEAT_FRESH_MS};
 use super::counters::{Counter, Scoreboard, Slot};
@@ -21,6 +24,8 @@ pub(super) struct Acceptor {
     scoreboard: Scoreboard,
     token: u64,
     is_listening: bool,
+    /// How many connections this one had when it last looked.
+    evaluated_at: u64,
     /// As many connections as the limit of descriptors lets this process have.
     connections_max: u64,
     /// Not before then, since nothing could be accepted.
@@ -51,6 +56,7 @@ impl Acceptor {
             scoreboard,
             token,
             is_listening: false,
+            evaluated_at: 0,
             connections_max: u64::MAX,
             muted_until_ms: 0,
             warned_at_ms: None,
@@ -76,6 +82,9 @@ impl Acceptor {
     /// Begins or stops listening as the counts say. Returns whom to ring: the one that now has to listen in this one's place.
     pub(super) fn evaluate(&mut self, epoll: &Epoll, now_ms: u64) -> io::Result<Option<Ring>> {
         let own = self.scoreboard.read(self.own, Counter::Connections);
+        self.evaluated_at = own;
+        // Of two that look at once, one sees what the other has written before.
+        fence(Ordering::SeqCst);
         // One more than there is room for is accepted still, to be told that there are too many.
         let has_room = own <= self.connections_max && now_ms >= self.muted_until_ms;
         self.scoreboard.set(self.own, Counter::HasRoom, u64::from(has_room));
@@ -100,6 +109,12 @@ impl Acceptor {
             epoll.remove(listener)?;
         }
         Ok(fewest.map(|(_, slot)| Ring { slot, leaves_some: self.places().any(|place| self.is_readable(place)) }))
+    }
+
+    /// True when this worker has lost connections and may have become the one that has to listen. Whoever rang it before may have
+    /// been told no, and rings once.
+    pub(super) fn has_fallen(&self) -> bool {
+        !self.is_listening && self.scoreboard.read(self.own, Counter::Connections) < self.evaluated_at
     }
 
     /// True when a connection may be waiting for a worker that was woken for it but does not run (stopped, or dead): then
@@ -148,6 +163,8 @@ pub(super) fn connections_within(descriptors: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::counters::SERVING;
     use super::super::listener::ListenerKind;
     use super::*;
@@ -204,6 +221,107 @@ mod tests {
         for counts in [[0, 0, 0], [500, 0, 3], [7, 100, 100], [u64::MAX, 5, 5], [1, 2, 3]] {
             let fewest_of_others = |own| (0..3).filter(|&other| other != own).map(|other: usize| counts[other]).min();
             assert!((0..3).any(|own| is_fair(counts[own], fewest_of_others(own))), "{counts:?}");
+        }
+    }
+
+    const WORKERS: usize = 2;
+
+    /// One thing that happens to a worker, in any order.
+    #[derive(Clone, Copy, Debug)]
+    enum Happens {
+        /// A connection comes to it, if it listens.
+        Comes(usize),
+        /// It closes so many.
+        Go(usize, u64),
+        /// The oldest ring of those that it was sent is heard.
+        Ring(usize),
+        RoundEnds(usize),
+    }
+
+    fn happens() -> impl Strategy<Value = Happens> {
+        let worker = || 0..WORKERS;
+        prop_oneof![
+            12 => worker().prop_map(Happens::Comes),
+            2 => (worker(), 1..20u64).prop_map(|(worker, count)| Happens::Go(worker, count)),
+            2 => worker().prop_map(Happens::Ring),
+            2 => worker().prop_map(Happens::RoundEnds),
+        ]
+    }
+
+    /// Several workers that look at the same counts, and what has been rung and not heard.
+    struct Workers {
+        all: Vec<Fixture>,
+        unheard: [u32; WORKERS],
+    }
+
+    impl Workers {
+        fn new() -> Workers {
+            let scoreboard = workers(&[0; WORKERS]).scoreboard;
+            let mut all = Workers { all: Vec::new(), unheard: [0; WORKERS] };
+            for slot in scoreboard.workers() {
+                let mut one = workers(&[0; WORKERS]);
+                one.acceptor.own = slot;
+                one.acceptor.scoreboard = scoreboard;
+                one.scoreboard = scoreboard;
+                all.all.push(one);
+                all.look(slot.0);
+            }
+            all
+        }
+
+        fn look(&mut self, worker: usize) {
+            if let (_, Some(ring)) = self.all[worker].evaluate(NOW_MS) {
+                self.unheard[ring.0] += 1;
+            }
+        }
+
+        fn happens(&mut self, what: Happens) {
+            let count = |here: &Fixture, change: i64| {
+                let own = here.scoreboard.read(here.acceptor.own, Counter::Connections);
+                here.scoreboard.set(here.acceptor.own, Counter::Connections, own.saturating_add_signed(change));
+            };
+            match what {
+                Happens::Comes(worker) if self.all[worker].acceptor.is_listening => {
+                    count(&self.all[worker], 1);
+                    self.look(worker);
+                }
+                Happens::Comes(_) => {}
+                Happens::Go(worker, lost) => count(&self.all[worker], -lost.cast_signed()),
+                Happens::Ring(worker) if self.unheard[worker] > 0 => {
+                    self.unheard[worker] -= 1;
+                    self.look(worker);
+                }
+                Happens::Ring(_) => {}
+                Happens::RoundEnds(worker) => {
+                    if self.all[worker].acceptor.has_fallen() {
+                        self.look(worker);
+                    }
+                }
+            }
+        }
+
+        /// Each worker ends its round and hears what was rung, until nothing more happens.
+        fn settle(&mut self) {
+            for worker in (0..WORKERS).cycle().take(WORKERS * 64) {
+                self.happens(Happens::Ring(worker));
+                self.happens(Happens::RoundEnds(worker));
+            }
+            assert_eq!(self.unheard, [0; WORKERS], "they ring one another for ever");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn somebody_listens_once_all_rounds_have_ended(runs in prop::collection::vec(prop::collection::vec(happens(), 1..200), 1..6)) {
+            let mut workers = Workers::new();
+            for run in runs {
+                run.into_iter().for_each(|what| workers.happens(what));
+                workers.settle();
+                let count = workers.all.iter().filter(|one| one.acceptor.is_listening).count();
+                prop_assert!(count > 0, "nobody listens");
+            }
         }
     }
 

@@ -201,6 +201,9 @@ impl<A: Application> Worker<A> {
             self.go_on();
             self.go_on_opening()?;
             self.flush()?;
+            if self.acceptor.has_fallen() {
+                self.look_at_counts()?;
+            }
             self.publish_kept();
             self.scoreboard.add(self.slot, Counter::RoundsTotal, 1);
         }
