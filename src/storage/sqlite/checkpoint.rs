@@ -158,6 +158,16 @@ impl Base {
         Ok(self.data_bytes()?.cast_signed() - now.cast_signed())
     }
 
+    /// How much of the disk the -wal has, of which it may use less now.
+    pub fn wal_file_bytes(&self) -> Result<u64> {
+        let path = format!("{}-wal", self.connection.path().unwrap_or_default());
+        match std::fs::metadata(&path) {
+            Ok(found) => Ok(found.len()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(StorageError::Io(format!("{path}: {error}"))),
+        }
+    }
+
     /// What is in the -wal now. After a commit: how near the budget it is.
     pub fn wal_progress(&self) -> Result<Progress> {
         progress(&self.connection)

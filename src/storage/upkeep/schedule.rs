@@ -51,6 +51,7 @@ pub struct Upkeep {
     free_bytes: u64,
     /// How long the file may become.
     data_bytes_max: Option<u64>,
+    wal_room: WalRoom,
     /// All regions of the journal have their first cells.
     has_first_cells: bool,
     /// A checkpoint would make the file shorter.
@@ -91,6 +92,8 @@ const UNUSED_PERCENT: u64 = 25;
 const PAGES_WHEN_SHORT: u64 = 16;
 /// On a disk that is nearly full the `-wal` is restarted as soon as it has this much.
 const WAL_BYTES_WHEN_SHORT: u64 = 64 << 10;
+/// What a slice of a merge or a sweep writes into the `-wal`, at most and about.
+const UPKEEP_BYTES: u64 = 512 << 10;
 /// Between two attempts at the WAL restart, when readers block it.
 const RESTART_EVERY: Duration = Duration::from_millis(50);
 /// Attempts at the WAL restart of at most 10 ms each, where a group found the disk full.
@@ -102,6 +105,22 @@ const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// Between two attempts to write while writes fail.
 const TRY_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the `-wal` may become on a disk that is short of room. None: as long as it will.
+#[derive(Clone, Copy, Debug, Default)]
+struct WalRoom {
+    bytes_max: Option<u64>,
+}
+
+impl WalRoom {
+    /// Whether there is some for another transaction of upkeep. `can_restart`: readers do not keep the `-wal` from beginning anew.
+    fn is_left(self, base: &Keyspace, can_restart: bool) -> Result<bool> {
+        let Some(bytes_max) = self.bytes_max else { return Ok(true) };
+        let progress = base.wal_progress()?;
+        let begins_anew = can_restart && progress.remaining_bytes() == 0;
+        Ok(begins_anew || progress.log_bytes() + UPKEEP_BYTES <= bytes_max)
+    }
+}
 
 impl Upkeep {
     /// Of the base of these options, which the caller has open for writing and has taken the tickets of.
@@ -133,6 +152,7 @@ impl Upkeep {
             is_disk_filling: false,
             free_bytes: 0,
             data_bytes_max: None,
+            wal_room: WalRoom::default(),
             has_first_cells: false,
             can_shrink: false,
             swept_at: now,
@@ -168,7 +188,7 @@ impl Upkeep {
         if self.is_disk_short {
             next = self.settle(base, next, now, wishes)?;
         }
-        if self.is_sweep_due(now, wishes.is_idle) {
+        if self.is_sweep_due(now, wishes.is_idle) && self.has_wal_room(base, now)? {
             self.swept_at = now;
             let begun = clock::monotonic();
             self.has_more_to_sweep = match self.sweep(base, now, wishes) {
@@ -195,6 +215,9 @@ impl Upkeep {
                 break;
             }
             self.look_at_wal(base, now, wishes)?;
+            if !self.has_wal_room(base, now)? {
+                return Ok(Next::InALull);
+            }
             next = self.merge(base, now, wishes)?;
             self.has_more_to_sweep = match self.sweep(base, now, wishes) {
                 Err(error) if error.is_of_the_call() => self.sweep_failed(base, &error, now)?,
@@ -217,8 +240,11 @@ impl Upkeep {
     }
 
     fn merge(&mut self, base: &mut Keyspace, now: Instant, wishes: &Wishes) -> Result<Next> {
-        let Self { checkpoints, pace, active_at, report, merges, .. } = self;
-        let may_append = |base: &Keyspace, longest| checkpoints.may_append(pace, base, longest);
+        let Self { checkpoints, pace, active_at, report, merges, wal_room, restart_at, .. } = self;
+        let can_restart = now >= *restart_at;
+        let may_append = |base: &Keyspace, longest| {
+            Ok(wal_room.is_left(base, can_restart)? && checkpoints.may_append(pace, base, longest)?)
+        };
         let generations = report.merged.generations;
         let next = merges.step(base, now, wishes.now_ms, *active_at, &may_append, &mut report.merged)?;
         report.unmerged = merges.report(base, now, &mut report.merged);
@@ -263,15 +289,24 @@ impl Upkeep {
         Ok(())
     }
 
-    /// On a disk that is short of room the file grows no more than it has room for beside the `-wal`. The journal is small before, so that
-    /// what waits in it is no reason to refuse anything.
+    fn has_wal_room(&self, base: &Keyspace, now: Instant) -> Result<bool> {
+        self.wal_room.is_left(base, now >= self.restart_at)
+    }
+
+    /// On a disk that is short of room the file grows no more than it has room for beside the `-wal`, and this no more than is left for it. The
+    /// journal is small before, so that what waits in it is no reason to refuse anything.
     fn fit_to_disk(&mut self, base: &mut Keyspace) -> Result<()> {
         self.merges.hurry(self.is_disk_filling);
         base.keep_few_cells(self.is_disk_filling);
+        self.wal_room = WalRoom::default();
         let bytes_max = match self.is_disk_short {
             true => {
                 let for_wal = (self.disk_reserve_bytes / 4).min(self.free_bytes / 2);
-                Some(base.data_bytes()? + self.free_bytes - for_wal)
+                let wal_bytes_max = base.wal_file_bytes()? + for_wal;
+                self.wal_room = WalRoom { bytes_max: Some(wal_bytes_max) };
+                // A transaction that finds less in the -wal takes it from the file.
+                let for_data = if wal_bytes_max < UPKEEP_BYTES { 0 } else { self.free_bytes - for_wal };
+                Some(base.data_bytes()? + for_data)
             }
             false => None,
         };
@@ -524,4 +559,30 @@ fn sizes(base: &mut Keyspace) -> Result<[Size; DATABASES]> {
         *size = Size { keys, expires };
     }
     Ok(sizes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Expiry;
+    use crate::storage::fixture::Fixture;
+
+    #[test]
+    fn what_a_transaction_of_upkeep_may_write_has_room_in_the_wal_or_the_wal_begins_anew() {
+        let mut fixture = Fixture::new();
+        while !fixture.writer.restart_wal().unwrap() {}
+        for key in 0..50_u64 {
+            fixture.write(|keyspace| keyspace.put_string(&key.to_le_bytes(), &[1; 900], Expiry::Clear).unwrap());
+        }
+        let base = &mut fixture.writer;
+        let log_bytes = base.wal_progress().unwrap().log_bytes();
+        assert!(log_bytes > 50 * 4096 && log_bytes <= base.wal_file_bytes().unwrap());
+        let room = |bytes_max| WalRoom { bytes_max: Some(bytes_max) };
+        let (enough, too_little) = (room(log_bytes + UPKEEP_BYTES), room(log_bytes + UPKEEP_BYTES - 1));
+        assert!(enough.is_left(base, true).unwrap() && !too_little.is_left(base, true).unwrap());
+        assert!(WalRoom::default().is_left(base, true).unwrap(), "a disk that has room");
+        assert!(base.restart_wal().unwrap());
+        assert!(too_little.is_left(base, true).unwrap(), "the next commit begins it anew");
+        assert!(!too_little.is_left(base, false).unwrap(), "readers keep it from that");
+    }
 }
