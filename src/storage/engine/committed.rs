@@ -13,7 +13,9 @@ use crate::storage::error::{Result, StorageError};
 use crate::storage::keyspace::Store;
 use crate::storage::memtable::{Lost, Memory, Pin, Portion, Scratch, Window};
 use crate::storage::points::{Point, pass, rest};
-use crate::storage::rows::{Batch, Between, ElementRow, Head, Part, Range, Row, RowKey, Snapshot, Stretch};
+use crate::storage::rows::{
+    Batch, Between, ElementRow, Head, Part, Passing, Range, Row, RowKey, Snapshot, Stretch, walk_passing,
+};
 use crate::storage::sqlite::Base;
 use crate::sys::clock;
 
@@ -289,6 +291,20 @@ impl Snapshot for Committed {
             return self.base.walk(stretch, show);
         }
         self.scan_merged(scan::Rows::Along(stretch), show)
+    }
+
+    fn walk_passing(
+        &self,
+        stretch: Stretch<'_>,
+        passing: &mut Passing,
+        show: &mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let look = self.begin_look(|| Some(stretch.id))?;
+        if self.is_in_memory() && self.has_rows_along(&stretch)? {
+            drop(look);
+            return walk_passing(&|show| self.walk(stretch, show), stretch.table, passing, show);
+        }
+        self.base.walk_passing(stretch, passing, show)
     }
 
     fn total(&self, between: Between<'_>) -> Result<Option<u64>> {

@@ -15,7 +15,7 @@ use super::element_rows::Rows;
 use super::keyspace::{Keyspace, Store};
 use super::walks::{OwnedPlace, Place};
 use crate::storage::error::{Result, StorageError};
-use crate::storage::rows::{Between, Direction, ElementRow, Name, Origin, Part, Row, RowKey, Stretch, Table};
+use crate::storage::rows::{Between, Direction, ElementRow, Name, Origin, Part, Passing, Row, RowKey, Stretch, Table};
 
 /// Before every row.
 pub(super) const START: Place<'static> = (0, &[]);
@@ -92,16 +92,6 @@ fn sums_of(id: i64) -> Rows {
     Rows { table: Table::CountSum, id }
 }
 
-/// How many members a count's row has.
-fn members_in(row: Row<'_>) -> Option<u64> {
-    row.of_element().value.first_chunk().map(|word| u64::from_le_bytes(*word))
-}
-
-/// The same of any row: one of an order is one.
-fn counted_by(key: RowKey<'_>, row: Row<'_>) -> Option<u64> {
-    if matches!(key.table(), Table::CountBlock | Table::CountSum) { members_in(row) } else { Some(1) }
-}
-
 fn uncounted() -> StorageError {
     StorageError::Corrupt("the counts of a collection are not those of its rows".into())
 }
@@ -130,7 +120,7 @@ impl<S: Store> Keyspace<S> {
             if key >= between.end_key() {
                 return ControlFlow::Break(());
             }
-            match counted_by(key, row) {
+            match row.counted(rows.table) {
                 Some(count) => total += count,
                 None => outcome = Err(uncounted()),
             }
@@ -147,16 +137,14 @@ impl<S: Store> Keyspace<S> {
 
     /// The count, from a place on, that has the row of a rank behind this place.
     fn counted_at(&self, counts: Rows, from: Place<'_>, rank: u64) -> Result<Option<Ranked>> {
-        let (mut skip, mut found) = (rank, None);
-        self.each_count(counts, from, &mut |place, members| {
-            if skip < members {
-                found = Some(Ranked { number: place.0, tail: place.1.to_vec(), skip, members });
-                return false;
-            }
-            skip -= members;
-            true
+        let (mut passing, mut found) = (Passing::rank(rank), None);
+        self.view().walk_passing(along(counts, from, Direction::Forward), &mut passing, &mut |key, row| {
+            found = Some(Count::read(key, row));
+            ControlFlow::Break(())
         })?;
-        Ok(found)
+        let Some(count) = found.transpose()? else { return Ok(None) };
+        let Count { number, tail, members, .. } = count;
+        Ok(Some(Ranked { number, tail, skip: passing.left(), members }))
     }
 
     /// So many rows more, or fewer, at a place: they have come, or gone, just before.
@@ -306,7 +294,7 @@ impl<S: Store> Keyspace<S> {
     fn each_count(&self, rows: Rows, from: Place<'_>, show: &mut dyn FnMut(Place<'_>, u64) -> bool) -> Result<()> {
         let mut outcome = Ok(());
         self.view().walk(along(rows, from, Direction::Forward), &mut |key, row| {
-            match members_in(row) {
+            match row.counted(rows.table) {
                 Some(members) if show((key.fields() as u64, key.tail()), members) => return ControlFlow::Continue(()),
                 Some(_) => {}
                 None => outcome = Err(uncounted()),

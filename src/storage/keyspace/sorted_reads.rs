@@ -105,16 +105,13 @@ impl<'a, S: Store> SortedSet<'a, S> {
         let keyspace = self.elements.keyspace;
         let first = if direction == Direction::Forward { rank } else { self.len() - 1 - rank };
         let Some(at) = keyspace.row_at(id, first)? else { return Ok(()) };
-        let (mut skip, mut left, row) = match direction {
-            Direction::Forward => (at.skip, count, None),
-            Direction::Backward => (0, count, keyspace.ordered(id, at.place(), at.skip, 1)?.pop()),
+        let row = match direction {
+            Direction::Forward => None,
+            Direction::Backward => keyspace.ordered(id, at.place(), at.skip, 1)?.pop(),
         };
-        let begin = row.as_ref().map_or(at.place(), |row| row.place());
-        keyspace.each_ordered(id, begin, direction, &mut |row| {
-            if skip > 0 {
-                skip -= 1;
-                return Ok(ControlFlow::Continue(()));
-            }
+        let begin = row.as_ref().map_or((at.place(), at.skip), |row| (row.place(), 0));
+        let mut left = count;
+        keyspace.each_along(order_of(id), begin, direction, &mut |row| {
             let long_name = keyspace.long_member(row)?;
             show(long_name.as_deref().unwrap_or(row.place().1), row.score())?;
             left -= 1;

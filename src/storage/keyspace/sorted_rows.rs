@@ -13,7 +13,7 @@ use super::scores::{Bound, score_of_row};
 use super::walks::Place;
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::{
-    Apart, Batch, Direction, ElementRow, Name, Origin, Part, Row, RowKey, Table, order_score, score_order,
+    Apart, Batch, Direction, ElementRow, Name, Origin, Part, Passing, Row, RowKey, Table, order_score, score_order,
 };
 
 const LABEL_BYTES: usize = 8;
@@ -194,19 +194,19 @@ impl<S: Store> Keyspace<S> {
         direction: Direction,
         show: &mut dyn FnMut(Ordered<'_>) -> std::result::Result<ControlFlow<()>, E>,
     ) -> std::result::Result<(), E> {
-        self.each_along(order_of(id), from, direction, show)
+        self.each_along(order_of(id), (from, 0), direction, show)
     }
 
-    /// The same of any table that is in an order.
-    fn each_along<E: From<StorageError>>(
+    /// The same of any table that is in an order, behind so many rows that are passed.
+    pub(super) fn each_along<E: From<StorageError>>(
         &self,
         rows: Rows,
-        from: Place<'_>,
+        (from, skip): (Place<'_>, u64),
         direction: Direction,
         show: &mut dyn FnMut(Ordered<'_>) -> std::result::Result<ControlFlow<()>, E>,
     ) -> std::result::Result<(), E> {
         let mut outcome = Ok(());
-        self.view().walk(along(rows, from, direction), &mut |key, row| {
+        self.view().walk_passing(along(rows, from, direction), &mut Passing::rows(skip), &mut |key, row| {
             let Name::Element(name) = key.name() else { return ControlFlow::Continue(()) };
             let ElementRow { value, apart } = row.of_element();
             match show(Ordered { order: name.position, tail: name.name, value, apart }) {
@@ -227,15 +227,11 @@ impl<S: Store> Keyspace<S> {
 
     /// The same of any table that is in an order.
     pub(super) fn rows_along(&self, rows: Rows, from: Place<'_>, skip: u64, count: u64) -> Result<Vec<OwnedOrdered>> {
-        let (mut found, mut skip) = (Vec::new(), skip);
+        let mut found = Vec::new();
         if count == 0 {
             return Ok(found);
         }
-        self.each_along::<StorageError>(rows, from, Direction::Forward, &mut |row| {
-            if skip > 0 {
-                skip -= 1;
-                return Ok(ControlFlow::Continue(()));
-            }
+        self.each_along::<StorageError>(rows, (from, skip), Direction::Forward, &mut |row| {
             found.push(row.to_owned());
             Ok(if (found.len() as u64) < count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;

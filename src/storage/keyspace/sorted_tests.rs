@@ -29,6 +29,28 @@ fn members(set: &SortedSet<'_>, rank: u64, count: u64, direction: Direction) -> 
 }
 
 #[test]
+fn a_set_whose_first_members_all_went_is_copied_with_what_its_ranks_are_found_by() {
+    let mut fixture = Fixture::new();
+    fixture.write(|keyspace| {
+        for n in 0..1000 {
+            add(keyspace, b"z", format!("{n:04}").as_bytes(), 0.0);
+        }
+        for n in 0..400 {
+            keyspace.sorted_set_remove(b"z", &[format!("{n:04}").as_bytes()]).unwrap();
+        }
+        assert!(keyspace.copy(b"z", 0, b"copy", false).unwrap());
+        for key in [b"z".as_slice(), b"copy"] {
+            let set = found(keyspace, key);
+            assert_eq!(members(&set, 0, 1, Direction::Forward), ["0400 0"]);
+            assert_eq!(members(&set, 299, 2, Direction::Forward), ["0699 0", "0700 0"]);
+            assert_eq!(set.rank(b"0400").unwrap(), Some((0, 0.0)));
+            add(keyspace, key, b"0000", 0.0);
+            assert_eq!(found(keyspace, key).rank(b"0400").unwrap(), Some((1, 0.0)));
+        }
+    });
+}
+
+#[test]
 fn the_encoding_grows_as_in_redis_and_stays() {
     let mut fixture = Fixture::new();
     fixture.write(|keyspace| {

@@ -63,6 +63,11 @@ impl Table {
         )
     }
 
+    /// Whether its rows say how many others they count.
+    pub(in crate::storage) fn counts_others(self) -> bool {
+        matches!(self, Self::CountBlock | Self::CountSum)
+    }
+
     /// Whether the home of a name is among the numbers of its rows. Elsewhere any number of rows may have the same numbers: members of one
     /// score, entries of one millisecond.
     pub(in crate::storage) fn has_homes(self) -> bool {

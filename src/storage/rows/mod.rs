@@ -19,4 +19,4 @@ pub use key::{Between, Direction, ElementName, End, Name, Range, RowKey, Stretch
 pub use row::{Apart, ElementRow, Head, KeyRow, Kind, Row};
 pub use score::{order_score, score_order};
 pub use stream_id::StreamId;
-pub use view::{Part, Snapshot, View};
+pub use view::{Part, Passing, Snapshot, View, walk_passing};

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use proptest::prelude::*;
 
 use super::{
-    Apart, Batch, Between, Direction, ElementRow, Head, KeyRow, Kind, Name, Origin, Part, Range, Row, RowKey, Snapshot,
-    Stretch, Table, View,
+    Apart, Batch, Between, Direction, ElementRow, Head, KeyRow, Kind, Name, Origin, Part, Passing, Range, Row, RowKey,
+    Snapshot, Stretch, Table, View,
 };
 use crate::storage::error::Result;
 
@@ -228,16 +228,23 @@ fn compare(batch: &Batch, below: &Rows, expected: &Rows) {
         {
             let stretch = Stretch { table: Table::SortedOrder, id, begin: (position, tail), end, direction };
             for count in [0, 2, usize::MAX] {
-                let walk = |walk: &dyn Fn(Show<'_>)| {
+                let walk_so_far = |rows_max: usize, walk: &dyn Fn(Show<'_>)| {
                     let mut seen = Vec::new();
                     walk(&mut |key, row| {
                         seen.push((owned(key), Owned::of(row)));
-                        if seen.len() > count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                        if seen.len() > rows_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                     });
                     seen
                 };
+                let walk = |walk: &dyn Fn(Show<'_>)| walk_so_far(count, walk);
                 let found = walk(&|show| view.walk(stretch, show).unwrap());
                 assert_eq!(found, walk(&|show| expected.walk(stretch, show).unwrap()));
+                for passed in [0, 1, 2, 40] {
+                    let found = walk(&|show| view.walk_passing(stretch, &mut Passing::rows(passed), show).unwrap());
+                    let all = walk_so_far(usize::MAX, &|show| expected.walk(stretch, show).unwrap());
+                    let behind = all.into_iter().skip(passed as usize);
+                    assert!(behind.take(count.saturating_add(1)).eq(found));
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What a row holds, and its bytes: within a batch, and in the journal, of whose format they are a part.
 
-use super::StreamId;
+use super::{StreamId, Table};
 use crate::storage::error::{Result, StorageError};
 
 /// What a key holds. The numbers are part of the file format.
@@ -115,6 +115,15 @@ impl<'a> Row<'a> {
             Row::Element(row) => row,
             other => panic!("{other:?} is no element's row"),
         }
+    }
+
+    /// How many rows one of this table stands for: a count for as many as it says, any other for itself. `None`: it says nothing.
+    #[must_use]
+    pub fn counted(self, table: Table) -> Option<u64> {
+        if !table.counts_others() {
+            return Some(1);
+        }
+        self.of_element().value.first_chunk().map(|word| u64::from_le_bytes(*word))
     }
 
     #[must_use]

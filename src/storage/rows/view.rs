@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Batch, Between, Changed, Direction, Head, Name, Range, Row, RowKey, Stretch};
+use super::{Batch, Between, Changed, Direction, Head, Name, Range, Row, RowKey, Stretch, Table};
 use crate::storage::error::{Result, StorageError};
 
 /// How much of a row is wanted. A key's value may be long, and lie on pages of its own.
@@ -24,12 +24,81 @@ pub trait Snapshot {
     /// Shows elements from a place on, forwards or backwards, until `show` breaks off.
     fn walk(&self, stretch: Stretch<'_>, show: Show<'_>) -> Result<()>;
 
+    /// As `walk`, but rows are passed first.
+    fn walk_passing(&self, stretch: Stretch<'_>, passing: &mut Passing, show: Show<'_>) -> Result<()> {
+        walk_passing(&|show| self.walk(stretch, show), stretch.table, passing, show)
+    }
+
     /// How many rows lie between two places, or, where they are counts, how many they count. `None`: only a walk tells.
     fn total(&self, between: Between<'_>) -> Result<Option<u64>>;
 }
 
 /// Is shown rows, and says whether to go on.
 type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
+
+/// The rows that a walk passes before it shows the first one.
+#[derive(Debug)]
+pub struct Passing {
+    left: u64,
+    /// Each passed row is taken off as what it counts.
+    by_counts: bool,
+    is_over: bool,
+}
+
+impl Passing {
+    /// So many rows, whatever they count.
+    #[must_use]
+    pub fn rows(rows: u64) -> Self {
+        Self { left: rows, by_counts: false, is_over: rows == 0 }
+    }
+
+    /// Rows that count others, as long as they count no more than so many together: the first that is shown has the row of this rank.
+    #[must_use]
+    pub fn rank(rank: u64) -> Self {
+        Self { left: rank, by_counts: true, is_over: false }
+    }
+
+    /// What was not passed, since the row that was shown first counts more.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Whether the next row is passed, of which `count` tells what it counts.
+    pub fn passes<E>(&mut self, count: impl FnOnce() -> std::result::Result<u64, E>) -> std::result::Result<bool, E> {
+        if self.is_over {
+            return Ok(false);
+        }
+        let count = if self.by_counts { count()? } else { 1 };
+        match self.left.checked_sub(count) {
+            Some(left) => self.left = left,
+            None => self.is_over = true,
+        }
+        Ok(!self.is_over)
+    }
+
+    /// All rows that are left are passed: how many those are. None where it depends on what they count.
+    pub fn take_rows(&mut self) -> Option<u64> {
+        if self.by_counts {
+            return None;
+        }
+        self.is_over = true;
+        Some(std::mem::take(&mut self.left))
+    }
+}
+
+/// As `Snapshot::walk_passing`, by looking at each row of a walk. One that ought to count others and says nothing is shown.
+pub fn walk_passing(
+    walk: &dyn Fn(Show<'_>) -> Result<()>,
+    table: Table,
+    passing: &mut Passing,
+    show: Show<'_>,
+) -> Result<()> {
+    walk(&mut |key, row| match passing.passes(|| row.counted(table).ok_or(())) {
+        Ok(true) => ControlFlow::Continue(()),
+        Ok(false) | Err(()) => show(key, row),
+    })
+}
 
 /// A batch over a snapshot.
 #[derive(Debug)]
@@ -68,12 +137,22 @@ impl<S: Snapshot> View<'_, S> {
         self.merge(places, stretch.direction, &|show| self.snapshot.walk(stretch, show), show)
     }
 
+    /// As `Snapshot::walk_passing`.
+    pub fn walk_passing(&self, stretch: Stretch<'_>, passing: &mut Passing, show: Show<'_>) -> Result<()> {
+        if self.has_none_of(&stretch) {
+            return self.snapshot.walk_passing(stretch, passing, show);
+        }
+        walk_passing(&|show| self.walk(stretch, show), stretch.table, passing, show)
+    }
+
     /// As `Snapshot::total`.
     pub fn total(&self, between: Between<'_>) -> Result<Option<u64>> {
-        if self.batch.is_empty() || self.batch.places_of(&between.stretch()).is_empty() {
-            return self.snapshot.total(between);
-        }
-        Ok(None)
+        if self.has_none_of(&between.stretch()) { self.snapshot.total(between) } else { Ok(None) }
+    }
+
+    /// The batch changes nothing there.
+    fn has_none_of(&self, stretch: &Stretch<'_>) -> bool {
+        self.batch.is_empty() || self.batch.places_of(stretch).is_empty()
     }
 
     /// Shows what the batch has at these places between what `below` shows.

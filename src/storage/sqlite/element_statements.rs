@@ -19,8 +19,8 @@ pub(super) struct Statements {
 }
 
 pub(super) struct Walks {
-    /// What has this number too, by id, number and name, and what has a higher one, by id, number and last number: each is a range of one column,
-    /// since of a pair SQLite compares both again at each row.
+    /// What has this number too, by id, number and name, and what has a higher one, by id, number, last number and how many are passed first: each
+    /// is a range of one column, since of a pair SQLite compares both again at each row.
     pub(super) forward: [&'static str; 2],
     /// By id, number, name and last number: most who walk so look for one row.
     pub(super) backward: &'static str,
@@ -91,7 +91,8 @@ macro_rules! statements {
                         " <= ?3 ORDER BY ",
                         $number,
                         ", ",
-                        $name
+                        $name,
+                        " LIMIT -1 OFFSET ?4"
                     ),
                 ],
                 backward: concat!(

@@ -9,7 +9,8 @@ use super::base::Base;
 use super::element_statements::{Statements, statements, totals_of};
 use crate::storage::error::{Result, StorageError};
 use crate::storage::rows::{
-    Apart, Between, Direction, ElementName, ElementRow, End, Row, RowKey, Stretch, Table, order_score, score_order,
+    Apart, Between, Direction, ElementName, ElementRow, End, Passing, Row, RowKey, Stretch, Table, order_score,
+    score_order,
 };
 
 type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
@@ -116,13 +117,9 @@ fn score_in(column: ValueRef<'_>) -> Result<f64> {
     })
 }
 
-fn counts_rows(table: Table) -> bool {
-    matches!(table, Table::CountBlock | Table::CountSum)
-}
-
 /// The row that columns say; `room` is for a value that is no column.
 fn row_of<'a>(table: Table, columns: &'a SqlRow<'_>, room: &'a mut [u8; 16]) -> Result<ElementRow<'a>> {
-    let apart_id = if counts_rows(table) { None } else { columns.get(1)? };
+    let apart_id = if table.counts_others() { None } else { columns.get(1)? };
     let apart = match apart_id {
         Some(id) => {
             let has_values = matches!(
@@ -257,17 +254,18 @@ impl Base {
     ) -> Result<()> {
         let statement = self.connection.prepare_cached(statements(table)?.scan)?;
         let parameters = params![id, nearest(table, *numbers.start()), nearest(table, *numbers.end())];
-        show_all(table, id, statement, parameters, show).map(drop)
+        show_all(table, id, statement, parameters, &mut Passing::rows(0), show).map(drop)
     }
 
-    pub(super) fn walk_elements(&self, stretch: &Stretch<'_>, show: Show<'_>) -> Result<()> {
+    /// `passing` says what is passed first.
+    pub(super) fn walk_elements(&self, stretch: &Stretch<'_>, passing: &mut Passing, show: Show<'_>) -> Result<()> {
         let Stretch { table, id, begin: (number, name), end, direction } = *stretch;
         let Statements { scan, walk: Some(walks), .. } = statements(table)? else {
             return Err(StorageError::Internal(format!("{table:?} is not walked from a place")));
         };
         let (first, last) = numbers_of(table);
-        let all = |statement, parameters: &[&dyn ToSql], show: Show<'_>| {
-            show_all(table, id, self.connection.prepare_cached(statement)?, parameters, show)
+        let all = |statement, parameters: &[&dyn ToSql], passing: &mut Passing, show: Show<'_>| {
+            show_all(table, id, self.connection.prepare_cached(statement)?, parameters, passing, show)
         };
         let (at, behind) = (nearest(table, number), nearest(table, end));
         if direction == Direction::Backward {
@@ -275,19 +273,21 @@ impl Base {
                 return Ok(());
             }
             let name = name_column(table, if number > last { &BEHIND_ALL_NAMES } else { name });
-            return all(walks.backward, &[&id, &at, &name, &behind], show).map(drop);
+            return all(walks.backward, &[&id, &at, &name, &behind], passing, show).map(drop);
         }
         if number > last || end < number {
             return Ok(());
         }
         if number < first || name.is_empty() {
-            return all(scan, &[&id, &at, &behind], show).map(drop);
+            return all(scan, &[&id, &at, &behind], passing, show).map(drop);
         }
         let [same, higher] = walks.forward;
-        match all(same, &[&id, &at, &name_column(table, name)], show)? {
-            ControlFlow::Continue(()) => all(higher, &[&id, &at, &behind], show).map(drop),
-            ControlFlow::Break(()) => Ok(()),
+        if all(same, &[&id, &at, &name_column(table, name)], passing, show)?.is_break() {
+            return Ok(());
         }
+        // SQLite passes a row in less time than it takes to say one.
+        let passed = passing.take_rows().unwrap_or(0).cast_signed();
+        all(higher, &[&id, &at, &behind, &passed], passing, show).map(drop)
     }
 
     pub(super) fn total_of_elements(&self, between: &Between<'_>) -> Result<u64> {
@@ -426,10 +426,14 @@ fn show_all(
     id: i64,
     mut statement: CachedStatement<'_>,
     parameters: impl rusqlite::Params,
+    passing: &mut Passing,
     show: Show<'_>,
 ) -> Result<ControlFlow<()>> {
     let mut rows = statement.query(parameters)?;
     while let Some(columns) = rows.next()? {
+        if passing.passes(|| columns.get(0))? {
+            continue;
+        }
         let mut room = [0; 8];
         let name = name_in(table, columns.get_ref(5)?, &mut room)?;
         let key = RowKey::element(table, id, number_of(table, columns.get_ref(4)?)?, name);

@@ -11,7 +11,9 @@ use super::slot_rows::{FIND, FIND_WITH_VALUE, head_of};
 use super::slots::{last_slot, slot_at};
 use super::sweep::Orphan;
 use crate::storage::error::{Result, StorageError};
-use crate::storage::rows::{Between, Head, KeyRow, Name, Part, Range, Row, RowKey, Snapshot, StreamId, Stretch};
+use crate::storage::rows::{
+    Between, Head, KeyRow, Name, Part, Passing, Range, Row, RowKey, Snapshot, StreamId, Stretch,
+};
 
 type Show<'a> = &'a mut dyn FnMut(RowKey<'_>, Row<'_>) -> ControlFlow<()>;
 
@@ -35,7 +37,13 @@ impl Snapshot for Base {
     fn walk(&self, stretch: Stretch<'_>, show: Show<'_>) -> Result<()> {
         self.check_transaction()?;
         self.check_none_left_out(&stretch.range())?;
-        self.walk_elements(&stretch, show)
+        self.walk_elements(&stretch, &mut Passing::rows(0), show)
+    }
+
+    fn walk_passing(&self, stretch: Stretch<'_>, passing: &mut Passing, show: Show<'_>) -> Result<()> {
+        self.check_transaction()?;
+        self.check_none_left_out(&stretch.range())?;
+        self.walk_elements(&stretch, passing, show)
     }
 
     fn total(&self, between: Between<'_>) -> Result<Option<u64>> {
