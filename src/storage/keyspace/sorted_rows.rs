@@ -138,10 +138,11 @@ impl<S: Store> Keyspace<S> {
         };
         let (home, tail) = (self.home(member), self.order_tail(member, label));
         let row = ScoredRow { score, label, apart };
-        self.edges.widen(id, score_order(score), &tail);
+        let order = score_order(score);
+        self.edges.comes(id, Ordered { order, tail: &tail, value: minus_zero(score), apart });
         let out = ahead.unwrap_or(&mut self.batch);
         put_member(out, members_of(id).row(&home), &row)?;
-        put_ordered(out, order_of(id), (score_order(score), &tail), minus_zero(score), apart)
+        put_ordered(out, order_of(id), (order, &tail), minus_zero(score), apart)
     }
 
     /// Adds a member to rows that are counted.
@@ -182,7 +183,7 @@ impl<S: Store> Keyspace<S> {
     }
 
     fn delete_order(&mut self, id: i64, place: Place<'_>) -> Result<()> {
-        self.edges.touch(id, place);
+        self.edges.goes(id, place);
         self.batch.delete(order_of(id).row_at(place), Origin::Blind)
     }
 

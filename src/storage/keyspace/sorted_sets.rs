@@ -191,7 +191,6 @@ impl<S: Store> Keyspace<S> {
         for row in popped {
             self.delete_ordered(id, &row)?;
             self.count_popped(order_of(id), row.place(), &mut edge.counts)?;
-            edge.place = (row.order, row.tail);
         }
         self.edges.keep(edge);
         let is_gone = self.close(opened)?;

@@ -148,7 +148,7 @@ impl<S: Store> Keyspace<S> {
 
     /// It is pending from now on, or otherwise than before.
     pub(super) fn put_pending(&mut self, group: i64, id: StreamId, pending: &Pending) -> Result<()> {
-        self.edges.widen(group, id.ms, &id.tail());
+        self.edges.widen(group, (id.ms, &id.tail()));
         let value = pending.write();
         let row = Row::Element(ElementRow { value: value.as_bytes(), apart: None });
         with_pending_key(group, id, |key| self.batch.put(key, row, Origin::Blind))
