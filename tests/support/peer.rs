@@ -62,9 +62,11 @@ impl Client {
         self.rest().is_empty()
     }
 
-    /// Says that nothing more will be sent.
+    /// Says that nothing more will be sent. One that was turned away may have been reset before.
     pub fn finish(&mut self) {
-        self.stream().shutdown(Shutdown::Write).unwrap();
+        if let Err(error) = self.stream().shutdown(Shutdown::Write) {
+            assert_eq!(error.kind(), ErrorKind::NotConnected, "{error}");
+        }
     }
 
     /// Ends the connection as a peer that crashed: with a reset, not in good order.
