@@ -188,7 +188,8 @@ impl Upkeep {
         if self.is_disk_short {
             next = self.settle(base, next, now, wishes)?;
         }
-        if self.is_sweep_due(now, wishes.is_idle) && self.has_wal_room(base, now)? {
+        let has_room = self.has_wal_room(base, now)?;
+        if has_room && self.is_sweep_due(now, wishes.is_idle) {
             self.swept_at = now;
             let begun = clock::monotonic();
             self.has_more_to_sweep = match self.sweep(base, now, wishes) {
@@ -198,6 +199,8 @@ impl Upkeep {
             self.report.events.push(Event::Swept { duration: clock::monotonic().duration_since(begun) });
         }
         Ok(match next {
+            // Whatever there is to do waits for a checkpoint, and that perhaps for readers.
+            _ if !has_room => LULL,
             _ if self.has_more_to_sweep => Duration::ZERO,
             Next::Now => Duration::ZERO,
             Next::InALull => LULL,
